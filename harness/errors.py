@@ -1,0 +1,54 @@
+"""Errors that a person can act on.
+
+A user's mistake raises `UserError` (exit code 1) or `UsageError` (exit code 2); both name what was found, what was
+expected and what to do. Broken invariants of our own are `assert`s.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class UserError(ValueError):
+    """A mistake in the user's data or settings, told as file, line, found, expected, remedy."""
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        file: str | Path | None = None,
+        line: int | None = None,
+        found: str | None = None,
+        expected: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        self.what, self.file, self.line = what, file, line
+        self.found, self.expected, self.remedy = found, expected, remedy
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        place = "" if self.file is None else f"{self.file}{'' if self.line is None else f':{self.line}'}: "
+        parts = [f"{place}{self.what}"]
+        for name in ("found", "expected", "remedy"):
+            value = getattr(self, name)
+            if value is not None:
+                parts.append(f"  {name + ':':<9} {value}")
+        return "\n".join(parts)
+
+
+class UsageError(UserError):
+    """A wrong command: an unknown name, an option without effect, a contradiction between settings."""
+
+    exit_code = 2
+
+
+def unknown(kind: str, name: str, known: Iterable[str], remedy: str | None = None) -> UsageError:
+    """The error for a name that is not registered, with the nearest known ones."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(repr(c) for c in close)}?" if close else remedy
+    return UsageError(f"unknown {kind} {name!r}", expected=", ".join(names) or f"no {kind} is registered", remedy=hint)

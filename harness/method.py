@@ -1,0 +1,134 @@
+"""The Method contract: an alignment objective trained on top of a base encoder, or no training at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from harness.records import Corpus, CorpusRecord
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.random import Generator
+
+    from harness.encoder import Encoder
+    from harness.tokens import Tokenizer
+
+
+class Term(NamedTuple):
+    """One term of a loss: the loop divides `sum` by `count` over all micro-batches and ranks, then adds `weight` times it."""
+
+    sum: Tensor
+    count: float
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Batches of a fixed number of examples, drawn at random without replacement."""
+
+    size: int
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Batches of about this many tokens, drawn at random without replacement."""
+
+    size: int
+
+
+class MethodConfig(BaseModel):
+    """A method's own settings: frozen, unknown fields refused, defaults are the paper's values."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Span(NamedTuple):
+    """Code points [start, end) of a word in its sentence."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class SamplePair:
+    """One training pair of the sample: pivot side, foreign side, and the one word pair placed in it (or none).
+
+    `sentence` numbers the sentence pair: the same pair comes back once per matched word.
+    """
+
+    sentence: int
+    language: str
+    source: str
+    target: str
+    source_span: Span | None
+    target_span: Span | None
+
+
+class Corpora(Protocol):
+    """What a method is given to read. `sample` is the one list of pairs that all methods of a comparison share."""
+
+    sample: Sequence[SamplePair]
+    tokenizer: Tokenizer
+    pivot: str
+    languages: tuple[str, ...]
+    max_length: int
+
+    def records(self, kind: Corpus) -> Sequence[CorpusRecord]:
+        """The records of another corpus that the method declared in `needs`."""
+
+
+Batch = dict[str, Any]  # PackedText, tensors and plain numbers; the loop moves it to the device
+
+
+class Method(nn.Module):
+    """An alignment method. A plain one overrides `loss` alone, on top of `PairMethod`.
+
+    The loop owns the order of the examples (so that it can resume exactly), the optimiser and the checkpoints;
+    everything in the module (parameters, buffers) is checkpointed. `name` is set by the registry.
+    """
+
+    name: ClassVar[str] = ""
+    needs: ClassVar[frozenset[Corpus]] = frozenset()
+    control: ClassVar[str | None] = "continued-mlm"
+    reference: ClassVar[str] = ""
+    objective: ClassVar[str] = ""
+    trains: ClassVar[bool] = True
+    batch: ClassVar[Pairs | Tokens] = Pairs(64)
+
+    class Config(MethodConfig):
+        pass
+
+    def __init__(self, config: MethodConfig | None = None) -> None:
+        super().__init__()
+        self.config: Any = config if config is not None else self.Config()
+
+    def build(self, encoder: Encoder, corpora: Corpora) -> None:
+        """Makes heads, momentum copies and ids. Called once, before any state is loaded."""
+
+    def examples(self, corpora: Corpora) -> Sequence[Any]:
+        """The training examples, indexable. Called once, after `build`."""
+        raise TypeError(f"{self.name or type(self).__name__} has no training examples")
+
+    def collate(self, examples: Sequence[Any], rng: Generator) -> Batch:
+        """A batch from examples; every random choice comes from `rng`, which depends on (seed, step) alone."""
+        raise TypeError(f"{self.name or type(self).__name__} has no training examples")
+
+    def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
+        """The terms of the loss on one micro-batch."""
+        raise TypeError(f"{self.name or type(self).__name__} is not trained")
+
+    def after_step(self, encoder: Encoder) -> None:
+        """Called after each optimiser step: momentum update, queue."""
+
+    def export(self, encoder: Encoder) -> Encoder:
+        """What the tasks get."""
+        return encoder
+
+    def finetune_example(self, example: Any, rng: Generator) -> Any:
+        """Changes a fine-tuning record before it is tokenised (PPA's code-switching). Identity by default."""
+        return example

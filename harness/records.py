@@ -1,0 +1,148 @@
+"""One typed record per family of tasks and per kind of corpus. Text is Unicode, never normalised here.
+
+`cluster` joins items that are not independent: parallel items across languages, questions of one paragraph. Empty means
+that the item stands alone and its id is its cluster.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Family(StrEnum):
+    CLASSIFICATION = "classification"
+    TAGGING = "tagging"
+    QA = "qa"
+    RETRIEVAL = "retrieval"
+
+
+class Corpus(StrEnum):
+    """What a method may need beside the base encoder. A source's manifest says which of them it offers."""
+
+    PARALLEL = "parallel"
+    MONO = "mono"
+    DICTIONARY = "dictionary"
+    ALIGNMENT = "alignment"
+    NLI = "nli"
+    ENTITIES = "entities"
+    IMAGES = "images"
+    TRANSLATED_TRAIN = "translated-train"
+
+
+@dataclass(frozen=True, slots=True)
+class TextPair:
+    """One item of a classification task; `label` is None where the labels are withheld."""
+
+    id: str
+    first: str
+    second: str
+    label: str | None
+    cluster: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TaggedSentence:
+    """One item of a tagging task: words and, unless withheld, one tag per word."""
+
+    id: str
+    words: tuple[str, ...]
+    tags: tuple[str, ...] | None
+    cluster: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    text: str
+    start: int  # in code points of the context
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One item of a question-answering task; `answers` is empty where withheld."""
+
+    id: str
+    question: str
+    context: str
+    answers: tuple[Answer, ...]
+    cluster: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSentence:
+    """One sentence of a retrieval pool. Source sentences are foreign, target sentences are in the pivot language.
+
+    `partners` are the ids of its translations on the other side: empty for a distractor, None where gold is withheld.
+    """
+
+    id: str
+    side: str  # "source" | "target"
+    text: str
+    partners: tuple[str, ...] | None
+    cluster: str = ""
+
+
+Record = TextPair | TaggedSentence | Question | PoolSentence
+
+
+@dataclass(frozen=True, slots=True)
+class ParallelPair:
+    """A sentence in the pivot language (`source`) and its translation (`target`) in `language`."""
+
+    id: str
+    language: str
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class MonoSentence:
+    id: str
+    language: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DictionaryEntry:
+    """A pivot word (`source`) and one translation of it in `language`; an entry may have several words."""
+
+    language: str
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlignedPair:
+    """A tokenised sentence pair with gold word links: 0-based (source, target) word positions, sure within possible."""
+
+    id: str
+    language: str
+    source: tuple[str, ...]
+    target: tuple[str, ...]
+    sure: frozenset[tuple[int, int]]
+    possible: frozenset[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """An entity's name and description in one language, and a sentence that mentions it at `span` (code points)."""
+
+    id: str
+    language: str
+    name: str
+    description: str
+    mention: str
+    span: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionedImage:
+    """A caption in one language and the feature vector of its image."""
+
+    id: str
+    language: str
+    caption: str
+    features: tuple[float, ...]
+
+
+CorpusRecord = ParallelPair | MonoSentence | DictionaryEntry | AlignedPair | TextPair | Entity | CaptionedImage

@@ -1,0 +1,171 @@
+"""Names to classes, found through entry points, so that listing names imports nothing heavy.
+
+A package registers with an entry point whose name is the registry key; a loose file given with `--plugin FILE` uses
+`@register("name")`. A plug-in that fails to import is listed as broken and named when it is asked for; it never stops
+the others.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from harness.errors import UsageError, UserError, unknown
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a name comes from: a distribution's entry point, or a loose file."""
+
+    distribution: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.value} ({self.distribution})"
+
+
+class Registry(Generic[T]):
+    """The registered objects of one kind. Loads each on first use; loaded classes get `name` set to their key."""
+
+    def __init__(self, kind: str, group: str) -> None:
+        self.kind, self.group = kind, group
+        self._local: dict[str, tuple[T, Origin]] = {}
+        self._loaded: dict[str, T] = {}
+
+    @cached_property
+    def _points(self) -> dict[str, list[EntryPoint]]:
+        found: dict[str, list[EntryPoint]] = {}
+        for point in entry_points(group=self.group):
+            known = found.setdefault(point.name, [])
+            if all(point.value != other.value or _distribution(point) != _distribution(other) for other in known):
+                known.append(point)
+        return found
+
+    def names(self) -> list[str]:
+        """Every registered name, broken ones included, without importing any."""
+        return sorted({*self._points, *self._local})
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._local or name in self._points
+
+    def origin(self, name: str) -> Origin:
+        if name in self._local:
+            return self._local[name][1]
+        point = self._point(name)
+        return Origin(_distribution(point), point.value)
+
+    def get(self, name: str) -> T:
+        """The object registered as `name`. Raises UsageError (unknown, with near names; duplicate, with both origins)
+        and UserError (a plug-in that cannot be imported, with its message)."""
+        if name in self._local:
+            return self._local[name][0]
+        if name not in self._loaded:
+            point = self._point(name)
+            try:
+                loaded = point.load()
+            except Exception as error:  # any failure of foreign code is that plug-in's, and is told as such
+                raise UserError(
+                    f"the {self.kind} {name!r} is broken: {type(error).__name__}: {error}",
+                    found=str(self.origin(name)),
+                    remedy="repair or uninstall that package",
+                ) from error
+            self._loaded[name] = _named(loaded, name)
+        return self._loaded[name]
+
+    def broken(self) -> dict[str, str]:
+        """Names that cannot be loaded, each with its reason; warns once for each."""
+        reasons: dict[str, str] = {}
+        for name in self.names():
+            try:
+                self.get(name)
+            except UserError as error:
+                reasons[name] = error.what
+                warnings.warn(error.what, stacklevel=2)
+        return reasons
+
+    def add(self, name: str, thing: T, origin: Origin) -> None:
+        """Registers an object of a loose file. Raises UsageError where the name is taken, naming both origins."""
+        if name in self and not (name in self._local and self._local[name][1] == origin):
+            raise _duplicate(self.kind, name, [self.origin(name), origin])
+        self._local[name] = (_named(thing, name), origin)
+
+    def _point(self, name: str) -> EntryPoint:
+        if name not in self._points:
+            raise unknown(self.kind, name, self.names(), remedy=f"`alignboard {self.kind}s` lists them")
+        points = self._points[name]
+        if len(points) > 1:
+            raise _duplicate(self.kind, name, [Origin(_distribution(p), p.value) for p in points])
+        return points[0]
+
+
+def _duplicate(kind: str, name: str, origins: list[Origin]) -> UsageError:
+    return UsageError(
+        f"two {kind}s are registered as {name!r}",
+        found=" and ".join(map(str, origins)),
+        expected="one origin for each name",
+        remedy="rename or uninstall one of them",
+    )
+
+
+def _distribution(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else "unknown distribution"
+
+
+def _named(thing: T, name: str) -> T:
+    if isinstance(thing, type):
+        thing.name = name  # type: ignore[attr-defined]
+    return thing
+
+
+METHODS: Registry[Any] = Registry("method", "alignboard.methods")
+TASKS: Registry[Any] = Registry("task", "alignboard.tasks")
+SUITES: Registry[Any] = Registry("suite", "alignboard.suites")
+SOURCES: Registry[Any] = Registry("source", "alignboard.sources")
+
+
+def register(name: str) -> Callable[[type[T]], type[T]]:
+    """Registers a Method or a Task of a loose file under `name`; packages use entry points instead."""
+
+    def add(cls: type[T]) -> type[T]:
+        from harness.method import Method
+        from harness.task import Task
+
+        registry = METHODS if issubclass(cls, Method) else TASKS if issubclass(cls, Task) else None
+        if registry is None:
+            raise UsageError(f"{cls.__name__} is neither a Method nor a Task", remedy="derive it from one of them")
+        module = importlib.import_module(cls.__module__)
+        registry.add(name, cls, Origin("plug-in file", str(getattr(module, "__file__", cls.__module__))))
+        return cls
+
+    return add
+
+
+def load_plugin(path: Path) -> None:
+    """Imports a loose plug-in file, whose `@register` calls add its names. Raises UserError where it cannot run."""
+    import sys
+
+    if not path.is_file():
+        raise UsageError("the plug-in file is missing", file=path, remedy="give the path of a Python file")
+    name = f"alignboard_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"the plug-in does not import: {type(error).__name__}: {error}", file=path) from error

@@ -1,0 +1,99 @@
+"""The source contract: a manifest of what is there, and records on demand.
+
+Asking for what the manifest lacks raises UserError that names the file (or config) looked for and what is there instead.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
+
+from harness.errors import UsageError
+from harness.records import Corpus, CorpusRecord, Record
+from harness.task import TaskSpec
+
+
+class TaskCell(NamedTuple):
+    """A (task, view, split) that the source holds; `labelled` is False where the gold labels are withheld."""
+
+    task: str
+    view: str
+    split: str
+    count: int
+    fingerprint: str
+    labelled: bool = True
+
+
+class CorpusCell(NamedTuple):
+    """A corpus that the source holds for one language; for two-sided kinds the other side is the pivot."""
+
+    kind: Corpus
+    language: str
+    count: int
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a source holds. `training` names the training set used per task; `notes` are differences to tell the user."""
+
+    pivot: str
+    tasks: tuple[TaskCell, ...]
+    corpora: tuple[CorpusCell, ...]
+    training: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def cell(self, task: str, view: str, split: str) -> TaskCell | None:
+        return next((c for c in self.tasks if (c.task, c.view, c.split) == (task, view, split)), None)
+
+    def views(self, task: str, split: str) -> tuple[str, ...]:
+        """The views of a task that have this split, in the source's order."""
+        return tuple(c.view for c in self.tasks if (c.task, c.split) == (task, split))
+
+    def languages(self, kind: Corpus) -> tuple[str, ...]:
+        return tuple(c.language for c in self.corpora if c.kind == kind)
+
+    def corpus_cells(self, kind: Corpus, languages: Sequence[str]) -> tuple[CorpusCell, ...]:
+        return tuple(c for c in self.corpora if c.kind == kind and c.language in languages)
+
+
+class Source(ABC):
+    """Data for tasks and methods. `kind` is the key in the `alignboard.sources` entry points."""
+
+    kind: ClassVar[str]
+    pivot: str
+
+    @classmethod
+    @abstractmethod
+    def open(cls, location: str) -> Source:
+        """The source behind `KIND:LOCATION`; `location` is empty where only the kind was given."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """A short name that tells sources apart on the board, such as `babel` or `folder:open`; no absolute path."""
+
+    @abstractmethod
+    def manifest(self, specs: Sequence[TaskSpec]) -> Manifest:
+        """What is there for these tasks, and every corpus. Cheap enough to call at the start of each command."""
+
+    @abstractmethod
+    def task(self, spec: TaskSpec, view: str, split: str) -> Sequence[Record]:
+        """The records of one cell; for retrieval, source sentences first, then target sentences."""
+
+    @abstractmethod
+    def corpus(self, kind: Corpus, languages: Sequence[str]) -> Sequence[CorpusRecord]:
+        """The records of a corpus in these languages, in a fixed order."""
+
+
+def open_source(uri: str) -> Source:
+    """Opens `folder:PATH`, `babel`, `babel:seed=1,size=large`, or a plug-in's kind. Raises UsageError on an unknown kind."""
+    from harness.registry import SOURCES
+
+    kind, _, location = uri.partition(":")
+    if not kind:
+        raise UsageError("a source is written KIND or KIND:LOCATION", found=repr(uri), expected="babel, folder:PATH, ...")
+    cls = SOURCES.get(kind)
+    return cls.open(location)

@@ -1,0 +1,160 @@
+"""The Task contract: what a task declares, and how it is trained, predicted and counted.
+
+A prediction's *statistics* are additive columns, one row per item: a score is `metric(sums of the columns)`, so any
+resampling is a matrix product and every stored score can be computed again from the stored table.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from harness.records import Family, Record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from torch import Tensor, nn
+
+    from harness.encoder import Encoder
+    from harness.training import Watch
+
+ENGLISH = "english"  # the name of the headline selection: the dev set of the training language
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """Every setting of fine-tuning and prediction. Learning rate in 1/step, lengths in subwords, sizes in items.
+
+    `evaluate_every` counts updates; None means once per epoch. `max_train`, `max_dev` and `max_test` cap the items used
+    (the first ones of a fixed permutation that parallel languages share); None means all.
+    """
+
+    learning_rate: float = 2e-5
+    batch_size: int = 8
+    accumulation: int = 4
+    epochs: float = 5
+    max_length: int = 128
+    warmup_steps: int = 0
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    adam_epsilon: float = 1e-8
+    evaluate_every: int | None = None
+    dev_languages: str = "english"  # or "all": curves and oracle selection for every language
+    attention_dropout: bool = True
+    max_train: int | None = None
+    max_dev: int | None = None
+    max_test: int | None = None
+    seed: int | None = None  # the official seed of the task; None takes the run's
+    layer: int | None = None  # retrieval: the encoder layer used (1-based); None scales 8 of 12 to the encoder's depth
+    pooling: str = "mean"  # retrieval: "mean" (with special tokens) or "cls"
+    neighbours: int = 4  # retrieval: k of the margin
+    margin: str = "ratio"
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """What a task is, before any data is read.
+
+    `locations` says where the task's data lies for each kind of source and is interpreted by the source: for "folder",
+    path patterns per split with the fields {view}, {split} and {pivot}; for "babel", the name of its generator.
+    `protocols` maps a protocol's name to the settings that the task runs with under it.
+    """
+
+    name: str
+    title: str
+    family: Family
+    metric: str
+    languages: tuple[str, ...]
+    labels: tuple[str, ...]
+    locations: Mapping[str, Mapping[str, Any]]
+    protocols: Mapping[str, TaskSettings]
+    licence: str
+    citation: str
+    description: str
+    trained: bool = True
+    calibrated: bool = False  # has a parameter tuned on dev predictions (BUCC's threshold)
+    splits: tuple[str, ...] = ("train", "dev", "test")
+    deviations: tuple[str, ...] = ()  # how this differs from the official code, in words
+
+
+class Point(NamedTuple):
+    """One evaluation during fine-tuning: the metrics of `view`'s dev set after `step` updates."""
+
+    step: int
+    view: str
+    metrics: dict[str, float]
+
+
+@dataclass
+class Fit:
+    """A fine-tuned model: its dev curve, and the weights of the steps that a selection kept.
+
+    `kept` maps a selection ("english", or a view for its oracle) to a step; `states` maps those steps to weights.
+    """
+
+    curve: list[Point]
+    kept: dict[str, int]
+    states: dict[int, dict[str, Tensor]] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Additive statistics of predictions: `columns[name]` is (items,), aligned with `items` and `clusters`."""
+
+    items: tuple[str, ...]
+    clusters: tuple[str, ...]
+    columns: Mapping[str, np.ndarray]
+
+    def sums(self) -> dict[str, float]:
+        return {name: float(values.sum()) for name, values in self.columns.items()}
+
+
+class Task(ABC):
+    """One XTREME-like task. A subclass sets `spec`; the families in tasks/ implement the rest once each."""
+
+    spec: ClassVar[TaskSpec]
+
+    def build(self, encoder: Encoder, settings: TaskSettings) -> nn.Module:
+        """The model that is fine-tuned: the encoder (`model.encoder`) under the family's head; by default the bare encoder."""
+        return encoder
+
+    def fit(
+        self,
+        model: nn.Module,
+        train: Sequence[Record],
+        dev: Mapping[str, Sequence[Record]],
+        settings: TaskSettings,
+        watch: Watch,
+        *,
+        pivot: str,
+        seed: int,
+        checkpoint: Path,
+    ) -> Fit:
+        """Fine-tunes `model` in place on the pivot's training set. Only trained tasks implement it."""
+        raise TypeError(f"{self.spec.name} is not a trained task")
+
+    @abstractmethod
+    def predict(
+        self, model: nn.Module, views: Mapping[str, Sequence[Record]], settings: TaskSettings
+    ) -> dict[str, list[Any]]:
+        """JSON-like predictions per view, aligned with its records (candidates for mining). All views in one sweep."""
+
+    def calibrate(self, predictions: list[Any], records: Sequence[Record]) -> dict[str, float]:
+        """Parameters tuned on one view's dev predictions; {} for most tasks."""
+        return {}
+
+    def decide(self, predictions: list[Any], calibration: Mapping[str, float]) -> list[Any]:
+        """Final predictions under a calibration: what an external system would submit."""
+        return predictions
+
+    @abstractmethod
+    def statistics(self, predictions: list[Any], records: Sequence[Record]) -> Statistics:
+        """The additive statistics of final predictions. Raises UserError where lengths differ or gold is withheld."""
+
+    @abstractmethod
+    def metric(self, sums: Mapping[str, float]) -> dict[str, float]:
+        """Scores in percent from summed statistics; `spec.metric` is among the keys."""

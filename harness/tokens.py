@@ -1,0 +1,245 @@
+"""Text to token ids: one wrapper of a Hugging Face fast tokenizer, with a cache of memory-mapped arrays."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from transformers import AutoTokenizer
+
+from harness.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class Ragged:
+    """Sequences of different length in one flat array: `flat` (N,), `offsets` (n + 1,)."""
+
+    flat: np.ndarray
+    offsets: np.ndarray
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[int]]) -> Ragged:
+        lengths = [len(r) for r in rows]
+        flat = np.fromiter((x for row in rows for x in row), dtype=np.int32, count=sum(lengths))
+        return cls(flat, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        return self.flat[self.offsets[i] : self.offsets[i + 1]]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.offsets)
+
+
+class Encoded(NamedTuple):
+    """Tokenised texts: `ids` and `segments` per token, special tokens included; row i belongs to text i."""
+
+    ids: Ragged
+    segments: Ragged
+
+
+class Offsets(NamedTuple):
+    """Tokenised texts with the code points [start, end) that each token came from; (0, 0) for special tokens."""
+
+    ids: Ragged
+    starts: Ragged
+    ends: Ragged
+
+
+class Words(NamedTuple):
+    """Tokenised sentences of words, split into pieces that fit: `sentence` and `first_word` place each piece;
+    `first` marks the first subword of each word (its position in the piece, one row per piece)."""
+
+    ids: Ragged
+    first: Ragged
+    sentence: np.ndarray
+    first_word: np.ndarray
+
+
+class Tokenizer:
+    """A fast tokenizer and its special ids. With `cache`, each list of texts is tokenised once and memory-mapped."""
+
+    def __init__(self, tokenizer: Any, cache: Path | None = None) -> None:
+        if not getattr(tokenizer, "is_fast", False):
+            raise UserError(
+                "the tokenizer is not a fast one",
+                found=type(tokenizer).__name__,
+                expected="a tokenizer.json (offsets of words are needed)",
+            )
+        self.hf, self.cache = tokenizer, cache
+
+    @classmethod
+    def load(cls, path: str | Path, cache: Path | None = None) -> Tokenizer:
+        try:
+            hf = AutoTokenizer.from_pretrained(path)
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(
+                "no tokenizer can be loaded",
+                file=str(path),
+                found=str(error).splitlines()[0],
+                expected="tokenizer.json or vocab.txt beside the weights",
+            ) from error
+        return cls(hf, cache)
+
+    @cached_property
+    def special_ids(self) -> frozenset[int]:
+        return frozenset(int(i) for i in self.hf.all_special_ids)
+
+    @property
+    def mask_id(self) -> int:
+        return self._required("mask_token_id")
+
+    @property
+    def pad_id(self) -> int:
+        return self._required("pad_token_id")
+
+    @property
+    def cls_id(self) -> int:
+        return self._required("cls_token_id")
+
+    @property
+    def sep_id(self) -> int:
+        return self._required("sep_token_id")
+
+    @property
+    def unk_id(self) -> int:
+        return self._required("unk_token_id")
+
+    def _required(self, name: str) -> int:
+        value = getattr(self.hf, name)
+        if value is None:
+            raise UserError(f"the tokenizer has no {name.removesuffix('_id').replace('_', ' ')}")
+        return int(value)
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.hf)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self.hf.backend_tokenizer.to_str().encode()).hexdigest()
+
+    def encode(self, texts: Sequence[str], max_length: int) -> Encoded:
+        """Single texts with their special tokens, truncated to `max_length` subwords."""
+        return self._cached(("single", max_length), texts, lambda: self._encode(list(texts), None, max_length))
+
+    def encode_pairs(self, first: Sequence[str], second: Sequence[str], max_length: int) -> Encoded:
+        """Text pairs in one sequence, the longer side truncated first; `segments` is 1 on the second text."""
+        both = [*first, "\0", *second]
+        return self._cached(("pair", max_length), both, lambda: self._encode(list(first), list(second), max_length))
+
+    def encode_offsets(self, texts: Sequence[str], max_length: int) -> Offsets:
+        """Single texts with the code points of each token."""
+        return self._cached(("offsets", max_length), texts, lambda: self._encode_offsets(list(texts), max_length))
+
+    def encode_words(self, sentences: Sequence[Sequence[str]], max_length: int) -> Words:
+        """Sentences of words, cut into pieces of at most `max_length` subwords with special tokens, never inside a word.
+
+        XTREME's rule: a word that would overflow starts a new piece; a word with no subword, or with more than fit in a
+        piece, becomes the unknown token.
+        """
+        flat = [w for s in sentences for w in (*s, "\0")]
+        return self._cached(("words", max_length), flat, lambda: self._encode_words(sentences, max_length))
+
+    def _encode(self, first: list[str], second: list[str] | None, max_length: int) -> Encoded:
+        out = self.hf(first, second, truncation="longest_first", max_length=max_length, return_token_type_ids=True)
+        encodings = out.encodings
+        segments = [_segments(e.sequence_ids) for e in encodings]
+        return Encoded(Ragged.of([e.ids for e in encodings]), Ragged.of(segments))
+
+    def _encode_offsets(self, texts: list[str], max_length: int) -> Offsets:
+        out = self.hf(texts, truncation=True, max_length=max_length).encodings
+        return Offsets(
+            Ragged.of([e.ids for e in out]),
+            Ragged.of([[s for s, _ in e.offsets] for e in out]),
+            Ragged.of([[t for _, t in e.offsets] for e in out]),
+        )
+
+    def _encode_words(self, sentences: Sequence[Sequence[str]], max_length: int) -> Words:
+        vocabulary = sorted({w for s in sentences for w in s})
+        bare = self.hf(vocabulary, add_special_tokens=False).input_ids if vocabulary else []
+        room = max_length - self.hf.num_special_tokens_to_add()
+        subwords = {
+            word: ids if 0 < len(ids) <= room else [self.unk_id] for word, ids in zip(vocabulary, bare, strict=True)
+        }
+        ids, first, sentence, first_word = [], [], [], []
+        for number, words in enumerate(sentences):
+            for start, piece in _pieces([subwords[w] for w in words], room):
+                flat, marks = [self.cls_id], []
+                for word in piece:
+                    marks.append(len(flat))
+                    flat.extend(word)
+                ids.append([*flat, self.sep_id])
+                first.append(marks)
+                sentence.append(number)
+                first_word.append(start)
+        return Words(Ragged.of(ids), Ragged.of(first), np.asarray(sentence), np.asarray(first_word))
+
+    def _cached(self, kind: tuple[Any, ...], texts: Sequence[str], make: Callable[[], Any]) -> Any:
+        if self.cache is None:
+            return make()
+        digest = hashlib.sha256(repr((kind, self.fingerprint)).encode())
+        for text in texts:
+            digest.update(text.encode("utf-8", "surrogatepass") + b"\n")
+        folder = self.cache / digest.hexdigest()
+        if not folder.is_dir():
+            _store(make(), folder)
+        return _load(folder, {"offsets": Offsets, "words": Words}.get(kind[0], Encoded))
+
+
+def _segments(sequence_ids: Sequence[int | None]) -> list[int]:
+    """0 up to and including the separator after the first text, 1 for the second text and what follows it."""
+    seen, segments = 0, []
+    for s in sequence_ids:
+        seen = max(seen, s or 0)
+        segments.append(seen)
+    return segments
+
+
+def _pieces(words: Sequence[Sequence[int]], room: int) -> list[tuple[int, list[Sequence[int]]]]:
+    """Groups consecutive words into pieces of at most `room` subwords: (number of the first word, its words)."""
+    pieces: list[tuple[int, list[Sequence[int]]]] = [(0, [])]
+    used = 0
+    for number, word in enumerate(words):
+        if pieces[-1][1] and used + len(word) > room:
+            pieces.append((number, []))
+            used = 0
+        pieces[-1][1].append(word)
+        used += len(word)
+    return pieces
+
+
+def _store(record: Any, folder: Path) -> None:
+    temporary = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
+    temporary.mkdir(parents=True, exist_ok=True)
+    for name, value in record._asdict().items():
+        parts = {"flat": value.flat, "offsets": value.offsets} if isinstance(value, Ragged) else {"array": value}
+        for part, array in parts.items():
+            np.save(temporary / f"{name}.{part}.npy", array)
+    try:
+        temporary.rename(folder)
+    except OSError:  # another process stored the same texts first
+        if not folder.is_dir():
+            raise
+        for file in temporary.iterdir():
+            file.unlink()
+        temporary.rmdir()
+
+
+def _load(folder: Path, record: Any) -> Any:
+    def field(name: str) -> Ragged | np.ndarray:
+        single = folder / f"{name}.array.npy"
+        if single.exists():
+            return np.load(single)
+        return Ragged(*(np.load(folder / f"{name}.{part}.npy", mmap_mode="r") for part in ("flat", "offsets")))
+
+    return record(**{name: field(name) for name in record._fields})

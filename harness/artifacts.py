@@ -1,0 +1,355 @@
+"""Content-addressed folders: each holds what one stage wrote and is named by the fingerprint of all that went into it.
+
+An artifact appears whole or not at all: it is written in a temporary folder of the same file system, listed with sizes
+and SHA-256 in its manifest, flushed to disk and renamed into place. Published folders are never changed again.
+
+    objects/ab/abcd...   published         work/abcd...   checkpoints of a stage in progress
+    staging/             being written     damaged/       set aside, each with a note         locks/
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.errors import UserError
+
+MANIFEST = "manifest.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+class File(NamedTuple):
+    """A file of an artifact: its size in bytes and the hexadecimal SHA-256 of its content."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A published folder; `files` maps relative POSIX paths to what the manifest says of them."""
+
+    fingerprint: str
+    kind: str
+    path: Path
+    meta: Mapping[str, Any]
+    files: Mapping[str, File]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files, without the manifest."""
+        return sum(file.size for file in self.files.values())
+
+
+class Collected(NamedTuple):
+    """What a garbage collection removed: artifacts by fingerprint, and the bytes of everything removed."""
+
+    fingerprints: tuple[str, ...]
+    size: int
+
+
+class Artifacts:
+    """The artifacts under one root folder, which is made on the first write. Safe for several processes at once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root).absolute()
+
+    def find(self, fingerprint: str, *, verify: bool = False) -> Artifact | None:
+        """The artifact with this fingerprint, or None. Files must be there with their sizes; `verify` also hashes them.
+
+        A damaged artifact is moved to `damaged/` with a note of what is wrong, and is a miss.
+        """
+        path = self._object(fingerprint)
+        if not path.is_dir():
+            return None
+        try:
+            artifact = _read_manifest(path, fingerprint)
+            _check_files(artifact, verify=verify)
+        except _DamageError as damage:
+            if path.is_dir():  # gone when another process collected or set it aside meanwhile
+                self._set_aside(path, str(damage))
+            return None
+        return artifact
+
+    @contextmanager
+    def create(self, fingerprint: str, kind: str, meta: Mapping[str, Any]) -> Iterator[Path]:
+        """Yields an empty folder to fill, and publishes it when the block ends; on any exception nothing is left.
+
+        `meta` is read at the end of the block, so it may be completed inside it. Where another process published the
+        same artifact first, that one stays. Raises UserError where the disk is full.
+        """
+        final = self._object(fingerprint)
+        with disk_guard(self.root), self._staging(fingerprint) as folder:
+            yield folder
+            _write_manifest(folder, fingerprint, kind, meta)
+            _flush(folder)
+            self._publish(folder, final)
+        shutil.rmtree(self._work(fingerprint), ignore_errors=True)
+
+    def work(self, fingerprint: str) -> Path:
+        """A folder for checkpoints of the stage in progress: it outlives the process, and goes on publication."""
+        path = self._work(fingerprint)
+        with disk_guard(self.root):
+            path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    @contextmanager
+    def lock(self, fingerprint: str, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+        """Holds the stage for this process; the system lets go of it when the process dies.
+
+        Waits while another process holds it, after calling `on_wait` once. Look for the artifact again inside.
+        """
+        path = self.root / "locks" / _checked(fingerprint)
+        with _locked(path, on_wait):
+            yield
+
+    def fingerprints(self) -> list[str]:
+        """The fingerprints of all published artifacts, sorted."""
+        return sorted(path.name for path in self.root.glob("objects/*/*"))
+
+    def gc(self, keep: Collection[str]) -> Collected:
+        """Removes artifacts and work folders not in `keep`, what dead processes were writing, and damaged ones.
+
+        A stage that some process holds the lock of is left alone.
+        """
+        gone, size = [], 0
+        for path in [*self.root.glob("objects/*/*"), *self.root.glob("work/*")]:
+            if path.name in keep:
+                continue
+            with _try_locked(self.root / "locks" / path.name) as held:
+                if held:
+                    size += self._remove(path)
+                    gone.append(path.name)
+        size += self._sweep_staging()
+        for path in self.root.glob("damaged/*"):
+            size += self._remove(path)
+        return Collected(tuple(sorted(set(gone))), size)
+
+    def _object(self, fingerprint: str) -> Path:
+        return self.root / "objects" / _checked(fingerprint)[:2] / fingerprint
+
+    def _work(self, fingerprint: str) -> Path:
+        return self.root / "work" / _checked(fingerprint)
+
+    @contextmanager
+    def _staging(self, fingerprint: str) -> Iterator[Path]:
+        parent = self.root / "staging"
+        parent.mkdir(parents=True, exist_ok=True)
+        with _locked(self.root / "locks" / ".staging"):  # so that no sweep sees the folder before it is held
+            folder = Path(tempfile.mkdtemp(prefix=f"{fingerprint}.", dir=parent))
+            held = os.open(folder, os.O_RDONLY)
+            fcntl.flock(held, fcntl.LOCK_EX)
+        try:
+            folder.chmod(0o755)
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(held)
+
+    def _publish(self, folder: Path, final: Path) -> None:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.rename(final)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            if self.find(final.name) is not None:
+                return
+            folder.rename(final)
+        _sync(final.parent)
+
+    def _set_aside(self, path: Path, damage: str) -> None:
+        parent = self.root / "damaged"
+        parent.mkdir(parents=True, exist_ok=True)
+        place = Path(tempfile.mkdtemp(prefix=f"{path.name}.", dir=parent))
+        with suppress(FileNotFoundError):
+            path.rename(place / path.name)
+        note = f"{path.name}\nset aside {datetime.now(UTC).isoformat(timespec='seconds')}\n{damage}\n"
+        (place / "note.txt").write_text(note, encoding="utf-8")
+
+    def _remove(self, path: Path) -> int:
+        """Deletes a folder so that no reader ever sees half of it. Returns its bytes."""
+        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        parent = self.root / "staging"
+        parent.mkdir(parents=True, exist_ok=True)
+        doomed = Path(tempfile.mkdtemp(prefix="removed.", dir=parent))
+        path.rename(doomed / path.name)
+        shutil.rmtree(doomed)
+        return size
+
+    def _sweep_staging(self) -> int:
+        size = 0
+        with _locked(self.root / "locks" / ".staging"):
+            for folder in self.root.glob("staging/*"):
+                with _try_flock(folder) as dead:
+                    if dead:
+                        size += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+                        shutil.rmtree(folder)
+        return size
+
+
+@contextmanager
+def disk_guard(folder: Path) -> Iterator[None]:
+    """Turns a full disk inside the block into a UserError that names the folder and the space left there."""
+    try:
+        yield
+    except Exception as error:
+        if not _is_full(error):
+            raise
+        raise _full(folder) from error
+
+
+def _is_full(error: Exception) -> bool:
+    # writers in compiled code (safetensors) pass the system's words on without its number
+    return (isinstance(error, OSError) and error.errno in _FULL) or "No space left on device" in str(error)
+
+
+def _full(folder: Path) -> UserError:
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    return UserError(
+        "the disk is full",
+        file=folder,
+        found=f"{free / 2**20:.0f} MiB free",
+        expected="room for the stage that was being written; nothing of it was kept",
+        remedy="free some space (`alignboard gc` removes what no run uses) or choose another store, then rerun",
+    )
+
+
+class _DamageError(Exception):
+    """What is wrong with an artifact, in words."""
+
+
+def _checked(fingerprint: str) -> str:
+    assert _NAME.fullmatch(fingerprint), f"no fingerprint: {fingerprint!r}"
+    return fingerprint
+
+
+def _read_manifest(path: Path, fingerprint: str) -> Artifact:
+    try:
+        content = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        files = {name: File(int(entry["size"]), str(entry["sha256"])) for name, entry in content["files"].items()}
+        artifact = Artifact(content["fingerprint"], content["kind"], path, content["meta"], files)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _DamageError(f"{MANIFEST} cannot be read: {type(error).__name__}: {error}") from error
+    if artifact.fingerprint != fingerprint:
+        raise _DamageError(f"{MANIFEST} belongs to {artifact.fingerprint}")
+    return artifact
+
+
+def _check_files(artifact: Artifact, *, verify: bool) -> None:
+    for name, expected in artifact.files.items():
+        path = artifact.path / name
+        if not path.is_file():
+            raise _DamageError(f"{name} is missing")
+        size = path.stat().st_size
+        if size != expected.size:
+            raise _DamageError(f"{name} has {size} bytes, expected {expected.size}")
+        if verify and _sha256(path) != expected.sha256:
+            raise _DamageError(f"the content of {name} has changed since it was written")
+
+
+def _write_manifest(folder: Path, fingerprint: str, kind: str, meta: Mapping[str, Any]) -> None:
+    assert not (folder / MANIFEST).exists(), f"{MANIFEST} is the store's own file"
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = {p.relative_to(folder).as_posix(): File(p.stat().st_size, _sha256(p))._asdict() for p in paths}
+    content = {"fingerprint": fingerprint, "kind": kind, "meta": dict(meta), "files": files}
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _flush(folder: Path) -> None:
+    for path in [*folder.rglob("*"), folder]:
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _locked(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = _acquire(path, on_wait)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _acquire(path: Path, on_wait: Callable[[], None] | None) -> int:
+    told = on_wait is None
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            if not told and not _flock(handle, wait=False):
+                told = True
+                assert on_wait is not None
+                on_wait()
+            _flock(handle, wait=True)
+            if _same(handle, path):
+                return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)  # the former holder removed this file: ours would exclude nobody
+
+
+@contextmanager
+def _try_locked(path: Path) -> Iterator[bool]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        held = _flock(handle, wait=False) and _same(handle, path)
+        yield held
+        if held:
+            path.unlink(missing_ok=True)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _try_flock(folder: Path) -> Iterator[bool]:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        yield _flock(handle, wait=False)
+    finally:
+        os.close(handle)
+
+
+def _flock(handle: int, *, wait: bool) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _same(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False

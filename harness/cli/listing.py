@@ -1,0 +1,94 @@
+"""What the registries hold, as plain records for the `methods` and `tasks` commands."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from harness.errors import UserError
+from harness.registry import METHODS, TASKS, Registry
+
+Json = dict[str, Any]
+
+
+def method_records() -> list[Json]:
+    """One record per registered method, broken ones included, in alphabetical order."""
+    return _records(METHODS, _method)
+
+
+def task_records() -> list[Json]:
+    """One record per registered task, broken ones included, in alphabetical order."""
+    return _records(TASKS, _task)
+
+
+def describe_method(name: str) -> Json:
+    """Everything about one method: its record, its settings with their defaults, its docstring. Raises UserError."""
+    cls = METHODS.get(name)
+    return {
+        **_method(cls),
+        "name": name,
+        "origin": str(METHODS.origin(name)),
+        "batch": str(cls.batch),
+        "config": [_field(key, info) for key, info in cls.Config.model_fields.items()],
+        "description": inspect.getdoc(cls) or "",
+    }
+
+
+def describe_task(name: str) -> Json:
+    """Everything about one task: its record, and the settings of each protocol. Raises UserError."""
+    spec = TASKS.get(name).spec
+    return {
+        **_task(TASKS.get(name)),
+        "name": name,
+        "origin": str(TASKS.origin(name)),
+        "labels": list(spec.labels),
+        "splits": list(spec.splits),
+        "citation": spec.citation,
+        "deviations": list(spec.deviations),
+        "settings": {protocol: asdict(settings) for protocol, settings in spec.protocols.items()},
+        "description": spec.description,
+    }
+
+
+def _records(registry: Registry[Any], read: Callable[[Any], Json]) -> list[Json]:
+    return [_record(registry, name, read) for name in registry]
+
+
+def _record(registry: Registry[Any], name: str, read: Callable[[Any], Json]) -> Json:
+    try:
+        found = registry.get(name)
+    except UserError as error:
+        warnings.warn(error.what, stacklevel=2)
+        return {"name": name, "status": "broken", "reason": error.what, "origin": error.found}
+    return {"name": name, "status": "ok", "origin": str(registry.origin(name)), **read(found)}
+
+
+def _method(cls: Any) -> Json:
+    return {
+        "reference": cls.reference,
+        "objective": cls.objective,
+        "needs": sorted(map(str, cls.needs)),
+        "control": cls.control,
+        "trains": cls.trains,
+    }
+
+
+def _task(cls: Any) -> Json:
+    spec = cls.spec
+    return {
+        "title": spec.title,
+        "family": str(spec.family),
+        "metric": spec.metric,
+        "languages": list(spec.languages),
+        "licence": spec.licence,
+        "protocols": list(spec.protocols),
+    }
+
+
+def _field(name: str, info: Any) -> Json:
+    kind = info.annotation.__name__ if isinstance(info.annotation, type) else str(info.annotation)
+    default = info.get_default(call_default_factory=True)
+    return {"field": name, "type": kind, "default": default, "meaning": info.description}

@@ -1,0 +1,50 @@
+"""`alignboard methods`: the registered alignment methods."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness.cli import listing
+from harness.cli.output import print_fields, print_json, print_table
+
+
+def methods(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Describe this method alone.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of records, or one record.")] = False,
+) -> None:
+    """List the alignment methods, or describe one.
+
+    The list tells each method's objective, what it needs beside the base encoder, the control that its gain is
+    measured against, and whether it can be loaded. With NAME: its docstring, every setting with its default (the
+    paper's value), and the package that it comes from.
+
+    \b
+    Examples:
+      alignboard methods
+      alignboard methods ml-ctl
+      alignboard methods --json
+      alignboard --plugin my_method.py methods my-method
+    """
+    if name is not None:
+        _describe(name, as_json)
+        return
+    records = listing.method_records()
+    if as_json:
+        print_json(records)
+    else:
+        print_table(("name", "objective", "needs", "control", "status"), records)
+
+
+def _describe(name: str, as_json: bool) -> None:
+    record = listing.describe_method(name)
+    if as_json:
+        print_json(record)
+        return
+    settings, description = record.pop("config"), record.pop("description")
+    print_fields(record)
+    typer.echo(f"\n{description}\n")
+    if settings:
+        print_table(("field", "type", "default", "meaning"), settings)
+

@@ -1,8 +1,8 @@
-"""The only attention in the house: every sequence of a packed batch attends to itself (or to its partner), nothing else.
+"""The only attention in the house: every sequence of a packed batch attends to itself (or to its partner) alone.
 
-Three back ends give the same answer. `varlen` runs on CUDA in half precision without dropout; `padded` gathers sequences of
-similar length and uses scaled-dot-product attention (the default elsewhere); `block` is the reference: one dense mask over
-the packed row.
+Three back ends give the same answer. `varlen` runs on CUDA in half precision without dropout; `padded` gathers
+sequences of similar length and uses scaled-dot-product attention (the default elsewhere); `block` is the reference:
+one dense mask over the packed row.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def backend(name: str) -> Iterator[None]:
 
 
 class Bucket(NamedTuple):
-    """Sequences of similar length: `members` (b,), their token positions padded to (b, L), and `valid` (b, L) or None."""
+    """Sequences of similar length: `members` (b,), their positions padded to (b, L), and `valid` (b, L) or None."""
 
     members: np.ndarray
     index: Tensor
@@ -150,8 +150,8 @@ def _block(
     mask = ql.owner[:, None] == kl.owner[None, :]
     if causal:
         mask &= ql.within[:, None] >= kl.within[None, :]
-    rows = (t.transpose(0, 1).unsqueeze(0) for t in (q, k, v))
-    out = scaled_dot_product_attention(*rows, attn_mask=mask, dropout_p=dropout, scale=scale)
+    rows = [t.transpose(0, 1).unsqueeze(0) for t in (q, k, v)]
+    out = scaled_dot_product_attention(rows[0], rows[1], rows[2], attn_mask=mask, dropout_p=dropout, scale=scale)
     return out[0].transpose(0, 1)
 
 
@@ -165,8 +165,9 @@ def _padded(
         if causal:
             future = torch.ones(index.shape[1], index.shape[1], dtype=torch.bool, device=q.device).tril()
             mask = future if mask is None else mask & future
-        rows = (t[i].transpose(1, 2) for t, i in ((q, index), (k, key_index), (v, key_index)))
-        out = scaled_dot_product_attention(*rows, attn_mask=mask, dropout_p=dropout, scale=scale).transpose(1, 2)
+        rows = [t[i].transpose(1, 2) for t, i in ((q, index), (k, key_index), (v, key_index))]
+        out = scaled_dot_product_attention(rows[0], rows[1], rows[2], attn_mask=mask, dropout_p=dropout, scale=scale)
+        out = out.transpose(1, 2)
         parts.append(out.flatten(0, 1) if valid is None else out[valid])
     return torch.cat(parts)[ql.unbucket]
 

@@ -1,7 +1,7 @@
 """A Hugging Face encoder over packed text: text -> packed tokens -> states of any layer.
 
-Supported are the BERT-shaped encoders (BERT, RoBERTa, XLM-R and their kin), whose layers are self-attention followed by a
-feed-forward block. Layers are numbered as in `hidden_states`: 0 is the embeddings, 1 the first layer, -1 the last.
+Supported are the BERT-shaped encoders (BERT, RoBERTa, XLM-R and their kin), whose layers are self-attention followed by
+a feed-forward block. Layers are numbered as in `hidden_states`: 0 is the embeddings, 1 the first layer, -1 the last.
 """
 
 from __future__ import annotations
@@ -103,13 +103,12 @@ class Encoder(nn.Module):
         return self.model.config
 
     @property
-    def base(self) -> nn.Module:
-        base: nn.Module = self.model.base_model
-        return base
+    def base(self) -> Any:
+        return self.model.base_model
 
     @property
-    def blocks(self) -> nn.ModuleList:
-        return self.base.encoder.layer  # type: ignore[union-attr, return-value]
+    def blocks(self) -> Any:
+        return self.base.encoder.layer
 
     @property
     def depth(self) -> int:
@@ -126,7 +125,8 @@ class Encoder(nn.Module):
     @property
     def input_embeddings(self) -> nn.Parameter:
         """(V, H) the word embeddings."""
-        return self.base.get_input_embeddings().weight  # type: ignore[operator]
+        weight: nn.Parameter = self.base.get_input_embeddings().weight
+        return weight
 
     def layer(self, number: int) -> int:
         """A layer number as 0..depth; negative ones count from the last. Raises ValueError outside."""
@@ -138,16 +138,18 @@ class Encoder(nn.Module):
     def embed(self, text: PackedText) -> Tensor:
         """(T, H) the embeddings, after their layer norm and dropout."""
         segments = text.segments if self.config.type_vocab_size > 1 else torch.zeros_like(text.segments)
-        return self.base.embeddings(  # type: ignore[operator, no-any-return]
-            input_ids=text.ids[None], token_type_ids=segments[None], position_ids=(text.positions + self.shift)[None]
-        )[0]
+        positions = text.positions + self.shift
+        embeddings: Tensor = self.base.embeddings(
+            input_ids=text.ids[None], token_type_ids=segments[None], position_ids=positions[None]
+        )
+        return embeddings[0]
 
     def forward(
         self, text: PackedText, layers: Sequence[int] = (-1,), after_attention: AfterAttention | None = None
     ) -> States:
         """The states of `layers`; runs no further than the highest of them.
 
-        `after_attention(layer, hidden (T, H)) -> (T, H)` is called between self-attention and feed-forward of each layer.
+        `after_attention(layer, hidden (T, H)) -> (T, H)` is called between self-attention and feed-forward of a layer.
         """
         wanted = {self.layer(n) for n in layers}
         hidden = self.embed(text)[None]
@@ -163,8 +165,9 @@ class Encoder(nn.Module):
 
     def mlm_logits(self, hidden: Tensor) -> Tensor:
         """(N, V) the masked-language-model head on last-layer states (N, H): pass the masked positions alone."""
-        head = self.model.cls if self.config.model_type == "bert" else self.model.lm_head
-        return head(hidden)  # type: ignore[operator, no-any-return]
+        head: Any = self.model.cls if self.config.model_type == "bert" else self.model.lm_head
+        logits: Tensor = head(hidden)
+        return logits
 
     def clone(self, layers: int | None = None) -> Encoder:
         """An independent copy with the same tokenizer, of the first `layers` layers or all."""
@@ -175,7 +178,7 @@ class Encoder(nn.Module):
             self.tokenizer = tokenizer
         twin.tokenizer = tokenizer
         if layers is not None:
-            twin.base.encoder.layer = twin.blocks[:layers]  # type: ignore[union-attr]
+            twin.base.encoder.layer = twin.blocks[:layers]
             twin.config.num_hidden_layers = layers
         return twin
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from harness.records import Corpus, CorpusRecord
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.random import Generator
 
     from harness.encoder import Encoder
     from harness.tokens import Tokenizer
 
 
-class Term(NamedTuple):
-    """One term of a loss: the loop divides `sum` by `count` over all micro-batches and ranks, then adds `weight` times it."""
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One term of a loss: `weight` times its `sum` divided by its `count`, both over all micro-batches and ranks."""
 
     sum: Tensor
     count: float

@@ -1,6 +1,6 @@
 """Packed batches: sequences laid end to end without padding, and means over their segments.
 
-Shapes: T tokens in B sequences, H hidden units, S spans. Lengths stay on the host, so that no step waits for the device.
+Shapes: T tokens in B sequences, H hidden units, S spans. Lengths stay on the host: no step waits for the device.
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ def pack(
 ) -> PackedText:
     """Packs token id sequences. `segments` gives one segment id per token; absent means all 0. No sequence is empty."""
     lengths = tuple(len(s) for s in sequences)
-    assert lengths and all(lengths), "a batch needs at least one sequence, and each at least one token"
+    assert lengths, "a batch needs at least one sequence"
+    assert all(lengths), "each sequence needs at least one token"
     ids = np.concatenate([np.asarray(s, dtype=np.int64) for s in sequences])
     positions = np.concatenate([np.arange(n, dtype=np.int64) for n in lengths])
     kinds = (

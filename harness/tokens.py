@@ -142,7 +142,7 @@ class Tokenizer:
         return self._cached(("offsets", max_length), texts, lambda: self._encode_offsets(list(texts), max_length))
 
     def encode_words(self, sentences: Sequence[Sequence[str]], max_length: int) -> Words:
-        """Sentences of words, cut into pieces of at most `max_length` subwords with special tokens, never inside a word.
+        """Sentences of words, cut into pieces of at most `max_length` subwords with specials, never inside a word.
 
         XTREME's rule: a word that would overflow starts a new piece; a word with no subword, or with more than fit in a
         piece, becomes the unknown token.

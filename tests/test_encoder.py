@@ -20,7 +20,8 @@ LENGTHS = (7, 3, 12, 3, 1, 9)
 
 def make(kind: str) -> Encoder:
     torch.manual_seed(0)
-    sizes = dict(hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=48, vocab_size=90)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48}
+    sizes["vocab_size"] = 90
     config = (
         BertConfig(**sizes, max_position_embeddings=40)
         if kind == "bert"

@@ -1,0 +1,70 @@
+"""Checkpoints on disk: tensors as safetensors, everything else as JSON, replaced in one rename. Nothing is pickled."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+
+def unique_tensors(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state with each tied tensor once (under its first name), contiguous: what safetensors can hold."""
+    seen: set[tuple[int, tuple[int, ...]]] = set()
+    kept: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        key = (tensor.data_ptr(), tuple(tensor.shape))
+        if tensor.numel() and key in seen:
+            continue
+        seen.add(key)
+        kept[name] = tensor.detach().contiguous()
+    return kept
+
+
+def load_tensors(module: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Loads what `unique_tensors` kept. Raises RuntimeError where a tensor that is not tied is missing."""
+    expected = set(unique_tensors(module.state_dict()))
+    if expected != set(tensors):
+        raise RuntimeError(f"the checkpoint does not fit: {sorted(expected ^ set(tensors))[:5]}")
+    module.load_state_dict(tensors, strict=False)
+
+
+def replace_folder(new: Path, old: Path) -> None:
+    """Puts `new` in the place of `old`; a kill in between leaves one of them under a known name."""
+    aside = old.with_name(old.name + ".old")
+    shutil.rmtree(aside, ignore_errors=True)
+    if old.exists():
+        old.rename(aside)
+    new.rename(old)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def sync(folder: Path) -> None:
+    """Waits until every file of the folder is on the disk."""
+    for file in folder.iterdir():
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+
+
+def flatten(state: dict[int, dict[str, Any]]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """An optimiser's per-parameter state as named tensors and named plain values."""
+    tensors: dict[str, Tensor] = {}
+    plain: dict[str, Any] = {}
+    for number, values in state.items():
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                tensors[f"{number}.{name}"] = value
+            else:
+                plain[f"{number}.{name}"] = value
+    return tensors, plain
+
+
+def unflatten(tensors: dict[str, Tensor], plain: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    """The inverse of `flatten`."""
+    state: dict[int, dict[str, Any]] = {}
+    for key, value in {**tensors, **plain}.items():
+        number, _, name = key.partition(".")
+        state.setdefault(int(number), {})[name] = value
+    return state

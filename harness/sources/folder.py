@@ -1,0 +1,251 @@
+"""The `folder` source: XTREME's official on-disk layout, with parallel/, mono/, dictionaries/, alignments/ beside it.
+
+A task says in `spec.locations["folder"]` where its files lie, as path patterns for each split with the fields {view}
+and {pivot}; docs/data.md describes the layout and every rule of reading.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from harness.errors import UsageError, UserError
+from harness.records import Corpus, CorpusRecord, Family, Record
+from harness.sources.base import CorpusCell, Manifest, Source, TaskCell
+from harness.sources.corpora import LAYOUTS, fingerprint, lexicon
+from harness.sources.lines import scan
+from harness.sources.readers import Cell, reader_of
+from harness.task import TaskSpec
+
+
+class Folder(Source):
+    """A folder in XTREME's layout. Nothing is kept in memory but digests; every call reads the files again."""
+
+    kind: ClassVar[str] = "folder"
+
+    def __init__(self, root: Path, pivot: str = "en") -> None:
+        self.root, self.pivot = root, pivot
+
+    @classmethod
+    def open(cls, location: str) -> Folder:
+        """The folder at a path. Raises UsageError without a path and UserError where there is no such folder."""
+        if not location:
+            raise UsageError(
+                "the folder source needs a path",
+                found="folder",
+                expected="folder:PATH",
+                remedy="give the folder that holds xnli/, pawsx/, ...: --source folder:PATH",
+            )
+        root = Path(location).expanduser()
+        if not root.is_dir():
+            raise UserError(
+                "the folder is missing" if not root.exists() else "this is no folder",
+                file=root,
+                found=_names(root.parent) if root.parent.is_dir() else f"{root.parent} is missing too",
+                expected="a folder in XTREME's layout (xnli/, pawsx/, parallel/, ...)",
+                remedy="correct the path after folder:",
+            )
+        return cls(root)
+
+    @property
+    def name(self) -> str:
+        return f"folder:{self.root.resolve().name}"
+
+    def manifest(self, specs: Sequence[TaskSpec]) -> Manifest:
+        """What is there, from one pass over the bytes of each file; records are read and checked in `task`.
+
+        Raises UserError on empty files, on line-aligned files of different length, and on a folder that holds nothing.
+        """
+        cells = [cell for spec in specs for split in spec.splits for cell in self._cells(spec, split)]
+        corpora = [cell for kind in LAYOUTS for cell in self._corpus_cells(kind)]
+        if specs and not cells and not corpora:
+            raise UserError(
+                "nothing in this folder is laid out as XTREME does",
+                file=self.root,
+                found=_names(self.root),
+                expected=", ".join(sorted({_first(pattern) for spec in specs for pattern in _patterns(spec)})),
+                remedy="give the folder that holds the task folders",
+            )
+        return Manifest(
+            pivot=self.pivot,
+            tasks=tuple(_task_cell(cell) for cell in cells),
+            corpora=tuple(corpora),
+            training=_training(cells, self.pivot),
+            notes=(*_notes(cells), *self._dictionary_notes()),
+        )
+
+    def task(self, spec: TaskSpec, view: str, split: str) -> Sequence[Record]:
+        cell = self._cell(spec, view, split)
+        return reader_of(cell).records(cell)
+
+    def corpus(self, kind: Corpus, languages: Sequence[str]) -> Sequence[CorpusRecord]:
+        if kind not in LAYOUTS:
+            raise UserError(
+                f"a folder holds no corpus of the kind {kind.value!r}",
+                file=self.root,
+                expected=", ".join(LAYOUTS),
+                remedy="choose a method that does not need it, or another source",
+            )
+        layout, found = LAYOUTS[kind], LAYOUTS[kind].find(self.root, self.pivot)
+        for language in languages:
+            missing = [path for path in found.get(language, ()) if not path.is_file()]
+            if language not in found or missing:
+                raise UserError(
+                    f"no {kind.value} corpus for {language!r}",
+                    file=missing[0] if missing else self.root / layout.pattern.format(xx=language, pivot=self.pivot),
+                    found=f"languages: {', '.join(sorted(found)) or 'none'}",
+                    expected=layout.pattern.format(xx=language, pivot=self.pivot),
+                    remedy="add the file, or leave the language out",
+                )
+        return [record for language in languages for record in layout.read(language, found[language])]
+
+    def _cells(self, spec: TaskSpec, split: str) -> list[Cell]:
+        """The cells whose files are all there (gold apart), the task's own languages first."""
+        roles = _roles(spec, split)
+        if not roles:
+            return []
+        views = self._views(next(iter(roles.values())))
+        views.sort(
+            key=lambda view: (spec.languages.index(view) if view in spec.languages else len(spec.languages), view)
+        )
+        cells = [Cell(spec, view, split, self.pivot, self._files(roles, view)) for view in views]
+        cells = [cell for cell in cells if all(path.is_file() for role, path in cell.files.items() if role != "gold")]
+        if spec.family is not Family.CLASSIFICATION:
+            return cells
+        pivot_file = self._files(roles, self.pivot)["data"]
+        parallel = pivot_file.is_file() and len({scan(cell.files["data"]).lines for cell in cells}) == 1
+        return [replace(cell, parallel=pivot_file if parallel else None) for cell in cells]
+
+    def _cell(self, spec: TaskSpec, view: str, split: str) -> Cell:
+        cells = {cell.view: cell for cell in self._cells(spec, split)}
+        if view not in cells:
+            raise self._missing(spec, view, split, cells)
+        return cells[view]
+
+    def _files(self, roles: Mapping[str, str], view: str) -> dict[str, Path]:
+        return {role: self.root / pattern.format(view=view, pivot=self.pivot) for role, pattern in roles.items()}
+
+    def _views(self, pattern: str) -> list[str]:
+        """The views for which a file of this pattern exists; the pivot alone where it has no {view}."""
+        if "{view}" not in pattern:
+            return [self.pivot] if (self.root / pattern.format(pivot=self.pivot)).is_file() else []
+        filled = pattern.replace("{pivot}", self.pivot)
+        first, *rest = (re.escape(part) for part in filled.split("{view}"))
+        regex = re.compile(first + r"(?P<view>[A-Za-z0-9_-]+)" + "(?P=view)".join(rest))
+        paths = (path.relative_to(self.root).as_posix() for path in self.root.glob(filled.replace("{view}", "*")))
+        return [match["view"] for match in map(regex.fullmatch, paths) if match]
+
+    def _missing(self, spec: TaskSpec, view: str, split: str, cells: Iterable[str]) -> UserError:
+        roles = _roles(spec, split)
+        if not roles:
+            return UserError(
+                f"{spec.name} has no {split} split in a folder",
+                expected=f"one of: {', '.join(spec.locations.get('folder', {})) or 'none'}",
+                remedy="ask for another split, or use another source",
+            )
+        files = [path for role, path in self._files(roles, view).items() if role != "gold"]
+        path = next((path for path in files if not path.is_file()), files[0])
+        if not path.parent.is_dir():
+            return UserError(
+                "the task's folder is missing",
+                file=path.parent,
+                found=_names(self.root),
+                expected=f"{path.parent.name}/ with {path.name}",
+                remedy=f"add the folder, or leave {spec.name} out",
+            )
+        return UserError(
+            f"{spec.name} has no {split} file for {view!r}",
+            file=path,
+            found=f"{split} files for: {', '.join(cells) or 'no language'}",
+            expected=path.name,
+            remedy="add the file, leave the language out, or take `--languages available`",
+        )
+
+    def _corpus_cells(self, kind: Corpus) -> Iterator[CorpusCell]:
+        layout = LAYOUTS[kind]
+        for language, files in sorted(layout.find(self.root, self.pivot).items()):
+            if all(path.is_file() for path in files):
+                yield CorpusCell(kind, language, layout.count(files), fingerprint(files))
+
+    def _dictionary_notes(self) -> Iterator[str]:
+        for language, files in LAYOUTS[Corpus.DICTIONARY].find(self.root, self.pivot).items():
+            held_out = lexicon(files).held_out
+            if held_out:
+                yield f"dictionaries {language}: {held_out} entries left out, their headwords are in the held-out file"
+
+
+def _roles(spec: TaskSpec, split: str) -> dict[str, str]:
+    """The path patterns of a split by role; a single pattern has the role `data`."""
+    if "folder" not in spec.locations:
+        raise UserError(
+            f"{spec.name} does not say where its data lies in a folder",
+            expected='locations["folder"] in the task file, with a path pattern for each split',
+            remedy="declare it there, or use another source",
+        )
+    location: Any = spec.locations["folder"].get(split, {})
+    return {"data": location} if isinstance(location, str) else dict(location)
+
+
+def _task_cell(cell: Cell) -> TaskCell:
+    reader = reader_of(cell)
+    names = [f"{role} {path.name} {scan(path).digest}" for role, path in cell.files.items() if path.is_file()]
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    return TaskCell(cell.spec.name, cell.view, cell.split, reader.count(cell), digest, reader.labelled(cell))
+
+
+def _training(cells: Iterable[Cell], pivot: str) -> dict[str, str]:
+    """For each trained task, the file (and its number of items) that models are fine-tuned on."""
+    sets = [cell for cell in cells if cell.split == "train" and cell.view == pivot]
+    paths = {cell.spec.name: cell.files["data"] for cell in sets}
+    counts = {cell.spec.name: reader_of(cell).count(cell) for cell in sets}
+    return {task: f"{path.parent.name}/{path.name} ({counts[task]:,} items)" for task, path in paths.items()}
+
+
+def _notes(cells: Sequence[Cell]) -> Iterator[str]:
+    """What a user should know of the files, one line for each task, split and peculiarity."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for cell in cells:
+        for note in _quirks(cell):
+            found.setdefault((cell.spec.name, cell.split, note), []).append(cell.view)
+    for (task, split, note), views in found.items():
+        yield f"{task} {split} ({', '.join(views)}): {note}"
+
+
+def _quirks(cell: Cell) -> Iterator[str]:
+    scans = [scan(path) for path in cell.files.values() if path.is_file()]
+    family = cell.spec.family
+    if any(found.bom for found in scans):
+        yield "a byte order mark at the start of the file is ignored"
+    if family is Family.CLASSIFICATION and any(found.quoted for found in scans):
+        yield "doubled quotes of the official csv files are kept, as the official models see them"
+    if family is Family.CLASSIFICATION and cell.parallel is None:
+        yield "rows are not parallel across languages, so each row stands alone in tests"
+    if not reader_of(cell).labelled(cell):
+        yield _UNLABELLED[family]
+
+
+_UNLABELLED = {
+    Family.CLASSIFICATION: "labels are withheld (two columns): predictions can be exported, not scored",
+    Family.TAGGING: "tags are withheld (tokens only): predictions can be exported, not scored",
+    Family.RETRIEVAL: "gold is withheld (no gold file, or English sorted by the official download): not scored",
+    Family.QA: "answers are withheld: predictions can be exported, not scored",
+}
+
+
+def _patterns(spec: TaskSpec) -> Iterator[str]:
+    for split in spec.splits:
+        yield from _roles(spec, split).values()
+
+
+def _first(pattern: str) -> str:
+    return f"{pattern.split('/')[0]}/"
+
+
+def _names(folder: Path, limit: int = 12) -> str:
+    names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir() if not path.name.startswith("."))
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return f"{folder} holds {', '.join(names[:limit]) or 'nothing'}{more}"

@@ -1,0 +1,377 @@
+"""Exact nearest neighbours and bitext mining by margin.
+
+`nearest` and `mine` multiply tiles and keep a running top-k, so that memory is bounded by the tile and not by n x m.
+Every score is fp32, whatever the precision of the vectors, the autocast or the TF32 setting; among equal scores the
+lowest index comes first. Margins follow Artetxe and Schwenk, "Margin-based Parallel Corpus Mining with Multilingual
+Sentence Embeddings" (ACL 2019), thresholds and F1 the protocol of BUCC 2018 in XTREME.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+from torch.nn import functional
+
+Vectors = NDArray[Any] | Tensor
+Metric = Literal["cosine", "dot", "l2"]
+Margin = Literal["ratio", "distance", "absolute"]
+Retrieval = Literal["max", "fwd", "bwd", "intersect"]
+
+TILE_BYTES = {"cpu": 64 * 2**20, "cuda": 512 * 2**20}
+BLOCK = 32  # columns whose maximum stands for them while a tile is searched
+SORT_FROM = 33  # from this k on one stable sort is cheaper than k passes
+
+
+class Neighbours(NamedTuple):
+    """Per query the best `scores` (n, k), falling from left to right, and the `indices` (n, k) they belong to."""
+
+    scores: Any
+    indices: Any
+
+
+class Mined(NamedTuple):
+    """One-to-one pairs, best first: `scores` (p,), rows of x `sources` (p,) and rows of y `targets` (p,)."""
+
+    scores: Any
+    sources: Any
+    targets: Any
+
+
+class Distinct(NamedTuple):
+    """The distinct lines of a file in order of first occurrence, and for each the row of its last occurrence."""
+
+    texts: list[str]
+    rows: NDArray[np.int64]
+
+
+class Threshold(NamedTuple):
+    """The score from which pairs are kept, and the F1 in percent that was reached there while tuning."""
+
+    threshold: float
+    f1: float
+
+
+class MiningScores(NamedTuple):
+    """Precision, recall and F1 in percent."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+def nearest(
+    queries: Vectors, index: Vectors, *, k: int = 1, metric: Metric = "cosine", tile_bytes: int | None = None
+) -> Neighbours:
+    """The k rows of index (m, d) nearest to each row of queries (n, d): scores and indices, each (n, min(k, m)).
+
+    Scores are higher for nearer rows under every metric: "cosine" (rows are normalised here; a zero row has cosine 0
+    with everything), "dot", or "l2", which is minus the Euclidean distance. NumPy arrays, memory-mapped ones too, are
+    read tile by tile and answered in NumPy; tensors are searched where they lie. `tile_bytes` bounds the tile of
+    scores held at once. Raises ValueError for unlike widths, values that are not finite, k < 1 or an unknown metric.
+    """
+    _check_vectors(queries, index, "queries", "index")
+    _check_choice("metric", metric, Metric)
+    _check_k(k)
+    side = _tile_side(queries, tile_bytes)
+    with _full_precision(queries):
+        found = []
+        for rows in _spans(len(queries), side):
+            block, best = _load(queries, rows, metric, "queries"), None
+            for columns in _spans(len(index), side):
+                tile = _similarities(block, _load(index, columns, metric, "index"), metric)
+                best = _merge(best, _top(tile, k), columns.start, k)
+            found.append(best)
+    return _answer(_joined(found, queries), queries)
+
+
+def mine(
+    x: Vectors,
+    y: Vectors,
+    *,
+    k: int = 4,
+    margin: Margin = "ratio",
+    retrieval: Retrieval = "max",
+    threshold: float = 0.0,
+    tile_bytes: int | None = None,
+) -> Mined:
+    """Pairs of rows of x (n, d) and y (m, d) that translate each other, one-to-one and best first.
+
+    The rows are normalised here and searched k deep in both directions, with one multiplication for both. For the
+    options see `margin_pairs`; for memory, precision and the kind of array, `nearest`.
+    """
+    _check_vectors(x, y, "x", "y")
+    _check_choice("margin", margin, Margin)
+    _check_choice("retrieval", retrieval, Retrieval)
+    _check_k(k)
+    forward, backward = _both_ways(x, y, k, _tile_side(x, tile_bytes))
+    mined = margin_pairs(forward, backward, margin=margin, retrieval=retrieval, threshold=threshold)
+    if isinstance(x, Tensor):
+        return Mined(*(torch.from_numpy(part).to(x.device) for part in mined))
+    return mined
+
+
+def margin_pairs(
+    forward: Neighbours,
+    backward: Neighbours,
+    *,
+    margin: Margin = "ratio",
+    retrieval: Retrieval = "max",
+    threshold: float = 0.0,
+) -> Mined:
+    """Pairs chosen from the neighbours of x in y (`forward`) and of y in x (`backward`): cosines, in NumPy.
+
+    The cosine of a pair is set against the mean of the two sides' mean cosines to their neighbours: divided by it
+    ("ratio"), less it ("distance"), or alone ("absolute"). Each row proposes its best pair: rows of x ("fwd"), of y
+    ("bwd"), both ("max"), or both where they agree ("intersect"). Proposals above `threshold` are accepted best first
+    while neither side is taken.
+    """
+    x_means, y_means = (_means(side.scores) for side in (forward, backward))
+    fwd_scores, fwd_best = _best(forward, x_means, y_means, margin)
+    bwd_scores, bwd_best = _best(backward, y_means, x_means, margin)
+    fwd = (fwd_scores, np.arange(len(fwd_best)), fwd_best)
+    bwd = (bwd_scores, bwd_best, np.arange(len(bwd_best)))
+    if retrieval == "intersect":
+        agreed = bwd_best[fwd_best] == fwd[1] if len(fwd_best) else np.zeros(0, dtype=bool)
+        fwd = (fwd_scores[agreed], fwd[1][agreed], fwd_best[agreed])
+    proposals = {"max": (fwd, bwd), "fwd": (fwd,), "bwd": (bwd,), "intersect": (fwd,)}[retrieval]
+    scores, sources, targets = (np.concatenate(parts) for parts in zip(*proposals, strict=True))
+    return _one_to_one(scores, sources, targets, threshold)
+
+
+def distinct(texts: Sequence[str]) -> Distinct:
+    """The distinct lines of a file: XTREME embeds each line once and keeps the vector of its last occurrence."""
+    last: dict[str, int] = {}
+    for row, text in enumerate(texts):
+        last[text] = row
+    return Distinct(list(last), np.fromiter(last.values(), dtype=np.int64, count=len(last)))
+
+
+def repeated(texts: Sequence[str]) -> NDArray[np.bool_]:
+    """True for each line that occurs more than once in its file, outer blanks aside (n,).
+
+    BUCC leaves such lines out of the scoring: they can be in no prediction, and their gold pairs count as missed.
+    """
+    stripped = [text.strip() for text in texts]
+    counts = Counter(stripped)
+    return np.fromiter((counts[text] > 1 for text in stripped), dtype=bool, count=len(stripped))
+
+
+def best_threshold(scores: ArrayLike, correct: ArrayLike, n_gold: int) -> Threshold:
+    """The score threshold with the best F1 over pairs with `scores` (p,), of which `correct` (p,) are in the gold.
+
+    As in XTREME: pairs are taken best first (equal scores in the order given); the threshold lies half way between the
+    pair that gives the first best F1 and the next one, and pairs with score >= threshold are kept. Where the best F1 is
+    reached at the last pair there is no next one and the threshold is that pair's own score (the original crashes).
+    Nothing correct gives threshold 0 and F1 0. Ties at the threshold are all kept, so the F1 of what is kept can be
+    lower than the one returned. Raises ValueError for unlike lengths, a NaN score, or more correct pairs than gold.
+    """
+    values, hits = np.asarray(scores, dtype=np.float64), np.asarray(correct, dtype=bool)
+    if values.ndim != 1 or values.shape != hits.shape:
+        raise ValueError(f"scores and correct must be two (p,) arrays, got {values.shape} and {hits.shape}")
+    if np.isnan(values).any():
+        raise ValueError("scores hold NaN")
+    if hits.sum() > n_gold:
+        raise ValueError(f"{hits.sum()} pairs are marked correct, but the gold has {n_gold}")
+    if not hits.any():
+        return Threshold(0.0, 0.0)
+    order = np.argsort(-values, kind="stable")
+    values, found = values[order], np.cumsum(hits[order])
+    precision, recall = found / np.arange(1, len(found) + 1), found / n_gold
+    f1 = 2 * precision * recall / np.where(found > 0, precision + recall, 1.0)
+    best = int(np.argmax(f1))
+    following = values[min(best + 1, len(values) - 1)]
+    return Threshold(float((values[best] + following) / 2), float(100 * f1[best]))
+
+
+def bucc_scores(predicted: Collection[Hashable], gold: Collection[Hashable]) -> MiningScores:
+    """Scores of predicted pairs against gold pairs as sets: a repeated pair counts once, nothing right gives 0.
+
+    The pairs may be (source, target) ids or whole lines of the two files.
+    """
+    predictions, truth = set(predicted), set(gold)
+    correct = len(predictions & truth)
+    if not correct:
+        return MiningScores(0.0, 0.0, 0.0)
+    precision, recall = correct / len(predictions), correct / len(truth)
+    return MiningScores(100 * precision, 100 * recall, 100 * 2 * precision * recall / (precision + recall))
+
+
+def _both_ways(x: Vectors, y: Vectors, k: int, side: int) -> tuple[Neighbours, Neighbours]:
+    """Neighbours of x in y and of y in x, in NumPy. Each tile of cosines is computed once and searched both ways."""
+    forward: list[Neighbours | None] = []
+    backward: list[Neighbours | None] = [None for _ in _spans(len(y), side)]
+    with _full_precision(x):
+        for rows in _spans(len(x), side):
+            block, best = _load(x, rows, "cosine", "x"), None
+            for number, columns in enumerate(_spans(len(y), side)):
+                tile = _similarities(block, _load(y, columns, "cosine", "y"), "cosine")
+                best = _merge(best, _top(tile, k), columns.start, k)
+                backward[number] = _merge(backward[number], _top(tile, k, down=True), rows.start, k)
+            forward.append(best)
+    sides = (_joined(forward, x), _joined(backward, y))
+    as_numpy = (Neighbours(found.scores.cpu().numpy(), found.indices.cpu().numpy()) for found in sides)
+    return next(as_numpy), next(as_numpy)
+
+
+def _top(tile: Tensor, k: int, *, down: bool = False) -> Neighbours:
+    """The k largest of each row, or of each column if `down`; among equal ones the lowest place first.
+
+    By (score, lowest place first) the k largest lie in the k blocks with the largest maxima: any other block has k
+    blocks before it, each with an element that comes before all of its own. So one pass finds the maxima of the blocks,
+    and the search itself reads k blocks.
+    """
+    dim = 0 if down else 1
+    length = tile.shape[dim]
+    short = -length % BLOCK
+    padded = functional.pad(tile, (0, 0, 0, short) if down else (0, short), value=-torch.inf) if short else tile
+    blocks = torch.unflatten(padded, dim, (-1, BLOCK))
+    maxima = blocks.amax(dim + 1)
+    if down:
+        blocks, maxima = blocks.permute(2, 0, 1), maxima.T.contiguous()
+    chosen = _first(maxima, min(k, maxima.shape[1])).indices.sort(dim=1).values
+    members = blocks.gather(1, chosen[:, :, None].expand(-1, -1, BLOCK)).flatten(1)
+    scores, places = _first(members, min(k, length))
+    return Neighbours(scores, chosen.gather(1, places // BLOCK) * BLOCK + places % BLOCK)
+
+
+def _first(scores: Tensor, k: int) -> Neighbours:
+    """The k largest of each row, ties by lowest column, which torch.topk leaves open; overwrites `scores`."""
+    if k >= SORT_FROM:
+        return Neighbours(*(part[:, :k] for part in scores.sort(dim=1, descending=True, stable=True)))
+    found = []
+    for _ in range(k):
+        found.append(scores.max(dim=1, keepdim=True))
+        scores.scatter_(1, found[-1].indices, -torch.inf)
+    return Neighbours(torch.cat([best.values for best in found], 1), torch.cat([best.indices for best in found], 1))
+
+
+def _merge(best: Neighbours | None, new: Neighbours, offset: int, k: int) -> Neighbours:
+    """The k best of what earlier tiles gave and of a tile whose columns start at `offset`."""
+    moved = Neighbours(new.scores, new.indices + offset)
+    if best is None:
+        return moved
+    scores, indices = (torch.cat(parts, dim=1) for parts in zip(best, moved, strict=True))
+    kept, places = _first(scores, min(k, scores.shape[1]))
+    return Neighbours(kept, indices.gather(1, places))
+
+
+def _load(vectors: Vectors, rows: slice, metric: Metric, name: str) -> Tensor:
+    """Some rows in fp32, of length 1 for cosine."""
+    part = vectors[rows]
+    block = part.detach().float() if isinstance(part, Tensor) else torch.from_numpy(np.array(part, dtype=np.float32))
+    norms = torch.linalg.vector_norm(block, dim=1, keepdim=True)
+    finite = norms.isfinite()
+    if not finite.all():
+        row = rows.start + int((~finite).squeeze(1).nonzero()[0])
+        raise ValueError(f"{name} row {row} holds NaN, infinity or values too large for fp32")
+    return block / norms.where(norms > 0, 1.0) if metric == "cosine" else block
+
+
+def _similarities(queries: Tensor, index: Tensor, metric: Metric) -> Tensor:
+    if metric == "l2":  # the difference itself: expanding the square would cancel digits
+        return -torch.cdist(queries, index, compute_mode="donot_use_mm_for_euclid_dist")
+    return queries @ index.T
+
+
+def _means(scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    return scores.mean(axis=1, dtype=np.float64) if scores.shape[1] else np.zeros(len(scores))
+
+
+def _best(
+    side: Neighbours, own: NDArray[np.float64], other: NDArray[np.float64], margin: Margin
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The best margin of each row and the neighbour that has it."""
+    if not side.scores.shape[1]:
+        return np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.int64)
+    cosines, level = side.scores.astype(np.float64), (own[:, None] + other[side.indices]) / 2
+    if margin == "ratio":
+        # 0 / 0, which zero vectors give, is nobody's best.
+        scores = np.divide(cosines, level, out=np.full_like(cosines, -np.inf), where=level != 0)
+    else:
+        scores = cosines - level if margin == "distance" else cosines
+    rows, column = np.arange(len(scores)), scores.argmax(axis=1)
+    return scores[rows, column].astype(np.float32), side.indices[rows, column]
+
+
+def _one_to_one(
+    scores: NDArray[np.float32], sources: NDArray[np.int64], targets: NDArray[np.int64], threshold: float
+) -> Mined:
+    """Greedy: best first, ties by lowest source and target, each row once."""
+    order = np.lexsort((targets, sources, -scores))
+    order = order[scores[order] > threshold]
+    used_sources, used_targets, kept = set[int](), set[int](), []
+    for place, source, target in zip(order.tolist(), sources[order].tolist(), targets[order].tolist(), strict=True):
+        if source not in used_sources and target not in used_targets:
+            used_sources.add(source)
+            used_targets.add(target)
+            kept.append(place)
+    chosen = np.array(kept, dtype=np.int64)
+    return Mined(scores[chosen], sources[chosen], targets[chosen])
+
+
+def _spans(length: int, side: int) -> Iterator[slice]:
+    return (slice(start, min(start + side, length)) for start in range(0, length, side))
+
+
+def _tile_side(vectors: Vectors, tile_bytes: int | None) -> int:
+    """Rows and columns of a square tile of fp32 scores, in whole blocks."""
+    device = vectors.device.type if isinstance(vectors, Tensor) else "cpu"
+    budget = TILE_BYTES.get(device, TILE_BYTES["cpu"]) if tile_bytes is None else tile_bytes
+    return max(math.isqrt(budget // 4) // BLOCK, 1) * BLOCK
+
+
+def _joined(parts: Sequence[Neighbours | None], like: Vectors) -> Neighbours:
+    """Rows of all parts under each other; (n, 0) where there was nothing to search in."""
+    device = like.device if isinstance(like, Tensor) else torch.device("cpu")
+    found = [part for part in parts if part is not None]
+    if not found:
+        shape = (len(like), 0)
+        return Neighbours(torch.empty(shape, device=device), torch.empty(shape, dtype=torch.int64, device=device))
+    return Neighbours(torch.cat([part.scores for part in found]), torch.cat([part.indices for part in found]))
+
+
+def _answer(found: Neighbours, like: Vectors) -> Neighbours:
+    return found if isinstance(like, Tensor) else Neighbours(found.scores.numpy(), found.indices.numpy())
+
+
+@contextmanager
+def _full_precision(vectors: Vectors) -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with (
+            torch.no_grad(),
+            torch.autocast(vectors.device.type if isinstance(vectors, Tensor) else "cpu", enabled=False),
+        ):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _check_vectors(first: Vectors, second: Vectors, first_name: str, second_name: str) -> None:
+    if first.ndim != 2 or second.ndim != 2 or first.shape[1] != second.shape[1]:
+        raise ValueError(
+            f"{first_name} and {second_name} must be (n, d) and (m, d) arrays of one width, "
+            f"got {tuple(first.shape)} and {tuple(second.shape)}"
+        )
+    where = {vectors.device if isinstance(vectors, Tensor) else "numpy" for vectors in (first, second)}
+    if len(where) > 1:
+        raise ValueError(f"{first_name} and {second_name} must both be NumPy arrays or lie on one device, got {where}")
+
+
+def _check_choice(name: str, value: str, choices: Any) -> None:
+    if value not in get_args(choices):
+        raise ValueError(f"unknown {name} {value!r}: expected one of {', '.join(get_args(choices))}")
+
+
+def _check_k(k: int) -> None:
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")

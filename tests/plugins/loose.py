@@ -1,0 +1,11 @@
+"""A loose plug-in file: a method that is found with `--plugin` alone."""
+
+from harness import Method, register
+
+
+@register("loose-method")
+class LooseMethod(Method):
+    """Trains nothing."""
+
+    objective = "none"
+    trains = False

@@ -1,0 +1,8 @@
+"""A loose plug-in file that registers something which is neither a method nor a task."""
+
+from harness import register
+
+
+@register("nothing")
+class Nothing:
+    pass

@@ -1,0 +1,150 @@
+"""The plan of the house, read from the source: which way imports point, and how long files and functions may be."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import harness
+
+ROOT = Path(__file__).resolve().parent.parent
+PUBLIC = {f"harness.{name}": module for name, module in harness._HOME.items()}
+ROOMS = {"harness": {"harness"}, "methods": {"methods", "harness"}, "tasks": {"tasks", "harness"}}
+ROOMS["leaderboard"] = {"leaderboard", "harness"}
+BARE = ("encoder", "packing", "attention", "training", "retrieval")  # what runs on a bare GPU machine
+BARE_PACKAGES = {"torch", "transformers", "numpy", "safetensors"}
+MAX_FILE, MAX_FUNCTION = 400, 60
+
+FILES = sorted(
+    path for room in (*ROOMS, "benchmarks", "tests") for path in (ROOT / room).rglob("*.py") if path.is_file()
+)
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def nodes(parent: ast.AST, *, lazy: bool) -> Iterator[ast.AST]:
+    """All nodes below `parent`, without those under `if TYPE_CHECKING` and, unless `lazy`, without function bodies."""
+    for child in ast.iter_child_nodes(parent):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        if not lazy and isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        yield child
+        yield from nodes(child, lazy=lazy)
+
+
+def imported(path: Path, *, lazy: bool = True) -> set[str]:
+    """Dotted names that a file imports; `from a import b` gives `a.b`, since b may be a module."""
+    found: set[str] = set()
+    for node in nodes(tree(path), lazy=lazy):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name_of(path)}:{node.lineno}: imports are absolute"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def module_file(name: str) -> Path | None:
+    """The file of our own module that a dotted name stands for, or that defines the last part of it."""
+    parts = PUBLIC.get(name, name).split(".")
+    for place in (ROOT.joinpath(*parts), ROOT.joinpath(*parts[:-1])):
+        for path in (place.with_suffix(".py"), place / "__init__.py"):
+            if path.is_file() and path.is_relative_to(ROOT) and parts[0] in ROOMS:
+                return path
+    return None
+
+
+def closure(start: list[Path], *, lazy: bool) -> dict[str, str]:
+    """Foreign top-level packages that are imported from `start`, through our own modules, each with one importer."""
+    foreign: dict[str, str] = {}
+    seen: set[Path] = set()
+    waiting = list(start)
+    while waiting:
+        path = waiting.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        for name in imported(path, lazy=lazy or path in start):
+            if (own := module_file(name)) is not None:
+                waiting.append(own)
+            else:
+                foreign.setdefault(name.split(".")[0], name_of(path))
+    return foreign
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_point_one_way(room: str) -> None:
+    wrong = [
+        f"{name_of(path)} imports {name}"
+        for path in FILES
+        if path.relative_to(ROOT).parts[0] == room
+        for name in imported(path)
+        if name.split(".")[0] in ROOMS.keys() - ROOMS[room]
+    ]
+    assert not wrong, f"{room} may import only {sorted(ROOMS[room])}"
+
+
+def test_the_core_runs_on_a_bare_gpu_machine() -> None:
+    start = [path for name in BARE if (path := ROOT / "harness" / f"{name}.py").is_file()]
+    assert start
+    strange = {
+        package: importer
+        for package, importer in closure(start, lazy=True).items()
+        if package not in BARE_PACKAGES and package not in sys.stdlib_module_names
+    }
+    assert not strange, f"only {sorted(BARE_PACKAGES)} and the standard library are there"
+
+
+def test_the_board_imports_no_torch() -> None:
+    start = [path for path in FILES if path.relative_to(ROOT).parts[0] == "leaderboard"]
+    heavy = {"torch", "transformers", "evaluate", "ray"}
+    assert not {package: by for package, by in closure(start, lazy=False).items() if package in heavy}
+
+
+def test_files_are_short() -> None:
+    lengths = {name_of(path): path.read_text(encoding="utf-8").count("\n") for path in FILES}
+    assert not {name: lines for name, lines in lengths.items() if lines > MAX_FILE}
+
+
+def test_functions_fit_on_a_screen() -> None:
+    long = {
+        f"{name_of(path)}:{node.lineno} {node.name}": lines
+        for path in FILES
+        for node in ast.walk(tree(path))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and (lines := (node.end_lineno or node.lineno) - node.lineno + 1) > MAX_FUNCTION
+    }
+    assert not long
+
+
+def test_signatures_are_typed() -> None:
+    """Every parameter and every return of the code that ships has a type (mypy strict looks inside as well)."""
+    bare = [
+        f"{name_of(path)}:{node.lineno} {node.name}"
+        for path in FILES
+        if path.relative_to(ROOT).parts[0] != "tests"
+        for node in ast.walk(tree(path))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and not _typed(node)
+    ]
+    assert not bare
+
+
+def _typed(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    arguments = function.args
+    named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+    return function.returns is not None and all(
+        argument is None or argument.annotation is not None or argument.arg in ("self", "cls") for argument in named
+    )

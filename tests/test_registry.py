@@ -1,0 +1,142 @@
+"""Names come from entry points and loose files; a broken one is told, and stops nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from installed import install
+
+from harness import registry
+from harness.errors import UsageError, UserError
+from harness.registry import Registry, load_plugin
+
+PLUGINS = Path(__file__).parent / "plugins"
+
+
+def fresh() -> Registry[Any]:
+    """A registry of methods that has not looked at the entry points yet."""
+    return Registry("method", "alignboard.methods")
+
+
+@pytest.fixture
+def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    site = install(PLUGINS / "stranger", tmp_path / "site")
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.delitem(sys.modules, "stranger_methods", raising=False)
+    return site
+
+
+def alignboard(*arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | ({} if path is None else {"PYTHONPATH": str(path)})
+    command = [sys.executable, "-c", "from harness.cli import main; main()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+
+
+def test_a_package_outside_the_repository_is_listed(tmp_path: Path) -> None:
+    done = alignboard("methods", "--json", path=install(PLUGINS / "stranger", tmp_path))
+    assert done.returncode == 0, done.stderr
+    records = {record["name"]: record for record in json.loads(done.stdout)}
+    assert records["squared-distance"] == {
+        "name": "squared-distance",
+        "status": "ok",
+        "origin": "stranger_methods:SquaredDistance (stranger)",
+        "reference": "",
+        "objective": "|| x - y ||^2",
+        "needs": ["parallel"],
+        "control": "continued-mlm",
+        "trains": True,
+    }
+    assert records["half-installed"]["status"] == "broken"
+    assert "No module named 'stranger_methods_gpu'" in records["half-installed"]["reason"]
+    assert "warning: the method 'half-installed' is broken" in done.stderr
+    assert "mbert" in records
+
+
+def test_a_loaded_class_knows_its_registered_name(stranger: Path) -> None:
+    assert fresh().get("squared-distance").name == "squared-distance"
+
+
+def test_listing_names_imports_nothing(stranger: Path) -> None:
+    assert {"squared-distance", "half-installed"} <= set(fresh().names())
+    assert "stranger_methods" not in sys.modules
+
+
+def test_a_broken_plugin_names_its_package_when_asked_for(stranger: Path) -> None:
+    with pytest.raises(UserError, match="half-installed") as caught:
+        fresh().get("half-installed")
+    assert caught.value.found == "stranger_methods_gpu:HalfInstalled (stranger)"
+    assert caught.value.exit_code == 1
+
+
+def test_a_duplicate_names_both_origins(stranger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(install(PLUGINS / "stranger", tmp_path / "other", name="impostor"))
+    with pytest.raises(UsageError) as caught:
+        fresh().get("squared-distance")
+    assert caught.value.found is not None
+    assert "(stranger)" in caught.value.found
+    assert "(impostor)" in caught.value.found
+
+
+def test_the_same_package_on_two_paths_is_no_duplicate(
+    stranger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(install(PLUGINS / "stranger", tmp_path / "again"))
+    assert fresh().get("squared-distance").__name__ == "SquaredDistance"
+
+
+def test_an_unknown_name_gets_the_nearest_ones(stranger: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        fresh().get("squared-distanse")
+    assert caught.value.remedy == "did you mean 'squared-distance'?"
+    assert caught.value.exit_code == 2
+
+
+@pytest.fixture
+def methods(monkeypatch: pytest.MonkeyPatch) -> Registry[Any]:
+    """Stands in for the registry of methods, so that loose files leave no trace in it."""
+    own = fresh()
+    monkeypatch.setattr(registry, "METHODS", own)
+    return own
+
+
+def test_a_loose_file_registers_itself(methods: Registry[Any]) -> None:
+    load_plugin(PLUGINS / "loose.py")
+    assert methods.get("loose-method").name == "loose-method"
+    assert str(methods.origin("loose-method")) == f"{PLUGINS / 'loose.py'} (plug-in file)"
+
+
+def test_a_loose_file_may_be_loaded_twice(methods: Registry[Any]) -> None:
+    load_plugin(PLUGINS / "loose.py")
+    load_plugin(PLUGINS / "loose.py")
+    assert "loose-method" in methods
+
+
+def test_a_loose_file_cannot_take_a_name(methods: Registry[Any], tmp_path: Path) -> None:
+    taken = tmp_path / "taken.py"
+    taken.write_text((PLUGINS / "loose.py").read_text(encoding="utf-8").replace("loose-method", "mbert"), "utf-8")
+    with pytest.raises(UsageError, match="two methods are registered as 'mbert'") as caught:
+        load_plugin(taken)
+    assert caught.value.found is not None
+    assert "(alignboard)" in caught.value.found
+    assert str(taken) in caught.value.found
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [("broken.py", "no_such_package"), ("nothing.py", "neither a Method nor a Task"), ("absent.py", "missing")],
+)
+def test_a_loose_file_that_cannot_be_used_says_why(methods: Registry[Any], file: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_plugin(PLUGINS / file)
+
+
+def test_a_loose_file_joins_the_list_for_one_command() -> None:
+    done = alignboard("--plugin", str(PLUGINS / "loose.py"), "methods", "loose-method", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["description"] == "Trains nothing."

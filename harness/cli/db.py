@@ -41,16 +41,12 @@ def status(
     """Tell where the database is, its schema, and how many runs and scores it holds. Changes nothing."""
     store = Store.open(location or database_url(), read_only=True)
     runs = store.runs()
-    record = {
-        "place": store.place,
-        "schema": REVISION,
-        "runs": {name: int(count) for name, count in runs["status"].value_counts().items()},
-        "scores": len(store.scores()),
-    }
+    counts = {name: int(count) for name, count in runs["status"].value_counts().items()}
+    record = {"place": store.place, "schema": REVISION, "runs": counts, "scores": len(store.scores())}
     if as_json:
         print_json(record)
         return
-    told = ", ".join(f"{count} {name}" for name, count in record["runs"].items()) or "none"
+    told = ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"
     print_fields({**record, "runs": told})
 
 

@@ -32,7 +32,9 @@ def describe_method(name: str) -> Json:
         "name": name,
         "origin": str(METHODS.origin(name)),
         "batch": str(cls.batch),
+        "paper": dict(cls.paper),
         "config": [_field(key, info) for key, info in cls.Config.model_fields.items()],
+        "config_description": _own_doc(cls.Config),
         "description": inspect.getdoc(cls) or "",
     }
 
@@ -91,4 +93,12 @@ def _task(cls: Any) -> Json:
 def _field(name: str, info: Any) -> Json:
     kind = info.annotation.__name__ if isinstance(info.annotation, type) else str(info.annotation)
     default = info.get_default(call_default_factory=True)
-    return {"field": name, "type": kind, "default": default, "meaning": info.description}
+    return {"field": name, "type": kind, "default": default, "description": info.description}
+
+
+def _own_doc(config: type) -> str:
+    """The docstring of a Config class, or of the nearest base that explains settings of its own."""
+    from harness.method import MethodConfig
+
+    documented = (cls for cls in config.__mro__ if cls is not MethodConfig and issubclass(cls, MethodConfig))
+    return next((inspect.cleandoc(cls.__doc__) for cls in documented if cls.__doc__), "")

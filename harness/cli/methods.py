@@ -42,9 +42,11 @@ def _describe(name: str, as_json: bool) -> None:
     if as_json:
         print_json(record)
         return
-    settings, description = record.pop("config"), record.pop("description")
+    settings, explained = record.pop("config"), record.pop("config_description")
+    description = record.pop("description")
     print_fields(record)
     typer.echo(f"\n{description}\n")
     if settings:
-        print_table(("field", "type", "default", "meaning"), settings)
-
+        columns = ("field", "type", "default", "description")
+        print_table([name for name in columns if any(row[name] is not None for row in settings)], settings)
+        typer.echo(explained)

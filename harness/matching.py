@@ -1,0 +1,170 @@
+"""Dictionary words in a sentence pair: which English word and which translation of it stand there exactly once.
+
+Positions are code points of the original text. Letter case is ignored. A word ends at a word boundary, except next to
+characters of scripts written without spaces (Chinese, Japanese, Thai, ...), where any position may be one; a combining
+mark always belongs to the character before it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+from harness.method import Span
+from harness.records import DictionaryEntry
+
+Matching = Literal["word", "substring"]
+_TOKEN = re.compile(r"\w+")
+_PREFIX = 4  # headwords are looked up by their first characters; longer prefixes gain nothing on real dictionaries
+_JOINERS = "\u200c\u200d"  # zero-width, inside words of Persian and Indic scripts
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U0001b000-\U0001b16f\U00020000-\U0003ffff]"
+)
+
+
+class WordPair(NamedTuple):
+    """The spans of one dictionary word and of its translation."""
+
+    source: Span
+    target: Span
+
+
+class Folded(NamedTuple):
+    """Lower-cased text. `places[i]` is the original position of its i-th character; None where lengths agree."""
+
+    text: str
+    places: list[int] | None
+
+    def span(self, start: int, end: int) -> Span | None:
+        """The original span of [start, end), or None where it would cut a character that grew in lower case."""
+        places = self.places
+        if places is None:
+            return Span(start, end)
+        cuts = (start and places[start] == places[start - 1]) or (end < len(places) and places[end] == places[end - 1])
+        return None if cuts else Span(places[start], places[end - 1] + 1)
+
+
+def fold(text: str) -> Folded:
+    """Lower case with positions kept: some characters become two (U+0130), none become fewer."""
+    lowered = text.lower()
+    if len(lowered) == len(text):
+        return Folded(lowered, None)
+    places = [place for place, character in enumerate(text) for _ in character.lower()]
+    return Folded("".join(character.lower() for character in text), places)
+
+
+def occurrences(folded: Folded, word: str, matching: Matching = "word") -> list[Span]:
+    """The first two places (overlapping ones count) of a lower-cased word; two are enough to know it is not unique."""
+    found: list[Span] = []
+    text, start = folded.text, folded.text.find(word)
+    while start >= 0 and len(found) < 2:
+        end = start + len(word)
+        if matching == "substring" or (_boundary(text, start) and _boundary(text, end)):
+            span = folded.span(start, end)
+            if span is not None:
+                found.append(span)
+        start = text.find(word, start + 1)
+    return found
+
+
+class Lexicon:
+    """A language's dictionary, indexed for matching.
+
+    `matching`: "word" asks for word boundaries; "substring" is the rule of the released ML-CTL script, a lower-cased
+    substring that occurs once, wherever it stands.
+    """
+
+    def __init__(self, entries: Iterable[DictionaryEntry], matching: Matching = "word") -> None:
+        self.matching: Matching = matching
+        self._targets: dict[str, list[str]] = {}
+        for entry in entries:
+            source, target = entry.source.strip().lower(), entry.target.strip().lower()
+            known = self._targets.setdefault(source, [])
+            if _is_word(source) and _is_word(target) and target not in known:
+                known.append(target)
+        self._index: dict[str, list[str]] = {}
+        for source, targets in self._targets.items():
+            targets.sort(key=len, reverse=True)
+            if targets:
+                self._index.setdefault(self._key(source), []).append(source)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._targets.values()))
+
+    def matches(self, source: str, target: str) -> list[WordPair]:
+        """One word pair for each English word that stands once in `source` while a translation stands once in `target`.
+
+        Where several translations do, the longest is taken (the first of the dictionary among equals). Ordered by the
+        English word's position.
+        """
+        english, foreign = fold(source), fold(target)
+        found = (self._pair(english, foreign, word) for word in self._candidates(english.text))
+        pairs = sorted(pair for pair in found if pair is not None)
+        return pairs if self.matching == "substring" else [p for p in pairs if not _clitic(source, p.source.start)]
+
+    def _pair(self, english: Folded, foreign: Folded, word: str) -> WordPair | None:
+        here: list[Span] | None = None
+        for translation in self._targets[word]:
+            if translation not in foreign.text:
+                continue
+            here = occurrences(english, word, self.matching) if here is None else here
+            if len(here) != 1:
+                return None
+            there = occurrences(foreign, translation, self.matching)
+            if len(there) == 1:
+                return WordPair(here[0], there[0])
+        return None
+
+    def _key(self, word: str) -> str:
+        token = _TOKEN.search(word)
+        assert token is not None
+        return word[:_PREFIX] if self.matching == "substring" else token[0]
+
+    def _candidates(self, text: str) -> Iterator[str]:
+        """Headwords that may stand in `text`: those whose first token does, or whose first characters do."""
+        if self.matching == "word":
+            keys = set(_TOKEN.findall(text))
+        else:
+            keys = {text[at : at + size] for size in range(1, _PREFIX + 1) for at in range(len(text))}
+        for key in keys:
+            yield from self._index.get(key, ())
+
+
+def code_exact_matches(source: str, target: str, entries: Iterable[DictionaryEntry]) -> list[WordPair]:
+    """The word pairs of the released script's rule: both lower-cased words are substrings that occur exactly once.
+
+    The script also asks for the same word pieces in the tokenised sentence, which is left to the tokenizer here.
+    """
+    return Lexicon(entries, "substring").matches(source, target)
+
+
+def _is_word(text: str) -> bool:
+    """Whether a dictionary's word can stand in a sentence: some letter or digit, and no affix ("self-", "-ness")."""
+    return _TOKEN.search(text) is not None and text == text.strip("-")
+
+
+def _clitic(text: str, at: int) -> bool:
+    """Whether the word at `at` is the end of an English contraction: the s of "God's", the t of "don't"."""
+    return at > 1 and text[at - 1] in "'’" and text[at - 2].isalnum()
+
+
+def _boundary(text: str, at: int) -> bool:
+    if at == 0 or at == len(text):
+        return True
+    before, after = _kind(text[at - 1]), _kind(text[at])
+    if after == "mark":
+        return False
+    return before == "other" or after == "other" or "unspaced" in (before, after)
+
+
+@lru_cache(maxsize=65536)
+def _kind(character: str) -> str:
+    if unicodedata.category(character).startswith("M") or character in _JOINERS:
+        return "mark"
+    if _UNSPACED.match(character):
+        return "unspaced"
+    return "word" if character.isalnum() or character == "_" else "other"

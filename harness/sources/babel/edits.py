@@ -1,0 +1,162 @@
+"""Changes of an event: weaker (fewer claims), stronger (more claims), conflicting, and exchanges of two parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from harness.sources.babel.concepts import (
+    ADJECTIVES,
+    MANNERS,
+    NUMBERS,
+    PATHS,
+    RELATIONS,
+    TIMES,
+    children,
+    concepts,
+    members,
+)
+from harness.sources.babel.dice import Dice
+from harness.sources.babel.grammar import ROLES, SYNONYM_SLOTS, Style
+from harness.sources.babel.world import Event, Name, Phrase, Place, Profile, World, frame_of
+
+
+def phrase_of(event: Event, role: str) -> Phrase | None:
+    if role == "place":
+        return event.place.ground if event.place else None
+    found: Phrase | None = getattr(event, role)
+    return found
+
+
+def with_phrase(event: Event, role: str, phrase: Phrase) -> Event:
+    if role == "place":
+        assert event.place is not None
+        return replace(event, place=replace(event.place, ground=phrase))
+    return _set(event, role, phrase)
+
+
+def _set(event: Event, name: str, value: object) -> Event:
+    return replace(event, **{name: value})  # type: ignore[arg-type]
+
+
+def roles(event: Event) -> Iterator[tuple[str, Phrase]]:
+    """The noun phrases of the clause by role."""
+    for role in ROLES:
+        phrase = phrase_of(event, role)
+        if phrase is not None:
+            yield role, phrase
+
+
+def weaker(event: Event) -> list[Event]:
+    """Every event that claims one thing less."""
+    found = [_set(event, name, None) for name in ("time", "manner") if getattr(event, name)]
+    if event.place is not None and frame_of(event) != "travel":
+        found.append(replace(event, place=None))
+    if event.agent is not None and event.patient is not None and frame_of(event) in ("act", "give"):
+        found.append(replace(event, agent=None))
+    for role, phrase in roles(event):
+        for part in ("adjective", "number"):
+            if getattr(phrase, part):
+                found.append(with_phrase(event, role, _without(phrase, part)))
+        head = phrase.head
+        above = ("person" if head.type == "PER" else None) if isinstance(head, Name) else concepts()[head].parent
+        if above:
+            found.append(with_phrase(event, role, replace(phrase, head=above, determiner=_article(phrase), title=None)))
+    parent = concepts()[event.verb].parent
+    return [*found, replace(event, verb=parent)] if parent else found
+
+
+def _without(phrase: Phrase, part: str) -> Phrase:
+    bare = replace(phrase, adjective=None) if part == "adjective" else replace(phrase, number=None)
+    return replace(bare, determiner=_article(bare))
+
+
+def _article(phrase: Phrase) -> str | None:
+    return None if phrase.number else phrase.determiner or "the"
+
+
+def stronger(event: Event, world: World, profile: Profile) -> list[Event]:
+    """Some events that claim one thing more."""
+    dice = world.dice
+    found = []
+    if event.time is None:
+        found.append(replace(event, time=dice.pick(TIMES)))
+    if event.manner is None:
+        found.append(replace(event, manner=dice.pick(MANNERS)))
+    if event.place is None and frame_of(event) not in ("travel", "visit"):
+        found.append(replace(event, place=world.place(profile)))
+    for role, phrase in roles(event):
+        if isinstance(phrase.head, Name):
+            continue
+        if phrase.adjective is None:
+            adjective = dice.pick(ADJECTIVES[dice.pick(tuple(ADJECTIVES))].split())
+            found.append(with_phrase(event, role, replace(phrase, adjective=adjective)))
+        if children(phrase.head):
+            found.append(with_phrase(event, role, replace(phrase, head=dice.pick(children(phrase.head)))))
+    below = children(event.verb)
+    return [*found, replace(event, verb=dice.pick(below))] if below else found
+
+
+def conflicting(event: Event, dice: Dice) -> list[Event]:
+    """Some events that differ in one claim, so that most of them cannot both be true."""
+    found = [replace(event, future=not event.future)]
+    for name, choices in (("time", TIMES), ("manner", MANNERS)):
+        if getattr(event, name):
+            found.append(_set(event, name, dice.pick(choices)))
+    if event.place is not None:
+        relations = PATHS if event.place.relation in PATHS else tuple(RELATIONS)
+        found.append(replace(event, place=Place(dice.pick(relations), event.place.ground)))
+    verb = concepts()[event.verb]
+    found.append(replace(event, verb=dice.pick(members(verb.kind, "VERB", verb.leaf))))
+    for role, phrase in roles(event):
+        found += [with_phrase(event, role, changed) for changed in _conflicting_phrases(phrase, dice)]
+    return found
+
+
+def _conflicting_phrases(phrase: Phrase, dice: Dice) -> list[Phrase]:
+    if isinstance(phrase.head, Name):
+        return []
+    head = concepts()[phrase.head]
+    found = []
+    if head.parent:
+        found.append(replace(phrase, head=dice.pick(members(head.kind, "NOUN", head.leaf))))
+    if phrase.adjective is not None:
+        found.append(replace(phrase, adjective=dice.pick(ADJECTIVES[concepts()[phrase.adjective].kind].split())))
+    if phrase.number is not None:
+        found.append(replace(phrase, number=dice.pick(NUMBERS)))
+    return found
+
+
+def exchanges(event: Event) -> list[Event]:
+    """Every event made of the same words with two participants, or two of their properties, exchanged."""
+    found = []
+    pairs = [("agent", "patient"), ("agent", "recipient"), ("agent", "place"), ("patient", "place")]
+    for left, right in pairs:
+        one, other = phrase_of(event, left), phrase_of(event, right)
+        if one is None or other is None:
+            continue
+        if _animate(one) and _animate(other) and one.head != other.head:
+            found.append(with_phrase(with_phrase(event, left, other), right, one))
+            if not isinstance(one.head, Name) and not isinstance(other.head, Name):
+                heads = replace(one, head=other.head), replace(other, head=one.head)
+                found.append(with_phrase(with_phrase(event, left, heads[0]), right, heads[1]))
+        if one.adjective and other.adjective and one.adjective != other.adjective:
+            adjectives = replace(one, adjective=other.adjective), replace(other, adjective=one.adjective)
+            found.append(with_phrase(with_phrase(event, left, adjectives[0]), right, adjectives[1]))
+    return found
+
+
+def _animate(phrase: Phrase) -> bool:
+    if isinstance(phrase.head, Name):
+        return phrase.head.type == "PER"
+    return concepts()[phrase.head].kind in ("person", "animal")
+
+
+def style(dice: Dice, *, passive: int = 25, front: int = 30, dative: int = 40, synonyms: int = 40) -> Style:
+    """A style at random; each choice is made in so many of a hundred."""
+    return Style(
+        passive=dice.chance(passive),
+        front=dice.pick(("time", "place")) if dice.chance(front) else "",
+        dative=dice.chance(dative),
+        synonyms=frozenset(slot for slot in SYNONYM_SLOTS if dice.chance(synonyms)),
+    )

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def print_json(value: Any) -> None:
@@ -17,7 +20,6 @@ def print_json(value: Any) -> None:
 def print_table(columns: Sequence[str], records: Sequence[Mapping[str, Any]]) -> None:
     """Prints one row per record and one column per key, folded to the terminal's width; never cut in a pipe."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -26,6 +28,13 @@ def print_table(columns: Sequence[str], records: Sequence[Mapping[str, Any]]) ->
         table.add_column(column.replace("_", " "), overflow="fold")
     for record in records:
         table.add_row(*(Text(cell(record.get(column))) for column in columns))
+    print_rich(table)
+
+
+def print_rich(table: Table) -> None:
+    """Prints a table as wide as the terminal allows; in a pipe, as wide as it is."""
+    from rich.console import Console
+
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, console.measure(table).maximum)

@@ -89,7 +89,7 @@ def nearest(
                 tile = _similarities(block, _load(index, columns, metric, "index"), metric)
                 best = _merge(best, _top(tile, k), columns.start, k)
             found.append(best)
-    return _answer(_joined(found, queries), queries)
+    return _answer(_joined(found, queries, min(k, len(index))), queries)
 
 
 def mine(
@@ -216,7 +216,7 @@ def _both_ways(x: Vectors, y: Vectors, k: int, side: int) -> tuple[Neighbours, N
                 best = _merge(best, _top(tile, k), columns.start, k)
                 backward[number] = _merge(backward[number], _top(tile, k, down=True), rows.start, k)
             forward.append(best)
-    sides = (_joined(forward, x), _joined(backward, y))
+    sides = (_joined(forward, x, min(k, len(y))), _joined(backward, y, min(k, len(x))))
     as_numpy = (Neighbours(found.scores.cpu().numpy(), found.indices.cpu().numpy()) for found in sides)
     return next(as_numpy), next(as_numpy)
 
@@ -328,13 +328,12 @@ def _tile_side(vectors: Vectors, tile_bytes: int | None) -> int:
     return max(math.isqrt(budget // 4) // BLOCK, 1) * BLOCK
 
 
-def _joined(parts: Sequence[Neighbours | None], like: Vectors) -> Neighbours:
-    """Rows of all parts under each other; (n, 0) where there was nothing to search in."""
+def _joined(parts: Sequence[Neighbours | None], like: Vectors, width: int) -> Neighbours:
+    """Rows of all parts under each other; an empty (n, width) where there was nothing to search."""
     device = like.device if isinstance(like, Tensor) else torch.device("cpu")
-    found = [part for part in parts if part is not None]
-    if not found:
-        shape = (len(like), 0)
-        return Neighbours(torch.empty(shape, device=device), torch.empty(shape, dtype=torch.int64, device=device))
+    shape = (0 if width else len(like), width)
+    empty = Neighbours(torch.empty(shape, device=device), torch.empty(shape, dtype=torch.int64, device=device))
+    found = [part for part in parts if part is not None] or [empty]
     return Neighbours(torch.cat([part.scores for part in found]), torch.cat([part.indices for part in found]))
 
 
@@ -344,16 +343,18 @@ def _answer(found: Neighbours, like: Vectors) -> Neighbours:
 
 @contextmanager
 def _full_precision(vectors: Vectors) -> Iterator[None]:
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    """No gradient, no autocast, no TF32."""
+    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
+    before = [backend.fp32_precision for backend in backends]
+    device = vectors.device.type if isinstance(vectors, Tensor) else "cpu"
     try:
-        with (
-            torch.no_grad(),
-            torch.autocast(vectors.device.type if isinstance(vectors, Tensor) else "cpu", enabled=False),
-        ):
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        with torch.no_grad(), torch.autocast(device, enabled=False):
             yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision
 
 
 def _check_vectors(first: Vectors, second: Vectors, first_name: str, second_name: str) -> None:

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from harness.method import Term
+from harness.method import Batch, Term
 
 if TYPE_CHECKING:
     from harness.encoder import Encoder
+    from harness.packing import PackedText
+    from harness.tokens import Tokenizer
 
 MASKED, REPLACED = 0.8, 0.1  # of the chosen positions; the others keep their token
 
@@ -44,7 +46,7 @@ def corrupt(
     is maskable. Special tokens are never chosen and never drawn as replacement. Raises ValueError for unlike shapes or
     a rate outside (0, 1].
     """
-    corrupted = np.array(ids, dtype=np.int64)
+    corrupted = np.asarray(ids).astype(np.int64)
     allowed = np.asarray(maskable, dtype=bool)
     if corrupted.ndim != 1 or corrupted.shape != allowed.shape:
         raise ValueError(f"ids and maskable must be two (T,) arrays, got {corrupted.shape} and {allowed.shape}")
@@ -60,6 +62,20 @@ def corrupt(
     random_ids = _ordinary(rng, len(positions), vocab_size, specials)
     corrupted[positions] = np.where(fate < MASKED, mask_id, np.where(fate < MASKED + REPLACED, random_ids, labels))
     return Corrupted(torch.from_numpy(corrupted), torch.from_numpy(positions), torch.from_numpy(labels))
+
+
+def masked_batch(text: PackedText, tokenizer: Tokenizer, rng: Generator, rate: float = 0.15) -> Batch:
+    """A corrupted packed text with the `positions` and `labels` of its masked tokens."""
+    masked = corrupt(
+        text.ids,
+        ~text.special,
+        rng=rng,
+        rate=rate,
+        mask_id=tokenizer.mask_id,
+        vocab_size=tokenizer.vocab_size,
+        special_ids=tokenizer.special_ids,
+    )
+    return {"text": text.with_ids(masked.ids), "positions": masked.positions, "labels": masked.labels}
 
 
 def masked_lm(encoder: Encoder, hidden: Tensor, positions: Tensor, labels: Tensor) -> Term:

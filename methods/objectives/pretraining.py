@@ -1,0 +1,36 @@
+"""Masked language modelling of single sentences: what `alignboard pretrain` trains a new encoder with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from numpy.random import Generator
+
+from harness.encoder import Encoder
+from harness.method import Batch, Method, MethodConfig, Term
+from harness.packing import pack
+from harness.tokens import Tokenizer
+from methods.objectives.masking import masked_batch, masked_lm
+
+
+class MaskedLanguageModel(Method):
+    """Masked LM over tokenised sentences (Devlin et al., NAACL 2019): 15% of the subwords, 80/10/10."""
+
+    control: ClassVar[str | None] = None
+
+    class Config(MethodConfig):
+        """mask_rate: the share of masked subwords."""
+
+        mask_rate: float = 0.15
+
+    tokenizer: Tokenizer
+
+    def collate(self, examples: Sequence[np.ndarray], rng: Generator) -> Batch:
+        text = pack(examples, special_ids=self.tokenizer.special_ids)
+        return masked_batch(text, self.tokenizer, rng, self.config.mask_rate)
+
+    def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
+        hidden = encoder(batch["text"]).tokens()
+        return {"mlm": masked_lm(encoder, hidden, batch["positions"], batch["labels"])}

@@ -1,0 +1,152 @@
+"""Contrast of parallel sentences (with or without one aligned word) plus masked LM: the frame of the ML-CTL family."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from numpy.random import Generator
+from pydantic import model_validator
+from torch import Tensor, nn
+
+from harness import distributed
+from harness.encoder import Encoder, States
+from harness.method import Batch, Corpora, MethodConfig, Term
+from harness.pair_method import PairExample, PairExamples, PairMethod
+from harness.records import Corpus
+from harness.sample import rematch
+from methods.objectives.contrastive import cz_nce, in_batch_exclusions, info_nce
+from methods.objectives.masking import masked_batch, masked_lm
+
+RELEASED = {
+    "symmetric": False,
+    "separate_passes": True,
+    "pretrained_head": False,
+    "lowercase": True,
+    "substring_spans": True,
+    "exclude_same_sentence": False,
+}
+
+
+class SentenceWordConfig(MethodConfig):
+    """Settings of the ML-CTL family. Where paper and released script differ, the default follows the paper.
+
+    temperature: of the cosine (script: 0.07); mlm_weight: alpha, the weight of masked LM (script: 0.1); mask_rate: share
+    of masked subwords; first_layer, last_layer: the two layers whose means are added; symmetric: anchor both sides (the
+    script anchors the pivot side only); masked_contrast: the contrast sees the masked sentences; separate_passes: masked
+    LM and contrast in two passes with their own dropout; pretrained_head: start from the checkpoint's LM head (the script
+    starts from a random one); lowercase: lower-case the text; substring_spans: place words by the script's substring
+    rule; exclude_same_sentence: pairs that repeat a sentence with another word are no negatives of each other;
+    code_exact: the released script's behaviour in all of these.
+    """
+
+    temperature: float = 0.07
+    mlm_weight: float = 0.1
+    mask_rate: float = 0.15
+    first_layer: int = 1
+    last_layer: int = -1
+    symmetric: bool = True
+    masked_contrast: bool = True
+    separate_passes: bool = False
+    pretrained_head: bool = True
+    lowercase: bool = False
+    substring_spans: bool = False
+    exclude_same_sentence: bool = True
+    code_exact: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_released(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not values.get("code_exact"):
+            return values
+        against = [f"{n}={values[n]}" for n, v in RELEASED.items() if n in values and values[n] != v]
+        if against:
+            raise ValueError(f"code_exact contradicts {', '.join(against)}")
+        return {**values, **RELEASED}
+
+
+class SentenceWordMethod(PairMethod):
+    """L = contrast over the 2n vectors of a batch + alpha * (mean of the two languages' masked-LM losses).
+
+    Subclasses choose `words` (concatenate the word's vector) and `decoupled` (CZ-NCE instead of InfoNCE). The vector of a
+    sentence, or of a word, is the sum over its tokens' means after the first and the last layer (specials included for
+    sentences); W2 ReLU(W1 u + b1) + b2 projects it, and is dropped after training.
+    """
+
+    words: ClassVar[bool] = False
+    decoupled: ClassVar[bool] = False
+    needs: ClassVar[frozenset[Corpus]] = frozenset({Corpus.PARALLEL, Corpus.DICTIONARY})
+    paper: ClassVar[dict[str, Any]] = {
+        "learning_rate": 2e-6,
+        "schedule": "constant",
+        "clip": None,
+        "weight_decay": 0.0,
+        "max_length": 128,
+    }
+
+    class Config(SentenceWordConfig):
+        pass
+
+    def build(self, encoder: Encoder, corpora: Corpora) -> None:
+        super().build(encoder, corpora)
+        width = encoder.width * (2 if self.words else 1)
+        self.head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
+        if not self.config.pretrained_head:
+            encoder.reset_mlm_head()
+
+    def examples(self, corpora: Corpora) -> Sequence[PairExample]:
+        pairs = corpora.sample
+        if self.config.substring_spans and self.words:
+            pairs = rematch(pairs, corpora.records(Corpus.DICTIONARY), rule="substring")
+        if self.config.lowercase:
+            pairs = [pair.lowered() for pair in pairs]
+        return PairExamples.of(pairs, corpora.tokenizer, corpora.max_length)
+
+    def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
+        batch = super().collate(examples, rng)
+        masked = masked_batch(batch["text"], self.tokenizer, rng, self.config.mask_rate)
+        in_source = int((masked["positions"] < batch["text"].starts[len(examples)]).sum())
+        return batch | masked | {"clean": batch["text"].ids, "in_source": in_source}
+
+    def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
+        first, last = self.config.first_layer, self.config.last_layer
+        text = batch["text"]
+        lm_states = contrast_states = encoder(text, layers=(first, last))
+        if self.config.separate_passes or not self.config.masked_contrast:
+            seen = text if self.config.masked_contrast else text.with_ids(batch["clean"])
+            contrast_states = encoder(seen, layers=(first, last))
+        x, y = self.vectors(contrast_states, batch).chunk(2)
+        return {"contrast": self.contrast(x, y, batch["groups"]), **self.masked_terms(encoder, lm_states, batch)}
+
+    def vectors(self, states: States, batch: Batch) -> Tensor:
+        """(2n, W) projected vectors, the pivot side first."""
+        layers = (self.config.first_layer, self.config.last_layer)
+        parts = [torch.stack([states.mean(layer) for layer in layers]).sum(0)]
+        if self.words:
+            parts.append(torch.stack([states.spans(batch["spans"], layer) for layer in layers]).sum(0))
+        projected: Tensor = self.head(torch.cat(parts, dim=1))
+        return projected
+
+    def contrast(self, x: Tensor, y: Tensor, groups: Tensor) -> Term:
+        """The contrastive term over the anchors of this micro-batch on all ranks."""
+        x, y, groups = distributed.gather(x), distributed.gather(y), distributed.gather(groups)
+        losses = (cz_nce if self.decoupled else info_nce)(
+            x,
+            y,
+            temperature=self.config.temperature,
+            symmetric=self.config.symmetric,
+            exclude=in_batch_exclusions(groups) if self.config.exclude_same_sentence else None,
+            reduction="none",
+        )
+        return Term(losses.sum(), float(len(losses)))
+
+    def masked_terms(self, encoder: Encoder, states: States, batch: Batch) -> dict[str, Term]:
+        """Masked LM of each language, half of alpha each: the mean of the two languages' losses."""
+        hidden, cut = states.tokens(self.config.last_layer), batch["in_source"]
+        sides = {"mlm_source": slice(None, cut), "mlm_target": slice(cut, None)}
+        terms = {}
+        for name, side in sides.items():
+            term = masked_lm(encoder, hidden, batch["positions"][side], batch["labels"][side])
+            terms[name] = Term(term.sum, term.count, self.config.mlm_weight / 2)
+        return terms

@@ -1,0 +1,202 @@
+"""Result tables as text: for a terminal, CSV, Markdown and LaTeX. Names are foreign text and are made harmless."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.tables import Cell, Column, Results, sentence
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
+
+DASH = "–"
+_SHORT = {"accuracy": "acc"}
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    DASH: "--",
+}
+
+
+def shown(cell: Cell, seeds: int) -> str:
+    """A figure as people read it: "71.2 ± 0.4", with its own number of seeds where that is not the row's (`seeds`),
+    or a dash with the number of views that are there."""
+    if cell.mean is None:
+        return f"{DASH} ({cell.have}/{cell.expected})" if cell.expected > 1 else DASH
+    spread = "" if cell.sd is None else f" ± {cell.sd:.1f}"
+    own = "" if cell.seeds == seeds else f" ({cell.seeds} seed{'' if cell.seeds == 1 else 's'})"
+    return f"{cell.mean:.1f}{spread}{own}"
+
+
+def clean(text: str) -> str:
+    """Text without control characters and without characters that turn the direction of writing or hide."""
+    return "".join(char for char in text if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp"))
+
+
+def neutral(text: str) -> str:
+    """Clean text that no spreadsheet takes for a formula."""
+    text = clean(text)
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
+
+
+def for_terminal(results: Results, width: int) -> Group:
+    """The table for a terminal of so many characters: its sentence, the table, its notes.
+
+    Where it is too wide the spread is left out, and then the columns are spread over several tables; no figure is cut.
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    brief = _width(_grid(results, results.columns, brief=False)) > width
+    tables = [_grid(results, columns, brief=brief) for columns in _fitting(results, width, brief=brief)]
+    narrow = (
+        ["Spread left out: a wider terminal, or another format, has it. *: fewer seeds than the row."] if brief else []
+    )
+    notes = Text("\n".join([*results.notes, *narrow]), style="dim")
+    return Group(Text(clean(sentence(results))), *tables, notes)
+
+
+def _fitting(results: Results, width: int, *, brief: bool) -> list[tuple[Column, ...]]:
+    parts: list[tuple[Column, ...]] = [()]
+    for column in results.columns:
+        wider = (*parts[-1], column)
+        if parts[-1] and _width(_grid(results, wider, brief=brief)) > width:
+            parts.append((column,))
+        else:
+            parts[-1] = wider
+    return parts
+
+
+def _width(table: Table) -> int:
+    from rich.console import Console
+
+    return Console(width=100_000).measure(table).maximum
+
+
+def _grid(results: Results, columns: Sequence[Column], *, brief: bool) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("method", no_wrap=True)
+    uneven = len({row.seeds for row in results.rows}) > 1  # else the sentence has told them
+    if uneven:
+        table.add_column("seeds", justify="right", no_wrap=True)
+    for column in columns:
+        head = f"{clean(column.name)}\n{_SHORT.get(column.metric, clean(column.metric))}"
+        table.add_column(Text(head), justify="right", no_wrap=True)
+    for row, following in zip(results.rows, [*results.rows[1:], None], strict=True):
+        cells = [(_brief if brief else shown)(row.cell(column.name), row.seeds) for column in columns]
+        seeds = [str(row.seeds)] if uneven else []
+        ends = following is not None and following.badge != row.badge
+        table.add_row(Text(clean(row.label)), *seeds, *map(Text, cells), end_section=ends)
+    return table
+
+
+def _brief(cell: Cell, seeds: int) -> str:
+    fewer = cell.mean is not None and cell.seeds < seeds
+    return shown(cell._replace(sd=None), cell.seeds) + ("*" if fewer else "")
+
+
+def to_csv(tables: Sequence[Results]) -> str:
+    """One line per row of every table: its key, then mean, standard deviation and seeds of each column.
+
+    A figure that is incomplete is empty; `missing` tells which, with the views that are there.
+    """
+    names = list(dict.fromkeys(column.name for results in tables for column in results.columns))
+    figures = [heading for name in names for heading in (name, f"{name} sd", f"{name} seeds")]
+    header = ["method", "badge", "suite", "protocol", "recipe", "base", "source", "selection", "seeds", "missing"]
+    lines = [line for results in tables for line in _csv_lines(results, names)]
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([neutral(text) for text in (*header, *figures)])
+    writer.writerows(lines)
+    return stream.getvalue()
+
+
+def _csv_lines(results: Results, names: Sequence[str]) -> list[list[Any]]:
+    lines = []
+    for row in results.rows:
+        own = [(column.name, row.cell(column.name)) for column in results.columns]
+        missing = "; ".join(f"{name} {cell.have}/{cell.expected}" for name, cell in own if cell.mean is None)
+        texts = [row.label, row.badge, *results.key[:5], results.selection]
+        figures = [figure for name in names for figure in _figures(row.cell(name))]
+        lines.append([*map(neutral, texts), row.seeds, neutral(missing), *figures])
+    return lines
+
+
+def _figures(cell: Cell) -> tuple[Any, Any, Any]:
+    if cell.mean is None:
+        return "", "", ""
+    return round(cell.mean, 4), "" if cell.sd is None else round(cell.sd, 4), cell.seeds
+
+
+def to_markdown(tables: Sequence[Results]) -> str:
+    """Each table under its sentence, with its notes below."""
+    return "\n\n".join(_markdown(results) for results in tables) + "\n"
+
+
+def _markdown(results: Results) -> str:
+    heads = [f"{column.name} ({column.metric})" if column.metric else column.name for column in results.columns]
+    lines = [["method", "seeds", *heads], ["---", *("---:" for _ in range(len(heads) + 1))]]
+    for row in results.rows:
+        lines.append([row.label, str(row.seeds), *(shown(row.cell(c.name), row.seeds) for c in results.columns)])
+    first, rule, *rest = lines
+    table = [_markdown_line(first), "| " + " | ".join(rule) + " |", *map(_markdown_line, rest)]
+    blocks = [_markdown_text(sentence(results)), "\n".join(table), *results.notes]
+    return "\n\n".join(blocks)
+
+
+def _markdown_line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(map(_markdown_text, cells)) + " |"
+
+
+def _markdown_text(text: str) -> str:
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", clean(text))
+
+
+def to_latex(tables: Sequence[Results]) -> str:
+    """`tabular` environments for booktabs, a rule between controls and methods; the sentence is a comment above."""
+    return "\n".join(_latex(results) for results in tables)
+
+
+def _latex(results: Results) -> str:
+    columns = results.columns
+    lines = [
+        f"% {clean(sentence(results))}",
+        *(f"% {note}" for note in results.notes),
+        rf"\begin{{tabular}}{{l{'r' * (len(columns) + 1)}}}",
+        r"\toprule",
+        _latex_line(["method", "seeds", *(column.name for column in columns)]),
+        _latex_line(["", "", *(column.metric for column in columns)]),
+        r"\midrule",
+    ]
+    for row, following in zip(results.rows, [*results.rows[1:], None], strict=True):
+        lines.append(_latex_line([row.label, str(row.seeds), *(shown(row.cell(c.name), row.seeds) for c in columns)]))
+        if following is not None and following.badge != row.badge:
+            lines.append(r"\midrule")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _latex_line(cells: Sequence[str]) -> str:
+    return " & ".join(_latex_text(cell) for cell in cells) + r" \\"
+
+
+def _latex_text(text: str) -> str:
+    return "".join(_LATEX.get(char, char) for char in clean(text))

@@ -1,0 +1,284 @@
+"""The results table: methods by tasks, or by the languages of one task, averaged over seeds.
+
+Runs stand in one table only when suite, protocol, recipe, base, source and list of languages are equal. A row is a
+method with one configuration; its seeds are averaged. A figure that lacks a view is never averaged: it is a dash with
+the count of what is there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from harness.store.schema import AVERAGE
+
+CONTROLS = ("mbert", "continued-mlm")  # whom gains are attributed against; a transformed corpus makes one too
+HEADLINE = "english"
+VERDICT_SEEDS = 3
+_ORDER = {"trained": 1, "external": 2, "published": 3}
+
+Record = Mapping[str, Any]
+
+
+class Key(NamedTuple):
+    """What all runs of one table have in common."""
+
+    suite: str
+    protocol: str
+    recipe: str
+    base: str
+    source: str
+    languages_hash: str
+
+
+class Column(NamedTuple):
+    """A task, a language, or the average; `metric` names the unit."""
+
+    name: str
+    metric: str
+
+
+class Cell(NamedTuple):
+    """Mean and standard deviation (n - 1) over the complete seeds; `have` of `expected` views where no seed is."""
+
+    mean: float | None
+    sd: float | None
+    seeds: int
+    have: int
+    expected: int
+
+
+NOTHING = Cell(None, None, 0, 0, 1)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method with one configuration. `badge` is control, external, published or empty."""
+
+    label: str
+    method: str
+    transform: str
+    badge: str
+    seeds: int
+    cells: Mapping[str, Cell]
+
+    def cell(self, column: str) -> Cell:
+        return self.cells.get(column, NOTHING)
+
+
+@dataclass(frozen=True)
+class Results:
+    """One table: controls first, then methods from the best average down; the average is the last column."""
+
+    key: Key
+    view: str  # "task", or the name of the task whose languages are the columns
+    selection: str
+    languages: int
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+
+def by_task(summaries: pd.DataFrame, selection: str = HEADLINE) -> list[Results]:
+    """Tables of methods by tasks from `Store.summaries(split="test")`, one for each key, sorted by key."""
+    return [
+        _results(key, records, "task", selection, _in_order(records))
+        for key, records in _by_key(_selected(summaries, selection)).items()
+    ]
+
+
+def by_language(scores: pd.DataFrame, summaries: pd.DataFrame, task: str, selection: str = HEADLINE) -> list[Results]:
+    """Tables of methods by the views of one task, its mean over them last.
+
+    `scores` and `summaries` come from the store with split="test"; the official metric is the one summarised.
+    """
+    means = _by_key([row for row in _selected(summaries, selection) if row["task"] == task])
+    cells = _by_key([row for row in _selected(scores, selection) if row["task"] == task])
+    tables = []
+    for key, totals in means.items():
+        metric = totals[0]["metric"]
+        views = [_view_record(row) for row in cells.get(key, []) if row["metric"] == metric]
+        names = sorted({row["task"] for row in views})
+        columns = (*(Column(name, metric) for name in names), Column(AVERAGE, metric))
+        records = [*views, *({**row, "task": AVERAGE} for row in totals)]
+        tables.append(_results(key, records, task, selection, columns))
+    return tables
+
+
+def sentence(results: Results) -> str:
+    """What a table shows, in words: "6 methods, xtreme-align, protocol mini, 9 languages, 3 seeds"."""
+    key, seeds = results.key, sorted({row.seeds for row in results.rows})
+    counted = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    parts = [
+        _count(len(results.rows), "method"),
+        key.suite if results.view == "task" else f"{results.view} of {key.suite}",
+        f"protocol {key.protocol}",
+        f"{key.recipe} recipe",
+        f"source {key.source}" if key.source else "",
+        f"base {key.base}" if key.base else "",
+        _count(results.languages, "language") if results.languages else "",
+        f"{counted} seed{'' if counted == '1' else 's'}",
+        "" if results.selection == HEADLINE else f"{results.selection} selection",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def score_records(scores: pd.DataFrame) -> list[dict[str, Any]]:
+    """One JSON-like record per score, as `alignboard show --format json` prints them."""
+    renamed = {"recipe_kind": "recipe"}
+    same = ("method", "base", "suite", "task", "language", "split", "metric", "value", "n")
+    more = ("view", "protocol", "recipe_kind", "selection", "source", "transform", "kind", "run")
+    return [
+        {"seed": _seed(row), **{renamed.get(name, name): _plain(row[name]) for name in (*same, *more)}}
+        for row in _records(scores)
+    ]
+
+
+def _records(frame: pd.DataFrame) -> list[Record]:
+    columns = list(frame.columns)
+    return [dict(zip(columns, row, strict=True)) for row in frame.itertuples(index=False, name=None)]
+
+
+def _selected(frame: pd.DataFrame, selection: str) -> list[Record]:
+    """The records of this selection and of tasks that select nothing, of the newest run for each row and seed pair."""
+    records = [row for row in _records(frame) if row["selection"] in (selection, "")]
+    newest = {(_key(row), _identity(row), _seeds(row)): row["run"] for row in sorted(records, key=_born)}
+    kept = set(newest.values())
+    return [row for row in records if row["run"] in kept]
+
+
+def _born(row: Record) -> Any:
+    return row["created"]
+
+
+def _by_key(records: Iterable[Record]) -> dict[Key, list[Record]]:
+    groups: dict[Key, list[Record]] = {}
+    for row in records:
+        groups.setdefault(_key(row), []).append(row)
+    return dict(sorted(groups.items()))
+
+
+def _key(row: Record) -> Key:
+    return Key(row["suite"], row["protocol"], row["recipe_kind"], row["base"], row["source"], row["languages_hash"])
+
+
+def _identity(row: Record) -> tuple[str, ...]:
+    config = json.dumps(row["config"], sort_keys=True)
+    return (row["method"], row["transform"], row["kind"], config, row["recipe_hash"])
+
+
+def _seeds(row: Record) -> tuple[int | None, int | None]:
+    return _integer(row["align_seed"]), _integer(row["finetune_seed"])
+
+
+def _seed(row: Record) -> int | str | None:
+    align, finetune = _seeds(row)
+    if align == finetune or finetune is None:
+        return align
+    return finetune if align is None else f"{align}/{finetune}"
+
+
+def _integer(value: Any) -> int | None:
+    return None if value is None or pd.isna(value) else int(value)
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
+
+
+def _in_order(records: Sequence[Record]) -> tuple[Column, ...]:
+    """The tasks in the order of the suite; runs may know different lists of them."""
+    position: dict[str, int] = {}
+    for row in records:
+        position[row["task"]] = max(position.get(row["task"], 0), int(row["position"]))
+    metric = {row["task"]: row["metric"] for row in records}
+    names = sorted(position, key=lambda name: (name == AVERAGE, position[name], name))
+    return tuple(Column(name, "" if name == AVERAGE else metric[name]) for name in names)
+
+
+def _view_record(row: Record) -> Record:
+    return {**row, "task": row["view"], "n_views": 1, "expected_views": 1, "complete": True}
+
+
+def _results(key: Key, records: Sequence[Record], view: str, selection: str, columns: tuple[Column, ...]) -> Results:
+    groups: dict[tuple[str, ...], list[Record]] = {}
+    for row in records:
+        groups.setdefault(_identity(row), []).append(row)
+    labels = _labels(groups)
+    rows = sorted((_row(labels[identity], group) for identity, group in groups.items()), key=_rank)
+    languages = max(len(row["languages"]) for row in records)
+    return Results(key, view, selection, languages, columns, tuple(rows), _notes(records, rows))
+
+
+def _row(label: str, records: Sequence[Record]) -> Row:
+    first = records[0]
+    control = first["kind"] == "trained" and (first["method"] in CONTROLS or bool(first["transform"]))
+    badge = "control" if control else "" if first["kind"] == "trained" else first["kind"]
+    names = {row["task"] for row in records}
+    cells = {name: _cell([row for row in records if row["task"] == name]) for name in names}
+    seeds = len({_seeds(row) for row in records})
+    return Row(label, first["method"], first["transform"], badge, seeds, cells)
+
+
+def _cell(records: Sequence[Record]) -> Cell:
+    values = [float(row["value"]) for row in records if row["complete"]]
+    fullest = max(records, key=lambda row: row["n_views"])
+    counts = int(fullest["n_views"]), int(fullest["expected_views"])
+    if not values:
+        return Cell(None, None, 0, *counts)
+    sd = statistics.stdev(values) if len(values) > 1 else None
+    return Cell(math.fsum(values) / len(values), sd, len(values), *counts)
+
+
+def _rank(row: Row) -> tuple[Any, ...]:
+    average = row.cell(AVERAGE).mean
+    place = 0 if row.badge == "control" else _ORDER.get(row.badge, 1)
+    order = CONTROLS.index(row.method) if row.method in CONTROLS else len(CONTROLS)
+    best_first = math.inf if average is None or not place else -average
+    return (place, order if not place else 0, best_first, row.label)
+
+
+def _labels(identities: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+    """Names of rows: the method, its transform, and as much of its settings as tells it from its namesakes."""
+    namesakes: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+    for identity in identities:
+        namesakes.setdefault(identity[:3], []).append(identity)
+    labels: dict[tuple[str, ...], str] = {}
+    for (method, transform, _kind), group in namesakes.items():
+        name = f"{method} ({transform})" if transform else method
+        labels |= {identity: name + _difference(identity, group) for identity in group}
+    return labels
+
+
+def _difference(identity: tuple[str, ...], group: Sequence[tuple[str, ...]]) -> str:
+    if len(group) == 1:
+        return ""
+    configs = [json.loads(other[3]) for other in group]
+    own = json.loads(identity[3])
+    differing = sorted(name for name in own if any(other.get(name) != own[name] for other in configs))
+    told = ", ".join(f"{name}={json.dumps(own[name], ensure_ascii=False)}" for name in differing)
+    alike = sum(other[3] == identity[3] for other in group) > 1
+    return " " + " ".join(part for part in (told and f"[{told}]", alike and f"#{identity[4][:6]}") if part)
+
+
+def _notes(records: Sequence[Record], rows: Sequence[Row]) -> tuple[str, ...]:
+    notes = []
+    if min(row.seeds for row in rows) < VERDICT_SEEDS:
+        notes.append(f"Fewer than {VERDICT_SEEDS} seeds: differences carry no verdict.")
+    data = {row["data_fingerprint"] for row in records if row["data_fingerprint"]}
+    if len(data) > 1:
+        notes.append(f"These runs read {len(data)} different versions of the data.")
+    unfinished = {row["run"] for row in records if row["status"] != "done"}
+    if unfinished:
+        notes.append(f"{_count(len(unfinished), 'run')} not finished.")
+    return tuple(notes)
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -26,9 +26,11 @@ class Folder(Source):
     """A folder in XTREME's layout. Nothing is kept in memory but digests; every call reads the files again."""
 
     kind: ClassVar[str] = "folder"
+    name: str = kind
 
     def __init__(self, root: Path, pivot: str = "en") -> None:
         self.root, self.pivot = root, pivot
+        self.name = f"{self.kind}:{root.resolve().name}"
 
     @classmethod
     def open(cls, location: str) -> Folder:
@@ -50,10 +52,6 @@ class Folder(Source):
                 remedy="correct the path after folder:",
             )
         return cls(root)
-
-    @property
-    def name(self) -> str:
-        return f"folder:{self.root.resolve().name}"
 
     def manifest(self, specs: Sequence[TaskSpec]) -> Manifest:
         """What is there, from one pass over the bytes of each file; records are read and checked in `task`.

@@ -36,11 +36,15 @@ _LATEX = {
 def shown(cell: Cell, seeds: int) -> str:
     """A figure as people read it: "71.2 ± 0.4", with its own number of seeds where that is not the row's (`seeds`),
     or a dash with the number of views that are there."""
-    if cell.mean is None:
-        return f"{DASH} ({cell.have}/{cell.expected})" if cell.expected > 1 else DASH
     spread = "" if cell.sd is None else f" ± {cell.sd:.1f}"
     own = "" if cell.seeds == seeds else f" ({cell.seeds} seed{'' if cell.seeds == 1 else 's'})"
-    return f"{cell.mean:.1f}{spread}{own}"
+    return _mean(cell) + spread + (own if cell.values else "")
+
+
+def _mean(cell: Cell) -> str:
+    if cell.mean is not None:
+        return f"{cell.mean:.1f}"
+    return f"{DASH} ({cell.have}/{cell.expected})" if cell.expected > 1 else DASH
 
 
 def clean(text: str) -> str:
@@ -110,8 +114,7 @@ def _grid(results: Results, columns: Sequence[Column], *, brief: bool) -> Table:
 
 
 def _brief(cell: Cell, seeds: int) -> str:
-    fewer = cell.mean is not None and cell.seeds < seeds
-    return shown(cell._replace(sd=None), cell.seeds) + ("*" if fewer else "")
+    return _mean(cell) + ("*" if 0 < cell.seeds < seeds else "")
 
 
 def to_csv(tables: Sequence[Results]) -> str:

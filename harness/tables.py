@@ -45,16 +45,27 @@ class Column(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """Mean and standard deviation (n - 1) over the complete seeds; `have` of `expected` views where no seed is."""
+    """One figure: `values` of the complete seeds; the fullest seed has `have` of `expected` views."""
 
-    mean: float | None
-    sd: float | None
-    seeds: int
+    values: tuple[float, ...]
     have: int
     expected: int
 
+    @property
+    def seeds(self) -> int:
+        return len(self.values)
 
-NOTHING = Cell(None, None, 0, 0, 1)
+    @property
+    def mean(self) -> float | None:
+        return statistics.fmean(self.values) if self.values else None
+
+    @property
+    def sd(self) -> float | None:
+        """Standard deviation over seeds, with n - 1; None for a single seed."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+
+NOTHING = Cell((), 0, 1)
 
 
 @dataclass(frozen=True)
@@ -227,13 +238,9 @@ def _row(label: str, records: Sequence[Record]) -> Row:
 
 
 def _cell(records: Sequence[Record]) -> Cell:
-    values = [float(row["value"]) for row in records if row["complete"]]
-    fullest = max(records, key=lambda row: row["n_views"])
-    counts = int(fullest["n_views"]), int(fullest["expected_views"])
-    if not values:
-        return Cell(None, None, 0, *counts)
-    sd = statistics.stdev(values) if len(values) > 1 else None
-    return Cell(math.fsum(values) / len(values), sd, len(values), *counts)
+    values = tuple(float(row["value"]) for row in records if row["complete"])
+    fullest = max(records, key=lambda row: int(row["n_views"]))
+    return Cell(values, int(fullest["n_views"]), int(fullest["expected_views"]))
 
 
 def _rank(row: Row) -> tuple[Any, ...]:

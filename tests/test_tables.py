@@ -265,7 +265,7 @@ def test_clean_keeps_ordinary_names(name: str) -> None:
 
 
 def test_a_single_missing_figure_is_a_bare_dash() -> None:
-    assert shown(Cell(None, None, 0, 0, 1), 3) == "–"
+    assert shown(Cell((), 0, 1), 3) == "–"
 
 
 def test_made_up_board_has_two_tables(tmp_path: Path) -> None:

@@ -18,6 +18,10 @@ BUSY_SECONDS = 60
 _FIRST_ROW = "`alignboard run METHOD --suite SUITE --source SOURCE` makes the first rows"
 
 
+class NoStoreError(UserError):
+    """There is nothing to read at this place yet."""
+
+
 def parse(location: str | Path) -> URL:
     """The URL of a store given as a path of an SQLite file, or as an `sqlite:` or `postgresql:` URL."""
     text = str(location)
@@ -95,7 +99,7 @@ def _check_file(url: URL, *, create: bool) -> None:
     if path.exists():
         return
     if not create:
-        raise UserError("there is no store here yet", file=path, remedy=_FIRST_ROW)
+        raise NoStoreError("there is no store here yet", file=path, remedy=_FIRST_ROW)
     path.parent.mkdir(parents=True, exist_ok=True)
 
 
@@ -165,7 +169,7 @@ def _revision_of(connection: Connection, url: URL) -> str | None:
 
 def _bring_up(engine: Engine, url: URL, found: str | None, *, create: bool, read_only: bool) -> None:
     if found is None and (read_only or not create):
-        raise UserError("the store is empty", file=shown(url), remedy=_FIRST_ROW)
+        raise NoStoreError("the store is empty", file=shown(url), remedy=_FIRST_ROW)
     if found is not None and found > schema.REVISION:
         raise UserError(
             "the store was written by a newer version of alignboard",

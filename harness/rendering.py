@@ -7,16 +7,19 @@ import io
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.tables import Cell, Column, Results, sentence
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.measure import Measurement
     from rich.table import Table
 
 DASH = "–"
 _SHORT = {"accuracy": "acc"}
+_NARROW = ("Spread left out: a wider terminal or another format has it.", "*: fewer seeds than the row.")
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -58,21 +61,35 @@ def neutral(text: str) -> str:
     return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
 
 
-def for_terminal(results: Results, width: int) -> Group:
-    """The table for a terminal of so many characters: its sentence, the table, its notes.
+@dataclass(frozen=True)
+class TerminalTable:
+    """What rich prints of a table: its sentence, the table, its notes.
 
-    Where it is too wide the spread is left out, and then the columns are spread over several tables; no figure is cut.
+    Where the terminal is too narrow the spread is left out, and then the columns are spread over several tables; no
+    figure is ever cut.
     """
-    from rich.console import Group
-    from rich.text import Text
 
-    brief = _width(_grid(results, results.columns, brief=False)) > width
-    tables = [_grid(results, columns, brief=brief) for columns in _fitting(results, width, brief=brief)]
-    narrow = (
-        ["Spread left out: a wider terminal, or another format, has it. *: fewer seeds than the row."] if brief else []
-    )
-    notes = Text("\n".join([*results.notes, *narrow]), style="dim")
-    return Group(Text(clean(sentence(results))), *tables, notes)
+    results: Results
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.text import Text
+
+        brief = _width(_grid(self.results, self.results.columns, brief=False)) > options.max_width
+        yield Text(clean(sentence(self.results)))
+        for columns in _fitting(self.results, options.max_width, brief=brief):
+            yield _grid(self.results, columns, brief=brief)
+        for note in (*self.results.notes, *(_NARROW if brief else ())):
+            yield Text(note, style="dim")
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        from rich.measure import Measurement
+
+        return Measurement(1, _width(_grid(self.results, self.results.columns, brief=False)))
+
+
+def rich_table(results: Results) -> TerminalTable:
+    """The table as something that rich prints to the width of its console."""
+    return TerminalTable(results)
 
 
 def _fitting(results: Results, width: int, *, brief: bool) -> list[tuple[Column, ...]]:

@@ -13,7 +13,7 @@ import pytest
 from made_up import LANGUAGES, METRIC, VIEWS, board, fill, put, run_row, scores
 from rich.console import Console
 
-from harness.rendering import clean, for_terminal, shown, to_csv, to_latex, to_markdown
+from harness.rendering import clean, rich_table, shown, to_csv, to_latex, to_markdown
 from harness.store import AVERAGE, ScoreRow, Store
 from harness.tables import Cell, Results, by_language, by_task, score_records, sentence
 
@@ -209,7 +209,7 @@ def test_csv_cells_are_no_formulas(store: Store) -> None:
 
 def printed(results: Results, width: int = 150) -> str:
     stream = io.StringIO()
-    Console(file=stream, width=width).print(for_terminal(results, width))
+    Console(file=stream, width=width).print(rich_table(results))
     return stream.getvalue()
 
 

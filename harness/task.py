@@ -7,11 +7,12 @@ resampling is a matrix product and every stored score can be computed again from
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
-from harness.records import Family, Record
+from harness.errors import UsageError
+from harness.records import Family, PoolSentence, Record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from harness.encoder import Encoder
-    from harness.training import Watch
+    from harness.training import Trace, Watch
 
+Prepare = Callable[[Any, "np.random.Generator"], Any]  # a training record before it is tokenised -> what it becomes
+R = TypeVar("R", bound=Record)
 ENGLISH = "english"  # the name of the headline selection: the dev set of the training language
 
 
@@ -48,11 +51,15 @@ class TaskSettings:
     max_train: int | None = None
     max_dev: int | None = None
     max_test: int | None = None
-    seed: int | None = None  # the official seed of the task; None takes the run's
-    layer: int | None = None  # retrieval: the encoder layer used (1-based); None scales 8 of 12 to the encoder's depth
+    seed: int | None = None  # the official seed of the task, used by a run with fine-tuning seed 0; see `seed_of`
+    layer: int | None = None  # retrieval: the encoder layer used (-1: the last); None scales 8 of 12 to the depth
     pooling: str = "mean"  # retrieval: "mean" (with special tokens) or "cls"
     neighbours: int = 4  # retrieval: k of the margin
     margin: str = "ratio"
+
+    def seed_of(self, run: int) -> int:
+        """The seed of a run's fine-tuning: the task's official seed moved on by the run's, or the run's alone."""
+        return run if self.seed is None else self.seed + run
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,17 @@ class TaskSpec:
     deviations: tuple[str, ...] = ()  # how this differs from the official code, in words
 
 
+@dataclass(frozen=True)
+class Suite:
+    """A named list of tasks that one table shows; a task's languages are its own official list unless named here."""
+
+    name: str
+    title: str
+    tasks: tuple[str, ...]
+    description: str
+    languages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
 class Point(NamedTuple):
     """One evaluation during fine-tuning: the metrics of `view`'s dev set after `step` updates."""
 
@@ -93,12 +111,14 @@ class Point(NamedTuple):
 class Fit:
     """A fine-tuned model: its dev curve, and the weights of the steps that a selection kept.
 
-    `kept` maps a selection ("english", or a view for its oracle) to a step; `states` maps those steps to weights.
+    `kept` maps a selection ("english", or a view for its oracle) to a step; `states` maps those steps to weights;
+    `trace` is what the loop read.
     """
 
     curve: list[Point]
     kept: dict[str, int]
     states: dict[int, dict[str, Tensor]] = field(repr=False)
+    trace: Trace
 
 
 @dataclass(frozen=True)
@@ -119,7 +139,7 @@ class Task(ABC):
     spec: ClassVar[TaskSpec]
 
     def build(self, encoder: Encoder, settings: TaskSettings) -> nn.Module:
-        """The model that is fine-tuned: the encoder (`model.encoder`) under the family's head; by default the bare encoder."""
+        """The model that is fine-tuned: the encoder (`model.encoder`) under a head; by default the bare encoder."""
         return encoder
 
     def fit(
@@ -133,13 +153,25 @@ class Task(ABC):
         pivot: str,
         seed: int,
         checkpoint: Path,
+        prepare: Prepare | None = None,
+        precision: str = "fp32",
     ) -> Fit:
-        """Fine-tunes `model` in place on the pivot's training set. Only trained tasks implement it."""
+        """Fine-tunes `model` in place on the pivot's training set. Only trained tasks implement it.
+
+        The result is a function of the encoder's weights, the data, the settings and `seed`: the head starts anew. It
+        can be killed and called again with the same `checkpoint`, a folder that the caller removes in the end.
+        `prepare` changes each training record before it is tokenised, with a generator that depends on (seed, step).
+        """
         raise TypeError(f"{self.spec.name} is not a trained task")
 
     @abstractmethod
     def predict(
-        self, model: nn.Module, views: Mapping[str, Sequence[Record]], settings: TaskSettings
+        self,
+        model: nn.Module,
+        views: Mapping[str, Sequence[Record]],
+        settings: TaskSettings,
+        *,
+        precision: str = "fp32",
     ) -> dict[str, list[Any]]:
         """JSON-like predictions per view, aligned with its records (candidates for mining). All views in one sweep."""
 
@@ -158,3 +190,19 @@ class Task(ABC):
     @abstractmethod
     def metric(self, sums: Mapping[str, float]) -> dict[str, float]:
         """Scores in percent from summed statistics; `spec.metric` is among the keys."""
+
+
+def cap(records: Sequence[R], limit: int | None) -> Sequence[R]:
+    """At most `limit` records, in their order: the first ones of a permutation that depends on their number alone.
+
+    Parallel sets of equal length keep the same items, and what is cut to a smaller limit lies within the larger. Raises
+    UsageError for a retrieval pool, which is used whole.
+    """
+    if limit is None or len(records) <= limit:
+        return records
+    if isinstance(records[0], PoolSentence):
+        raise UsageError("a retrieval pool cannot be cut", found=f"a cap of {limit}", remedy="leave the cap out")
+    import numpy as np  # here, so that listing tasks imports nothing heavy
+
+    chosen = np.random.default_rng(len(records)).permutation(len(records))[:limit]
+    return [records[i] for i in np.sort(chosen)]

@@ -1,0 +1,119 @@
+"""Classification of sentence pairs: the state of [CLS] through a pooler into a linear layer, scored by accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from harness.encoder import Encoder
+from harness.errors import UserError
+from harness.finetune import Model, sweep
+from harness.method import Term
+from harness.packing import PackedText, pack
+from harness.records import TextPair
+from harness.task import Statistics
+from harness.tokens import Encoded, Tokenizer
+from harness.training import Batch
+from tasks.families.trained import Head, TrainedTask, clusters, matched, withheld
+from tasks.metrics import accuracy
+
+
+class PairExample(NamedTuple):
+    ids: np.ndarray
+    segments: np.ndarray
+    label: int
+
+
+@dataclass(frozen=True)
+class PairExamples:
+    """Tokenised pairs and the numbers of their labels (empty where not asked for)."""
+
+    encoded: Encoded
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.encoded.ids)
+
+    def __getitem__(self, number: int) -> PairExample:
+        return PairExample(self.encoded.ids[number], self.encoded.segments[number], int(self.labels[number]))
+
+
+class PairHead(Head):
+    """The encoder's own pooler where the checkpoint has one, else a new one; then dropout and a linear layer."""
+
+    def __init__(self, encoder: Encoder, labels: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(encoder.width, encoder.width) if encoder.pooler is None else None
+        self.dropout = nn.Dropout(encoder.config.hidden_dropout_prob)
+        self.output = nn.Linear(encoder.width, labels)
+
+    def forward(self, encoder: Encoder, text: PackedText) -> Tensor:
+        """(B, labels) logits."""
+        pooler = self.dense if encoder.pooler is None else encoder.pooler
+        assert pooler is not None
+        pooled = torch.tanh(pooler(encoder(text).cls()))
+        logits: Tensor = self.output(self.dropout(pooled))
+        return logits
+
+    def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
+        labels = batch["labels"]
+        logits = self(encoder, batch["text"]).float()
+        return {"cross-entropy": Term(cross_entropy(logits, labels, reduction="sum"), len(labels))}
+
+
+class ClassificationTask(TrainedTask[PairExamples]):
+    """Pairs of sentences with one of `spec.labels`. A prediction is a label."""
+
+    def head(self, encoder: Encoder) -> Head:
+        return PairHead(encoder, len(self.spec.labels))
+
+    def encode(self, tokenizer: Tokenizer, records: Sequence[Any], max_length: int, *, gold: bool) -> PairExamples:
+        pairs: Sequence[TextPair] = records
+        encoded = tokenizer.encode_pairs([p.first for p in pairs], [p.second for p in pairs], max_length)
+        labels = [self._number(pair) for pair in pairs] if gold else []
+        return PairExamples(encoded, np.asarray(labels, dtype=np.int64))
+
+    def collate(self, examples: Sequence[Any], special_ids: frozenset[int]) -> Batch:
+        chosen: Sequence[PairExample] = examples
+        text = pack([e.ids for e in chosen], segments=[e.segments for e in chosen], special_ids=special_ids)
+        return {"text": text, "labels": torch.tensor([e.label for e in chosen])}
+
+    def label(self, model: Model, examples: PairExamples, precision: str) -> list[Any]:
+        head = cast(PairHead, model.head)
+        numbers = np.zeros(len(examples), dtype=np.int64)
+        for swept in sweep(model.encoder, partial(head, model.encoder), *examples.encoded, precision=precision):
+            numbers[swept.rows] = swept.output.argmax(-1).numpy()
+        return [self.spec.labels[n] for n in numbers]
+
+    def statistics(self, predictions: list[Any], records: Sequence[Any]) -> Statistics:
+        """Columns `correct` and `items` (1 each). Equality of strings after stripping, as XTREME scores."""
+        matched(self.spec.name, predictions, records)
+        pairs: Sequence[TextPair] = records
+        correct = np.zeros(len(pairs), dtype=np.int64)
+        for row, (predicted, pair) in enumerate(zip(predictions, pairs, strict=True)):
+            if pair.label is None:
+                raise withheld(self.spec.name, pair.id)
+            correct[row] = str(predicted).strip() == pair.label
+        columns = {"correct": correct, "items": np.ones_like(correct)}
+        return Statistics(tuple(p.id for p in pairs), clusters(pairs), columns)
+
+    def metric(self, sums: Mapping[str, float]) -> dict[str, float]:
+        return {"accuracy": accuracy(sums["correct"], sums["items"])}
+
+    def _number(self, pair: TextPair) -> int:
+        if pair.label is None:
+            raise withheld(self.spec.name, pair.id)
+        if pair.label not in self.spec.labels:
+            raise UserError(
+                f"{self.spec.name}: a label outside the set in item {pair.id!r}",
+                found=repr(pair.label),
+                expected=", ".join(self.spec.labels),
+            )
+        return self.spec.labels.index(pair.label)

@@ -1,0 +1,142 @@
+"""Tagging of words: a linear layer on each word's first subword, scored by span F1 and token accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, NamedTuple, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from harness.encoder import Encoder
+from harness.errors import UserError
+from harness.finetune import Model, sweep
+from harness.method import Term
+from harness.packing import PackedText, pack
+from harness.records import TaggedSentence
+from harness.task import Statistics
+from harness.tokens import Tokenizer, Words
+from harness.training import Batch
+from tasks.families.trained import Head, TrainedTask, clusters, matched, withheld
+from tasks.metrics import SEQEVAL_1_2_2, accuracy, f1_scores, span_counts
+
+
+class PieceExample(NamedTuple):
+    """A piece of a sentence: token ids, the positions of its words' first subwords, and their tags' numbers."""
+
+    ids: np.ndarray
+    first: np.ndarray
+    tags: np.ndarray
+
+
+@dataclass(frozen=True)
+class PieceExamples:
+    """Tokenised sentences in pieces that fit, with the numbers of their tags (one array per sentence, or none)."""
+
+    words: Words
+    tags: list[np.ndarray]
+    lengths_in_words: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.words.ids)
+
+    def __getitem__(self, number: int) -> PieceExample:
+        first, start = self.words.first[number], int(self.words.first_word[number])
+        tags = self.tags[int(self.words.sentence[number])][start : start + len(first)]
+        return PieceExample(self.words.ids[number], first, tags)
+
+
+class TagHead(Head):
+    """Dropout and a linear layer on every token's state."""
+
+    def __init__(self, encoder: Encoder, tags: int) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(encoder.config.hidden_dropout_prob)
+        self.output = nn.Linear(encoder.width, tags)
+
+    def forward(self, encoder: Encoder, text: PackedText, chosen: Tensor | None = None) -> Tensor:
+        """(W, tags) logits of the tokens at the positions `chosen` (W,), or of all tokens."""
+        states = encoder(text).tokens()
+        logits: Tensor = self.output(self.dropout(states if chosen is None else states[chosen]))
+        return logits
+
+    def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
+        tags = batch["tags"]
+        logits = self(encoder, batch["text"], batch["first"]).float()
+        return {"cross-entropy": Term(cross_entropy(logits, tags, reduction="sum"), len(tags))}
+
+
+class TaggingTask(TrainedTask[PieceExamples]):
+    """Sentences of words with tags from `spec.labels`. A prediction is one tag per word."""
+
+    scheme: ClassVar[str] = SEQEVAL_1_2_2
+
+    def head(self, encoder: Encoder) -> Head:
+        return TagHead(encoder, len(self.spec.labels))
+
+    def encode(self, tokenizer: Tokenizer, records: Sequence[Any], max_length: int, *, gold: bool) -> PieceExamples:
+        sentences: Sequence[TaggedSentence] = records
+        words = tokenizer.encode_words([s.words for s in sentences], max_length)
+        tags = [self._numbers(sentence) for sentence in sentences] if gold else []
+        return PieceExamples(words, tags, tuple(len(s.words) for s in sentences))
+
+    def collate(self, examples: Sequence[Any], special_ids: frozenset[int]) -> Batch:
+        chosen: Sequence[PieceExample] = examples
+        text = pack([e.ids for e in chosen], special_ids=special_ids)
+        first = np.concatenate([e.first + start for e, start in zip(chosen, text.starts, strict=True)])
+        tags = np.concatenate([e.tags for e in chosen])
+        return {"text": text, "first": torch.from_numpy(first.astype(np.int64)), "tags": torch.from_numpy(tags)}
+
+    def label(self, model: Model, examples: PieceExamples, precision: str) -> list[Any]:
+        head, words = cast(TagHead, model.head), examples.words
+        tags = [np.zeros(length, dtype=np.int64) for length in examples.lengths_in_words]
+        for swept in sweep(model.encoder, partial(head, model.encoder), words.ids, precision=precision):
+            best = swept.output.argmax(-1).numpy()
+            for piece, offset in zip(swept.rows, swept.text.starts, strict=True):
+                first, start = words.first[piece], words.first_word[piece]
+                tags[words.sentence[piece]][start : start + len(first)] = best[first + offset]
+        return [[self.spec.labels[n] for n in numbers] for numbers in tags]
+
+    def statistics(self, predictions: list[Any], records: Sequence[Any]) -> Statistics:
+        """Columns `tp`, `pred`, `gold` of spans, and `correct`, `words` of words, per sentence."""
+        matched(self.spec.name, predictions, records)
+        sentences: Sequence[TaggedSentence] = records
+        gold = [self._gold(sentence) for sentence in sentences]
+        for sentence, tags, predicted in zip(sentences, gold, predictions, strict=True):
+            if len(tags) != len(predicted):
+                raise UserError(
+                    f"{self.spec.name}: another number of tags than words in sentence {sentence.id!r}",
+                    found=f"{len(predicted)} tags",
+                    expected=f"{len(tags)}, one for each word",
+                )
+        correct = [sum(a == b for a, b in zip(g, p, strict=True)) for g, p in zip(gold, predictions, strict=True)]
+        columns = {
+            **span_counts(gold, predictions, self.scheme)._asdict(),
+            "correct": np.asarray(correct, dtype=np.int64),
+            "words": np.asarray([len(g) for g in gold], dtype=np.int64),
+        }
+        return Statistics(tuple(s.id for s in sentences), clusters(sentences), columns)
+
+    def metric(self, sums: Mapping[str, float]) -> dict[str, float]:
+        spans = f1_scores(sums["tp"], sums["pred"], sums["gold"])
+        return {**spans, "accuracy": accuracy(sums["correct"], sums["words"])}
+
+    def _gold(self, sentence: TaggedSentence) -> tuple[str, ...]:
+        if sentence.tags is None:
+            raise withheld(self.spec.name, sentence.id)
+        return sentence.tags
+
+    def _numbers(self, sentence: TaggedSentence) -> np.ndarray:
+        tags = self._gold(sentence)
+        outside = sorted(set(tags) - set(self.spec.labels))
+        if outside or len(tags) != len(sentence.words):
+            raise UserError(
+                f"{self.spec.name}: the tags of sentence {sentence.id!r} cannot be trained on",
+                found=f"{len(tags)} tags for {len(sentence.words)} words; unknown tags: {', '.join(outside) or 'none'}",
+                expected=f"one tag for each word, from {', '.join(self.spec.labels)}",
+            )
+        return np.asarray([self.spec.labels.index(tag) for tag in tags], dtype=np.int64)

@@ -1,0 +1,199 @@
+"""What the trained families share: records become examples, examples are trained on and predicted in one sweep."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from harness.encoder import Encoder
+from harness.errors import UserError
+from harness.finetune import Metrics, Model, Training, finetune
+from harness.records import Record
+from harness.task import ENGLISH, Fit, Prepare, Task, TaskSettings, cap
+from harness.tokens import Tokenizer
+from harness.training import Batch, Watch
+
+T = TypeVar("T")
+
+
+class Examples(Protocol):
+    """Tokenised records: indexable training examples (a record may give several)."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, number: int) -> Any: ...
+
+
+E = TypeVar("E", bound=Examples)
+
+
+class Head(nn.Module):
+    """The layers above the encoder; `start` draws their weights as BERT does."""
+
+    def start(self, deviation: float) -> None:
+        """Normal weights with this standard deviation, biases of 0."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=deviation)
+                nn.init.zeros_(module.bias)
+
+    def after_step(self, encoder: Encoder) -> None:
+        """Nothing follows a step."""
+
+
+class TrainedTask(Task, Generic[E]):
+    """A task with a head that is fine-tuned on the pivot's training set."""
+
+    @abstractmethod
+    def head(self, encoder: Encoder) -> Head:
+        """The family's head for this encoder."""
+
+    @abstractmethod
+    def encode(self, tokenizer: Tokenizer, records: Sequence[Any], max_length: int, *, gold: bool) -> E:
+        """Tokenises records; with `gold`, their labels come along."""
+
+    @abstractmethod
+    def collate(self, examples: Sequence[Any], special_ids: frozenset[int]) -> Batch:
+        """A training batch of examples."""
+
+    @abstractmethod
+    def label(self, model: Model, examples: E, precision: str) -> list[Any]:
+        """One prediction per record that was encoded, in their order."""
+
+    def build(self, encoder: Encoder, settings: TaskSettings) -> Model:
+        rate = encoder.config.attention_probs_dropout_prob if settings.attention_dropout else 0.0
+        for block in encoder.blocks:
+            block.attention.self.dropout.p = rate
+        return Model(encoder, self.head(encoder).to(encoder.input_embeddings.device))
+
+    def fit(
+        self,
+        model: nn.Module,
+        train: Sequence[Record],
+        dev: Mapping[str, Sequence[Record]],
+        settings: TaskSettings,
+        watch: Watch | None,
+        *,
+        pivot: str,
+        seed: int,
+        checkpoint: Path,
+        prepare: Prepare | None = None,
+        precision: str = "fp32",
+    ) -> Fit:
+        model, seed = cast(Model, model), settings.seed_of(seed)
+        torch.manual_seed(seed)
+        cast(Head, model.head).start(model.encoder.config.initializer_range)
+        return finetune(
+            model,
+            self._training(model.encoder, cap(train, settings.max_train), settings, prepare),
+            self._evaluation(model, self._dev(dev, pivot, settings), settings, precision),
+            settings,
+            metric=self.spec.metric,
+            pivot=pivot,
+            seed=seed,
+            checkpoint=checkpoint,
+            watch=watch,
+            precision=precision,
+        )
+
+    def predict(
+        self,
+        model: nn.Module,
+        views: Mapping[str, Sequence[Record]],
+        settings: TaskSettings,
+        *,
+        precision: str = "fp32",
+    ) -> dict[str, list[Any]]:
+        model = cast(Model, model).eval()
+        records = [record for view in views.values() for record in view]
+        if not records:
+            return {view: [] for view in views}
+        examples = self.encode(model.encoder.tokenizer, records, fitting(model.encoder, settings), gold=False)
+        return split(self.label(model, examples, precision), views)
+
+    def _training(
+        self, encoder: Encoder, records: Sequence[Record], settings: TaskSettings, prepare: Prepare | None
+    ) -> Training:
+        if not records:
+            raise UserError(f"the training set of {self.spec.name} is empty")
+        special, length = encoder.tokenizer.special_ids, fitting(encoder, settings)
+        uncached = Tokenizer(encoder.tokenizer.hf)
+
+        def collate(chosen: Sequence[Any], rng: np.random.Generator) -> Batch:
+            if prepare is not None:
+                encoded = self.encode(uncached, [prepare(record, rng) for record in chosen], length, gold=True)
+                chosen = [encoded[i] for i in range(len(encoded))]
+            return self.collate(chosen, special)
+
+        examples = records if prepare is not None else self.encode(encoder.tokenizer, records, length, gold=True)
+        return Training(cast(Sequence[Any], examples), collate)
+
+    def _dev(
+        self, dev: Mapping[str, Sequence[Record]], pivot: str, settings: TaskSettings
+    ) -> dict[str, Sequence[Record]]:
+        """The dev sets that are evaluated, the pivot's first."""
+        if not dev.get(pivot):
+            raise UserError(
+                f"{self.spec.name} has no dev set in {pivot!r}, on which the model is selected",
+                found=f"dev sets: {', '.join(dev) or 'none'}",
+            )
+        others = [] if settings.dev_languages == ENGLISH else [view for view in dev if view != pivot]
+        return {view: cap(dev[view], settings.max_dev) for view in (pivot, *others)}
+
+    def _evaluation(
+        self, model: Model, dev: Mapping[str, Sequence[Record]], settings: TaskSettings, precision: str
+    ) -> Callable[[], dict[str, Metrics]]:
+        """Dev metrics per view of the model as it is; the dev sets are tokenised once."""
+        records = [record for view in dev.values() for record in view]
+        examples = self.encode(model.encoder.tokenizer, records, fitting(model.encoder, settings), gold=False)
+
+        def evaluate() -> dict[str, Metrics]:
+            predictions = split(self.label(model, examples, precision), dev)
+            return {view: self.metric(self.statistics(predictions[view], dev[view]).sums()) for view in dev}
+
+        return evaluate
+
+
+def fitting(encoder: Encoder, settings: TaskSettings) -> int:
+    """The longest sequence, in subwords: what the settings ask for, or what the encoder has positions for."""
+    return min(settings.max_length, encoder.max_length)
+
+
+def split(items: Sequence[T], views: Mapping[str, Sequence[Any]]) -> dict[str, list[T]]:
+    """Items of all views in a row, back under their views."""
+    place, found = 0, {}
+    for view, records in views.items():
+        found[view] = list(items[place : place + len(records)])
+        place += len(records)
+    return found
+
+
+def matched(name: str, predictions: Sequence[Any], records: Sequence[Record]) -> None:
+    """Raises UserError unless there is one prediction per record."""
+    if len(predictions) != len(records):
+        raise UserError(
+            f"{name}: predictions and gold differ in length",
+            found=f"{len(predictions)} predictions",
+            expected=f"{len(records)}, one for each item",
+        )
+
+
+def withheld(name: str, item: str) -> UserError:
+    """The error for an item without gold."""
+    return UserError(
+        f"{name}: the gold of item {item!r} is withheld",
+        expected="labelled data",
+        remedy="score where the labels are, with `alignboard export-predictions` and `alignboard score`",
+    )
+
+
+def clusters(records: Sequence[Record]) -> tuple[str, ...]:
+    """The cluster of each record; one that stands alone is its own."""
+    return tuple(record.cluster or record.id for record in records)
+
+

@@ -1,0 +1,57 @@
+"""PANX: named entities of Wikipedia sentences in 40 languages (WikiANN), trained on English."""
+
+from __future__ import annotations
+
+from harness.records import Family
+from harness.task import TaskSettings, TaskSpec
+from tasks.families.tagging import TaggingTask
+
+SPEC = TaskSpec(
+    name="panx",
+    title="NER",
+    family=Family.TAGGING,
+    metric="f1",
+    languages=(
+        *("ar", "he", "vi", "id", "jv", "ms", "tl", "eu", "ml", "ta", "te", "af", "nl", "en", "de", "el", "bn", "hi"),
+        *("mr", "ur", "fa", "fr", "it", "pt", "es", "bg", "ru", "ja", "ka", "ko", "th", "sw", "yo", "my", "zh", "kk"),
+        *("tr", "et", "fi", "hu"),
+    ),
+    labels=("B-LOC", "B-ORG", "B-PER", "I-LOC", "I-ORG", "I-PER", "O"),
+    locations={
+        "folder": {
+            "train": "panx/train-{view}.tsv",
+            "dev": "panx/dev-{view}.tsv",
+            "test": "panx/test-{view}.tsv",
+        },
+        "babel": {"task": "ner"},
+    },
+    protocols={
+        "official": TaskSettings(epochs=10, evaluate_every=1000, seed=1),
+        "mini": TaskSettings(
+            learning_rate=5e-4,
+            batch_size=32,
+            accumulation=1,
+            epochs=2,
+            attention_dropout=False,
+            max_train=6_000,
+            max_dev=500,
+            max_test=1_000,
+        ),
+    },
+    licence="text CC BY-SA 3.0 (Wikipedia); the annotation states none",
+    citation=(
+        'Pan et al., "Cross-lingual Name Tagging and Linking for 282 Languages", ACL 2017; Rahimi, Li and Cohn, '
+        '"Massively Multilingual Transfer for NER", ACL 2019'
+    ),
+    description="Places, organisations and persons. Headline: micro F1 over exact spans.",
+    deviations=(
+        "a word that holds a blank, or is nothing but one, is tagged as the word it is",
+        "mini: a part of the training and test sentences; a model is selected once per epoch",
+    ),
+)
+
+
+class PANX(TaggingTask):
+    """Named-entity recognition, zero-shot from the pivot."""
+
+    spec = SPEC

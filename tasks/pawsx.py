@@ -1,0 +1,50 @@
+"""PAWS-X: paraphrase or not, in 7 languages, with pairs whose words overlap, trained on English."""
+
+from __future__ import annotations
+
+from harness.records import Family
+from harness.task import TaskSettings, TaskSpec
+from tasks.families.classification import ClassificationTask
+
+SPEC = TaskSpec(
+    name="pawsx",
+    title="PAWS-X",
+    family=Family.CLASSIFICATION,
+    metric="accuracy",
+    languages=("de", "en", "es", "fr", "ja", "ko", "zh"),
+    labels=("0", "1"),
+    locations={
+        "folder": {
+            "train": "pawsx/train-{view}.tsv",
+            "dev": "pawsx/dev-{view}.tsv",
+            "test": "pawsx/test-{view}.tsv",
+        },
+        "babel": {"task": "paraphrase"},
+    },
+    protocols={
+        "official": TaskSettings(evaluate_every=200, seed=42),
+        "mini": TaskSettings(
+            learning_rate=2e-4,
+            batch_size=32,
+            accumulation=1,
+            epochs=4,
+            attention_dropout=False,
+            max_train=10_000,
+            max_dev=500,
+            max_test=600,
+        ),
+    },
+    licence="free for any purpose, with acknowledgement of Google LLC",
+    citation=(
+        'Yang, Zhang, Tar and Baldridge, "PAWS-X: A Cross-lingual Adversarial Dataset for Paraphrase Identification", '
+        'EMNLP 2019; Zhang, Baldridge and He, "PAWS: Paraphrase Adversaries from Word Scrambling", NAACL 2019'
+    ),
+    description="Do two sentences that share nearly all their words say the same (1) or not (0)?",
+    deviations=("mini: a subset of the test items, the same in all languages; a model is selected once per epoch",),
+)
+
+
+class PAWSX(ClassificationTask):
+    """Paraphrase identification, zero-shot from the pivot."""
+
+    spec = SPEC

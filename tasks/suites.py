@@ -1,0 +1,12 @@
+"""The suites: named lists of tasks that one table shows."""
+
+from __future__ import annotations
+
+from harness.task import Suite
+
+XTREME_ALIGN = Suite(
+    name="xtreme-align",
+    title="XTREME, six tasks",
+    tasks=("xnli", "pawsx", "udpos", "panx", "bucc2018", "tatoeba"),
+    description="The tasks of the ML-CTL paper: classification, tagging and retrieval, without question answering.",
+)

@@ -1,0 +1,50 @@
+"""Tatoeba: for each English sentence, find its translation among those of one of 36 languages. No training."""
+
+from __future__ import annotations
+
+from harness.records import Family
+from harness.task import TaskSettings, TaskSpec
+from tasks.families.retrieval import TranslationSearch
+
+SPEC = TaskSpec(
+    name="tatoeba",
+    title="Tatoeba",
+    family=Family.RETRIEVAL,
+    metric="accuracy",
+    languages=(
+        *("af", "ar", "bg", "bn", "de", "el", "es", "et", "eu", "fa", "fi", "fr", "he", "hi", "hu", "id", "it", "ja"),
+        *("jv", "ka", "kk", "ko", "ml", "mr", "nl", "pt", "ru", "sw", "ta", "te", "th", "tl", "tr", "ur", "vi", "zh"),
+    ),
+    labels=(),
+    locations={
+        "folder": {
+            "test": {
+                "source": "tatoeba/{view}-{pivot}.{view}",
+                "target": "tatoeba/{view}-{pivot}.{pivot}",
+            }
+        },
+        "babel": {"task": "retrieval"},
+    },
+    protocols={
+        "official": TaskSettings(max_length=512),
+        "mini": TaskSettings(max_length=128, layer=-1),
+    },
+    licence="CC BY 2.0 FR",
+    citation=(
+        'Artetxe and Schwenk, "Massively Multilingual Sentence Embeddings for Zero-Shot Cross-Lingual Transfer and '
+        'Beyond", TACL 2019'
+    ),
+    description="The nearest foreign sentence by cosine, from English; mean over all tokens, special ones included.",
+    trained=False,
+    splits=("test",),
+    deviations=(
+        "official: the layer is 8 of 12 and scales with the depth; the released script takes 14 of 24 for XLM-R large",
+        "mini: the last layer",
+    ),
+)
+
+
+class Tatoeba(TranslationSearch):
+    """Sentence retrieval with the bare encoder."""
+
+    spec = SPEC

@@ -1,0 +1,50 @@
+"""XNLI: natural-language inference in 15 languages, trained on English."""
+
+from __future__ import annotations
+
+from harness.records import Family
+from harness.task import TaskSettings, TaskSpec
+from tasks.families.classification import ClassificationTask
+
+SPEC = TaskSpec(
+    name="xnli",
+    title="XNLI",
+    family=Family.CLASSIFICATION,
+    metric="accuracy",
+    languages=("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh"),
+    labels=("contradiction", "entailment", "neutral"),
+    locations={
+        "folder": {
+            "train": "xnli/train-{view}.tsv",
+            "dev": "xnli/dev-{view}.tsv",
+            "test": "xnli/test-{view}.tsv",
+        },
+        "babel": {"task": "nli"},
+    },
+    protocols={
+        "official": TaskSettings(evaluate_every=100, seed=42),
+        "mini": TaskSettings(
+            learning_rate=2e-4,
+            batch_size=32,
+            accumulation=1,
+            epochs=3,
+            attention_dropout=False,
+            max_train=10_000,
+            max_dev=500,
+            max_test=600,
+        ),
+    },
+    licence="CC BY-NC 4.0 (dev, test); OANC and others (MultiNLI, training)",
+    citation=(
+        'Conneau et al., "XNLI: Evaluating Cross-lingual Sentence Representations", EMNLP 2018; Williams, Nangia and '
+        'Bowman, "A Broad-Coverage Challenge Corpus for Sentence Understanding through Inference", NAACL 2018'
+    ),
+    description="Does the first sentence contradict the second, entail it, or neither?",
+    deviations=("mini: a subset of the test items, the same in all languages; a model is selected once per epoch",),
+)
+
+
+class XNLI(ClassificationTask):
+    """Natural-language inference, zero-shot from the pivot."""
+
+    spec = SPEC

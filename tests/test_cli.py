@@ -64,7 +64,7 @@ def test_the_help_of_a_command_has_examples(name: str, capsys: pytest.CaptureFix
     assert run(name, "--help") == 0
     text = capsys.readouterr().out
     assert f"Usage: alignboard {name}" in text
-    assert f"  alignboard {name}" in text.partition("Examples:")[2]
+    assert f"  alignboard {name}" in text.partition("Example")[2]
 
 
 def test_every_command_can_be_loaded() -> None:
@@ -146,7 +146,7 @@ def test_ctrl_c_is_calm() -> None:
 
 
 def test_a_closed_pipe_is_quiet() -> None:
-    command = [sys.executable, "-c", "from harness.cli import main; main()", "tasks", "--json"]
+    command = [sys.executable, "-c", "from harness.cli import main; main()", "sources", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None

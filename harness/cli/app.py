@@ -59,7 +59,9 @@ def load_command(name: str) -> Any:
     module, _, attribute = COMMANDS[name].target.partition(":")
     found = getattr(importlib.import_module(module), attribute)
     if isinstance(found, typer.Typer):
-        return get_command(found)
+        command = get_command(found)
+        command.name = name
+        return command
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
     single.command(name)(found)
     return get_command(single)

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 
 from harness.cli.home import database_url, home
 from harness.errors import UserError
-from harness.registry import METHODS, SOURCES, SUITES, TASKS
+from harness.registry import METHODS, OBJECTIVES, SOURCES, SUITES, TASKS
 
 FREE_LITTLE, FREE_TOO_LITTLE = 10, 1  # GiB: a suite on a small encoder fits in a few, one on mBERT takes tens
 
@@ -80,23 +80,22 @@ def disk() -> Check:
 
 def database() -> Check:
     from harness.store import Store
-    from harness.store.database import parse, shown
+    from harness.store.database import NoStoreError
 
     try:
-        url = parse(database_url())
-        if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
-            return Check("database", "ok", f"{shown(url)}: none yet, the first run makes it")
         store = Store.open(database_url(), read_only=True)
+    except NoStoreError as error:
+        return Check("database", "ok", f"{error.file}: none yet, the first run makes it")
     except UserError as error:
         found = f"{error.file}: {error.what}" + (f" ({error.found})" if error.found else "")
         return Check("database", "failed", found, error.remedy or "")
     runs = len(store.runs())
     store.close()
-    return Check("database", "ok", f"{shown(url)}: {runs} run{'' if runs == 1 else 's'}")
+    return Check("database", "ok", f"{store.place}: {runs} run{'' if runs == 1 else 's'}")
 
 
 def plugins() -> Check:
-    registries = (METHODS, TASKS, SUITES, SOURCES)
+    registries = (METHODS, TASKS, SUITES, SOURCES, OBJECTIVES)
     broken = [reason for registry in registries for reason in _broken(registry.names(), registry.get)]
     if broken:
         return Check("plug-ins", "warning", "; ".join(broken), "repair or uninstall those packages")

@@ -15,3 +15,8 @@ def home() -> Path:
 def database_url() -> str:
     """The SQLAlchemy URL of the board's database: `ALIGNBOARD_DB`, else a SQLite file in `home()`."""
     return os.environ.get("ALIGNBOARD_DB") or f"sqlite:///{home() / 'board.db'}"
+
+
+def artifacts_root() -> Path:
+    """The folder that `Artifacts` works in."""
+    return home() / "artifacts"

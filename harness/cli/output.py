@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
+
+UNBOUNDED = 100_000  # columns
 
 
 def print_json(value: Any) -> None:
@@ -31,13 +33,13 @@ def print_table(columns: Sequence[str], records: Sequence[Mapping[str, Any]]) ->
     print_rich(table)
 
 
-def print_rich(table: Table) -> None:
+def print_rich(table: RenderableType) -> None:
     """Prints a table as wide as the terminal allows; in a pipe, as wide as it is."""
     from rich.console import Console
 
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = max(console.width, console.measure(table).maximum)
+        console.width = max(console.width, Console(width=UNBOUNDED).measure(table).maximum)
     console.print(table)
 
 

@@ -1,0 +1,50 @@
+"""`alignboard gc`: removes what no run needs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness.artifacts import Artifacts
+from harness.cli.home import artifacts_root, database_url
+from harness.store import Store
+
+UNFINISHED = ("planned", "running", "interrupted", "failed")
+
+
+def gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be removed.")] = False,
+    db: Annotated[str | None, typer.Option(help="Database: a path or URL. Default: ALIGNBOARD_DB, or home.")] = None,
+) -> None:
+    """Remove artifacts that no run needs.
+
+    Keeps every artifact that a run in the database used. Removes the others (left by runs that were deleted, or by
+    former versions of code and data), damaged ones, and what killed processes were writing. Checkpoints are kept while
+    any run is unfinished, so that `alignboard resume` finds them. Tells the room that was made in MiB.
+
+    \b
+    Examples:
+      alignboard gc --dry-run
+      alignboard gc
+    """
+    store = Store.open(db or database_url(), read_only=True)
+    artifacts = Artifacts(artifacts_root())
+    keep = needed(store, artifacts)
+    if dry_run:
+        doomed = [found for name in artifacts.fingerprints() if name not in keep and (found := artifacts.find(name))]
+        for artifact in doomed:
+            typer.echo(f"{artifact.fingerprint[:12]}  {artifact.kind:<9} {artifact.size / 2**20:8.1f} MiB")
+        typer.echo(f"{len(doomed)} artifacts, {sum(artifact.size for artifact in doomed) / 2**20:.1f} MiB to remove")
+        return
+    gone = artifacts.gc(keep)
+    typer.echo(f"removed {len(gone.fingerprints)} artifacts, {gone.size / 2**20:.1f} MiB in all")
+
+
+def needed(store: Store, artifacts: Artifacts) -> set[str]:
+    """Fingerprints of the stages that runs used and, while a run is unfinished, of all stages with a checkpoint."""
+    runs = store.runs()
+    used = {fingerprint for run in runs["id"] for fingerprint in store.stages(run)["fingerprint"]}
+    if runs["status"].isin(UNFINISHED).any():
+        used |= {folder.name for folder in artifacts.root.glob("work/*")}
+    return used

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from harness.sources.folder import Folder
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -20,3 +23,17 @@ def shared() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return folder
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[dict[str, str | bytes]], Folder]:
+    """Writes files by path into a folder, and opens it as a source."""
+
+    def make(files: dict[str, str | bytes]) -> Folder:
+        for name, content in files.items():
+            path = tmp_path / "pack" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return Folder.open(str(tmp_path / "pack"))
+
+    return make

@@ -74,6 +74,8 @@ def _find_mono(root: Path, _pivot: str) -> dict[str, tuple[Path, ...]]:
 
 def _read_mono(language: str, files: tuple[Path, ...]) -> Iterator[MonoSentence]:
     for number, text in read_lines(files[0]):
+        if text and not text.strip():
+            raise _blank(files[0], number, "remove the line, or leave it wholly empty")
         if text:
             yield MonoSentence(f"{language}-{number - 1}", language, text)
 

@@ -17,7 +17,7 @@ from harness.errors import UsageError, UserError
 from harness.records import Corpus, CorpusRecord, Family, Record
 from harness.sources.base import CorpusCell, Manifest, Source, TaskCell
 from harness.sources.corpora import LAYOUTS, fingerprint, lexicon
-from harness.sources.lines import scan
+from harness.sources.lines import blank_inside, scan
 from harness.sources.readers import Cell, reader_of
 from harness.task import TaskSpec
 
@@ -65,7 +65,7 @@ class Folder(Source):
                 "nothing in this folder is laid out as XTREME does",
                 file=self.root,
                 found=_names(self.root),
-                expected=", ".join(sorted({_first(pattern) for spec in specs for pattern in _patterns(spec)})),
+                expected=", ".join(self._folders(specs)),
                 remedy="give the folder that holds the task folders",
             )
         return Manifest(
@@ -73,7 +73,7 @@ class Folder(Source):
             tasks=tuple(_task_cell(cell) for cell in cells),
             corpora=tuple(corpora),
             training=_training(cells, self.pivot),
-            notes=(*_notes(cells), *self._dictionary_notes()),
+            notes=(*_notes([*cells, *self._incomplete(specs)]), *self._corpus_notes()),
         )
 
     def task(self, spec: TaskSpec, view: str, split: str) -> Sequence[Record]:
@@ -101,22 +101,26 @@ class Folder(Source):
                 )
         return [record for language in languages for record in layout.read(language, found[language])]
 
+    def _candidates(self, spec: TaskSpec, split: str) -> list[Cell]:
+        """A cell for each view that has the split's first file, the task's own languages first."""
+        roles = self._roles(spec, split)
+        views = self._views(next(iter(roles.values()))) if roles else []
+        order = {language: place for place, language in enumerate(spec.languages)}
+        views.sort(key=lambda view: (order.get(view, len(order)), view))
+        return [Cell(spec, view, split, self.pivot, self._files(roles, view)) for view in views]
+
     def _cells(self, spec: TaskSpec, split: str) -> list[Cell]:
-        """The cells whose files are all there (gold apart), the task's own languages first."""
-        roles = _roles(spec, split)
-        if not roles:
-            return []
-        views = self._views(next(iter(roles.values())))
-        views.sort(
-            key=lambda view: (spec.languages.index(view) if view in spec.languages else len(spec.languages), view)
-        )
-        cells = [Cell(spec, view, split, self.pivot, self._files(roles, view)) for view in views]
-        cells = [cell for cell in cells if all(path.is_file() for role, path in cell.files.items() if role != "gold")]
-        if spec.family is not Family.CLASSIFICATION:
+        """The candidates whose files are all there; rows count as parallel where all files are equally long."""
+        cells = [cell for cell in self._candidates(spec, split) if cell.missing() is None]
+        if spec.family is not Family.CLASSIFICATION or len({scan(cell.files["data"]).lines for cell in cells}) != 1:
             return cells
-        pivot_file = self._files(roles, self.pivot)["data"]
-        parallel = pivot_file.is_file() and len({scan(cell.files["data"]).lines for cell in cells}) == 1
-        return [replace(cell, parallel=pivot_file if parallel else None) for cell in cells]
+        pivot_file = next((cell.files["data"] for cell in cells if cell.view == self.pivot), None)
+        return [replace(cell, parallel=pivot_file) for cell in cells]
+
+    def _incomplete(self, specs: Sequence[TaskSpec]) -> Iterator[Cell]:
+        for spec in specs:
+            for split in spec.splits:
+                yield from (cell for cell in self._candidates(spec, split) if cell.missing() is not None)
 
     def _cell(self, spec: TaskSpec, view: str, split: str) -> Cell:
         cells = {cell.view: cell for cell in self._cells(spec, split)}
@@ -124,29 +128,45 @@ class Folder(Source):
             raise self._missing(spec, view, split, cells)
         return cells[view]
 
+    def _roles(self, spec: TaskSpec, split: str) -> dict[str, str]:
+        """The path patterns of a split by role, with {view} left open; a single pattern has the role `data`."""
+        if "folder" not in spec.locations:
+            raise UserError(
+                f"{spec.name} does not say where its data lies in a folder",
+                expected='locations["folder"] in the task file, with a path pattern for each split',
+                remedy="declare it there, or use another source",
+            )
+        location: Any = spec.locations["folder"].get(split, {})
+        roles = {"data": location} if isinstance(location, str) else location
+        return {role: text.replace("{split}", split).replace("{pivot}", self.pivot) for role, text in roles.items()}
+
+    def _folders(self, specs: Sequence[TaskSpec]) -> list[str]:
+        """The task folders that these tasks are looked for in."""
+        patterns = (text for spec in specs for split in spec.splits for text in self._roles(spec, split).values())
+        return sorted({f"{text.split('/')[0]}/" for text in patterns})
+
     def _files(self, roles: Mapping[str, str], view: str) -> dict[str, Path]:
-        return {role: self.root / pattern.format(view=view, pivot=self.pivot) for role, pattern in roles.items()}
+        return {role: self.root / pattern.replace("{view}", view) for role, pattern in roles.items()}
 
     def _views(self, pattern: str) -> list[str]:
         """The views for which a file of this pattern exists; the pivot alone where it has no {view}."""
         if "{view}" not in pattern:
-            return [self.pivot] if (self.root / pattern.format(pivot=self.pivot)).is_file() else []
-        filled = pattern.replace("{pivot}", self.pivot)
-        first, *rest = (re.escape(part) for part in filled.split("{view}"))
+            return [self.pivot] if (self.root / pattern).is_file() else []
+        first, *rest = (re.escape(part) for part in pattern.split("{view}"))
         regex = re.compile(first + r"(?P<view>[A-Za-z0-9_-]+)" + "(?P=view)".join(rest))
-        paths = (path.relative_to(self.root).as_posix() for path in self.root.glob(filled.replace("{view}", "*")))
+        paths = (path.relative_to(self.root).as_posix() for path in self.root.glob(pattern.replace("{view}", "*")))
         return [match["view"] for match in map(regex.fullmatch, paths) if match]
 
     def _missing(self, spec: TaskSpec, view: str, split: str, cells: Iterable[str]) -> UserError:
-        roles = _roles(spec, split)
+        roles = self._roles(spec, split)
         if not roles:
             return UserError(
                 f"{spec.name} has no {split} split in a folder",
                 expected=f"one of: {', '.join(spec.locations.get('folder', {})) or 'none'}",
                 remedy="ask for another split, or use another source",
             )
-        files = [path for role, path in self._files(roles, view).items() if role != "gold"]
-        path = next((path for path in files if not path.is_file()), files[0])
+        path = Cell(spec, view, split, self.pivot, self._files(roles, view)).missing()
+        assert path is not None
         if not path.parent.is_dir():
             return UserError(
                 "the task's folder is missing",
@@ -169,28 +189,21 @@ class Folder(Source):
             if all(path.is_file() for path in files):
                 yield CorpusCell(kind, language, layout.count(files), fingerprint(files))
 
-    def _dictionary_notes(self) -> Iterator[str]:
-        for language, files in LAYOUTS[Corpus.DICTIONARY].find(self.root, self.pivot).items():
-            held_out = lexicon(files).held_out
-            if held_out:
-                yield f"dictionaries {language}: {held_out} entries left out, their headwords are in the held-out file"
-
-
-def _roles(spec: TaskSpec, split: str) -> dict[str, str]:
-    """The path patterns of a split by role; a single pattern has the role `data`."""
-    if "folder" not in spec.locations:
-        raise UserError(
-            f"{spec.name} does not say where its data lies in a folder",
-            expected='locations["folder"] in the task file, with a path pattern for each split',
-            remedy="declare it there, or use another source",
-        )
-    location: Any = spec.locations["folder"].get(split, {})
-    return {"data": location} if isinstance(location, str) else dict(location)
+    def _corpus_notes(self) -> Iterator[str]:
+        for kind, layout in LAYOUTS.items():
+            for language, files in sorted(layout.find(self.root, self.pivot).items()):
+                missing = [path.name for path in files if not path.is_file()]
+                if missing:
+                    yield f"{kind.value} ({language}): left out, since {missing[0]} is missing"
+                elif kind is Corpus.DICTIONARY and lexicon(files).held_out:
+                    count = lexicon(files).held_out
+                    yield f"dictionary ({language}): {count} entries left out, their headwords are in the held-out file"
 
 
 def _task_cell(cell: Cell) -> TaskCell:
     reader = reader_of(cell)
-    names = [f"{role} {path.name} {scan(path).digest}" for role, path in cell.files.items() if path.is_file()]
+    files = {**cell.files, "clusters": cell.parallel or cell.files[next(iter(cell.files))]}
+    names = [f"{role} {path.name} {scan(path).digest}" for role, path in files.items() if path.is_file()]
     digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
     return TaskCell(cell.spec.name, cell.view, cell.split, reader.count(cell), digest, reader.labelled(cell))
 
@@ -214,6 +227,10 @@ def _notes(cells: Sequence[Cell]) -> Iterator[str]:
 
 
 def _quirks(cell: Cell) -> Iterator[str]:
+    missing = cell.missing()
+    if missing is not None:
+        yield f"left out, since {missing.name} is missing"
+        return
     scans = [scan(path) for path in cell.files.values() if path.is_file()]
     family = cell.spec.family
     if any(found.bom for found in scans):
@@ -221,7 +238,9 @@ def _quirks(cell: Cell) -> Iterator[str]:
     if family is Family.CLASSIFICATION and any(found.quoted for found in scans):
         yield "doubled quotes of the official csv files are kept, as the official models see them"
     if family is Family.CLASSIFICATION and cell.parallel is None:
-        yield "rows are not parallel across languages, so each row stands alone in tests"
+        yield "languages differ in length or English is missing, so no two rows count as parallel"
+    if family is Family.TAGGING and blank_inside(cell.files["data"]):
+        yield "of tokens with a blank inside only the first part is read, as in the official code"
     if not reader_of(cell).labelled(cell):
         yield _UNLABELLED[family]
 
@@ -232,15 +251,6 @@ _UNLABELLED = {
     Family.RETRIEVAL: "gold is withheld (no gold file, or English sorted by the official download): not scored",
     Family.QA: "answers are withheld: predictions can be exported, not scored",
 }
-
-
-def _patterns(spec: TaskSpec) -> Iterator[str]:
-    for split in spec.splits:
-        yield from _roles(spec, split).values()
-
-
-def _first(pattern: str) -> str:
-    return f"{pattern.split('/')[0]}/"
 
 
 def _names(folder: Path, limit: int = 12) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +17,9 @@ from harness.errors import UserError
 MAX_LINE = 1 << 20  # bytes; a longer line is no sentence but a file of another kind
 _CHUNK = 1 << 20
 _BOM = b"\xef\xbb\xbf"
+_BLANK = re.compile(
+    rb"[ \x0b\x0c\x1c-\x1f]|\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80"
+)
 
 
 class FileScan(NamedTuple):
@@ -50,6 +55,12 @@ def scan(path: Path) -> FileScan:
     if stat.st_size == 0:
         raise empty(path)
     return _scan(path, stat.st_mtime_ns, stat.st_size)
+
+
+def blank_inside(path: Path) -> bool:
+    """Whether some character of a file is a blank other than tab and line end (of ASCII or Unicode)."""
+    stat = path.stat()
+    return _blank_inside(path, stat.st_mtime_ns, stat.st_size)
 
 
 def fields_of(path: Path, number: int, text: str, count: int, names: str) -> list[str]:
@@ -147,3 +158,9 @@ def _scan(path: Path, _mtime_ns: int, size: int) -> FileScan:
         quoted=quoted,
         bom=first.startswith(_BOM),
     )
+
+
+@lru_cache(maxsize=4096)
+def _blank_inside(path: Path, _mtime_ns: int, _size: int) -> bool:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return _BLANK.search(data) is not None

@@ -8,15 +8,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 from harness.errors import UserError
 from harness.records import Family, PoolSentence, Record, TaggedSentence, TextPair
-from harness.sources.lines import FileScan, fields_of, read_lines, scan, shorten
+from harness.sources.lines import fields_of, read_lines, scan, shorten
 from harness.task import TaskSpec
 
 _OLD_LABELS = {"contradictory": "contradiction"}
+_PLACEHOLDERS = ("", "NS")  # PAWS-X has NS where a sentence could not be translated
 _SORTED_LINES = 5  # from this many lines on, sorted English is taken for the official layout, not for chance
 
 
@@ -38,8 +39,9 @@ class Cell:
     def key(self) -> str:
         return f"{self.spec.name}-{self.view}-{self.split}"
 
-    def scans(self) -> dict[str, FileScan]:
-        return {role: scan(path) for role, path in self.files.items() if path.is_file()}
+    def missing(self) -> Path | None:
+        """The first file that is not there; gold may be withheld."""
+        return next((path for role, path in self.files.items() if role != "gold" and not path.is_file()), None)
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,8 @@ def _row_clusters(cell: Cell) -> list[str]:
     first_row: dict[str, int] = {}
     clusters: list[str] = []
     for row, (_, text) in enumerate(read_lines(cell.parallel)):
-        known = first_row.setdefault(text.split("\t")[0], row)
+        first = text.split("\t")[0]
+        known = row if first in _PLACEHOLDERS else first_row.setdefault(first, row)
         clusters.append(f"{cell.spec.name}-{cell.split}-{known}")
     return clusters
 
@@ -142,7 +145,11 @@ def _read_tagging(cell: Cell) -> list[Record]:
 def tagged_sentences(
     path: Path, labels: Sequence[str], *, labelled: bool, test: bool
 ) -> Iterator[tuple[tuple[str, ...], tuple[str, ...] | None]]:
-    """The sentences of a file with one `token TAB tag` (or `token`) a line and one blank line between sentences."""
+    """The sentences of a file with one `token TAB tag` (or `token`) a line and one blank line between sentences.
+
+    The official code splits lines at any Unicode blank, so of a token with one inside only the first part is read. In
+    training and dev files its tag is then lost to O (X for parts of speech); test tags are kept, since scores use them.
+    """
     words: list[str] = []
     tags: list[str] = []
     for number, text in read_lines(path):
@@ -166,7 +173,7 @@ def _token(path: Path, number: int, text: str, labels: Sequence[str], labelled: 
     if not pieces:
         raise _no_token(path, number, text)
     tag = _label(path, number, fields[1], labels) if labelled else ""
-    if pieces[0] == fields[0] or test or not labelled:
+    if len(pieces) == 1 or test:
         return pieces[0], tag
     return pieces[0], "X" if "X" in labels else "O"
 
@@ -236,8 +243,8 @@ def _aligned_labelled(cell: Cell) -> bool:
     """
     source, target = (cell.files[side] for side in ("source", "target"))
     check_parallel(source, target)
-    lines = [text for _, text in islice(read_lines(target), 100_000)]
-    return len(lines) < _SORTED_LINES or any(a > b for a, b in pairwise(lines))
+    lines = (text for _, text in read_lines(target))
+    return scan(target).lines < _SORTED_LINES or any(a > b for a, b in pairwise(lines))
 
 
 def check_parallel(first: Path, second: Path) -> None:

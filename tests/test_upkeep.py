@@ -73,7 +73,7 @@ def problems(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def test_nothing_is_wrong(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command(capsys, "verify") == "2 artifacts, 2 scores, 0 problems\n"
+    assert command(capsys, "verify") == "artifacts 2, scores 2, problems 0\n"
 
 
 def test_a_score_that_was_changed_is_found(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,9 +91,9 @@ def test_collection_keeps_what_a_run_used(store: Store, tmp_path: Path, capsys: 
     artifacts = Artifacts(tmp_path / "artifacts")
     with artifacts.create("ef" * 20, "align", {}) as folder:
         (folder / "weights").write_bytes(b"nobody's")
-    assert "1 artifacts" in command(capsys, "gc", "--dry-run")
+    assert "artifacts to remove: 1," in command(capsys, "gc", "--dry-run")
     assert len(artifacts.fingerprints()) == 3
-    assert "removed 1 artifacts" in command(capsys, "gc")
+    assert "artifacts removed: 1," in command(capsys, "gc")
     assert set(artifacts.fingerprints()) == {ENCODER, SCORE}
     command(capsys, "db", "delete", "r")
     command(capsys, "gc")

@@ -91,7 +91,7 @@ def database() -> Check:
         return Check("database", "failed", found, error.remedy or "")
     runs = len(store.runs())
     store.close()
-    return Check("database", "ok", f"{store.place}: {runs} run{'' if runs == 1 else 's'}")
+    return Check("database", "ok", f"{store.place}, runs: {runs}")
 
 
 def plugins() -> Check:
@@ -99,7 +99,7 @@ def plugins() -> Check:
     broken = [reason for registry in registries for reason in _broken(registry.names(), registry.get)]
     if broken:
         return Check("plug-ins", "warning", "; ".join(broken), "repair or uninstall those packages")
-    counts = ", ".join(f"{len(registry.names())} {registry.kind}s" for registry in registries)
+    counts = ", ".join(f"{registry.kind}s {len(registry.names())}" for registry in registries)
     return Check("plug-ins", "ok", counts)
 
 

@@ -35,10 +35,10 @@ def gc(
         doomed = [found for name in artifacts.fingerprints() if name not in keep and (found := artifacts.find(name))]
         for artifact in doomed:
             typer.echo(f"{artifact.fingerprint[:12]}  {artifact.kind:<9} {artifact.size / 2**20:8.1f} MiB")
-        typer.echo(f"{len(doomed)} artifacts, {sum(artifact.size for artifact in doomed) / 2**20:.1f} MiB to remove")
+        typer.echo(f"artifacts to remove: {len(doomed)}, {sum(artifact.size for artifact in doomed) / 2**20:.1f} MiB")
         return
     gone = artifacts.gc(keep)
-    typer.echo(f"removed {len(gone.fingerprints)} artifacts, {gone.size / 2**20:.1f} MiB in all")
+    typer.echo(f"artifacts removed: {len(gone.fingerprints)}, {gone.size / 2**20:.1f} MiB")
 
 
 def needed(store: Store, artifacts: Artifacts) -> set[str]:

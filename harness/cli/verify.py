@@ -61,7 +61,7 @@ def verify(
     else:
         for problem in problems:
             typer.echo(f"{problem.fingerprint[:12]}  {problem.what}")
-        typer.echo(f"{counts['artifacts']} artifacts, {counts['scores']} scores, {len(problems)} problems")
+        typer.echo(f"artifacts {counts['artifacts']}, scores {counts['scores']}, problems {len(problems)}")
     if problems:
         raise typer.Exit(1)
 

@@ -58,16 +58,20 @@ def fold(text: str) -> Folded:
 
 
 def occurrences(folded: Folded, word: str, matching: Matching = "word") -> list[Span]:
-    """The first two places (overlapping ones count) of a lower-cased word; two are enough to know it is not unique."""
+    """The first two places of a lower-cased word: two are enough to know that it is not unique.
+
+    Overlapping places count for "word"; "substring" counts as str.count does.
+    """
     found: list[Span] = []
     text, start = folded.text, folded.text.find(word)
+    stride = 1 if matching == "word" else len(word)
     while start >= 0 and len(found) < 2:
         end = start + len(word)
         if matching == "substring" or (_boundary(text, start) and _boundary(text, end)):
             span = folded.span(start, end)
             if span is not None:
                 found.append(span)
-        start = text.find(word, start + 1)
+        start = text.find(word, start + stride)
     return found
 
 

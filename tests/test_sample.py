@@ -16,7 +16,7 @@ from harness.records import Corpus, DictionaryEntry, ParallelPair
 from harness.sample import SampleSettings, draw_sample, load_sample, quotas, save_sample
 from harness.sources.folder import Folder
 
-LANGUAGES = ("ar", "de", "es", "fr", "hi", "ru", "sw", "tr", "zh")
+LANGUAGES = ("ar", "hi", "sw", "zh")
 
 
 def entries(*pairs: tuple[str, str], language: str = "de") -> list[DictionaryEntry]:
@@ -86,6 +86,7 @@ def test_the_released_rule_finds_words_inside_words() -> None:
     found = code_exact_matches("an action film", "ein Tatort", entries(("act", "tat"), ("film", "film"), ("n", "x")))
     assert [(pair.source, pair.target) for pair in found] == [((3, 6), (4, 7))]
     assert code_exact_matches("act action", "Tat", entries(("act", "tat"))) == []
+    assert len(code_exact_matches("haha", "人人人", entries(("haha", "人人")))) == 1
 
 
 WORDS = st.sampled_from(["cat", "Cat", "dog", "at", "concat", "naïve", "the"])
@@ -224,9 +225,9 @@ def test_a_sample_survives_its_files(tmp_path: Path) -> None:
 def test_real_sentences(shared: Path) -> None:
     folder = Folder.open(str(shared / "data" / "open"))
     parallel, dictionary = (folder.corpus(kind, LANGUAGES) for kind in (Corpus.PARALLEL, Corpus.DICTIONARY))
-    sample = draw_sample(parallel, dictionary, SampleSettings(size=4500))
+    sample = draw_sample(parallel, dictionary, SampleSettings(size=2000))
     known = {(entry.language, entry.source.lower(), entry.target.lower()) for entry in dictionary}
-    assert [part.taken for part in sample.coverage] == [500] * 9
+    assert [part.taken for part in sample.coverage] == [500] * 4
     for pair in sample.pairs:
         assert pair.source_span is not None
         assert pair.target_span is not None

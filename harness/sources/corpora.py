@@ -98,20 +98,20 @@ def _find_dictionaries(root: Path, pivot: str) -> dict[str, tuple[Path, ...]]:
     return {language: tuple(files) for language, files in found.items()}
 
 
-class Lexicon(NamedTuple):
+class Usable(NamedTuple):
     """The usable (headword, translation) entries of a language, and how many were left out as held out."""
 
     entries: tuple[tuple[str, str], ...]
     held_out: int
 
 
-def lexicon(files: tuple[Path, ...]) -> Lexicon:
+def usable_entries(files: tuple[Path, ...]) -> Usable:
     """Distinct entries of the training files, without the headwords of the held-out file (letter case ignored)."""
-    return _lexicon(files, tuple(scan(path).digest for path in files))
+    return _usable(files, tuple(scan(path).digest for path in files))
 
 
 @lru_cache(maxsize=256)
-def _lexicon(files: tuple[Path, ...], _digests: tuple[str, ...]) -> Lexicon:
+def _usable(files: tuple[Path, ...], _digests: tuple[str, ...]) -> Usable:
     training = [path for path in files if not _is_test(path)]
     withheld = {source.casefold() for path in files if _is_test(path) for source, _ in _entries(path)}
     entries: dict[tuple[str, str], None] = {}
@@ -122,7 +122,7 @@ def _lexicon(files: tuple[Path, ...], _digests: tuple[str, ...]) -> Lexicon:
                 held_out += 1
             else:
                 entries[source, target] = None
-    return Lexicon(tuple(entries), held_out)
+    return Usable(tuple(entries), held_out)
 
 
 def _is_test(path: Path) -> bool:
@@ -138,12 +138,12 @@ def _entries(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _read_dictionary(language: str, files: tuple[Path, ...]) -> Iterator[DictionaryEntry]:
-    for source, target in lexicon(files).entries:
+    for source, target in usable_entries(files).entries:
         yield DictionaryEntry(language, source, target)
 
 
 def _count_dictionary(files: tuple[Path, ...]) -> int:
-    return len(lexicon(files).entries)
+    return len(usable_entries(files).entries)
 
 
 def _find_alignments(root: Path, pivot: str) -> dict[str, tuple[Path, ...]]:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from harness.errors import UsageError, UserError
 from harness.records import Corpus, CorpusRecord, Family, Record
 from harness.sources.base import CorpusCell, Manifest, Source, TaskCell
-from harness.sources.corpora import LAYOUTS, fingerprint, lexicon
+from harness.sources.corpora import LAYOUTS, fingerprint, usable_entries
 from harness.sources.lines import blank_inside, scan
 from harness.sources.readers import Cell, reader_of
 from harness.task import TaskSpec
@@ -165,8 +165,8 @@ class Folder(Source):
                 expected=f"one of: {', '.join(spec.locations.get('folder', {})) or 'none'}",
                 remedy="ask for another split, or use another source",
             )
-        path = Cell(spec, view, split, self.pivot, self._files(roles, view)).missing()
-        assert path is not None
+        cell = Cell(spec, view, split, self.pivot, self._files(roles, view))
+        path = cell.missing() or next(iter(cell.files.values()))
         if not path.parent.is_dir():
             return UserError(
                 "the task's folder is missing",
@@ -195,8 +195,7 @@ class Folder(Source):
                 missing = [path.name for path in files if not path.is_file()]
                 if missing:
                     yield f"{kind.value} ({language}): left out, since {missing[0]} is missing"
-                elif kind is Corpus.DICTIONARY and lexicon(files).held_out:
-                    count = lexicon(files).held_out
+                elif kind is Corpus.DICTIONARY and (count := usable_entries(files).held_out):
                     yield f"dictionary ({language}): {count} entries left out, their headwords are in the held-out file"
 
 

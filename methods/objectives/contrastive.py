@@ -44,7 +44,9 @@ def nce(
     _check(anchors, candidates, positive, exclude, temperature)
     with torch.autocast(anchors.device.type, enabled=False):
         precision = torch.float64 if anchors.dtype == torch.float64 and dtype == torch.float32 else dtype
-        logits = _unit(anchors).to(precision) @ _unit(candidates).to(precision).T / temperature
+        columns = _unit(candidates)
+        rows = columns if anchors is candidates else _unit(anchors)
+        logits = (rows / temperature).to(precision) @ columns.to(precision).T
         column = positive[:, None]
         left_out = torch.zeros_like(logits, dtype=torch.bool) if exclude is None else exclude
         left_out = left_out.scatter(1, column, not keep_positive)
@@ -121,7 +123,7 @@ def _in_batch(
         left_out = left_out | exclude
     m = 2 * n if symmetric else n
     return nce(
-        both[:m],
+        both if symmetric else x,
         both,
         torch.arange(n, n + m, device=x.device) % (2 * n),
         exclude=left_out[:m],

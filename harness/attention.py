@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,7 +38,8 @@ def backend(name: str) -> Iterator[None]:
         _backend.reset(token)
 
 
-class Bucket(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Bucket:
     """Sequences of similar length: `members` (b,), their positions padded to (b, L), and `valid` (b, L) or None."""
 
     members: np.ndarray
@@ -138,9 +139,8 @@ def _varlen(
 
     assert dropout == 0, "varlen attention has no dropout"
     window = (-1, 0) if causal else (-1, -1)
-    out: Tensor = varlen_attn(
-        q, k, v, ql.offsets, kl.offsets, ql.longest, kl.longest, window_size=window, scale=scale
-    )
+    out = varlen_attn(q, k, v, ql.offsets, kl.offsets, ql.longest, kl.longest, window_size=window, scale=scale)
+    assert isinstance(out, Tensor)
     return out
 
 
@@ -159,8 +159,9 @@ def _padded(
     q: Tensor, k: Tensor, v: Tensor, ql: Layout, kl: Layout, causal: bool, dropout: float, scale: float | None
 ) -> Tensor:
     parts = []
-    for members, index, valid in ql.buckets:
-        key_index, key_valid = (index, valid) if kl is ql else kl.gather_index(members)
+    for bucket in ql.buckets:
+        index, valid = bucket.index, bucket.valid
+        key_index, key_valid = (index, valid) if kl is ql else kl.gather_index(bucket.members)
         mask = None if key_valid is None else key_valid[:, None, None, :]
         if causal:
             future = torch.ones(index.shape[1], index.shape[1], dtype=torch.bool, device=q.device).tril()

@@ -169,6 +169,15 @@ class Encoder(nn.Module):
         logits: Tensor = head(hidden)
         return logits
 
+    def reset_mlm_head(self) -> None:
+        """Gives the masked-language-model head random weights, its output matrix no longer tied to the embeddings."""
+        config = copy.deepcopy(self.config)
+        config.tie_word_embeddings = False
+        fresh = type(self.model)(config)
+        name = "cls" if self.config.model_type == "bert" else "lm_head"
+        setattr(self.model, name, getattr(fresh, name).to(self.input_embeddings.device))
+        self.config.tie_word_embeddings = False
+
     def clone(self, layers: int | None = None) -> Encoder:
         """An independent copy with the same tokenizer, of the first `layers` layers or all."""
         tokenizer, self.tokenizer = self.tokenizer, None  # type: ignore[assignment]
@@ -199,8 +208,9 @@ class Encoder(nn.Module):
         if self.pooler is not None:
             prefix = f"{self.model.base_model_prefix}.pooler.dense."
             state |= {prefix + name: value for name, value in self.pooler.state_dict().items()}
-        self.model.save_pretrained(folder, state_dict=state)
-        self.tokenizer.hf.save_pretrained(folder)
+        with _quiet():
+            self.model.save_pretrained(folder, state_dict=state)
+            self.tokenizer.hf.save_pretrained(folder)
 
 
 def _config(path: str | Path) -> Any:
@@ -254,7 +264,7 @@ def _pooler(path: str | Path, width: int) -> nn.Linear | None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hides transformers' loading report and progress bar: unused pooler and NSP weights are expected."""
+    """Hides transformers' reports and progress bars: unused pooler and NSP weights are expected."""
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -68,6 +68,14 @@ class SamplePair:
     source_span: Span | None
     target_span: Span | None
 
+    def lowered(self) -> SamplePair:
+        """The pair in lower case, letter by letter, so that spans stay where they are."""
+        return replace(self, source=_lowered(self.source), target=_lowered(self.target))
+
+
+def _lowered(text: str) -> str:
+    return "".join(low if len(low := c.lower()) == 1 else c for c in text)
+
 
 class Corpora(Protocol):
     """What a method is given to read. `sample` is the one list of pairs that all methods of a comparison share."""
@@ -99,6 +107,7 @@ class Method(nn.Module):
     objective: ClassVar[str] = ""
     trains: ClassVar[bool] = True
     batch: ClassVar[Pairs | Tokens] = Pairs(64)
+    paper: ClassVar[dict[str, Any]] = {}  # the paper's alignment settings, where they differ from the recipe's
 
     class Config(MethodConfig):
         pass

@@ -133,6 +133,7 @@ METHODS: Registry[Any] = Registry("method", "alignboard.methods")
 TASKS: Registry[Any] = Registry("task", "alignboard.tasks")
 SUITES: Registry[Any] = Registry("suite", "alignboard.suites")
 SOURCES: Registry[Any] = Registry("source", "alignboard.sources")
+OBJECTIVES: Registry[Any] = Registry("objective", "alignboard.objectives")
 
 
 def register(name: str) -> Callable[[type[T]], type[T]]:
@@ -152,15 +153,27 @@ def register(name: str) -> Callable[[type[T]], type[T]]:
     return add
 
 
+_plugins: list[Path] = []
+
+
+def loaded_plugins() -> list[Path]:
+    """The loose plug-in files of this process, in the order of loading: other processes load them too."""
+    return list(_plugins)
+
+
 def load_plugin(path: Path) -> None:
     """Imports a loose plug-in file, whose `@register` calls add its names. Raises UserError where it cannot run."""
     import sys
 
+    path = path.absolute()
+    if path in _plugins:
+        return
     if not path.is_file():
         raise UsageError("the plug-in file is missing", file=path, remedy="give the path of a Python file")
     name = f"alignboard_plugin_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -169,3 +182,4 @@ def load_plugin(path: Path) -> None:
         raise
     except Exception as error:
         raise UserError(f"the plug-in does not import: {type(error).__name__}: {error}", file=path) from error
+    _plugins.append(path)

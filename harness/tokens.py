@@ -6,9 +6,9 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from transformers import AutoTokenizer
@@ -130,16 +130,19 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str], max_length: int) -> Encoded:
         """Single texts with their special tokens, truncated to `max_length` subwords."""
-        return self._cached(("single", max_length), texts, lambda: self._encode(list(texts), None, max_length))
+        make = partial(self._encode, list(texts), None, max_length)
+        return cast(Encoded, self._cached(("single", max_length), texts, make))
 
     def encode_pairs(self, first: Sequence[str], second: Sequence[str], max_length: int) -> Encoded:
         """Text pairs in one sequence, the longer side truncated first; `segments` is 1 on the second text."""
         both = [*first, "\0", *second]
-        return self._cached(("pair", max_length), both, lambda: self._encode(list(first), list(second), max_length))
+        make = partial(self._encode, list(first), list(second), max_length)
+        return cast(Encoded, self._cached(("pair", max_length), both, make))
 
     def encode_offsets(self, texts: Sequence[str], max_length: int) -> Offsets:
         """Single texts with the code points of each token."""
-        return self._cached(("offsets", max_length), texts, lambda: self._encode_offsets(list(texts), max_length))
+        make = partial(self._encode_offsets, list(texts), max_length)
+        return cast(Offsets, self._cached(("offsets", max_length), texts, make))
 
     def encode_words(self, sentences: Sequence[Sequence[str]], max_length: int) -> Words:
         """Sentences of words, cut into pieces of at most `max_length` subwords with specials, never inside a word.
@@ -148,7 +151,8 @@ class Tokenizer:
         piece, becomes the unknown token.
         """
         flat = [w for s in sentences for w in (*s, "\0")]
-        return self._cached(("words", max_length), flat, lambda: self._encode_words(sentences, max_length))
+        make = partial(self._encode_words, sentences, max_length)
+        return cast(Words, self._cached(("words", max_length), flat, make))
 
     def _encode(self, first: list[str], second: list[str] | None, max_length: int) -> Encoded:
         out = self.hf(first, second, truncation="longest_first", max_length=max_length, return_token_type_ids=True)
@@ -239,7 +243,7 @@ def _load(folder: Path, record: Any) -> Any:
     def field(name: str) -> Ragged | np.ndarray:
         single = folder / f"{name}.array.npy"
         if single.exists():
-            return np.load(single)
+            return np.asarray(np.load(single))
         return Ragged(*(np.load(folder / f"{name}.{part}.npy", mmap_mode="r") for part in ("flat", "offsets")))
 
     return record(**{name: field(name) for name in record._fields})

@@ -1,6 +1,7 @@
 """The source contract: a manifest of what is there, and records on demand.
 
-Asking for what the manifest lacks raises UserError that names the file (or config) looked for and what is there instead.
+Asking for what the manifest lacks raises UserError that names the file (or config) looked for and what is there
+instead.
 """
 
 from __future__ import annotations
@@ -8,14 +9,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from harness.errors import UsageError
 from harness.records import Corpus, CorpusRecord, Record
 from harness.task import TaskSpec
 
 
-class TaskCell(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class TaskCell:
     """A (task, view, split) that the source holds; `labelled` is False where the gold labels are withheld."""
 
     task: str
@@ -26,7 +28,8 @@ class TaskCell(NamedTuple):
     labelled: bool = True
 
 
-class CorpusCell(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CorpusCell:
     """A corpus that the source holds for one language; for two-sided kinds the other side is the pivot."""
 
     kind: Corpus
@@ -37,7 +40,7 @@ class CorpusCell(NamedTuple):
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a source holds. `training` names the training set used per task; `notes` are differences to tell the user."""
+    """What a source holds. `training` names the training set of each task; `notes` are for the user to know."""
 
     pivot: str
     tasks: tuple[TaskCell, ...]
@@ -63,6 +66,7 @@ class Source(ABC):
     """Data for tasks and methods. `kind` is the key in the `alignboard.sources` entry points."""
 
     kind: ClassVar[str]
+    own_languages: ClassVar[bool] = False  # its languages are its own, so the official list does not apply
     pivot: str
 
     @classmethod
@@ -89,11 +93,11 @@ class Source(ABC):
 
 
 def open_source(uri: str) -> Source:
-    """Opens `folder:PATH`, `babel`, `babel:seed=1,size=large`, or a plug-in's kind. Raises UsageError on an unknown kind."""
+    """Opens `folder:PATH`, `babel`, `babel:seed=1`, or a plug-in's kind. Raises UsageError for an unknown kind."""
     from harness.registry import SOURCES
 
     kind, _, location = uri.partition(":")
     if not kind:
-        raise UsageError("a source is written KIND or KIND:LOCATION", found=repr(uri), expected="babel, folder:PATH, ...")
-    cls = SOURCES.get(kind)
-    return cls.open(location)
+        raise UsageError("a source is written KIND or KIND:LOCATION", found=repr(uri), expected="such as folder:PATH")
+    source: Source = SOURCES.get(kind).open(location)
+    return source

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -12,10 +13,11 @@ from torch import Tensor, nn
 
 from harness import distributed
 from harness.encoder import Encoder, States
-from harness.method import Batch, Corpora, MethodConfig, Term
+from harness.errors import UserError
+from harness.matching import Lexicon
+from harness.method import Batch, Corpora, MethodConfig, SamplePair, Term
 from harness.pair_method import PairExample, PairExamples, PairMethod
-from harness.records import Corpus
-from harness.sample import rematch
+from harness.records import Corpus, DictionaryEntry
 from methods.objectives.contrastive import cz_nce, in_batch_exclusions, info_nce
 from methods.objectives.masking import masked_batch, masked_lm
 
@@ -32,13 +34,13 @@ RELEASED = {
 class SentenceWordConfig(MethodConfig):
     """Settings of the ML-CTL family. Where paper and released script differ, the default follows the paper.
 
-    temperature: of the cosine (script: 0.07); mlm_weight: alpha, the weight of masked LM (script: 0.1); mask_rate: share
-    of masked subwords; first_layer, last_layer: the two layers whose means are added; symmetric: anchor both sides (the
-    script anchors the pivot side only); masked_contrast: the contrast sees the masked sentences; separate_passes: masked
-    LM and contrast in two passes with their own dropout; pretrained_head: start from the checkpoint's LM head (the script
-    starts from a random one); lowercase: lower-case the text; substring_spans: place words by the script's substring
-    rule; exclude_same_sentence: pairs that repeat a sentence with another word are no negatives of each other;
-    code_exact: the released script's behaviour in all of these.
+    temperature: of the cosine (script: 0.07); mlm_weight: alpha, the weight of masked LM (script: 0.1); mask_rate:
+    share of masked subwords; first_layer, last_layer: the two layers whose means are added; symmetric: anchor both
+    sides (the script anchors the pivot side only); masked_contrast: the contrast sees the masked sentences;
+    separate_passes: masked LM and contrast in two passes with their own dropout; pretrained_head: start from the
+    checkpoint's LM head (the script starts from a random one); lowercase: lower-case the text; substring_spans: place
+    words by the script's substring rule; exclude_same_sentence: pairs that repeat a sentence with another word are no
+    negatives of each other; code_exact: the released script's behaviour in all of these.
     """
 
     temperature: float = 0.07
@@ -69,9 +71,9 @@ class SentenceWordConfig(MethodConfig):
 class SentenceWordMethod(PairMethod):
     """L = contrast over the 2n vectors of a batch + alpha * (mean of the two languages' masked-LM losses).
 
-    Subclasses choose `words` (concatenate the word's vector) and `decoupled` (CZ-NCE instead of InfoNCE). The vector of a
-    sentence, or of a word, is the sum over its tokens' means after the first and the last layer (specials included for
-    sentences); W2 ReLU(W1 u + b1) + b2 projects it, and is dropped after training.
+    Subclasses choose `words` (concatenate the word's vector) and `decoupled` (CZ-NCE instead of InfoNCE). The vector of
+    a sentence, or of a word, is the sum over its tokens' means after the first and the last layer (specials included
+    for sentences); W2 ReLU(W1 u + b1) + b2 projects it, and is dropped after training.
     """
 
     words: ClassVar[bool] = False
@@ -98,7 +100,7 @@ class SentenceWordMethod(PairMethod):
     def examples(self, corpora: Corpora) -> Sequence[PairExample]:
         pairs = corpora.sample
         if self.config.substring_spans and self.words:
-            pairs = rematch(pairs, corpora.records(Corpus.DICTIONARY), rule="substring")
+            pairs = _substring_pairs(pairs, corpora.records(Corpus.DICTIONARY))  # type: ignore[arg-type]
         if self.config.lowercase:
             pairs = [pair.lowered() for pair in pairs]
         return PairExamples.of(pairs, corpora.tokenizer, corpora.max_length)
@@ -150,3 +152,23 @@ class SentenceWordMethod(PairMethod):
             term = masked_lm(encoder, hidden, batch["positions"][side], batch["labels"][side])
             terms[name] = Term(term.sum, term.count, self.config.mlm_weight / 2)
         return terms
+
+
+def _substring_pairs(pairs: Sequence[SamplePair], dictionary: Sequence[DictionaryEntry]) -> list[SamplePair]:
+    """The sample's sentences with words placed by the released script's rule; sentences without any are dropped."""
+    languages = {entry.language for entry in dictionary}
+    lexicons = {n: Lexicon([e for e in dictionary if e.language == n], "substring") for n in languages}
+    sentences = {pair.sentence: pair for pair in pairs}.values()
+    placed = [
+        replace(pair, source_span=match.source, target_span=match.target)
+        for pair in sentences
+        if pair.language in lexicons
+        for match in lexicons[pair.language].matches(pair.source, pair.target)
+    ]
+    if not placed:
+        raise UserError(
+            "the dictionary matches no sentence of the sample under the substring rule",
+            found=f"{len(sentences)} sentences, {len(dictionary)} entries",
+            expected="at least one word that occurs once on both sides",
+        )
+    return placed

@@ -1,0 +1,93 @@
+"""How a running plan looks: a bar per stage at work and one for the whole on a terminal, a line per stage elsewhere."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.text import Text
+
+from harness.executors.local import Failed
+from harness.plan import Stage
+from harness.stages import Done
+from harness.training import Rate
+
+
+class Show:
+    """Use as a context manager around the work; `titles` names every stage by its fingerprint."""
+
+    def __init__(self, titles: Mapping[str, str], console: Console) -> None:
+        self.console, self.titles = console, titles
+        self.live = console.is_terminal
+        self.bars: dict[str, TaskID] = {}
+        self.done = 0
+        self.began = time.monotonic()
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            transient=True,
+        )
+        self.whole = self.progress.add_task("all stages", total=len(self.titles), note="")
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the display was made."""
+        return time.monotonic() - self.began
+
+    def __enter__(self) -> Show:
+        if self.live:
+            self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.live:
+            self.progress.stop()
+
+    def started(self, fingerprint: str) -> None:
+        if self.live and fingerprint not in self.bars:
+            self.bars[fingerprint] = self.progress.add_task(self.titles[fingerprint], total=None, note="")
+
+    def update(self, fingerprint: str, rate: Rate) -> None:
+        if self.live and fingerprint in self.bars:
+            note = told(rate)
+            self.progress.update(self.bars[fingerprint], total=rate.total, completed=rate.step, note=note)
+
+    def ended(self, stage: Stage, done: Done) -> None:
+        cost = "found" if done.hit else duration(float(done.cost["device_seconds"]))
+        self._close(stage, Text.assemble((f"{cost:>8}", "dim"), "  ", stage.title))
+
+    def failed(self, stage: Stage, failure: Failed) -> None:
+        self._close(stage, Text.assemble(("  failed", "bold red"), "  ", failure.message))
+
+    def _close(self, stage: Stage, line: Text) -> None:
+        self.done += 1
+        bar = self.bars.pop(stage.fingerprint, None)
+        if bar is not None:
+            self.progress.remove_task(bar)
+        elapsed = duration(self.elapsed)
+        self.progress.update(self.whole, completed=self.done, note=f"{self.done}/{len(self.titles)}  {elapsed}")
+        self.console.print(line)
+
+
+def told(rate: Rate) -> str:
+    """Rate, time left and losses in a few words."""
+    losses = " ".join(f"{name} {value:.3g}" for name, value in rate.losses.items())
+    left = "" if math.isinf(rate.seconds_left) else f"{duration(rate.seconds_left)} left"
+    return "  ".join(filter(None, (f"{rate.steps_per_second:.1f} steps/s", left, losses)))
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 0.4 s, 12 s, 3 min 20 s, 2 h 05 min."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

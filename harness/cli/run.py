@@ -1,0 +1,181 @@
+"""`alignboard run`, `resume` and `pretrain`: the commands that compute."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from harness.cli.home import database_url, home
+from harness.errors import UsageError, UserError
+
+Db = Annotated[str | None, typer.Option("--db", metavar="URL", help="Database of scores. Default: ALIGNBOARD_DB.")]
+Workers = Annotated[int | None, typer.Option(help="Processes that share the cores. Default: 2, or one per GPU.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Change a recipe field, such as align.steps=100. Repeatable."),
+]
+
+
+def run(
+    methods: Annotated[list[str], typer.Argument(metavar="METHOD...", help="Methods to run: `alignboard methods`.")],
+    suite: Annotated[str, typer.Option(help="The tasks to score.")] = "xtreme-align",
+    source: Annotated[str, typer.Option(help="Where data come from: babel, folder:PATH.")] = "babel",
+    base: Annotated[str, typer.Option(help="Base encoder: a folder, a hub name, or init:LAYERSxHIDDEN.")] =
+    "init:4x128", protocol: Annotated[str, typer.Option(help="official, or mini for small encoders on a CPU.")] =
+    "official", recipe: Annotated[str, typer.Option(help="matched, paper, or a TOML file of settings.")] = "matched",
+    languages: Annotated[str, typer.Option(help="official, available, or a list such as de,fr.")] = "official",
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds; fewer than 3 get no verdict.")] = 3,
+    transform: Annotated[str, typer.Option(help="A transform of the sample: shuffled-pairs.")] = "",
+    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    changes: Settings = None,
+    workers: Workers = None,
+    device: Device = "auto",
+    db: Db = None,
+) -> None:
+    """Train methods, score a suite of tasks on each, and put the rows on the board.
+
+    Whatever is there already is found and not made again; a run that was stopped goes on from its last checkpoint when
+    the same command is given again.
+
+    \b
+    Examples:
+      alignboard run mbert ml-ctl-cz --source babel --protocol mini --seeds 1
+      alignboard run ml-ctl-cz --source folder:data --base my-checkpoint --languages available --set align.steps=500
+      alignboard run ml-ctl --transform shuffled-pairs --protocol mini
+    """
+    from harness.plan import plan_runs
+    from harness.recipe import make_recipe
+    from harness.registry import METHODS
+
+    methods = list(dict.fromkeys(methods))
+    for method in methods:
+        METHODS.origin(method)
+    common: dict[str, Any] = {
+        "suite": suite,
+        "source": source,
+        "base": base,
+        "protocol": protocol,
+        "recipe": recipe,
+        "languages": languages,
+        "transform": transform,
+        "precision": precision,
+        "changes": changes or (),
+    }
+    recipes = [make_recipe(method=method, **common) for method in methods]
+    _execute(plan_runs(recipes, range(seeds), _plugins()), workers, device, db)
+
+
+def resume(workers: Workers = None, device: Device = "auto", db: Db = None) -> None:
+    """Go on with every run of the database that was interrupted, failed or not begun.
+
+    Finished stages are found, unfinished ones continue from their last checkpoints.
+
+    \b
+    Example:
+      alignboard resume
+    """
+    from harness.plan import plan_run
+    from harness.recipe import Recipe
+    from harness.store import Store
+
+    store = Store.open(db or database_url())
+    waiting = store.runs(status=["planned", "running", "failed", "interrupted"])
+    store.close()
+    rows = waiting[waiting["kind"] == "trained"].to_dict("records")
+    plans = [plan_run(Recipe.model_validate(row["recipe"]), int(row["align_seed"]), _plugins()) for row in rows]
+    if not plans:
+        typer.echo("Nothing to resume: every run is done.")
+        return
+    _execute(plans, workers, device, db)
+
+
+def pretrain(
+    source: Annotated[str, typer.Option(help="Where the text comes from: babel, folder:PATH.")],
+    out: Annotated[Path, typer.Option(help="The checkpoint folder to write.")],
+    shape: Annotated[str, typer.Option(metavar="LAYERSxHIDDEN", help="Size of the encoder.")] = "4x128",
+    changes: Settings = None,
+    device: Device = "auto",
+) -> None:
+    """Train a small base encoder and its WordPiece tokenizer on all text of a source, by masked language modelling.
+
+    The folder loads with plain `AutoModel.from_pretrained`, and serves as --base of `alignboard run`. Settings are
+    those of the recipe's pretrain part: --set steps=2000, --set vocab_size=8000, --set learning_rate=0.001.
+
+    \b
+    Example:
+      alignboard pretrain --source folder:data --out my-encoder --shape 4x256 --set steps=5000
+    """
+    import shutil
+
+    from harness.artifacts import Artifacts
+    from harness.cli.progress import Show
+    from harness.executors.local import Failed, Local
+    from harness.plan import opened, pretrain_stage
+    from harness.recipe import pretrain_settings
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError("the output folder is not empty", file=out, remedy="give a new folder")
+    settings = pretrain_settings(shape, changes or ())
+    place = {"source": source, "base": "", "plugins": [str(p) for p in _plugins()]}
+    stage = pretrain_stage(settings.model_dump(), opened(source).manifest([]), place)
+    artifacts = Artifacts(home() / "artifacts")
+    executor = Local.on(artifacts, workers=1, device=device)
+    console = Console(stderr=True)
+    with Show({stage.fingerprint: stage.title}, console) as display:
+        for end in executor.run([stage], display):
+            if isinstance(end, Failed):
+                raise UserError(end.message)
+    found = artifacts.find(stage.fingerprint)
+    assert found is not None
+    temporary = out.with_name(out.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(found.path, temporary, ignore=shutil.ignore_patterns("manifest.json", "cost.json"))
+    if out.is_dir():
+        out.rmdir()
+    temporary.rename(out)
+    typer.echo(f"The encoder is in {out}; use it as --base {out}")
+
+
+def _execute(plans: Sequence[Any], workers: int | None, device: str, db: str | None) -> None:
+    """Runs plans, then prints the table of the runs that were asked for."""
+    from harness.artifacts import Artifacts
+    from harness.cli.progress import Show, duration
+    from harness.executors.local import Local
+    from harness.runner import Runner
+    from harness.store import Store
+
+    artifacts = Artifacts(home() / "artifacts")
+    executor = Local.on(artifacts, workers, device)
+    store = Store.open(db or database_url(), create=True)
+    console = Console(stderr=True)
+    with Show({s.fingerprint: s.title for plan in plans for s in plan.stages}, console) as display:
+        report = Runner(store, artifacts, executor, display).run(plans)
+    console.print(
+        f"{report.made} stages made, {report.hits} found, {duration(display.elapsed)} in all; "
+        f"{report.finished} of {len(plans)} runs complete"
+    )
+    _print_table(store, [plan.id for plan in plans])
+    if report.failures:
+        broken = "\n".join(f.message for f in report.failures)
+        raise UserError(f"{len(report.failures)} stages failed; `alignboard resume` tries them again\n{broken}")
+
+
+def _print_table(store: Any, runs: list[str]) -> None:
+    from harness.cli.output import print_rich
+    from harness.rendering import rich_table
+    from harness.tables import by_task
+
+    for table in by_task(store.summaries(run=runs, split="test")):
+        print_rich(rich_table(table))
+
+
+def _plugins() -> list[Path]:
+    """The loose plug-in files of this command: workers load them too."""
+    from harness.registry import loaded_plugins
+
+    return loaded_plugins()

@@ -1,0 +1,99 @@
+"""`PairMethod`: what every method on parallel text needs, so that a plain one overrides `loss` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from numpy.random import Generator
+
+from harness.encoder import Encoder
+from harness.method import Batch, Corpora, Method, SamplePair, Span
+from harness.packing import Spans, pack
+from harness.records import Corpus
+from harness.tokens import Offsets, Tokenizer
+
+
+class PairExample(NamedTuple):
+    """A tokenised pair: ids with special tokens, the word's token span [start, end) on each side, the sentence number.
+
+    Without a word (none matched, or cut off by the maximal length) the span is the whole sentence without specials.
+    """
+
+    source: np.ndarray
+    target: np.ndarray
+    source_span: tuple[int, int]
+    target_span: tuple[int, int]
+    sentence: int
+
+
+@dataclass(frozen=True, eq=False)
+class PairExamples(Sequence[PairExample]):
+    """The sample, tokenised once; `lengths` (n,) counts the tokens of both sides."""
+
+    pairs: Sequence[SamplePair]
+    source: Offsets
+    target: Offsets
+
+    @classmethod
+    def of(cls, pairs: Sequence[SamplePair], tokenizer: Tokenizer, max_length: int) -> PairExamples:
+        source = tokenizer.encode_offsets([p.source for p in pairs], max_length)
+        target = tokenizer.encode_offsets([p.target for p in pairs], max_length)
+        return cls(pairs, source, target)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.add(self.source.ids.lengths, self.target.ids.lengths)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, i: int) -> PairExample:  # type: ignore[override]
+        pair = self.pairs[i]
+        return PairExample(
+            self.source.ids[i],
+            self.target.ids[i],
+            token_span(self.source, i, pair.source_span),
+            token_span(self.target, i, pair.target_span),
+            pair.sentence,
+        )
+
+
+def token_span(offsets: Offsets, i: int, span: Span | None) -> tuple[int, int]:
+    """The tokens [start, end) of text `i` that overlap the code points of `span`; without any, all but specials."""
+    starts, ends = offsets.starts[i], offsets.ends[i]
+    inside = np.flatnonzero(ends > starts)
+    if span is not None:
+        hit = np.flatnonzero((starts < span.end) & (ends > span.start))
+        inside = hit if len(hit) else inside
+    return (int(inside[0]), int(inside[-1]) + 1) if len(inside) else (0, len(starts))
+
+
+class PairMethod(Method):
+    """A method on the sample's parallel pairs. A batch of n pairs is one packed text of 2n sequences:
+
+    - `text`: PackedText, the n source (pivot) sentences first, then their n translations;
+    - `spans`: Spans (2n), the word of each sentence (the sentence itself where no word was matched);
+    - `groups`: (n,) sentence numbers: pairs that share one are the same sentence pair with another word.
+    """
+
+    needs: ClassVar[frozenset[Corpus]] = frozenset({Corpus.PARALLEL})
+    tokenizer: Tokenizer
+
+    def build(self, encoder: Encoder, corpora: Corpora) -> None:
+        self.tokenizer = corpora.tokenizer
+
+    def examples(self, corpora: Corpora) -> Sequence[PairExample]:
+        return PairExamples.of(corpora.sample, corpora.tokenizer, corpora.max_length)
+
+    def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
+        text = pack(
+            [e.source for e in examples] + [e.target for e in examples], special_ids=self.tokenizer.special_ids
+        )
+        bounds = [e.source_span for e in examples] + [e.target_span for e in examples]
+        shifted = [(start + a, start + b) for start, (a, b) in zip(text.starts, bounds, strict=True)]
+        groups = torch.tensor([e.sentence for e in examples])
+        return {"text": text, "spans": Spans.of(shifted), "groups": groups}

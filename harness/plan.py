@@ -1,0 +1,328 @@
+"""From recipes to stages: what must be there before what, and the fingerprint of each.
+
+    sample -> [pretrain] -> align -> finetune(task) -> predict(task) -> score(task)
+                                 \\-> embed(task)    -> score(task)
+
+A fingerprint hashes the stage's kind, its part of the recipe, the fingerprints of its inputs, those of the data it
+reads, and the source of the modules that decide its result. Where the data lie, the device and the number of threads
+are not hashed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UserError
+from harness.provenance import module_closure, source_hash
+from harness.recipe import Recipe, digest, method_config
+from harness.records import Corpus
+from harness.registry import METHODS, OBJECTIVES, SUITES, TASKS
+from harness.sources.base import Manifest, open_source
+from harness.task import TaskSettings, TaskSpec
+
+PRETRAIN_OBJECTIVE = "mlm"
+_ENCODING = ("harness.encoder", "harness.attention", "harness.packing", "harness.tokens")
+_LOOP = ("harness.training", "harness.checkpoint", *_ENCODING)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One unit of work. `params`, `inputs` (role -> fingerprint), `data` (cell -> fingerprint) and `code` decide its
+    result; `place` says where to find things (source, base, plug-ins) and is not part of the fingerprint."""
+
+    kind: str
+    task: str | None
+    params: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    data: Mapping[str, str]
+    code: str
+    place: Mapping[str, Any] = field(compare=False)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return digest([self.kind, self.task, self.params, dict(self.inputs), dict(self.data), self.code])
+
+    @property
+    def title(self) -> str:
+        """A short name for a progress line."""
+        seed = f"seed {self.params['seed']}" if self.kind in ("align", "finetune") else None
+        return " ".join(filter(None, (self.kind, self.task, self.params.get("method"), seed)))
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """The stages of one run in an order that respects their inputs, and what its scores must cover."""
+
+    recipe: Recipe
+    align_seed: int
+    finetune_seed: int
+    base_fingerprint: str
+    data_fingerprint: str
+    stages: tuple[Stage, ...]
+    expected: Mapping[str, tuple[str, ...]]
+    metric: Mapping[str, str]
+
+    @property
+    def id(self) -> str:
+        """Hash of the recipe, the seeds, the base and the data: the key of the run's row."""
+        parts = [self.recipe.hash, self.align_seed, self.finetune_seed, self.base_fingerprint, self.data_fingerprint]
+        return digest(parts)[:16]
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Every view that the run is scored on, each once, in the order of the suite."""
+        return tuple(dict.fromkeys(view for views in self.expected.values() for view in views))
+
+
+def plan_runs(recipes: Sequence[Recipe], seeds: Sequence[int], plugins: Sequence[Path] = ()) -> list[RunPlan]:
+    """The plans of every recipe under every seed, seeds outermost, so that a first full table appears early."""
+    return [plan_run(recipe, seed, plugins) for seed in seeds for recipe in recipes]
+
+
+def plan_run(recipe: Recipe, seed: int, plugins: Sequence[Path] = ()) -> RunPlan:
+    """The plan of one run on the diagonal: `seed` is both its alignment and its fine-tuning seed.
+
+    Reads the source's manifest alone. Raises UserError for data that the recipe asks for and the source lacks.
+    """
+    return _Planner(recipe, seed, plugins).plan()
+
+
+class _Planner:
+    def __init__(self, recipe: Recipe, seed: int, plugins: Sequence[Path]) -> None:
+        self.recipe, self.seed = recipe, seed
+        self.source = opened(recipe.source)
+        self.specs = [TASKS.get(name).spec for name in SUITES.get(recipe.suite).tasks]
+        self.manifest = self.source.manifest(self.specs)
+        self.place = {"source": recipe.source, "base": recipe.base, "plugins": [str(p.absolute()) for p in plugins]}
+        self.method = METHODS.get(recipe.method)
+
+    def plan(self) -> RunPlan:
+        expected = {spec.name: self._views(spec) for spec in self.specs}
+        self._check_needs()
+        stages: list[Stage] = []
+        base = self._base(stages)
+        encoder = self._align(stages, base)
+        for spec in self.specs:
+            stages += self._task(spec, encoder, expected[spec.name])
+        cells = sorted({cell for stage in stages if stage.task for cell in stage.data.items()})
+        return RunPlan(
+            self.recipe,
+            self.seed,
+            self.seed,
+            base,
+            digest(cells),
+            tuple(stages),
+            expected,
+            {spec.name: spec.metric for spec in self.specs},
+        )
+
+    def _views(self, spec: TaskSpec) -> tuple[str, ...]:
+        """The views that the run must score: the official list, what is available, or those named."""
+        have = self.manifest.views(spec.name, "test")
+        chosen = self.recipe.languages
+        if chosen == "available" or (chosen == "official" and self.source.own_languages):
+            wanted: tuple[str, ...] = have
+        elif chosen == "official":
+            wanted = tuple(v for v in spec.languages)
+        else:
+            wanted = tuple(v for v in chosen if v in spec.languages or v in have)
+        missing = [v for v in wanted if v not in have]
+        if missing or not wanted:
+            raise self._absent(spec, "test", missing, have)
+        if spec.trained:
+            for split in ("train", "dev"):
+                if self.manifest.cell(spec.name, self.source.pivot, split) is None:
+                    raise self._absent(spec, split, [self.source.pivot], self.manifest.views(spec.name, split))
+        unlabelled = [v for v in wanted if not _cell(self.manifest, spec.name, v, "test").labelled]
+        if unlabelled:
+            raise UserError(
+                f"{spec.name} cannot be scored: its test labels are withheld",
+                file=self.recipe.source,
+                found=f"no labels for {', '.join(unlabelled)}",
+                expected="labelled test files",
+                remedy="export predictions for the leaderboard instead, or give a source with labels",
+            )
+        return wanted
+
+    def _absent(self, spec: TaskSpec, split: str, missing: list[str], have: tuple[str, ...]) -> UserError:
+        if missing:
+            try:
+                self.source.task(spec, missing[0], split)
+            except UserError as error:
+                error.remedy = error.remedy or "give --languages available to score what is there"
+                return error
+        return UserError(
+            f"the source has no {split} data for {spec.name}",
+            file=self.recipe.source,
+            found=", ".join(have) or "nothing",
+            expected=", ".join(missing) or f"at least one of {', '.join(spec.languages)}",
+            remedy="give --languages available to score what is there, or complete the data",
+        )
+
+    def _check_needs(self) -> None:
+        lacking = [kind for kind in sorted(self.method.needs) if not self.manifest.languages(kind)]
+        if lacking:
+            raise UserError(
+                f"{self.recipe.method} needs a corpus that the source does not have",
+                file=self.recipe.source,
+                found=", ".join(sorted({c.kind for c in self.manifest.corpora})) or "no corpus",
+                expected=", ".join(lacking),
+                remedy="choose another source, or add the corpus to it",
+            )
+
+    def _base(self, stages: list[Stage]) -> str:
+        """The fingerprint of the base encoder; where it must be pre-trained, its stage is added."""
+        settings = self.recipe.pretrain
+        if settings is None:
+            return base_fingerprint(self.recipe.base)
+        stages.append(pretrain_stage(settings.model_dump(), self.manifest, self.place))
+        return stages[-1].fingerprint
+
+    def _align(self, stages: list[Stage], base: str) -> str:
+        """The fingerprint of the encoder that the tasks get; a method that trains adds sample and alignment."""
+        if not self.method.trains:
+            return base
+        languages = self.manifest.languages(Corpus.PARALLEL)
+        sample = Stage(
+            "sample",
+            None,
+            self.recipe.sample.model_dump(mode="json"),
+            {},
+            self._corpora({Corpus.PARALLEL, Corpus.DICTIONARY}, languages),
+            source_hash(("harness.sample", "harness.matching")),
+            self.place,
+        )
+        params = {
+            "method": self.recipe.method,
+            "config": method_config(self.recipe).model_dump(mode="json"),
+            "seed": self.seed,
+            "transform": self.recipe.transform,
+            "precision": self.recipe.precision,
+            "languages": languages,
+            **self.recipe.align.model_dump(),
+        }
+        code = source_hash({*_closure(self.method.__module__, ("methods",)), "harness.pair_method", *_LOOP})
+        inputs = {"encoder": base, "sample": sample.fingerprint}
+        needs = self._corpora(self.method.needs - {Corpus.PARALLEL, Corpus.DICTIONARY}, languages)
+        align = Stage("align", None, params, inputs, needs, code, self.place)
+        stages += [sample, align]
+        return align.fingerprint
+
+    def _task(self, spec: TaskSpec, encoder: str, views: tuple[str, ...]) -> list[Stage]:
+        settings = self.recipe.task_settings(spec.name)
+        module = TASKS.get(spec.name).__module__
+        if spec.trained:
+            made = [self._finetune(spec, settings, encoder)]
+            inputs = {"encoder": encoder, "model": made[0].fingerprint}
+        else:
+            made, inputs = [], {"encoder": encoder}
+        splits = ("dev", "test") if spec.calibrated else ("test",)
+        dev_views = [v for v in views if self.manifest.cell(spec.name, v, "dev")] if spec.calibrated else []
+        if spec.calibrated and len(dev_views) < len(views):
+            raise self._absent(spec, "dev", [v for v in views if v not in dev_views], tuple(dev_views))
+        common = {"settings": asdict(settings), "precision": self.recipe.precision, "views": list(views)}
+        data = self._cells(spec, [(v, s) for v in views for s in splits])
+        kind = "predict" if spec.trained else "embed"
+        code = source_hash({*_closure(module, ("tasks",)), "harness.retrieval", *_ENCODING})
+        predict = Stage(kind, spec.name, common, inputs, data, code, self.place)
+        score_code = source_hash(_closure(module, ("tasks",)))
+        score = Stage("score", spec.name, common, {"predictions": predict.fingerprint}, data, score_code, self.place)
+        return [*made, predict, score]
+
+    def _finetune(self, spec: TaskSpec, settings: TaskSettings, encoder: str) -> Stage:
+        pivot = self.source.pivot
+        every = self.manifest.views(spec.name, "dev")
+        dev = [pivot] if settings.dev_languages == "english" else [v for v in every if v != pivot]
+        dev = list(dict.fromkeys([pivot, *dev]))
+        params: dict[str, Any] = {
+            "settings": asdict(settings),
+            "seed": self.seed,
+            "precision": self.recipe.precision,
+            "pivot": pivot,
+            "dev": dev,
+        }
+        modules = {*_closure(TASKS.get(spec.name).__module__, ("tasks",)), "harness.finetune", *_LOOP}
+        if _has_hook(self.method):
+            params |= {"hook": self.recipe.method, "config": method_config(self.recipe).model_dump(mode="json")}
+            modules |= set(_closure(self.method.__module__, ("methods",)))
+        data = self._cells(spec, [(pivot, "train"), *((v, "dev") for v in dev)])
+        return Stage("finetune", spec.name, params, {"encoder": encoder}, data, source_hash(modules), self.place)
+
+    def _cells(self, spec: TaskSpec, cells: Iterable[tuple[str, str]]) -> dict[str, str]:
+        found = ((v, s, _cell(self.manifest, spec.name, v, s)) for v, s in cells)
+        return {f"{spec.name}/{v}/{s}": cell.fingerprint for v, s, cell in found}
+
+    def _corpora(self, kinds: Iterable[Corpus], languages: Sequence[str]) -> dict[str, str]:
+        return corpus_data(self.manifest, kinds, languages)
+
+
+def pretrain_stage(settings: dict[str, Any], manifest: Manifest, place: Mapping[str, Any]) -> Stage:
+    """The stage that trains an encoder and its tokenizer on all text of a source's mono and parallel corpora."""
+    kinds = (Corpus.MONO, Corpus.PARALLEL)
+    languages = tuple(dict.fromkeys(language for kind in kinds for language in manifest.languages(kind)))
+    data = corpus_data(manifest, kinds, languages)
+    if not data:
+        raise UserError(
+            "the source has no text to pre-train on", file=place["source"], expected="a mono or a parallel corpus"
+        )
+    objective = OBJECTIVES.get(PRETRAIN_OBJECTIVE).__module__
+    code = source_hash({*_closure(objective, ("methods",)), "harness.pretraining", *_LOOP})
+    return Stage("pretrain", None, {**settings, "languages": languages}, {}, data, code, place)
+
+
+def corpus_data(manifest: Manifest, kinds: Iterable[Corpus], languages: Sequence[str]) -> dict[str, str]:
+    """The fingerprints of a manifest's corpora of these kinds, by cell."""
+    cells = (cell for kind in kinds for cell in manifest.corpus_cells(kind, languages))
+    return {f"{cell.kind}/{cell.language}": cell.fingerprint for cell in cells}
+
+
+def base_fingerprint(base: str) -> str:
+    """The fingerprint of a base: the contents of a folder's checkpoint files, or the name of one on the hub."""
+    folder = Path(base).expanduser()
+    if not folder.is_dir():
+        if base.startswith((".", "/", "~")):
+            raise UserError(
+                "the base folder is missing",
+                file=base,
+                remedy="give a checkpoint folder, a hub name, or init:LAYERSxHIDDEN",
+            )
+        return digest(["hub", base])
+    names = ("config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json", "vocab.txt")
+    found = {f.name: _file_hash(f, f.stat().st_mtime_ns) for n in names if (f := folder / n).is_file()}
+    return digest(["folder", found])
+
+
+opened = cache(open_source)
+
+
+@cache
+def _file_hash(file: Path, _: int) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@cache
+def _closure(module: str, within: tuple[str, ...]) -> tuple[str, ...]:
+    """The module of a method or task and what it imports of its room; a loose plug-in is its own file."""
+    import sys
+
+    file = getattr(sys.modules.get(module), "__file__", None)
+    start = str(file) if module.startswith("alignboard_plugin_") and file else module
+    return tuple(module_closure(start, (*within, module.partition(".")[0])))
+
+
+def _cell(manifest: Manifest, task: str, view: str, split: str) -> Any:
+    cell = manifest.cell(task, view, split)
+    assert cell is not None, (task, view, split)
+    return cell
+
+
+def _has_hook(method: Any) -> bool:
+    from harness.method import Method
+
+    return method.finetune_example is not Method.finetune_example

@@ -1,0 +1,230 @@
+"""Runs plans: each stage once, its rows after its artifact, the runs' rows kept up to date whatever happens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness import provenance
+from harness.artifacts import Artifacts
+from harness.executors.local import Failed, Listener, Local
+from harness.plan import RunPlan, Stage, opened
+from harness.recipe import digest, method_config
+from harness.registry import METHODS
+from harness.stages import CURVE, SCORES, Done
+from harness.store import RunRow, ScoreRow, StageRow, Store
+
+
+class Display(Listener, Protocol):
+    """What a person sees of a run."""
+
+    def ended(self, stage: Stage, done: Done) -> None: ...
+    def failed(self, stage: Stage, failure: Failed) -> None: ...
+
+
+@dataclass
+class Report:
+    """How it ended: stages found and made, and the failures."""
+
+    hits: int = 0
+    made: int = 0
+    failures: list[Failed] = field(default_factory=list)
+    finished: int = 0
+
+
+class Runner:
+    """Runs plans with one executor into one store."""
+
+    def __init__(self, store: Store, artifacts: Artifacts, executor: Local, display: Display) -> None:
+        self.store, self.artifacts, self.executor, self.display = store, artifacts, executor, display
+
+    def run(self, plans: Sequence[RunPlan]) -> Report:
+        """Does all stages of all plans, shared ones once. Interrupted runs are marked so and can be resumed."""
+        stages = _unique(plans)
+        users = _users(plans)
+        left = {plan.id: {stage.fingerprint for stage in plan.stages} for plan in plans}
+        by_id = {plan.id: plan for plan in plans}
+        report = Report()
+        for plan in plans:
+            self.store.add_run(_run_row(plan))
+        with self._interruptible(left):
+            for end in self.executor.run(list(stages.values()), self.display):
+                stage = stages[end.fingerprint]
+                if isinstance(end, Failed):
+                    self._fail(stage, end, users, left, report)
+                    continue
+                report.hits, report.made = report.hits + end.hit, report.made + (not end.hit)
+                self.store.put_stage(_stage_row(stage, end))
+                self.display.ended(stage, end)
+                for run in users[end.fingerprint]:
+                    self.store.link_stage(run, end.fingerprint, end.hit)
+                    self._rows(by_id[run], stage)
+                    if run in left:
+                        left[run].discard(end.fingerprint)
+                        self._finish(by_id[run], left, report)
+        return report
+
+    @contextmanager
+    def _interruptible(self, left: dict[str, set[str]]) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+            for run in left:
+                self.store.set_status(run, *(("interrupted", None) if stopped else ("failed", str(error))))
+            raise
+
+    def _fail(
+        self, stage: Stage, failure: Failed, users: dict[str, list[str]], left: dict[str, set[str]], report: Report
+    ) -> None:
+        report.failures.append(failure)
+        self.display.failed(stage, failure)
+        for run in users[stage.fingerprint]:
+            if left.pop(run, None) is not None:
+                self.store.set_status(run, "failed", failure.message)
+
+    def _rows(self, plan: RunPlan, stage: Stage) -> None:
+        """The score rows that a stage's artifact holds for a run: test scores, and the dev curve of a fine-tuning."""
+        if stage.kind == "score":
+            self.store.put_scores(plan.id, list(_scores(plan, stage, self._read(stage, SCORES), self._kept(plan,
+            stage))))
+        elif stage.kind == "finetune":
+            self.store.put_scores(plan.id, list(_curve(plan, stage, self._read(stage, CURVE)["curve"])))
+
+    def _kept(self, plan: RunPlan, stage: Stage) -> dict[str, int]:
+        """The steps that the selections of this task kept; {} for a task without training."""
+        for other in plan.stages:
+            if other.kind == "finetune" and other.task == stage.task:
+                kept: dict[str, int] = self._read(other, CURVE)["kept"]
+                return kept
+        return {}
+
+    def _finish(self, plan: RunPlan, left: dict[str, set[str]], report: Report) -> None:
+        """Closes a run that has no stage left to do."""
+        if left[plan.id]:
+            return
+        self.store.refresh_summary(plan.id, plan.expected, plan.metric)
+        self.store.set_status(plan.id, "done")
+        del left[plan.id]
+        report.finished += 1
+
+    def _read(self, stage: Stage, name: str) -> Any:
+        artifact = self.artifacts.find(stage.fingerprint)
+        assert artifact is not None, f"{stage.title}: its artifact is gone"
+        return json.loads((Path(artifact.path) / name).read_text(encoding="utf-8"))
+
+
+def _unique(plans: Iterable[RunPlan]) -> dict[str, Stage]:
+    return {stage.fingerprint: stage for plan in plans for stage in plan.stages}
+
+
+def _users(plans: Iterable[RunPlan]) -> dict[str, list[str]]:
+    users: dict[str, list[str]] = {}
+    for plan in plans:
+        for stage in plan.stages:
+            users.setdefault(stage.fingerprint, []).append(plan.id)
+    return users
+
+
+def _scores(plan: RunPlan, stage: Stage, scores: list[dict[str, Any]], kept: dict[str, int]) -> Iterator[ScoreRow]:
+    assert stage.task is not None
+    for score in scores:
+        selection, view = score["selection"], score["view"]
+        step = kept.get("english" if selection == "english" else view, 0)
+        yield ScoreRow(
+            stage=stage.fingerprint,
+            task=stage.task,
+            view=view,
+            language=view.partition(".")[0],
+            split="test",
+            protocol=plan.recipe.protocol,
+            selection=selection,
+            step=step,
+            metric=score["metric"],
+            value=score["value"],
+            n=score["n"],
+        )
+
+
+def _curve(plan: RunPlan, stage: Stage, curve: list[dict[str, Any]]) -> Iterator[ScoreRow]:
+    assert stage.task is not None
+    for point in curve:
+        for metric, value in point["metrics"].items():
+            yield ScoreRow(
+                stage=stage.fingerprint,
+                task=stage.task,
+                view=point["view"],
+                language=point["view"].partition(".")[0],
+                split="dev",
+                protocol=plan.recipe.protocol,
+                selection="curve",
+                step=point["step"],
+                metric=metric,
+                value=value,
+                n=0,
+            )
+
+
+def _run_row(plan: RunPlan) -> RunRow:
+    recipe, version = plan.recipe, provenance.code_version()
+    return RunRow(
+        id=plan.id,
+        method=recipe.method,
+        suite=recipe.suite,
+        protocol=recipe.protocol,
+        source=opened(recipe.source).name,
+        config=method_config(recipe).model_dump(mode="json"),
+        base=base_name(recipe.base),
+        base_fingerprint=plan.base_fingerprint,
+        recipe=recipe.model_dump(mode="json"),
+        recipe_hash=recipe.hash,
+        recipe_kind=recipe.kind,
+        data_fingerprint=plan.data_fingerprint,
+        languages=plan.languages,
+        languages_hash=digest(sorted(plan.expected.items())),
+        align_seed=plan.align_seed,
+        finetune_seed=plan.finetune_seed,
+        transform=recipe.transform,
+        status="running",
+        code_version=version.commit,
+        dirty=version.dirty,
+        packages=provenance.package_versions(),
+        host=provenance.host(),
+        card=card(recipe.method),
+    )
+
+
+def base_name(base: str) -> str:
+    """A base as the board shows it: a folder by its own name, no path."""
+    return Path(base).expanduser().resolve().name if Path(base).expanduser().is_dir() else base
+
+
+def card(method: str) -> dict[str, Any]:
+    """What the board tells of a method, so that it needs no plug-in code."""
+    cls = METHODS.get(method)
+    return {
+        "docstring": (cls.__doc__ or "").strip(),
+        "reference": cls.reference,
+        "objective": cls.objective,
+        "control": cls.control,
+        "needs": sorted(cls.needs),
+    }
+
+
+def _stage_row(stage: Stage, done: Done) -> StageRow:
+    cost = dict(done.cost)
+    times: dict[str, Any] = {name: datetime.fromtimestamp(cost.pop(name), UTC) for name in ("started", "finished")}
+    return StageRow(
+        fingerprint=stage.fingerprint,
+        kind=stage.kind,
+        task=stage.task,
+        status="done",
+        artifact=f"objects/{stage.fingerprint[:2]}/{stage.fingerprint}",
+        **times,
+        **cost,
+    )

@@ -1,0 +1,318 @@
+"""What each kind of stage does: inputs and data in, one folder out. The same code runs under every executor."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from safetensors.torch import load_file, save_file
+
+from harness import provenance
+from harness.artifacts import Artifacts
+from harness.checkpoint import load_tensors, unique_tensors
+from harness.corpora import SourceCorpora
+from harness.encoder import Encoder
+from harness.plan import PRETRAIN_OBJECTIVE, Stage, opened
+from harness.pretraining import pretrain
+from harness.recipe import PretrainSettings
+from harness.records import Corpus, Record
+from harness.registry import METHODS, OBJECTIVES, TASKS, load_plugin
+from harness.sample import SampleSettings, draw_sample, load_sample, save_sample
+from harness.sources.base import Source
+from harness.sources.transforms import shuffled_pairs
+from harness.task import ENGLISH, Task, TaskSettings, cap
+from harness.training import Step, Trace, TrainSettings, Watch, train
+
+COST = "cost.json"
+SCORES = "scores.json"
+CURVE = "fit.json"
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """Where a stage is worked on: its artifacts, its device, who watches, and which precision was asked for."""
+
+    artifacts: Artifacts
+    device: torch.device
+    watch: Watch
+
+    def input(self, fingerprint: str) -> Path:
+        artifact = self.artifacts.find(fingerprint)
+        assert artifact is not None, f"the input {fingerprint[:12]} is gone"
+        return artifact.path
+
+    @property
+    def tokens(self) -> Path:
+        """Tokenised texts, shared by all runs."""
+        return self.artifacts.root / "tokens"
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a stage ended: whether it was there already, and what it cost."""
+
+    fingerprint: str
+    hit: bool
+    cost: Mapping[str, Any]
+
+
+def work(stage: Stage, bench: Workbench) -> Done:
+    """Does a stage unless its artifact is there; what it cost is kept in the artifact."""
+    fingerprint = stage.fingerprint
+    with bench.artifacts.lock(fingerprint):
+        found = bench.artifacts.find(fingerprint)
+        if found is None:
+            for plugin in stage.place["plugins"]:
+                load_plugin(Path(plugin))
+            with bench.artifacts.create(fingerprint, stage.kind, {"title": stage.title}) as folder:
+                _measured(stage, bench, folder)
+        path = bench.input(fingerprint)
+        return Done(fingerprint, found is not None, json.loads((path / COST).read_text()))
+
+
+def _measured(stage: Stage, bench: Workbench, folder: Path) -> None:
+    started, clock = time.time(), time.perf_counter()
+    if bench.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(bench.device)
+    trace = KINDS[stage.kind](stage, bench, folder)
+    cost = {
+        "started": started,
+        "finished": time.time(),
+        "device_seconds": time.perf_counter() - clock,
+        "peak_memory_bytes": _peak_memory(bench.device),
+        "tokens": trace.tokens if trace else None,
+        "examples": trace.examples if trace else None,
+        "device": torch.cuda.get_device_name(bench.device) if bench.device.type == "cuda" else "cpu",
+        "precision": str(stage.params.get("precision", "fp32")),
+        "threads": torch.get_num_threads(),
+        "host": provenance.host(),
+        "code_version": provenance.code_version().commit,
+    }
+    _write(folder / COST, cost)
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Bytes: of the device where it is a GPU, else the process's largest resident set so far."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def do_pretrain(stage: Stage, bench: Workbench, folder: Path) -> Trace:
+    params = {name: value for name, value in stage.params.items() if name != "languages"}
+    texts = _all_text(opened(stage.place["source"]))
+    encoder, trace = pretrain(
+        texts,
+        PretrainSettings(**params),
+        OBJECTIVES.get(PRETRAIN_OBJECTIVE),
+        bench.device,
+        checkpoint=bench.artifacts.work(stage.fingerprint) / "state",
+        watch=bench.watch,
+    )
+    encoder.save(folder)
+    _write(folder / "trace.json", asdict(trace))
+    return trace
+
+
+def _all_text(source: Source) -> list[str]:
+    """Every distinct sentence of the mono and parallel corpora, in the source's order."""
+    manifest = source.manifest([])
+    mono: Sequence[Any] = source.corpus(Corpus.MONO, manifest.languages(Corpus.MONO))
+    pairs: Sequence[Any] = source.corpus(Corpus.PARALLEL, manifest.languages(Corpus.PARALLEL))
+    texts = [record.text for record in mono] + [text for pair in pairs for text in (pair.source, pair.target)]
+    return list(dict.fromkeys(texts))
+
+
+def do_sample(stage: Stage, bench: Workbench, folder: Path) -> None:
+    source = opened(stage.place["source"])
+    manifest = source.manifest([])
+    languages = manifest.languages(Corpus.PARALLEL)
+    parallel: Any = source.corpus(Corpus.PARALLEL, languages)
+    covered = [language for language in languages if language in manifest.languages(Corpus.DICTIONARY)]
+    dictionary: Any = source.corpus(Corpus.DICTIONARY, covered) if covered else ()
+    save_sample(draw_sample(parallel, dictionary, SampleSettings(**stage.params)), folder)
+
+
+def do_align(stage: Stage, bench: Workbench, folder: Path) -> Trace:
+    params = stage.params
+    encoder = _encoder(stage, bench).to(bench.device)
+    pairs = load_sample(bench.input(stage.inputs["sample"])).pairs
+    if params["transform"] == "shuffled-pairs":
+        pairs = shuffled_pairs(pairs, seed=params["seed"])
+    cls = METHODS.get(params["method"])
+    corpora = SourceCorpora(
+        pairs,
+        encoder.tokenizer,
+        opened(stage.place["source"]),
+        tuple(params["languages"]),
+        min(params["max_length"], encoder.max_length),
+        cls.needs,
+    )
+    torch.manual_seed(params["seed"])
+    method = cls(cls.Config(**params["config"]))
+    method.build(encoder, corpora)
+    trace = train(
+        Step(encoder, method.to(bench.device)),
+        method.examples(corpora),
+        method.collate,
+        _align_settings(params),
+        checkpoint=bench.artifacts.work(stage.fingerprint) / "state",
+        watch=bench.watch,
+    )
+    method.export(encoder).save(folder)
+    _write(folder / "trace.json", asdict(trace))
+    return trace
+
+
+def _align_settings(params: Mapping[str, Any]) -> TrainSettings:
+    return TrainSettings(
+        steps=params["steps"],
+        learning_rate=params["learning_rate"],
+        batch=params["batch_size"],
+        accumulation=params["accumulation"],
+        schedule=params["schedule"],
+        warmup_steps=params["warmup_steps"],
+        weight_decay=params["weight_decay"],
+        clip=params["clip"],
+        precision=params["precision"],
+        seed=params["seed"],
+    )
+
+
+def do_finetune(stage: Stage, bench: Workbench, folder: Path) -> Trace:
+    task, params = _task(stage), stage.params
+    settings = TaskSettings(**params["settings"])
+    source, pivot = opened(stage.place["source"]), params["pivot"]
+    torch.manual_seed(params["seed"])
+    model = task.build(_encoder(stage, bench), settings).to(bench.device)
+    fit = task.fit(
+        model,
+        source.task(task.spec, pivot, "train"),
+        {view: source.task(task.spec, view, "dev") for view in params["dev"]},
+        settings,
+        bench.watch,
+        pivot=pivot,
+        seed=params["seed"],
+        checkpoint=bench.artifacts.work(stage.fingerprint) / "state",
+        precision=params["precision"],
+        prepare=_hook(params),
+    )
+    for step, state in fit.states.items():
+        save_file(unique_tensors(state), folder / f"step-{step}.safetensors")
+    curve = [point._asdict() for point in fit.curve]
+    _write(folder / CURVE, {"kept": fit.kept, "curve": curve, "trace": asdict(fit.trace)})
+    return fit.trace
+
+
+def _hook(params: Mapping[str, Any]) -> Callable[[Any, np.random.Generator], Any] | None:
+    if "hook" not in params:
+        return None
+    cls = METHODS.get(params["hook"])
+    hook: Callable[[Any, np.random.Generator], Any] = cls(cls.Config(**params["config"])).finetune_example
+    return hook
+
+
+def do_predict(stage: Stage, bench: Workbench, folder: Path) -> None:
+    """Final predictions of every selection and view; for a calibrated task, tuned on each view's dev predictions."""
+    task = _task(stage)
+    settings = TaskSettings(**stage.params["settings"])
+    model = task.build(_encoder(stage, bench), settings).to(bench.device).eval()
+    if "model" not in stage.inputs:
+        _write(folder / "predictions.json", {"": _decided(task, model, stage, stage.params["views"], settings)})
+        return
+    fitted = bench.input(stage.inputs["model"])
+    kept = json.loads((fitted / CURVE).read_text())["kept"]
+    out: dict[str, Any] = {}
+    for step in sorted(set(kept.values())):
+        load_tensors(model, load_file(fitted / f"step-{step}.safetensors", device=str(bench.device)))
+        oracle = [view for view in stage.params["views"] if kept.get(view) == step]
+        views = stage.params["views"] if kept[ENGLISH] == step else oracle
+        made = _decided(task, model, stage, views, settings)
+        if kept[ENGLISH] == step:
+            out[ENGLISH] = made
+        if oracle:
+            out.setdefault("oracle", {}).update({view: made[view] for view in oracle})
+    _write(folder / "predictions.json", out)
+
+
+def _decided(
+    task: Task, model: torch.nn.Module, stage: Stage, views: Sequence[str], settings: TaskSettings
+) -> dict[str, Any]:
+    precision = stage.params["precision"]
+    calibration: dict[str, dict[str, float]] = {view: {} for view in views}
+    if task.spec.calibrated:
+        dev = _records(task, stage, views, "dev", settings)
+        tuned = task.predict(model, dev, settings, precision=precision)
+        calibration = {view: task.calibrate(tuned[view], dev[view]) for view in views}
+    test = task.predict(model, _records(task, stage, views, "test", settings), settings, precision=precision)
+    return {v: {"final": task.decide(test[v], calibration[v]), "calibration": calibration[v]} for v in views}
+
+
+def do_score(stage: Stage, bench: Workbench, folder: Path) -> None:
+    """Statistics of every item as Parquet, and the scores that are their sums put through the metric."""
+    task = _task(stage)
+    settings = TaskSettings(**stage.params["settings"])
+    predictions = json.loads((bench.input(stage.inputs["predictions"]) / "predictions.json").read_text())
+    records = _records(task, stage, stage.params["views"], "test", settings)
+    tables, scores = [], []
+    for selection, views in predictions.items():
+        for view, made in views.items():
+            statistics = task.statistics(made["final"], records[view])
+            n = len(statistics.items)
+            key = {"selection": pa.array([selection] * n), "view": pa.array([view] * n)}
+            ids = {"item": pa.array(statistics.items), "cluster": pa.array(statistics.clusters)}
+            columns = {name: pa.array(values) for name, values in statistics.columns.items()}
+            tables.append(pa.table({**key, **ids, **columns}))
+            values = task.metric(statistics.sums())
+            scores += [
+                {"selection": selection, "view": view, "metric": metric, "value": value, "n": n}
+                for metric, value in values.items()
+            ]
+    pq.write_table(pa.concat_tables(tables), folder / "statistics.parquet")
+    _write(folder / SCORES, scores)
+
+
+def _records(
+    task: Task, stage: Stage, views: Sequence[str], split: str, settings: TaskSettings
+) -> dict[str, Sequence[Record]]:
+    source = opened(stage.place["source"])
+    limit = settings.max_test if split == "test" else settings.max_dev
+    return {view: cap(source.task(task.spec, view, split), limit) for view in views}
+
+
+def _task(stage: Stage) -> Task:
+    assert stage.task is not None
+    task: Task = TASKS.get(stage.task)()
+    return task
+
+
+def _encoder(stage: Stage, bench: Workbench) -> Encoder:
+    """The encoder a stage starts from: an artifact's, or the base itself."""
+    artifact = bench.artifacts.find(stage.inputs["encoder"])
+    path = artifact.path if artifact is not None else stage.place["base"]
+    return Encoder.load(path, bench.tokens)
+
+
+def _write(file: Path, value: Any) -> None:
+    file.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+
+
+KINDS: dict[str, Callable[[Stage, Workbench, Path], Trace | None]] = {
+    "pretrain": do_pretrain,
+    "sample": do_sample,
+    "align": do_align,
+    "finetune": do_finetune,
+    "predict": do_predict,
+    "embed": do_predict,
+    "score": do_score,
+}

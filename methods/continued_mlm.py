@@ -1,0 +1,41 @@
+"""continued-mlm: masked LM on the text of the sample, the control of every alignment method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from numpy.random import Generator
+
+from harness.encoder import Encoder
+from harness.method import Batch, MethodConfig, Term
+from harness.pair_method import PairExample, PairMethod
+from methods.objectives.masking import masked_batch, masked_lm
+
+
+class ContinuedMLM(PairMethod):
+    """Masked LM on both sides of the sample's pairs: the same text and steps as a method, without the pairing.
+
+    Reference: Devlin et al., "BERT", NAACL 2019, arXiv 1810.04805, for the objective; as a control, Wu and Dredze,
+        EMNLP 2020, arXiv 2010.02537.
+    Objective: L = -1/|M| sum_{t in M} log P(x_t | x without M), 15% of the subwords masked (80/10/10).
+    Inputs: parallel pairs of the sample, each side a sentence of its own.
+    Relations: a method's gain over this row is due to its objective; this row's gain over `mbert` to text and steps.
+    """
+
+    control: ClassVar[str | None] = "mbert"
+    reference: ClassVar[str] = "Devlin et al. 2019, arXiv 1810.04805"
+    objective: ClassVar[str] = "masked LM on both sides of the pairs, unpaired"
+
+    class Config(MethodConfig):
+        """mask_rate: the share of masked subwords."""
+
+        mask_rate: float = 0.15
+
+    def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
+        text = super().collate(examples, rng)["text"]
+        return masked_batch(text, self.tokenizer, rng, self.config.mask_rate)
+
+    def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
+        hidden = encoder(batch["text"]).tokens()
+        return {"mlm": masked_lm(encoder, hidden, batch["positions"], batch["labels"])}

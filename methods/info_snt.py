@@ -1,0 +1,26 @@
+"""info-snt: InfoNCE over parallel sentences."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from methods.objectives.sentence_word import SentenceWordConfig, SentenceWordMethod
+
+
+class InfoSnt(SentenceWordMethod):
+    r"""Sentence-only InfoNCE with masked LM: the first ablation row of the ML-CTL paper.
+
+    Reference: Chen et al., "Multi-Level Contrastive Learning for Cross-Lingual Alignment", ICASSP 2022, arXiv
+    2202.13083. Objective: L = 1/2n sum_i (L_info(x_i) + L_info(y_i)) + 0.1 L_MLM, with
+        L_info(x_i) = -log( e^{s(x_i, y_i)} / (e^{s(x_i, y_i)} + sum_{k in K_i} e^{s(x_i, k)}) ), s = cos / 0.07,
+        where K_i are the other 2n - 2 sentence vectors of the batch, of both languages.
+    Inputs: parallel pairs of the sample; the words placed in them are not used.
+    Relations: `cz-snt` changes the loss, `ml-ctl` adds the word. The head of this row is not in the released code; the
+        sizes H-H-H are our choice.
+    """
+
+    reference: ClassVar[str] = "Chen et al. 2022, arXiv 2202.13083"
+    objective: ClassVar[str] = "InfoNCE over sentence means, 2n-2 negatives, + 0.1 masked LM"
+
+    class Config(SentenceWordConfig):
+        pass

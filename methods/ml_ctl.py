@@ -1,0 +1,28 @@
+"""ML-CTL with InfoNCE: contrast of sentence and word together."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from methods.objectives.sentence_word import SentenceWordConfig, SentenceWordMethod
+
+
+class MLCTL(SentenceWordMethod):
+    r"""Multi-level contrast under InfoNCE: each pair carries one word and its translation.
+
+    Reference: Chen et al., "Multi-Level Contrastive Learning for Cross-Lingual Alignment", ICASSP 2022, arXiv
+    2202.13083. Objective: as `info-snt`, on the concatenated contextual embedding
+        x_c = W2 ReLU(W1 [u_snt ; u_wrd] + b1) + b2,  u = mean over tokens of h^1 + mean over tokens of h^last,
+        u_snt over the sentence with its special tokens, u_wrd over the subwords of the word. L_multi1 = L_info + 0.1
+        L_MLM.
+    Inputs: parallel pairs of the sample with the word pair that a dictionary places in them (each word once per
+    sentence). Relations: `ml-ctl-cz` changes the loss, `info-snt` leaves the word out. The paper prints no row for this
+    one.
+    """
+
+    words: ClassVar[bool] = True
+    reference: ClassVar[str] = "Chen et al. 2022, arXiv 2202.13083"
+    objective: ClassVar[str] = "InfoNCE over [sentence; word] vectors, 2n-2 negatives, + 0.1 masked LM"
+
+    class Config(SentenceWordConfig):
+        pass

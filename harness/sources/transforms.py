@@ -235,7 +235,7 @@ class TransformedSource(Source):
 
     def _marked(self, cell: C) -> C:
         digest = hashlib.sha256(f"{self.transform.name} {cell.fingerprint}".encode()).hexdigest()
-        return cell._replace(fingerprint=digest)
+        return replace(cell, fingerprint=digest)
 
 
 def changed(record: R, transform: LanguageTransform) -> R:

@@ -6,6 +6,7 @@ XTREME's rule: evaluate at a fixed cadence and after the last update, keep the f
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,8 +64,8 @@ def finetune(
     """Trains `model` in place and returns its dev curve and the weights of the kept steps.
 
     `evaluate` gives the dev metrics of each view for the model as it is; `metric` is what is maximised. The selection
-    "english" is the pivot's best step; every other view evaluated adds its own under its name. A call with the
-    `checkpoint` folder of a killed one goes on where that was, and ends in the same bits.
+    "english" is the pivot's best step; where other views are evaluated too, each has its own (its oracle). A call with
+    the `checkpoint` folder of a killed one goes on where that was, and ends in the same bits.
     """
     chosen = train_settings(settings, len(training.examples), seed, precision)
     curve = Curve(checkpoint, metric, pivot)
@@ -86,8 +87,8 @@ def finetune(
 
 
 def updates_per_epoch(settings: TaskSettings, examples: int) -> int:
-    """Optimiser steps in one pass over the examples, at least one."""
-    return max(1, round(examples / (settings.batch_size * settings.accumulation)))
+    """Optimiser steps in which every example is seen, the last of them with the first of the next pass."""
+    return math.ceil(examples / (settings.batch_size * settings.accumulation))
 
 
 def train_settings(settings: TaskSettings, examples: int, seed: int, precision: str) -> TrainSettings:
@@ -141,10 +142,13 @@ class Curve:
         """The best step of each selection among the points up to `until`; the first one wins a tie."""
         best: dict[str, Point] = {}
         for point in self.points:
-            name = ENGLISH if point.view == self.pivot else point.view
-            if point.step <= until and (name not in best or self._score(point) > self._score(best[name])):
-                best[name] = point
-        return {name: point.step for name, point in best.items()}
+            view = point.view
+            if point.step <= until and (view not in best or self._score(point) > self._score(best[view])):
+                best[view] = point
+        if not best:
+            return {}
+        oracles = {view: point.step for view, point in best.items()} if len(best) > 1 else {}
+        return {ENGLISH: best[self.pivot].step, **oracles}
 
     def fit(self, trace: Trace) -> Fit:
         """The finished curve with the kept weights, on the host."""

@@ -195,5 +195,3 @@ def withheld(name: str, item: str) -> UserError:
 def clusters(records: Sequence[Record]) -> tuple[str, ...]:
     """The cluster of each record; one that stands alone is its own."""
     return tuple(record.cluster or record.id for record in records)
-
-

@@ -67,6 +67,7 @@ def test_a_file_of_the_guides_trains(
 ) -> None:
     own: Registry[Any] = Registry("method", "alignboard.methods")
     monkeypatch.setattr(registry, "METHODS", own)
+    monkeypatch.setattr(registry, "_plugins", [])
     before = set(own.names())
     plugin = tmp_path / f"guide_{number}.py"
     plugin.write_text(files(guide)[number], encoding="utf-8")

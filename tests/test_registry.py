@@ -13,8 +13,11 @@ import pytest
 from installed import install
 
 from harness import registry
+from harness.artifacts import Artifacts
+from harness.cli.verify import wrong_scores
 from harness.errors import UsageError, UserError
 from harness.registry import Registry, load_plugin
+from harness.store import Store
 
 PLUGINS = Path(__file__).parent / "plugins"
 
@@ -32,10 +35,13 @@ def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return site
 
 
-def alignboard(*arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | ({} if path is None else {"PYTHONPATH": str(path)})
+def alignboard(
+    *arguments: str, path: Path | None = None, home: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    named = {"PYTHONPATH": path, "ALIGNBOARD_HOME": home, "ALIGNBOARD_DB": home and home / "board.db"}
+    environment = os.environ | {name: str(value) for name, value in named.items() if value is not None}
     command = [sys.executable, "-c", "from harness.cli import main; main()", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
 
 
 def test_a_package_outside_the_repository_is_listed(tmp_path: Path) -> None:
@@ -56,6 +62,21 @@ def test_a_package_outside_the_repository_is_listed(tmp_path: Path) -> None:
     assert "No module named 'stranger_methods_gpu'" in records["half-installed"]["reason"]
     assert "warning: the method 'half-installed' is broken" in done.stderr
     assert "mbert" in records
+
+
+def test_a_package_outside_the_repository_runs_on_babel(tmp_path: Path) -> None:
+    site, home = install(PLUGINS / "stranger", tmp_path / "site"), tmp_path / "home"
+    chosen = ["--source", "babel:size=small", "--base", "init:1x64", "--protocol", "mini", "--seeds", "1"]
+    sizes = {"pretrain.steps": 2, "pretrain.vocab_size": 500, "align.steps": 2, "sample.size": 100}
+    for task in ("xnli", "pawsx", "udpos", "panx"):
+        sizes |= {f"tasks.{task}.{name}": 20 for name in ("max_train", "max_dev", "max_test")}
+    settings = [word for field, value in sizes.items() for word in ("--set", f"{field}={value}")]
+    done = alignboard("run", "squared-distance", *chosen, *settings, "--workers", "1", path=site, home=home)
+    assert done.returncode == 0, done.stderr
+    assert "squared-distance" in done.stdout
+    scores = Store.open(home / "board.db").scores(split="test")
+    assert set(scores["task"]) == {"xnli", "pawsx", "udpos", "panx", "bucc2018", "tatoeba"}
+    assert not list(wrong_scores(scores, Artifacts(home / "artifacts")))
 
 
 def test_a_loaded_class_knows_its_registered_name(stranger: Path) -> None:
@@ -102,6 +123,7 @@ def methods(monkeypatch: pytest.MonkeyPatch) -> Registry[Any]:
     """Stands in for the registry of methods, so that loose files leave no trace in it."""
     own = fresh()
     monkeypatch.setattr(registry, "METHODS", own)
+    monkeypatch.setattr(registry, "_plugins", [])
     return own
 
 

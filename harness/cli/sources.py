@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -46,8 +47,8 @@ def sources(
 def manifest_record(manifest: Manifest) -> dict[str, Any]:
     """A manifest as plain JSON values."""
     return {
-        "tasks": [cell._asdict() for cell in manifest.tasks],
-        "corpora": [{**cell._asdict(), "kind": str(cell.kind)} for cell in manifest.corpora],
+        "tasks": [asdict(cell) for cell in manifest.tasks],
+        "corpora": [{**asdict(cell), "kind": str(cell.kind)} for cell in manifest.corpora],
         "training": dict(manifest.training),
         "notes": list(manifest.notes),
     }

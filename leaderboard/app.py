@@ -1,0 +1,16 @@
+"""The board's entry script, which Streamlit runs: its pages and what all of them share."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+# inline, since an icon by name is fetched from a foreign server
+ICON = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16' fill='%232b8aa8'%3E"
+    "%3Crect x='1' y='9' width='4' height='6'/%3E%3Crect x='6' y='1' width='4' height='14'/%3E"
+    "%3Crect x='11' y='5' width='4' height='10'/%3E%3C/svg%3E"
+)
+
+st.set_page_config(page_title="Alignboard", page_icon=ICON, layout="wide")
+pages = [st.Page("pages/leaderboard.py", title="Leaderboard", default=True)]
+st.navigation(pages, position="top").run()

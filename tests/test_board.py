@@ -1,0 +1,341 @@
+"""The board: the same table as `alignboard show`, filters in the URL, and helpful empty states."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+import streamlit as st
+from made_up import LANGUAGES, board, put, run_row, scores
+from streamlit.testing.v1 import AppTest
+
+from harness.rendering import shown, to_csv
+from harness.store import AVERAGE, Store
+from harness.tables import Results, by_language, by_task, sentence
+from leaderboard import charts, launch, views
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, Request
+
+HEAVY = ("torch", "transformers", "evaluate")
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the board looks; nothing is there yet."""
+    place = tmp_path / "board.db"
+    monkeypatch.setenv("ALIGNBOARD_DB", str(place))
+    st.cache_data.clear()
+    return place
+
+
+@pytest.fixture
+def filled(path: Path) -> Path:
+    return board(path)
+
+
+def tables(path: Path) -> list[Results]:
+    store = Store.open(path, read_only=True)
+    found = by_task(store.summaries(split="test"))
+    store.close()
+    return found
+
+
+def open_page(**query: str) -> AppTest:
+    app = AppTest.from_file(str(launch.APP), default_timeout=30)
+    for name, value in query.items():
+        app.query_params[name] = value
+    app.run()
+    assert not app.exception
+    return app
+
+
+def said(app: AppTest) -> str:
+    return "\n".join(element.value for element in [*app.text, *app.caption, *app.code, *app.error])
+
+
+def words(column: Iterable[str]) -> list[str]:
+    return [text.lstrip(" ") for text in column]
+
+
+def test_page_shows_the_table_of_show(filled: Path) -> None:
+    app = open_page()
+    (mini, _official) = tables(filled)
+    assert sentence(mini) in said(app)
+    frame = app.dataframe[0].value
+    assert list(frame["method"]) == [row.label for row in mini.rows]
+    for column in mini.columns:
+        assert words(frame[column.name]) == [shown(row.cell(column.name), row.seeds) for row in mini.rows]
+    assert list(frame["role"])[:4] == ["control"] * 3 + [""]
+    assert all(note in said(app) for note in mini.notes)
+
+
+def test_figures_sort_as_numbers_and_gaps_are_told(path: Path) -> None:
+    store = Store.open(path, create=True)
+    for method, level in (("a", 9.0), ("b", 55.0), ("c", 99.5)):
+        put(store, run_row(method, 1), [replace(row, value=level) for row in scores(level, 1)])
+    put(store, run_row("d", 1), scores(50.0, 1)[:24])
+    frame = views.figures(tables(path)[0]).sort_values("panx")
+    assert words(frame["panx"]) == ["9.0", "55.0", "99.5", "– (3/7)"]
+
+
+def test_languages_of_a_task(filled: Path) -> None:
+    app = open_page(columns="Languages", task="panx")
+    store = Store.open(filled, read_only=True)
+    table = by_language(store.scores(split="test"), store.summaries(split="test"), "panx")[0]
+    frame = app.dataframe[0].value
+    assert list(frame.columns) == ["method", *LANGUAGES, AVERAGE, "seeds", "role"]
+    assert words(frame["qac"]) == [shown(row.cell("qac"), row.seeds) for row in table.rows]
+    app.selectbox(key="task").set_value("bucc2018").run()
+    assert "bucc2018 of xtreme-align" in said(app)
+    assert "qaa" not in app.dataframe[0].value
+
+
+def test_filters_are_drawn_where_there_is_a_choice_and_live_in_the_url(filled: Path) -> None:
+    app = open_page()
+    assert [box.key for box in app.selectbox] == ["protocol"]
+    assert open_page(protocol="official").selectbox(key="protocol").value == "official"
+    app.selectbox(key="protocol").set_value("official").run()
+    assert len(app.dataframe[0].value) == 1
+    assert "protocol official" in said(app)
+
+
+@pytest.mark.parametrize(
+    "query", [{"protocol": "<script>"}, {"columns": "Planets"}, {"task": "xnli"}, {"columns": "Languages", "task": "x"}]
+)
+def test_nonsense_in_the_url_is_ignored(filled: Path, query: dict[str, str]) -> None:
+    app = open_page(**query)
+    assert "protocol mini" in said(app)
+    assert len(app.dataframe[0].value) == 7
+
+
+def test_oracle_can_be_chosen_where_it_was_scored(filled: Path) -> None:
+    assert len(open_page(selection="oracle").dataframe[0].value) == 7  # not there: the headline
+    store = Store.open(filled)
+    english = scores(40.0, 1)
+    oracle = [replace(row, selection="oracle", value=row.value + 1) for row in english if row.selection]
+    put(store, run_row("mbert", 1), [*english, *oracle])
+    st.cache_data.clear()
+    app = open_page(selection="oracle")
+    assert list(app.dataframe[0].value["method"]) == ["mbert"]
+    assert "oracle selection" in said(app)
+    app.selectbox(key="selection").set_value("english").run()
+    assert len(app.dataframe[0].value) == 7
+
+
+def test_every_way_to_tell_tables_apart_is_a_filter(filled: Path) -> None:
+    store = Store.open(filled)
+    for name in ("suite", "base", "source", "languages_hash"):
+        put(store, run_row("mbert", 1, **{name: "other"}), scores(1.0, 1))
+    put(store, run_row("mbert", 1, recipe_kind="paper"), scores(1.0, 1))
+    st.cache_data.clear()
+    names = {facet.name for facet in views.FACETS}
+    assert len(tables(filled)) == 7
+    for table in tables(filled):
+        query = {name: views.told([table], name, getattr(table.key, name)) for name in names}
+        assert sentence(table) in said(open_page(**query))
+
+
+def test_missing_store_tells_how_to_make_the_first_row(path: Path) -> None:
+    app = open_page()
+    assert "alignboard run" in said(app)
+    assert str(path) in said(app)
+    assert not app.error
+    assert not path.exists()
+
+
+def test_store_without_scores_tells_the_same(path: Path) -> None:
+    store = Store.open(path, create=True)
+    assert "alignboard run" in said(open_page())
+    store.add_run(run_row("mbert", 1, status="running"))
+    st.cache_data.clear()
+    assert "1 run under way" in said(open_page())
+
+
+def test_store_of_a_newer_schema_is_told(filled: Path) -> None:
+    engine = sa.create_engine(f"sqlite:///{filled}")
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9001'"))
+    engine.dispose()
+    app = open_page()
+    assert "schema revision 9001" in said(app)
+    assert "remedy" in said(app)
+    assert not app.dataframe
+
+
+def test_board_changes_nothing(filled: Path) -> None:
+    before = filled.read_bytes()
+    open_page()
+    open_page(columns="Languages", task="xnli")
+    assert filled.read_bytes() == before
+
+
+def test_foreign_names_are_harmless(path: Path) -> None:
+    store = Store.open(path, create=True)
+    put(store, run_row("# [x](http://evil) \u202e$a$", 1, base="**bold** `code`"), scores(50.0, 1))
+    app = open_page()
+    assert not app.markdown or all("evil" not in element.value for element in app.markdown)
+    assert "\u202e" not in app.dataframe[0].value["method"][0]
+    assert "**bold** `code`" in said(app)
+
+
+def test_download_is_the_csv_of_show(filled: Path) -> None:
+    (mini, _official) = tables(filled)
+    assert views.file_name(mini) == "alignboard-xtreme-align-mini-by-task.csv"
+    assert to_csv([mini]).startswith("method,badge,suite")
+
+
+def test_chart_has_a_dot_for_each_seed(filled: Path) -> None:
+    (mini, official) = tables(filled)
+    chart = charts.seeds(mini)
+    assert chart is not None
+    (data,) = chart.to_dict()["datasets"].values()
+    assert len(data) == 12
+    assert {record["mean"] for record in data} == {row.cell(AVERAGE).mean for row in mini.rows}
+    assert charts.seeds(official) is None
+
+
+def test_board_imports_nothing_heavy(filled: Path) -> None:
+    program = f"""
+import sys
+from streamlit.testing.v1 import AppTest
+from leaderboard import launch
+app = AppTest.from_file(str(launch.APP), default_timeout=60).run()
+assert not app.exception and len(app.dataframe) == 1
+print([name for name in {HEAVY!r} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "[]"
+
+
+def test_command_line_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALIGNBOARD_DB", "postgresql://me:secret@host/board")
+    assert launch.command("here.db", 8600, "/board/")[-2:] == ["--", "here.db"]
+    line = launch.command("postgresql://me:secret@host/board", 8600, "/board/")
+    assert not any("secret" in word for word in line)
+    assert {"--server.port=8600", "--server.baseUrlPath=board", "--server.address=localhost"} <= set(line)
+
+
+# in a real browser
+
+
+def chromium() -> str:
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("no Chromium is installed")
+        pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = chromium()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The address of a running board under a base path, and its store."""
+    store = board(tmp_path_factory.mktemp("served") / "board.db")
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    environment = {name: value for name, value in os.environ.items() if name != "ALIGNBOARD_DB"}
+    server = subprocess.Popen(launch.command(str(store), port, "/board"), env=environment, stdout=subprocess.DEVNULL)
+    address = f"http://localhost:{port}/board"
+    try:
+        wait_for(f"{address}/_stcore/health", server)
+        yield address, store
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(240):
+        assert server.poll() is None, "the server ended"
+        try:
+            with urllib.request.urlopen(address, timeout=5):
+                return
+        except urllib.error.URLError:
+            time.sleep(0.25)
+    pytest.fail("the server did not answer within a minute")
+
+
+def visit(browser: Browser, address: str, width: int, scheme: str) -> tuple[Page, list[str]]:
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("requestfailed", lambda request: complaints.extend(failure(request)))
+    page.goto(address)
+    page.locator('[data-testid="stDataFrame"] canvas table tr').nth(3).wait_for(state="attached", timeout=60_000)
+    page.locator('[data-testid="stVegaLiteChart"] svg, [data-testid="stVegaLiteChart"] canvas').first.wait_for()
+    return page, complaints
+
+
+def failure(request: Request) -> list[str]:
+    """What failed; a request that the page itself gave up, as on a reload, did not."""
+    return [] if request.failure == "net::ERR_ABORTED" else [f"{request.failure}: {request.url}"]
+
+
+def cells(page: Page) -> list[list[str]]:
+    """The rows of the table as a screen reader gets them."""
+    rows = page.locator('[data-testid="stDataFrame"] canvas table tbody tr')
+    return [row.locator("td").all_inner_texts() for row in rows.all()]
+
+
+@pytest.mark.ui
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")])
+def test_browser_shows_the_values_without_a_complaint(
+    browser: Browser, served: tuple[str, Path], width: int, scheme: str
+) -> None:
+    address, store = served
+    (mini, _official) = tables(store)
+    page, complaints = visit(browser, address, width, scheme)
+    on_page = cells(page)
+    assert len(on_page) == len(mini.rows)
+    for row, texts in zip(mini.rows, on_page, strict=True):
+        assert texts[0] == row.label
+        figures = [shown(row.cell(column.name), row.seeds) for column in mini.columns]
+        count = len(texts) - 1 if width < 1000 else len(figures)  # a narrow table holds its first columns only
+        assert count > 0
+        assert words(texts[1 : 1 + count]) == figures[:count]
+    assert page.get_by_text(sentence(mini)).is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert complaints == []
+    page.close()
+
+
+@pytest.mark.ui
+def test_browser_keeps_the_filters_in_the_address(browser: Browser, served: tuple[str, Path]) -> None:
+    address, _store = served
+    page, complaints = visit(browser, f"{address}/?columns=Languages&task=panx", 1280, "light")
+    page.get_by_text("panx of xtreme-align").wait_for()
+    page.get_by_text("Tasks", exact=True).click()
+    page.get_by_text("7 methods, xtreme-align").wait_for()
+    page.wait_for_url(lambda url: "columns" not in url)
+    page.get_by_text("Languages", exact=True).click()
+    page.wait_for_url(lambda url: "columns=Languages" in url)
+    page.reload()
+    page.get_by_text("of xtreme-align").wait_for()
+    assert complaints == []
+    page.close()

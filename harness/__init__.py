@@ -28,7 +28,7 @@ _HOME = {
     "register": "harness.registry",
 }
 
-__all__ = list(_HOME)  # noqa: PLE0605
+__all__ = list(_HOME)
 __version__ = "0.1.0"
 
 

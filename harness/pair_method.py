@@ -46,7 +46,7 @@ class PairExamples(Sequence[PairExample]):
 
     @property
     def lengths(self) -> np.ndarray:
-        return np.add(self.source.ids.lengths, self.target.ids.lengths)
+        return np.asarray(self.source.ids.lengths + self.target.ids.lengths)
 
     def __len__(self) -> int:
         return len(self.pairs)

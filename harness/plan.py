@@ -23,11 +23,12 @@ from harness.recipe import Recipe, digest, method_config
 from harness.records import Corpus
 from harness.registry import METHODS, OBJECTIVES, SUITES, TASKS
 from harness.sources.base import Manifest, open_source
+from harness.sources.transforms import ShuffledPairs
 from harness.task import TaskSettings, TaskSpec
 
 PRETRAIN_OBJECTIVE = "mlm"
 _ENCODING = ("harness.encoder", "harness.attention", "harness.packing", "harness.tokens")
-_LOOP = ("harness.training", "harness.checkpoint", *_ENCODING)
+_LOOP = ("harness.training", "harness.order", "harness.checkpoint", *_ENCODING)
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,12 @@ def plan_run(recipe: Recipe, seed: int, plugins: Sequence[Path] = ()) -> RunPlan
 class _Planner:
     def __init__(self, recipe: Recipe, seed: int, plugins: Sequence[Path]) -> None:
         self.recipe, self.seed = recipe, seed
-        self.source = opened(recipe.source)
+        of_text = recipe.transform not in ("", ShuffledPairs.name)
+        uri = f"transformed:{recipe.transform},{recipe.source}" if of_text else recipe.source
+        self.source = opened(uri)
         self.specs = [TASKS.get(name).spec for name in SUITES.get(recipe.suite).tasks]
         self.manifest = self.source.manifest(self.specs)
-        self.place = {"source": recipe.source, "base": recipe.base, "plugins": [str(p.absolute()) for p in plugins]}
+        self.place = {"source": uri, "base": recipe.base, "plugins": [str(p.absolute()) for p in plugins]}
         self.method = METHODS.get(recipe.method)
 
     def plan(self) -> RunPlan:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from harness.errors import UsageError, UserError, unknown
 from harness.registry import METHODS, SUITES, TASKS
 from harness.sample import SampleSettings
+from harness.sources.transforms import ShuffledPairs, transform_of
 from harness.task import TaskSettings
 
 KINDS = ("matched", "paper")
@@ -251,7 +252,9 @@ def _check(recipe: Recipe) -> None:
             found=f"base = {recipe.base}",
             remedy="give --base init:LAYERSxHIDDEN, or leave the pretrain settings out",
         )
-    if recipe.transform and not METHODS.get(recipe.method).trains:
+    if recipe.transform:
+        transform_of(recipe.transform)
+    if recipe.transform == ShuffledPairs.name and not METHODS.get(recipe.method).trains:
         raise UsageError(
             "a transform of the sample has no effect on a method that does not train",
             found=f"{recipe.transform} on {recipe.method}",

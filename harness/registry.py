@@ -124,7 +124,7 @@ def _distribution(point: EntryPoint) -> str:
 
 
 def _named(thing: T, name: str) -> T:
-    if isinstance(thing, type):
+    if isinstance(thing, type) and isinstance(getattr(thing, "name", None), str):
         thing.name = name  # type: ignore[attr-defined]
     return thing
 
@@ -166,8 +166,6 @@ def load_plugin(path: Path) -> None:
     import sys
 
     path = path.absolute()
-    if path in _plugins:
-        return
     if not path.is_file():
         raise UsageError("the plug-in file is missing", file=path, remedy="give the path of a Python file")
     name = f"alignboard_plugin_{path.stem}"
@@ -182,4 +180,5 @@ def load_plugin(path: Path) -> None:
         raise
     except Exception as error:
         raise UserError(f"the plug-in does not import: {type(error).__name__}: {error}", file=path) from error
-    _plugins.append(path)
+    if path not in _plugins:
+        _plugins.append(path)

@@ -29,7 +29,7 @@ from harness.records import Corpus, Record
 from harness.registry import METHODS, OBJECTIVES, TASKS, load_plugin
 from harness.sample import SampleSettings, draw_sample, load_sample, save_sample
 from harness.sources.base import Source
-from harness.sources.transforms import shuffled_pairs
+from harness.sources.transforms import transform_of
 from harness.task import ENGLISH, Task, TaskSettings, cap
 from harness.training import Step, Trace, TrainSettings, Watch, train
 
@@ -147,8 +147,8 @@ def do_align(stage: Stage, bench: Workbench, folder: Path) -> Trace:
     params = stage.params
     encoder = _encoder(stage, bench).to(bench.device)
     pairs = load_sample(bench.input(stage.inputs["sample"])).pairs
-    if params["transform"] == "shuffled-pairs":
-        pairs = shuffled_pairs(pairs, seed=params["seed"])
+    if params["transform"]:
+        pairs = transform_of(params["transform"]).sample(pairs, params["seed"])
     cls = METHODS.get(params["method"])
     corpora = SourceCorpora(
         pairs,

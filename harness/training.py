@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from harness import distributed
 from harness.checkpoint import flatten, load_tensors, replace_folder, sync, unflatten, unique_tensors
 from harness.errors import UserError
+from harness.order import Order
 
 Batch = dict[str, Any]
 LOG_EVERY = 20  # steps between readings of the loss: reading waits for the device
@@ -103,35 +104,6 @@ class Trace:
     examples: int = 0
     tokens: int = 0
     steps: int = 0
-
-
-class Order:
-    """The endless order of example numbers: one permutation per epoch, each a function of (seed, epoch) alone."""
-
-    def __init__(self, size: int, seed: int) -> None:
-        assert size > 0, "no examples to train on"
-        self.size, self.seed, self._epoch, self._permutation = size, seed, -1, np.empty(0, dtype=np.int64)
-
-    def at(self, cursor: int) -> int:
-        epoch, place = divmod(cursor, self.size)
-        if epoch != self._epoch:
-            self._permutation = np.random.default_rng([self.seed, epoch]).permutation(self.size)
-            self._epoch = epoch
-        return int(self._permutation[place])
-
-    def take(self, cursor: int, settings: TrainSettings, lengths: np.ndarray | None) -> tuple[list[int], int]:
-        """The numbers of the next micro-batch over all ranks from `cursor`, and the cursor after it."""
-        if not settings.by_tokens:
-            stop = cursor + settings.batch * distributed.world_size()
-            return [self.at(c) for c in range(cursor, stop)], stop
-        assert lengths is not None, "batches by tokens need examples with lengths"
-        numbers, tokens = [self.at(cursor)], int(lengths[self.at(cursor)])
-        cursor += 1
-        while tokens + int(lengths[self.at(cursor)]) <= settings.batch * distributed.world_size():
-            numbers.append(self.at(cursor))
-            tokens += int(lengths[numbers[-1]])
-            cursor += 1
-        return numbers, cursor
 
 
 def train(
@@ -246,7 +218,7 @@ class Run:
         return {n: distributed.reduce_sum(sums[n]) / max(total[n], 1.0) for n in sums}
 
     def _forward(self, step: int, micro: int) -> dict[str, Any]:
-        numbers, self.cursor = self.order.take(self.cursor, self.settings, self.lengths)
+        numbers, self.cursor = self._next()
         self.trace.examples += len(numbers)
         world, rank = distributed.world_size(), distributed.rank()
         mine = np.array_split(np.asarray(numbers), world)[rank]
@@ -255,6 +227,13 @@ class Run:
         self.trace.tokens += sum(v.tokens for v in batch.values() if hasattr(v, "tokens"))
         with precision(self.settings.precision, self.device):
             return self.module(to_device(batch, self.device), step)  # type: ignore[no-any-return]
+
+    def _next(self) -> tuple[list[int], int]:
+        size = self.settings.batch * distributed.world_size()
+        if not self.settings.by_tokens:
+            return self.order.take(self.cursor, size)
+        assert self.lengths is not None, "batches by tokens need examples with lengths"
+        return self.order.take_tokens(self.cursor, size, self.lengths)
 
     def _backward_joint(self, terms: dict[str, Any]) -> None:
         """One micro-batch: the counts are known before the backward pass, so all terms go through it together."""

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from harness.checkpoint import unique_tensors
 from harness.errors import UserError
-from harness.training import Order, Step, TrainSettings, learning_rate, train
+from harness.order import Order
+from harness.training import Step, TrainSettings, learning_rate, train
 
 
 class Part(NamedTuple):
@@ -134,7 +135,7 @@ def test_every_example_comes_once_per_epoch_and_seeds_differ() -> None:
 def test_batches_by_tokens_stay_within_the_budget() -> None:
     order, cursor = Order(50, seed=1), 0
     for _ in range(30):
-        numbers, cursor = order.take(cursor, settings(by_tokens=True, batch=20), ROWS.lengths)
+        numbers, cursor = order.take_tokens(cursor, 20, ROWS.lengths)
         assert numbers
         assert ROWS.lengths[numbers].sum() <= 20
 

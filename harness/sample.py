@@ -8,6 +8,7 @@ goes through a seeded permutation of each language's pairs until its quota is me
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -25,6 +26,9 @@ from harness.matching import Lexicon, Matching
 from harness.method import SamplePair, Span
 from harness.records import DictionaryEntry, ParallelPair
 
+_WORD = re.compile(r"\w+")
+_COUNTED = 20_000  # sentences in which function words are counted
+_FEW = 50  # a word in no more sentences than this is never called common
 PAIRS_FILE, CARD_FILE = "pairs.parquet", "sample.json"
 
 
@@ -33,7 +37,9 @@ class SampleSettings(BaseModel):
 
     `size` counts sample pairs over all languages. `balance` gives each language the same quota, or one proportional to
     its sentence pairs; what a language cannot fill goes to the others. `unmatched` decides about sentence pairs
-    without a word match: dropped for all methods, or kept with the sentence alone. `max_chars` bounds either side.
+    without a word match: dropped for all methods, or kept with the sentence alone. `max_chars` bounds either side. A
+    pivot word that stands in more than `max_word_share` of the pivot sentences is a function word and is never placed,
+    as the word list of the ML-CTL paper has none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +50,7 @@ class SampleSettings(BaseModel):
     balance: Literal["equal", "proportional"] = "equal"
     max_words_per_pair: int = Field(default=3, gt=0)
     max_chars: int = Field(default=400, gt=0)
+    max_word_share: float = Field(default=0.05, gt=0, le=1)
     matching: Matching = "word"
 
 
@@ -182,11 +189,20 @@ def _draws(
             expected="sentence pairs in at least one language",
             remedy="name languages that the source has parallel text for (`alignboard sources` lists them)",
         )
+    common = _common_words(parallel, settings.max_word_share)
     entries: dict[str, list[DictionaryEntry]] = {}
     for entry in dictionary:
-        entries.setdefault(entry.language, []).append(entry)
+        if entry.source.strip().lower() not in common:
+            entries.setdefault(entry.language, []).append(entry)
     lexicons = {language: Lexicon(entries.get(language, ()), settings.matching) for language in rows}
     return [_Draw(rows[language], lexicons[language], settings) for language in sorted(rows)]
+
+
+def _common_words(parallel: Sequence[ParallelPair], share: float) -> set[str]:
+    """Lower-cased words that stand in more than this share of the pivot sentences (of an even choice of them)."""
+    chosen = parallel[:: 1 + len(parallel) // _COUNTED]
+    counts = Counter(word for pair in chosen for word in set(_WORD.findall(pair.source.lower())))
+    return {word for word, count in counts.items() if count > max(share * len(chosen), _FEW)}
 
 
 def _fill(draws: Sequence[_Draw], settings: SampleSettings) -> list[SamplePair]:

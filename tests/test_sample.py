@@ -235,3 +235,13 @@ def test_real_sentences(shared: Path) -> None:
         assert (pair.language, source.lower(), target.lower()) in known
         assert len(re.findall(rf"(?<!\w){re.escape(source)}(?!\w)", pair.source, re.IGNORECASE)) == 1
         assert pair.target.count(target) == 1 or pair.language != "zh"
+
+
+def test_words_of_nearly_every_sentence_are_never_placed() -> None:
+    pairs = [ParallelPair(f"{n}", "de", f"the cat {n}", f"die katze {n}") for n in range(200)]
+    entries = [DictionaryEntry("de", "the", "die"), DictionaryEntry("de", "cat", "katze"), DictionaryEntry("de", "7", "7")]
+    sample = draw_sample(pairs, entries, SampleSettings(size=50, unmatched="sentence-only"))
+    words = {pair.source[slice(*pair.source_span)] for pair in sample.pairs if pair.source_span}
+    assert not words & {"the", "cat"}
+    every = draw_sample(pairs, entries, SampleSettings(size=50, max_word_share=1.0))
+    assert {pair.source[slice(*pair.source_span)] for pair in every.pairs if pair.source_span} >= {"the", "cat"}

@@ -22,6 +22,8 @@ CONTROLS = ("mbert", "continued-mlm")  # whom gains are attributed against; a tr
 HEADLINE = "english"
 VERDICT_SEEDS = 3
 _ORDER = {"trained": 1, "external": 2, "published": 3}
+# parts of a recipe that the table's key or the row's name tell already
+_TOLD = frozenset({"kind", "method", "config", "base", "source", "suite", "protocol", "languages", "transform"})
 
 Record = Mapping[str, Any]
 
@@ -180,8 +182,23 @@ def _key(row: Record) -> Key:
 
 
 def _identity(row: Record) -> tuple[str, ...]:
-    config = json.dumps(row["config"], sort_keys=True)
-    return (row["method"], row["transform"], row["kind"], config, row["recipe_hash"])
+    """What the seeds of one row share: names, and all settings as JSON."""
+    settings = json.dumps({**row["config"], **_settings(row)}, sort_keys=True)
+    return (row["method"], row["transform"], row["kind"], settings)
+
+
+def _settings(row: Record) -> dict[str, Any]:
+    """The recipe's settings by dotted name, or its hash where only that is known."""
+    rest = {name: value for name, value in row["recipe"].items() if name not in _TOLD}
+    return _flat(rest) or {"recipe": row["recipe_hash"][:8]}
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        inner = _flat(value) if isinstance(value, Mapping) else None
+        flat |= {name: value} if inner is None else {f"{name}.{key}": each for key, each in inner.items()}
+    return flat
 
 
 def _seeds(row: Record) -> tuple[int | None, int | None]:
@@ -266,21 +283,34 @@ def _labels(identities: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], str]
 def _difference(identity: tuple[str, ...], group: Sequence[tuple[str, ...]]) -> str:
     if len(group) == 1:
         return ""
-    configs = [json.loads(other[3]) for other in group]
     own = json.loads(identity[3])
-    differing = sorted(name for name in own if any(other.get(name) != own[name] for other in configs))
-    told = ", ".join(f"{name}={json.dumps(own[name], ensure_ascii=False)}" for name in differing)
-    alike = sum(other[3] == identity[3] for other in group) > 1
-    return " " + " ".join(part for part in (told and f"[{told}]", alike and f"#{identity[4][:6]}") if part)
+    differing = _differing([json.loads(other[3]) for other in group])
+    told = ", ".join(f"{name}={_short(own[name])}" for name in differing if name in own)
+    return f" [{told}]" if told else ""
+
+
+def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of settings that are not the same, or not there, in all of them."""
+    names = sorted({name for each in settings for name in each})
+    return [name for name in names if len({json.dumps(each.get(name)) for each in settings}) > 1]
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _notes(records: Sequence[Record], rows: Sequence[Row]) -> tuple[str, ...]:
+    """What a reader must know before comparing rows."""
     notes = []
     if min(row.seeds for row in rows) < VERDICT_SEEDS:
         notes.append(f"Fewer than {VERDICT_SEEDS} seeds: differences carry no verdict.")
-    data = {row["data_fingerprint"] for row in records if row["data_fingerprint"]}
-    if len(data) > 1:
-        notes.append(f"These runs read {len(data)} different versions of the data.")
+    unequal = _differing([_settings(row) for row in records if row["recipe_kind"] == "matched" and row["recipe"]])
+    if unequal:
+        notes.append(f"Not the same recipe in all rows: {', '.join(unequal)}.")
+    for column, what in (("data_fingerprint", "the data"), ("base_fingerprint", "the base encoder")):
+        versions = {row[column] for row in records if row[column]}
+        if len(versions) > 1:
+            notes.append(f"These runs used {len(versions)} different versions of {what}.")
     unfinished = {row["run"] for row in records if row["status"] != "done"}
     if unfinished:
         notes.append(f"{_count(len(unfinished), 'run')} not finished.")

@@ -229,6 +229,21 @@ def test_reader_sees_what_is_committed_and_cannot_write(store: Store, location: 
     reader.close()
 
 
+def test_full_disk_is_told_and_nothing_is_half_written(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "board.db", create=True)
+    store.add_run(RUN)
+
+    def no_more_pages(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("PRAGMA max_page_count = 1")  # SQLite rounds up to what there is
+
+    sa.event.listen(store._engine, "connect", no_more_pages)
+    rows = [score("xnli", f"v{index}", 50.0) for index in range(5000)]
+    with pytest.raises(UserError, match="full") as caught:
+        store.put_scores("r1", rows)
+    assert caught.value.remedy
+    assert store.scores().empty
+
+
 # writers side by side
 
 

@@ -101,11 +101,35 @@ def test_configurations_of_one_method_are_rows_of_their_own(store: Store) -> Non
     put(store, run_row("cz-snt", 1, recipe_hash="bbbbbbbbbb"), scores(2.0, 1))
     (table,) = by_task(store.summaries())
     assert [row.label for row in table.rows] == [
-        "cz-snt #aaaaaa",
-        "cz-snt #bbbbbb",
+        "cz-snt [recipe=aaaaaaaa]",
+        "cz-snt [recipe=bbbbbbbb]",
         "ml-ctl [temperature=0.2]",
         "ml-ctl [temperature=0.1]",
     ]
+
+
+def steps(number: int, **changes: object) -> dict[str, object]:
+    return {"base": "here", "source": "babel", "align": {"steps": number, "schedule": "linear"}, **changes}
+
+
+def test_recipes_of_one_method_are_rows_named_by_what_differs(store: Store) -> None:
+    put(store, run_row("ml-ctl", 1, recipe=steps(100), id="a"), scores(3.0, 1))
+    put(store, run_row("ml-ctl", 2, recipe=steps(100, base="./here", source="/x"), id="b"), scores(3.0, 2))
+    put(store, run_row("ml-ctl", 1, recipe=steps(900), id="c"), scores(9.0, 1))
+    (table,) = by_task(store.summaries())
+    assert [(row.label, row.seeds) for row in table.rows] == [
+        ("ml-ctl [align.steps=900]", 1),
+        ("ml-ctl [align.steps=100]", 2),
+    ]
+
+
+def test_unequal_budgets_of_two_methods_are_told(store: Store) -> None:
+    put(store, run_row("ml-ctl", 1, recipe=steps(100), id="a", base_fingerprint="b1"), scores(3.0, 1))
+    put(store, run_row("cz-snt", 1, recipe=steps(900), id="b", base_fingerprint="b2"), scores(9.0, 1))
+    (table,) = by_task(store.summaries())
+    assert [row.label for row in table.rows] == ["cz-snt", "ml-ctl"]
+    assert "Not the same recipe in all rows: align.steps." in table.notes
+    assert "These runs used 2 different versions of the base encoder." in table.notes
 
 
 def test_newest_of_two_equal_runs_counts(store: Store) -> None:
@@ -120,7 +144,7 @@ def test_newest_of_two_equal_runs_counts(store: Store) -> None:
 def test_different_data_under_one_name_is_told(store: Store) -> None:
     for seed in (1, 2):
         put(store, run_row("mbert", seed, data_fingerprint=f"d{seed}"), scores(10.0, seed))
-    assert "These runs read 2 different versions of the data." in by_task(store.summaries())[0].notes
+    assert "These runs used 2 different versions of the data." in by_task(store.summaries())[0].notes
 
 
 def test_oracle_is_a_table_of_its_own(store: Store) -> None:

@@ -28,6 +28,8 @@ _OF_RUN = (
     "transform",
     "config",
     "base",
+    "base_fingerprint",
+    "recipe",
     "recipe_kind",
     "recipe_hash",
     "protocol",

@@ -33,7 +33,7 @@ SPEC = TaskSpec(
             accumulation=1,
             epochs=2,
             attention_dropout=False,
-            max_train=6_000,
+            max_train=4_000,
             max_dev=500,
             max_test=1_000,
         ),

@@ -24,14 +24,14 @@ SPEC = TaskSpec(
     protocols={
         "official": TaskSettings(evaluate_every=200, seed=42),
         "mini": TaskSettings(
-            learning_rate=2e-4,
+            learning_rate=3e-4,
             batch_size=32,
             accumulation=1,
-            epochs=4,
+            epochs=3,
             attention_dropout=False,
             max_train=10_000,
             max_dev=500,
-            max_test=600,
+            max_test=500,
         ),
     },
     licence="free for any purpose, with acknowledgement of Google LLC",

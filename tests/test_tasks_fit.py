@@ -115,6 +115,22 @@ def test_selection_keeps_the_first_strictly_best_step_and_each_views_oracle(tmp_
     assert {step: float(s["weight"]) for step, s in curve.fit(trace=None).states.items()} == {2: 2.0, 5: 5.0}  # type: ignore[arg-type]
 
 
+def test_weights_that_a_killed_run_may_go_back_to_stay_on_disk(tmp_path: Path) -> None:
+    """The loop's checkpoint is at step 2, the newest point at step 4: both bests are there, and step 3 is not."""
+    curve, model = Curve(tmp_path, "accuracy", "en"), nn.Linear(1, 1)
+    (tmp_path / "loop").mkdir()
+    (tmp_path / "loop" / "state.json").write_text('{"trace": {"steps": 2}}')
+    for step, score in enumerate([50, 60, 70, 80], start=1):
+        curve.add(step, {"en": {"accuracy": score}}, model)
+    assert sorted(file.name for file in curve.states.iterdir()) == ["2.safetensors", "4.safetensors"]
+    again = Curve(tmp_path, "accuracy", "en")
+    assert again.points == curve.points
+    again.add(3, {"en": {"accuracy": 55}}, model)
+    assert again.kept(until=3) == {"english": 2}
+    assert [point.step for point in again.points] == [1, 2, 3]
+    assert [file.name for file in again.states.iterdir()] == ["2.safetensors"]
+
+
 def test_cadence_and_dev_languages(tmp_path: Path) -> None:
     _, once = fitted(XNLI(), tmp_path / "epochs")
     assert [(p.step, p.view) for p in once.curve] == [(38, "en"), (76, "en"), (112, "en")]

@@ -28,7 +28,7 @@ from harness.records import DictionaryEntry, ParallelPair
 
 _WORD = re.compile(r"\w+")
 _COUNTED = 20_000  # sentences in which function words are counted
-_FEW = 50  # a word in no more sentences than this is never called common
+_FEW = 100  # a word in no more sentences than this is never called common
 PAIRS_FILE, CARD_FILE = "pairs.parquet", "sample.json"
 
 

@@ -156,9 +156,9 @@ def test_what_a_small_language_cannot_give_goes_to_the_others() -> None:
         *entries(("cat", "Katze"), language="fr"),
         *entries(("cat", "Katze"), language="sw"),
     ]
-    equal = draw_sample(parallel, dictionary, SampleSettings(size=100))
+    equal = draw_sample(parallel, dictionary, SampleSettings(size=100, max_word_share=1))
     assert [part.taken for part in equal.coverage] == [5, 48, 47]
-    proportional = draw_sample(parallel, dictionary, SampleSettings(size=43, balance="proportional"))
+    proportional = draw_sample(parallel, dictionary, SampleSettings(size=43, balance="proportional", max_word_share=1))
     assert [part.taken for part in proportional.coverage] == [1, 31, 11]
     assert proportional.coverage[0].seen < 5
 
@@ -239,7 +239,7 @@ def test_real_sentences(shared: Path) -> None:
 
 def test_words_of_nearly_every_sentence_are_never_placed() -> None:
     pairs = [ParallelPair(f"{n}", "de", f"the cat {n}", f"die katze {n}") for n in range(200)]
-    entries = [DictionaryEntry("de", "the", "die"), DictionaryEntry("de", "cat", "katze"), DictionaryEntry("de", "7", "7")]
+    entries = [DictionaryEntry("de", word, partner) for word, partner in (("the", "die"), ("cat", "katze"), ("7", "7"))]
     sample = draw_sample(pairs, entries, SampleSettings(size=50, unmatched="sentence-only"))
     words = {pair.source[slice(*pair.source_span)] for pair in sample.pairs if pair.source_span}
     assert not words & {"the", "cat"}

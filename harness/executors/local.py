@@ -40,11 +40,12 @@ class Failed:
 
 @dataclass(frozen=True)
 class Local:
-    """The executor of one machine. `workers` processes share its cores; with GPUs each takes one of them."""
+    """The executor of one machine: `workers` processes of so many `threads`; with GPUs each takes one of them."""
 
     artifacts: Artifacts
     workers: int
     device: str
+    threads: int
 
     @classmethod
     def on(cls, artifacts: Artifacts, workers: int | None = None, device: str = "auto") -> Local:
@@ -53,14 +54,15 @@ class Local:
         if device == "cuda" and not gpus:
             raise UserError("there is no CUDA device", remedy="leave --device out, or give --device cpu")
         chosen = ("cuda" if gpus else "cpu") if device == "auto" else device
-        return cls(artifacts, workers or (gpus if chosen == "cuda" else min(2, _cores())), chosen)
+        count = workers or (gpus if chosen == "cuda" else min(2, _cores()))
+        return cls(artifacts, count, chosen, max(1, _cores() // count))
 
     def run(self, stages: Sequence[Stage], listener: Listener) -> Iterator[Done | Failed]:
         """Does the stages, each after its inputs, and yields how each ended. Those behind a failure are not begun."""
         yield from (self._here if self.workers == 1 else self._pool)(stages, listener)
 
     def _here(self, stages: Sequence[Stage], listener: Listener) -> Iterator[Done | Failed]:
-        torch.set_num_threads(_cores())
+        torch.set_num_threads(self.threads)
         broken: set[str] = set()
         for stage in stages:
             if broken & set(stage.inputs.values()):
@@ -75,7 +77,7 @@ class Local:
     def _pool(self, stages: Sequence[Stage], listener: Listener) -> Iterator[Done | Failed]:
         context = multiprocessing.get_context("spawn")
         messages: Any = context.Manager().Queue()
-        threads = max(1, _cores() // self.workers)
+        threads = (self.threads, self.threads * self.workers)
         setting = (str(self.artifacts.root), self.device, threads, os.getpid(), messages, context.Value("i", 0))
         stop = threading.Event()
         relay = threading.Thread(target=_relay, args=(messages, listener, stop), daemon=True)
@@ -117,7 +119,7 @@ def _scheduled(pool: ProcessPoolExecutor, stages: Sequence[Stage]) -> Iterator[D
 _worker: dict[str, Any] = {}
 
 
-def _enter(root: str, device: str, threads: int, parent: int, messages: Any, counter: Any) -> None:
+def _enter(root: str, device: str, threads: tuple[int, int], parent: int, messages: Any, counter: Any) -> None:
     """Sets up a worker process: its number decides its GPU."""
     import signal
 
@@ -128,8 +130,7 @@ def _enter(root: str, device: str, threads: int, parent: int, messages: Any, cou
         counter.value += 1
     if device == "cuda":
         device = f"cuda:{number % torch.cuda.device_count()}"
-    torch.set_num_threads(threads)
-    _worker.update(root=Path(root), device=device, parent=parent, messages=messages)
+    _worker.update(root=Path(root), device=device, threads=threads, messages=messages)
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
 
 
@@ -146,6 +147,8 @@ def _follow(parent: int) -> None:
 
 def _remote(stage: Stage) -> Done | Failed:
     _worker["messages"].put((stage.fingerprint, None))
+    share, all_of_them = _worker["threads"]
+    torch.set_num_threads(all_of_them if stage.kind == "pretrain" else share)  # everything waits for a new base
     watch = _Sent(stage.fingerprint, _worker["messages"])
     return _attempt(stage, _worker["root"], _worker["device"], watch)
 

@@ -11,6 +11,7 @@ _HOME = {
     "Corpus": "harness.records",
     "Encoder": "harness.encoder",
     "Family": "harness.records",
+    "Layout": "harness.attention",
     "Method": "harness.method",
     "MethodConfig": "harness.method",
     "PackedText": "harness.packing",
@@ -25,6 +26,8 @@ _HOME = {
     "Term": "harness.method",
     "Tokens": "harness.method",
     "UserError": "harness.errors",
+    "attend": "harness.attention",
+    "pack": "harness.packing",
     "register": "harness.registry",
 }
 

@@ -14,7 +14,10 @@ from harness.tokens import Tokenizer
 
 @dataclass(frozen=True)
 class SourceCorpora:
-    """The corpora of one alignment stage. Raises UserError for a kind that the method did not declare."""
+    """The corpora of one stage. Raises UserError for a kind that the method did not declare.
+
+    A kind comes in the pivot and in those of `languages` that the source has it for.
+    """
 
     sample: Sequence[SamplePair]
     tokenizer: Tokenizer
@@ -34,4 +37,5 @@ class SourceCorpora:
                 found=", ".join(sorted(self.needs)) or "no needs",
                 expected=f"needs = {{..., Corpus.{kind.name}}}",
             )
-        return self.source.corpus(kind, self.languages)
+        held = self.source.manifest([]).languages(kind)
+        return self.source.corpus(kind, [n for n in (self.pivot, *self.languages) if n in held])

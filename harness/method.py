@@ -80,11 +80,16 @@ def _lowered(text: str) -> str:
 class Corpora(Protocol):
     """What a method is given to read. `sample` is the one list of pairs that all methods of a comparison share."""
 
-    sample: Sequence[SamplePair]
-    tokenizer: Tokenizer
-    pivot: str
-    languages: tuple[str, ...]
-    max_length: int
+    @property
+    def sample(self) -> Sequence[SamplePair]: ...
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+    @property
+    def pivot(self) -> str: ...
+    @property
+    def languages(self) -> tuple[str, ...]: ...
+    @property
+    def max_length(self) -> int: ...
 
     def records(self, kind: Corpus) -> Sequence[CorpusRecord]:
         """The records of another corpus that the method declared in `needs`."""
@@ -132,11 +137,15 @@ class Method(nn.Module):
         raise TypeError(f"{self.name or type(self).__name__} is not trained")
 
     def after_step(self, encoder: Encoder) -> None:
-        """Called after each optimiser step: momentum update, queue."""
+        """Called after each optimiser step, without gradient: momentum update, queue."""
 
     def export(self, encoder: Encoder) -> Encoder:
         """What the tasks get."""
         return encoder
+
+    def prepare_finetuning(self, corpora: Corpora) -> None:
+        """Reads what `finetune_example` needs. Called once before it, on a new method that was not built: the corpora
+        of `needs` are there, the sample is empty."""
 
     def finetune_example(self, example: Any, rng: Generator) -> Any:
         """Changes a fine-tuning record before it is tokenised (PPA's code-switching). Identity by default."""

@@ -18,7 +18,8 @@ from harness.tokens import Offsets, Tokenizer
 
 
 class PairExample(NamedTuple):
-    """A tokenised pair: ids with special tokens, the word's token span [start, end) on each side, the sentence number.
+    """A tokenised pair: ids with special tokens, the word's token span [start, end) on each side, the sentence number,
+    and the language of the target.
 
     Without a word (none matched, or cut off by the maximal length) the span is the whole sentence without specials.
     """
@@ -28,6 +29,7 @@ class PairExample(NamedTuple):
     source_span: tuple[int, int]
     target_span: tuple[int, int]
     sentence: int
+    language: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +61,7 @@ class PairExamples(Sequence[PairExample]):
             token_span(self.source, i, pair.source_span),
             token_span(self.target, i, pair.target_span),
             pair.sentence,
+            pair.language,
         )
 
 

@@ -250,10 +250,13 @@ class _Planner:
             "dev": dev,
         }
         modules = {*_closure(TASKS.get(spec.name).__module__, ("tasks",)), "harness.finetune", *_LOOP}
-        if _has_hook(self.method):
-            params |= {"hook": self.recipe.method, "config": method_config(self.recipe).model_dump(mode="json")}
-            modules |= set(_closure(self.method.__module__, ("methods",)))
         data = self._cells(spec, [(pivot, "train"), *((v, "dev") for v in dev)])
+        if _has_hook(self.method):
+            languages = self.manifest.languages(Corpus.PARALLEL)
+            config = method_config(self.recipe).model_dump(mode="json")
+            params |= {"hook": self.recipe.method, "config": config, "languages": languages}
+            modules |= set(_closure(self.method.__module__, ("methods",)))
+            data |= self._corpora(self.method.needs, languages)
         return Stage("finetune", spec.name, params, {"encoder": encoder}, data, source_hash(modules), self.place)
 
     def _cells(self, spec: TaskSpec, cells: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -261,7 +264,7 @@ class _Planner:
         return {f"{spec.name}/{v}/{s}": cell.fingerprint for v, s, cell in found}
 
     def _corpora(self, kinds: Iterable[Corpus], languages: Sequence[str]) -> dict[str, str]:
-        return corpus_data(self.manifest, kinds, languages)
+        return corpus_data(self.manifest, kinds, (self.source.pivot, *languages))
 
 
 def pretrain_stage(settings: dict[str, Any], manifest: Manifest, place: Mapping[str, Any]) -> Stage:

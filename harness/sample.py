@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.errors import UsageError, UserError
@@ -108,6 +106,9 @@ def draw_sample(
 
 def save_sample(sample: Sample, folder: Path) -> None:
     """Writes the sample into an existing folder: the pairs as Parquet, coverage and notes as JSON."""
+    import pyarrow as pa  # here and below: drawing a sample must work on a machine without it
+    import pyarrow.parquet as pq
+
     spans = {
         f"{side}_{end}": pa.array([_end(pair, side, place) for pair in sample.pairs], pa.int32())
         for side in ("source", "target")
@@ -122,6 +123,8 @@ def save_sample(sample: Sample, folder: Path) -> None:
 
 def load_sample(folder: Path) -> Sample:
     """The sample that `save_sample` wrote into a folder."""
+    import pyarrow.parquet as pq
+
     columns: dict[str, list[Any]] = pq.read_table(folder / PAIRS_FILE).to_pydict()
     card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
     names = ("sentence", "language", "source", "target", "source_start", "source_end", "target_start", "target_end")

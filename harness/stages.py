@@ -8,10 +8,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -22,6 +22,7 @@ from harness.artifacts import Artifacts
 from harness.checkpoint import load_tensors, unique_tensors
 from harness.corpora import SourceCorpora
 from harness.encoder import Encoder
+from harness.method import Method
 from harness.plan import PRETRAIN_OBJECTIVE, Stage, opened
 from harness.pretraining import pretrain
 from harness.recipe import PretrainSettings
@@ -30,7 +31,8 @@ from harness.registry import METHODS, OBJECTIVES, TASKS, load_plugin
 from harness.sample import SampleSettings, draw_sample, load_sample, save_sample
 from harness.sources.base import Source
 from harness.sources.transforms import transform_of
-from harness.task import ENGLISH, Task, TaskSettings, cap
+from harness.task import ENGLISH, Prepare, Task, TaskSettings, cap
+from harness.tokens import Tokenizer
 from harness.training import Step, Trace, TrainSettings, Watch, train
 
 COST = "cost.json"
@@ -192,20 +194,21 @@ def _align_settings(params: Mapping[str, Any]) -> TrainSettings:
 def do_finetune(stage: Stage, bench: Workbench, folder: Path) -> Trace:
     task, params = _task(stage), stage.params
     settings = TaskSettings(**params["settings"])
-    source, pivot = opened(stage.place["source"]), params["pivot"]
+    source, pivot = stage.place["source"], params["pivot"]
     torch.manual_seed(params["seed"])
-    model = task.build(_encoder(stage, bench), settings).to(bench.device)
+    encoder = _encoder(stage, bench)
+    model = task.build(encoder, settings).to(bench.device)
     fit = task.fit(
         model,
-        source.task(task.spec, pivot, "train"),
-        {view: source.task(task.spec, view, "dev") for view in params["dev"]},
+        _cell(source, task.spec.name, pivot, "train"),
+        {view: _cell(source, task.spec.name, view, "dev") for view in params["dev"]},
         settings,
         bench.watch,
         pivot=pivot,
         seed=params["seed"],
         checkpoint=bench.artifacts.work(stage.fingerprint) / "state",
         precision=params["precision"],
-        prepare=_hook(params),
+        prepare=_hook(stage, encoder.tokenizer, settings),
     )
     for step, state in fit.states.items():
         save_file(unique_tensors(state), folder / f"step-{step}.safetensors")
@@ -214,12 +217,16 @@ def do_finetune(stage: Stage, bench: Workbench, folder: Path) -> Trace:
     return fit.trace
 
 
-def _hook(params: Mapping[str, Any]) -> Callable[[Any, np.random.Generator], Any] | None:
+def _hook(stage: Stage, tokenizer: Tokenizer, settings: TaskSettings) -> Prepare | None:
+    """What the method does to the training records, where it has a say in fine-tuning."""
+    params = stage.params
     if "hook" not in params:
         return None
     cls = METHODS.get(params["hook"])
-    hook: Callable[[Any, np.random.Generator], Any] = cls(cls.Config(**params["config"])).finetune_example
-    return hook
+    method: Method = cls(cls.Config(**params["config"]))
+    source, languages = opened(stage.place["source"]), tuple(params["languages"])
+    method.prepare_finetuning(SourceCorpora((), tokenizer, source, languages, settings.max_length, cls.needs))
+    return method.finetune_example
 
 
 def do_predict(stage: Stage, bench: Workbench, folder: Path) -> None:
@@ -285,9 +292,14 @@ def do_score(stage: Stage, bench: Workbench, folder: Path) -> None:
 def _records(
     task: Task, stage: Stage, views: Sequence[str], split: str, settings: TaskSettings
 ) -> dict[str, Sequence[Record]]:
-    source = opened(stage.place["source"])
     limit = settings.max_test if split == "test" else settings.max_dev
-    return {view: cap(source.task(task.spec, view, split), limit) for view in views}
+    return {view: cap(_cell(stage.place["source"], task.spec.name, view, split), limit) for view in views}
+
+
+@cache
+def _cell(source: str, task: str, view: str, split: str) -> Sequence[Record]:
+    """One cell's records, read once by each process."""
+    return opened(source).task(TASKS.get(task).spec, view, split)
 
 
 def _task(stage: Stage) -> Task:

@@ -188,7 +188,8 @@ class Run:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        self.module.objective.after_step(self.module.encoder)  # type: ignore[operator]
+        with torch.no_grad():
+            self.module.objective.after_step(self.module.encoder)  # type: ignore[operator]
         self.trace.steps += 1
         self._pending_steps += 1
         for name, mean in means.items():

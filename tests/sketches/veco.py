@@ -1,0 +1,84 @@
+"""VECO: cross-attention that is plugged into every layer while training, and unplugged for the tasks."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from numpy.random import Generator
+from torch import Tensor, nn
+
+from harness import Batch, Corpora, Encoder, Layout, MethodConfig, PackedText, PairMethod, Term, attend, register
+from methods.objectives.masking import masked_batch, masked_lm
+
+
+@register("veco-sketch")
+class VECO(PairMethod):
+    """Masked LM with cross-attention unplugged, and with it plugged in over the translation.
+
+    Reference: Luo et al., "VECO: Variable and Flexible Cross-lingual Pre-training", ACL 2021, arXiv 2010.16046.
+    Objective: L = -log P(x|x^) - log P(y|y^) - log P(x|y^,x^) - log P(y|x^,y^); in the last two each layer attends,
+        between self-attention and feed-forward, to the other sentence's last states of the first two.
+    Inputs: parallel pairs of the sample.
+    Relations: without the last two terms, `continued-mlm`.
+    """
+
+    reference = "Luo et al. 2021, arXiv 2010.16046"
+    objective = "masked LM, and masked LM with cross-attention to the translation"
+
+    class Config(MethodConfig):
+        """mask_rate: share of masked subwords."""
+
+        mask_rate: float = 0.15
+
+    def build(self, encoder: Encoder, corpora: Corpora) -> None:
+        super().build(encoder, corpora)
+        self.plugs = nn.ModuleList(CrossAttention(block.attention) for block in encoder.blocks)
+
+    def collate(self, examples: Sequence[Any], rng: Generator) -> Batch:
+        text = super().collate(examples, rng)["text"]
+        partners = Layout.of((*text.lengths[len(examples) :], *text.lengths[: len(examples)]))
+        return {**masked_batch(text, self.tokenizer, rng, self.config.mask_rate), "partners": partners}
+
+    def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
+        text, spots, labels = batch["text"], batch["positions"], batch["labels"]
+        alone = encoder(text).tokens()
+        together = self.plugged(encoder, text, alone, batch["partners"])
+        return {
+            "mlm": masked_lm(encoder, alone, spots, labels),
+            "ca_mlm": masked_lm(encoder, together, spots, labels),
+        }
+
+    def plugged(self, encoder: Encoder, text: PackedText, alone: Tensor, partners: Layout) -> Tensor:
+        """(T, H) last states with the plugs in; `alone` (T, H) are those without."""
+        cut = text.starts[len(text) // 2]
+        other = torch.cat([alone[cut:], alone[:cut]])
+
+        def plug(layer: int, hidden: Tensor) -> Tensor:
+            crossed: Tensor = self.plugs[layer - 1](hidden, other, text.layout, partners)
+            return crossed
+
+        states: Tensor = encoder(text, after_attention=plug).tokens()
+        return states
+
+
+class CrossAttention(nn.Module):
+    """Attention over the partner's states, with residual and layer norm; starts as a copy of the self-attention."""
+
+    def __init__(self, attention: Any) -> None:
+        super().__init__()
+        own = attention.self
+        self.heads, self.size, self.rate = own.num_attention_heads, own.attention_head_size, own.dropout.p
+        self.query, self.key, self.value = (copy.deepcopy(part) for part in (own.query, own.key, own.value))
+        self.output = copy.deepcopy(attention.output)
+
+    def forward(self, hidden: Tensor, other: Tensor, layout: Layout, partners: Layout) -> Tensor:
+        q, k, v = (
+            project(states).view(-1, self.heads, self.size)
+            for project, states in ((self.query, hidden), (self.key, other), (self.value, other))
+        )
+        mixed = attend(q, k, v, layout, partners, dropout=self.rate if self.training else 0.0)
+        out: Tensor = self.output(mixed.flatten(1), hidden)
+        return out

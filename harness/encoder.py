@@ -84,7 +84,7 @@ class Encoder(nn.Module):
     @classmethod
     def load(cls, path: str | Path, cache: Path | None = None) -> Encoder:
         """An encoder from a checkpoint folder or a hub name. Raises UserError where it is no supported encoder."""
-        config = _config(path)
+        config = supported_config(path)
         with _quiet():
             try:
                 model = AutoModelForMaskedLM.from_pretrained(path, dtype=torch.float32)
@@ -213,7 +213,8 @@ class Encoder(nn.Module):
             self.tokenizer.hf.save_pretrained(folder)
 
 
-def _config(path: str | Path) -> Any:
+def supported_config(path: str | Path) -> Any:
+    """The configuration of a checkpoint. Raises UserError where it is no encoder of a supported type."""
     if Path(path).is_dir() and not (Path(path) / "config.json").is_file():
         raise _no_encoder(path, "config.json is missing")
     try:

@@ -17,6 +17,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from harness.encoder import supported_config
 from harness.errors import UserError
 from harness.provenance import module_closure, source_hash
 from harness.recipe import Recipe, digest, method_config
@@ -298,6 +299,7 @@ def base_fingerprint(base: str) -> str:
                 remedy="give a checkpoint folder, a hub name, or init:LAYERSxHIDDEN",
             )
         return digest(["hub", base])
+    supported_config(folder)
     names = ("config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json", "vocab.txt")
     found = {f.name: _file_hash(f, f.stat().st_mtime_ns) for n in names if (f := folder / n).is_file()}
     return digest(["folder", found])

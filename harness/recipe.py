@@ -162,7 +162,7 @@ def pretrain_settings(shape: str, changes: Sequence[str]) -> PretrainSettings:
     try:
         return PretrainSettings(**fields)
     except ValidationError as error:
-        raise _refused(error, "pretrain settings") from error
+        raise _refused(error, "pretrain settings", PretrainSettings) from error
 
 
 def method_config(recipe: Recipe) -> Any:
@@ -170,14 +170,14 @@ def method_config(recipe: Recipe) -> Any:
     try:
         return METHODS.get(recipe.method).Config(**recipe.config)
     except ValidationError as error:
-        raise _refused(error, f"config of {recipe.method}") from error
+        raise _refused(error, f"config of {recipe.method}", METHODS.get(recipe.method).Config) from error
 
 
 def _budget(method: str, kind: str, protocol: str) -> dict[str, Any]:
     """Sample and alignment settings of a protocol; under `paper` with the method's own on top."""
     align: dict[str, Any] = {}
     if protocol == "mini":
-        align = {"steps": 200, "learning_rate": 2e-4, "max_length": 64}
+        align = {"steps": 150, "learning_rate": 2e-4, "max_length": 64}
     if kind == "paper":
         align |= METHODS.get(method).paper
     settings = AlignSettings(**align)
@@ -239,7 +239,7 @@ def _validated(fields: dict[str, Any]) -> Recipe:
     try:
         recipe = Recipe(**fields)
     except ValidationError as error:
-        raise _refused(error, "recipe") from error
+        raise _refused(error, "recipe", Recipe) from error
     _check(recipe)
     return recipe
 
@@ -277,13 +277,23 @@ def _changed(settings: TaskSettings, changes: Mapping[str, Any], where: str) -> 
     try:
         return TypeAdapter(TaskSettings).validate_python({**fields, **changes})
     except ValidationError as error:
-        raise _refused(error, where) from error
+        raise _refused(error, where, Frozen) from error
 
 
-def _refused(error: ValidationError, what: str) -> UserError:
-    """The first problems of a validation as one usage error, with the fields that exist."""
-    problems = []
-    for problem in error.errors()[:3]:
-        field = ".".join(map(str, problem["loc"]))
-        problems.append(f"{field}: {problem['msg']}" if field else problem["msg"])
-    return UsageError(f"the {what} has a field that is unknown or contradictory", found="; ".join(problems))
+def _refused(error: ValidationError, what: str, model: type[BaseModel]) -> UserError:
+    """The first problems of a validation as one usage error; of an unknown field, with the fields that exist."""
+    problem = error.errors()[0]
+    path = [str(part) for part in problem["loc"]]
+    if problem["type"] == "extra_forbidden":
+        return unknown(f"field of the {what}", ".".join(path), _fields(model, path))
+    told = "; ".join(": ".join(filter(None, (".".join(map(str, p["loc"])), p["msg"]))) for p in error.errors()[:3])
+    return UsageError(f"the {what} has a field that is wrong or contradictory", found=told.replace("Value error, ", ""))
+
+
+def _fields(model: type[BaseModel], path: Sequence[str]) -> list[str]:
+    """The dotted names of the fields beside the one at `path`."""
+    for name in path[:-1]:
+        inner = model.model_fields[name].annotation
+        choices = [inner, *getattr(inner, "__args__", ())]
+        model = next(c for c in choices if isinstance(c, type) and issubclass(c, BaseModel))
+    return [".".join((*path[:-1], field)) for field in model.model_fields]

@@ -202,6 +202,10 @@ class Encoder(nn.Module):
             for parameter, flag in before:
                 parameter.requires_grad_(flag)
 
+    def train(self, mode: bool = True) -> Encoder:
+        """Training mode, with dropout; an encoder whose weights take no gradient (a teacher) never enters it."""
+        return super().train(mode and any(p.requires_grad for p in self.parameters()))
+
     def save(self, folder: Path) -> None:
         """Writes a checkpoint that plain `AutoModel.from_pretrained` loads, pooler included, with its tokenizer."""
         state = self.model.state_dict()

@@ -69,6 +69,8 @@ def test_the_copies_follow_by_momentum_and_take_no_gradient() -> None:
             assert not theirs.requires_grad
             assert theirs.grad is None
     assert slow.model.cls.predictions.decoder.weight is slow.input_embeddings
+    assert trial.encoder.training
+    assert not any(module.training for module in slow.modules()), "a frozen copy draws no dropout"
 
 
 @torch.no_grad()

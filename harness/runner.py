@@ -94,7 +94,7 @@ class Runner:
             self.store.put_scores(plan.id, list(_scores(plan, stage, self._read(stage, SCORES), self._kept(plan,
             stage))))
         elif stage.kind == "finetune":
-            self.store.put_scores(plan.id, list(_curve(plan, stage, self._read(stage, CURVE)["curve"])))
+            self.store.put_scores(plan.id, list(_curve(plan, stage, self._read(stage, CURVE))))
 
     def _kept(self, plan: RunPlan, stage: Stage) -> dict[str, int]:
         """The steps that the selections of this task kept; {} for a task without training."""
@@ -151,9 +151,9 @@ def _scores(plan: RunPlan, stage: Stage, scores: list[dict[str, Any]], kept: dic
         )
 
 
-def _curve(plan: RunPlan, stage: Stage, curve: list[dict[str, Any]]) -> Iterator[ScoreRow]:
+def _curve(plan: RunPlan, stage: Stage, fit: dict[str, Any]) -> Iterator[ScoreRow]:
     assert stage.task is not None
-    for point in curve:
+    for point in fit["curve"]:
         for metric, value in point["metrics"].items():
             yield ScoreRow(
                 stage=stage.fingerprint,
@@ -166,7 +166,7 @@ def _curve(plan: RunPlan, stage: Stage, curve: list[dict[str, Any]]) -> Iterator
                 step=point["step"],
                 metric=metric,
                 value=value,
-                n=0,
+                n=fit["sizes"][point["view"]],
             )
 
 

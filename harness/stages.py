@@ -68,18 +68,24 @@ class Done:
     cost: Mapping[str, Any]
 
 
+def found(stage: Stage, artifacts: Artifacts) -> Done | None:
+    """A stage that is there already."""
+    artifact = artifacts.find(stage.fingerprint)
+    return None if artifact is None else Done(stage.fingerprint, True, json.loads((artifact.path / COST).read_text()))
+
+
 def work(stage: Stage, bench: Workbench) -> Done:
     """Does a stage unless its artifact is there; what it cost is kept in the artifact."""
     fingerprint = stage.fingerprint
     with bench.artifacts.lock(fingerprint):
-        found = bench.artifacts.find(fingerprint)
-        if found is None:
-            for plugin in stage.place["plugins"]:
-                load_plugin(Path(plugin))
-            with bench.artifacts.create(fingerprint, stage.kind, {"title": stage.title}) as folder:
-                _measured(stage, bench, folder)
-        path = bench.input(fingerprint)
-        return Done(fingerprint, found is not None, json.loads((path / COST).read_text()))
+        known = found(stage, bench.artifacts)
+        if known is not None:
+            return known
+        for plugin in stage.place["plugins"]:
+            load_plugin(Path(plugin))
+        with bench.artifacts.create(fingerprint, stage.kind, {"title": stage.title}) as folder:
+            _measured(stage, bench, folder)
+        return Done(fingerprint, False, json.loads((bench.input(fingerprint) / COST).read_text()))
 
 
 def _measured(stage: Stage, bench: Workbench, folder: Path) -> None:
@@ -198,10 +204,11 @@ def do_finetune(stage: Stage, bench: Workbench, folder: Path) -> Trace:
     torch.manual_seed(params["seed"])
     encoder = _encoder(stage, bench)
     model = task.build(encoder, settings).to(bench.device)
+    dev = _records(task, stage, params["dev"], "dev", settings)
     fit = task.fit(
         model,
         _cell(source, task.spec.name, pivot, "train"),
-        {view: _cell(source, task.spec.name, view, "dev") for view in params["dev"]},
+        dev,
         settings,
         bench.watch,
         pivot=pivot,
@@ -213,7 +220,8 @@ def do_finetune(stage: Stage, bench: Workbench, folder: Path) -> Trace:
     for step, state in fit.states.items():
         save_file(unique_tensors(state), folder / f"step-{step}.safetensors")
     curve = [point._asdict() for point in fit.curve]
-    _write(folder / CURVE, {"kept": fit.kept, "curve": curve, "trace": asdict(fit.trace)})
+    sizes = {view: len(records) for view, records in dev.items()}
+    _write(folder / CURVE, {"kept": fit.kept, "curve": curve, "sizes": sizes, "trace": asdict(fit.trace)})
     return fit.trace
 
 

@@ -18,7 +18,7 @@ import torch
 from harness.artifacts import Artifacts
 from harness.errors import UserError
 from harness.plan import Stage
-from harness.stages import Done, Workbench, work
+from harness.stages import Done, Workbench, found, work
 from harness.training import Rate
 
 
@@ -59,7 +59,15 @@ class Local:
 
     def run(self, stages: Sequence[Stage], listener: Listener) -> Iterator[Done | Failed]:
         """Does the stages, each after its inputs, and yields how each ended. Those behind a failure are not begun."""
-        yield from (self._here if self.workers == 1 else self._pool)(stages, listener)
+        left = []
+        for stage in stages:
+            known = found(stage, self.artifacts)
+            if known is None:
+                left.append(stage)
+            else:
+                yield known
+        if left:
+            yield from (self._here if self.workers == 1 else self._pool)(left, listener)
 
     def _here(self, stages: Sequence[Stage], listener: Listener) -> Iterator[Done | Failed]:
         torch.set_num_threads(self.threads)

@@ -91,8 +91,9 @@ class Runner:
     def _rows(self, plan: RunPlan, stage: Stage) -> None:
         """The score rows that a stage's artifact holds for a run: test scores, and the dev curve of a fine-tuning."""
         if stage.kind == "score":
-            self.store.put_scores(plan.id, list(_scores(plan, stage, self._read(stage, SCORES), self._kept(plan,
-            stage))))
+            scores = _scores(plan, stage, self._read(stage, SCORES), self._kept(plan, stage))
+            self.store.put_scores(plan.id, list(scores))
+            self.store.refresh_summary(plan.id, plan.expected, plan.metric)
         elif stage.kind == "finetune":
             self.store.put_scores(plan.id, list(_curve(plan, stage, self._read(stage, CURVE))))
 
@@ -108,7 +109,6 @@ class Runner:
         """Closes a run that has no stage left to do."""
         if left[plan.id]:
             return
-        self.store.refresh_summary(plan.id, plan.expected, plan.metric)
         self.store.set_status(plan.id, "done")
         del left[plan.id]
         report.finished += 1

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +65,7 @@ def plans(*methods: str, changes: tuple[str, ...] = (), **more: Any) -> list[Run
 def run(home: Path, work: list[RunPlan], workers: int = 1) -> tuple[Report, Silent]:
     display, artifacts = Silent(), Artifacts(home / "artifacts")
     store = Store.open(home / "board.db", create=True)
-    report = Runner(store, artifacts, Local(artifacts, workers, "cpu", threads=1), display).run(work)
+    report = Runner(store, artifacts, Local(artifacts, workers, "cpu", threads=1, together=1), display).run(work)
     store.close()
     return report, display
 
@@ -77,13 +76,13 @@ def values(home: Path) -> dict[tuple[str, ...], float]:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home where mbert and ml-ctl-cz have run once."""
     folder = tmp_path_factory.mktemp("home")
     report, _ = run(folder, plans("mbert", "ml-ctl-cz"))
     assert not report.failures
     assert report.finished == 2
-    yield folder
+    return folder
 
 
 def test_every_task_and_view_has_a_score_and_every_run_its_provenance(home: Path) -> None:
@@ -191,10 +190,10 @@ def test_a_failing_stage_fails_its_runs_alone(tmp_path: Path) -> None:
     assert display.failures == ["align ml-ctl-cz seed 0"]
     assert report.finished == 1
     store = Store.open(tmp_path / "board.db")
-    status = {r.method: (r.status, r.error) for r in store.runs().itertuples()}
-    assert status["mbert"] == ("done", None)
-    assert status["ml-ctl-cz"][0] == "failed"
-    assert "no longer finite" in str(status["ml-ctl-cz"][1])
+    rows = {row["method"]: row for row in store.runs().to_dict("records")}
+    assert rows["mbert"]["status"] == "done"
+    assert rows["ml-ctl-cz"]["status"] == "failed"
+    assert "no longer finite" in rows["ml-ctl-cz"]["error"]
 
 
 @pytest.mark.parametrize("kind", ["align", "finetune"])

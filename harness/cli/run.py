@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from harness.cli.home import database_url, home
+from harness.cli.home import artifacts_root, database_url
 from harness.errors import UsageError, UserError
 
 Db = Annotated[str | None, typer.Option("--db", metavar="URL", help="Database of scores. Default: ALIGNBOARD_DB.")]
@@ -123,7 +123,7 @@ def pretrain(
     settings = pretrain_settings(shape, changes or ())
     place = {"source": source, "base": "", "plugins": [str(p) for p in _plugins()]}
     stage = pretrain_stage(settings.model_dump(), opened(source).manifest([]), place)
-    artifacts = Artifacts(home() / "artifacts")
+    artifacts = Artifacts(artifacts_root())
     executor = Local.on(artifacts, workers=1, device=device)
     console = Console(stderr=True)
     with Show({stage.fingerprint: stage.title}, console) as display:
@@ -149,7 +149,7 @@ def _execute(plans: Sequence[Any], workers: int | None, device: str, db: str | N
     from harness.runner import Runner
     from harness.store import Store
 
-    artifacts = Artifacts(home() / "artifacts")
+    artifacts = Artifacts(artifacts_root())
     executor = Local.on(artifacts, workers, device)
     store = Store.open(db or database_url(), create=True)
     console = Console(stderr=True)

@@ -40,12 +40,16 @@ class Failed:
 
 @dataclass(frozen=True)
 class Local:
-    """The executor of one machine: `workers` processes of so many `threads`; with GPUs each takes one of them."""
+    """The executor of one machine: `workers` processes of so many `threads`; with GPUs each takes one of them.
+
+    A stage that all others wait for gets the threads of all workers `together`.
+    """
 
     artifacts: Artifacts
     workers: int
     device: str
     threads: int
+    together: int
 
     @classmethod
     def on(cls, artifacts: Artifacts, workers: int | None = None, device: str = "auto") -> Local:
@@ -55,7 +59,7 @@ class Local:
             raise UserError("there is no CUDA device", remedy="leave --device out, or give --device cpu")
         chosen = ("cuda" if gpus else "cpu") if device == "auto" else device
         count = workers or (gpus if chosen == "cuda" else min(2, _cores()))
-        return cls(artifacts, count, chosen, max(1, _cores() // count))
+        return cls(artifacts, count, chosen, max(1, _cores() // count), _cores())
 
     def run(self, stages: Sequence[Stage], listener: Listener) -> Iterator[Done | Failed]:
         """Does the stages, each after its inputs, and yields how each ended. Those behind a failure are not begun."""
@@ -70,13 +74,13 @@ class Local:
             yield from (self._here if self.workers == 1 else self._pool)(left, listener)
 
     def _here(self, stages: Sequence[Stage], listener: Listener) -> Iterator[Done | Failed]:
-        torch.set_num_threads(self.threads)
         broken: set[str] = set()
         for stage in stages:
             if broken & set(stage.inputs.values()):
                 broken.add(stage.fingerprint)
                 continue
             listener.started(stage.fingerprint)
+            _take_threads(stage, self.threads, self.together)
             end = _attempt(stage, self.artifacts.root, self.device, _Direct(stage.fingerprint, listener))
             if isinstance(end, Failed):
                 broken.add(stage.fingerprint)
@@ -85,7 +89,7 @@ class Local:
     def _pool(self, stages: Sequence[Stage], listener: Listener) -> Iterator[Done | Failed]:
         context = multiprocessing.get_context("spawn")
         messages: Any = context.Manager().Queue()
-        threads = (self.threads, self.threads * self.workers)
+        threads = (self.threads, self.together)
         setting = (str(self.artifacts.root), self.device, threads, os.getpid(), messages, context.Value("i", 0))
         stop = threading.Event()
         relay = threading.Thread(target=_relay, args=(messages, listener, stop), daemon=True)
@@ -155,10 +159,14 @@ def _follow(parent: int) -> None:
 
 def _remote(stage: Stage) -> Done | Failed:
     _worker["messages"].put((stage.fingerprint, None))
-    share, all_of_them = _worker["threads"]
-    torch.set_num_threads(all_of_them if stage.kind == "pretrain" else share)  # everything waits for a new base
+    _take_threads(stage, *_worker["threads"])
     watch = _Sent(stage.fingerprint, _worker["messages"])
     return _attempt(stage, _worker["root"], _worker["device"], watch)
+
+
+def _take_threads(stage: Stage, share: int, together: int) -> None:
+    """The result of a stage may depend on its number of threads, so that depends on its kind alone."""
+    torch.set_num_threads(together if stage.kind == "pretrain" else share)
 
 
 def _attempt(stage: Stage, root: Path, device: str, watch: Any) -> Done | Failed:

@@ -22,20 +22,42 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _WARM_UP = 0.06  # share of the steps
 
 
-def learn_tokenizer(texts: Iterable[str], vocab_size: int, max_length: int) -> PreTrainedTokenizerFast:
-    """A cased WordPiece tokenizer in BERT's style (accents kept, Chinese characters apart)."""
-    fast = FastTokenizer(models.WordPiece(unk_token="[UNK]"))
-    fast.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
-    fast.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    fast.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=list(SPECIAL), show_progress=False)
+def learn_tokenizer(texts: Sequence[str], vocab_size: int, max_length: int) -> PreTrainedTokenizerFast:
+    """A cased WordPiece tokenizer in BERT's style (accents kept, Chinese characters apart).
+
+    The same texts give the same vocabulary in every process: the trainer breaks ties by the ids of the pieces, and
+    gives out those of single continuing letters in the order of a hash table, so they are given in order beforehand.
+    """
+    fast = _bare({})
+    pieces = _continuing_letters(texts, fast)
+    special = [*SPECIAL, *pieces]
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=max(vocab_size, len(special)), special_tokens=special, show_progress=False
+    )
     fast.train_from_iterator(texts, trainer)
+    fast = _bare(fast.get_vocab())
     ids = [(name, fast.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
     fast.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ids
     )
     names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL, strict=True))
     return PreTrainedTokenizerFast(tokenizer_object=fast, model_max_length=max_length, **names)
+
+
+def _bare(vocabulary: dict[str, int]) -> FastTokenizer:
+    """A WordPiece tokenizer without special tokens around a text."""
+    fast = FastTokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    fast.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
+    fast.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    fast.decoder = decoders.WordPiece()
+    return fast
+
+
+def _continuing_letters(texts: Iterable[str], fast: FastTokenizer) -> list[str]:
+    """Every letter that stands inside a word, as the piece that continues one, sorted."""
+    split, normalise = fast.pre_tokenizer.pre_tokenize_str, fast.normalizer.normalize_str
+    letters = {letter for text in texts for word, _ in split(normalise(text)) for letter in word[1:]}
+    return [f"##{letter}" for letter in sorted(letters)]
 
 
 def new_encoder(settings: PretrainSettings, tokenizer: Tokenizer) -> Encoder:

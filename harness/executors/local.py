@@ -96,7 +96,7 @@ class Local:
         relay.start()
         pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_enter, initargs=setting)
         try:
-            yield from _scheduled(pool, stages)
+            yield from _scheduled(pool, stages, self.workers)
         except BaseException:
             for process in list((pool._processes or {}).values()):
                 process.terminate()
@@ -106,14 +106,15 @@ class Local:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _scheduled(pool: ProcessPoolExecutor, stages: Sequence[Stage]) -> Iterator[Done | Failed]:
-    """Hands out stages as their inputs are done, in the order of the plan."""
+def _scheduled(pool: ProcessPoolExecutor, stages: Sequence[Stage], workers: int) -> Iterator[Done | Failed]:
+    """Hands a free worker the first stage of the plan whose inputs are done, so that early runs are complete early."""
     mine = {stage.fingerprint for stage in stages}
     waiting = {stage.fingerprint: {f for f in stage.inputs.values() if f in mine} for stage in stages}
     by_name = {stage.fingerprint: stage for stage in stages}
     running: dict[Future[Done | Failed], str] = {}
     while waiting or running:
-        for name in [n for n, inputs in waiting.items() if not inputs]:
+        ready = [name for name, inputs in waiting.items() if not inputs]
+        for name in ready[: workers - len(running)]:
             del waiting[name]
             running[pool.submit(_remote, by_name[name])] = name
         if not running:

@@ -58,20 +58,21 @@ class Show:
             self.progress.update(self.bars[fingerprint], total=rate.total, completed=rate.step, note=note)
 
     def ended(self, stage: Stage, done: Done) -> None:
-        cost = "found" if done.hit else duration(float(done.cost["device_seconds"]))
-        self._close(stage, Text.assemble((f"{cost:>8}", "dim"), "  ", stage.title))
+        cost = duration(float(done.cost["device_seconds"]))
+        self._close(stage, None if done.hit else Text.assemble((f"{cost:>12}", "dim"), "  ", stage.title))
 
     def failed(self, stage: Stage, failure: Failed) -> None:
-        self._close(stage, Text.assemble(("  failed", "bold red"), "  ", failure.message))
+        self._close(stage, Text.assemble(("      failed", "bold red"), "  ", failure.message))
 
-    def _close(self, stage: Stage, line: Text) -> None:
+    def _close(self, stage: Stage, line: Text | None) -> None:
         self.done += 1
         bar = self.bars.pop(stage.fingerprint, None)
         if bar is not None:
             self.progress.remove_task(bar)
         elapsed = duration(self.elapsed)
         self.progress.update(self.whole, completed=self.done, note=f"{self.done}/{len(self.titles)}  {elapsed}")
-        self.console.print(line)
+        if line is not None:
+            self.console.print(line)
 
 
 def told(rate: Rate) -> str:

@@ -25,6 +25,7 @@ class Babel(Source):
     """The made-up world. `babel:seed=1,size=large` and `babel:qaf.order=SVO` are what may be set."""
 
     kind = "babel"
+    own_languages = True
     pivot = PIVOT
 
     def __init__(self, settings: Settings) -> None:

@@ -28,12 +28,13 @@ from harness.sources.babel.sentences import ALL_FRAMES, NER_PROFILE, POOL_PROFIL
 from harness.sources.babel.settings import Settings
 from harness.sources.babel.world import Event, Name, Phrase, Profile, split_of
 
+PIVOT_TEXT = 3  # the pivot has so many times the running text of another language
 FREE = 25  # in a hundred of the translations: expressed in a style of their own
-RESTATED = 60  # in a hundred of the running texts: an event and what follows from it
+RESTATED = 90  # in a hundred of the running texts: an event and what follows from it
 FEATURES = 64
 MONO_PROFILE = Profile(
-    frames=(*ALL_FRAMES, "act", "act", "give"), names=28, adjective=40, place=45, adverb_place=15, time=35, manner=20,
-    speech=8, pronoun=6, demonstrative=10, indefinite=20, number=10,
+    frames=(*ALL_FRAMES, "act", "act", "give"), names=12, adjective=30, place=30, adverb_place=15, time=25, manner=12,
+    speech=4, pronoun=6, demonstrative=6, article=8, number=10,
 )  # fmt: skip
 
 
@@ -52,7 +53,8 @@ def mono(settings: Settings, code: str) -> Iterator[MonoSentence]:
     """Running text of one or two sentences; where there are two, the second follows from the first."""
     words = lexicon(settings.seed, settings.languages[code])
     dice = Dice("restatement", settings.seed, code)
-    for i, (event, style) in enumerate(_statements(settings, f"mono/{code}", settings.sizes.mono, MONO_PROFILE)):
+    drawn = _statements(settings, f"mono/{code}", count(settings, Corpus.MONO, code), MONO_PROFILE)
+    for i, (event, style) in enumerate(drawn):
         line = text(realise(event, words, style))
         if dice.chance(RESTATED):
             again = _restated(settings.seed, dice, event)
@@ -62,9 +64,10 @@ def mono(settings: Settings, code: str) -> Iterator[MonoSentence]:
 
 def _restated(seed: int, dice: Dice, event: Event) -> Event:
     result = event
-    for _ in range(dice.below(3)):
-        choices = [e for e in edits.weaker(result) if split_of(seed, e) == "corpus"]
-        result = dice.pick(choices) if choices and not event.negated else result
+    for _ in range(0 if event.negated else dice.below(3)):
+        changes = edits.general(result) if dice.chance(60) else edits.shorter(result)
+        choices = [e for e in changes if split_of(seed, e) == "corpus"]
+        result = dice.pick(choices or [result])
     return result
 
 
@@ -153,7 +156,7 @@ def _introductions(seed: int, count: int) -> tuple[tuple[str, Statement, Stateme
                 waiting[place] = phrase.head, statement
             continue
         name, first = waiting[place]
-        event = edits.with_phrase(statement.event, role, Phrase(name, determiner=None))
+        event = edits.with_phrase(statement.event, role, Phrase(name))
         if split_of(seed, event) == "corpus" and event != first.event:
             del waiting[place]
             found.append((role, first, Statement(event, statement.style)))
@@ -218,7 +221,7 @@ def count(settings: Settings, kind: Corpus, code: str) -> int:
         return sum(1 for _ in dictionary(settings, code))
     return {
         Corpus.PARALLEL: sizes.parallel,
-        Corpus.MONO: sizes.mono,
+        Corpus.MONO: sizes.mono * (PIVOT_TEXT if code == PIVOT else 1),
         Corpus.ALIGNMENT: sizes.alignment,
         Corpus.NLI: sizes.inference,
         Corpus.ENTITIES: sizes.entities,

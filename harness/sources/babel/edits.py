@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from harness.sources.babel.concepts import (
     ADJECTIVES,
@@ -20,6 +21,8 @@ from harness.sources.babel.dice import Dice
 from harness.sources.babel.grammar import ROLES, SYNONYM_SLOTS, Style
 from harness.sources.babel.world import Event, Name, Phrase, Place, Profile, World, frame_of
 
+Record = TypeVar("Record", Event, Phrase)
+
 
 def phrase_of(event: Event, role: str) -> Phrase | None:
     if role == "place":
@@ -35,8 +38,9 @@ def with_phrase(event: Event, role: str, phrase: Phrase) -> Event:
     return _set(event, role, phrase)
 
 
-def _set(event: Event, name: str, value: object) -> Event:
-    return replace(event, **{name: value})  # type: ignore[arg-type]
+def _set(record: Record, name: str, value: object) -> Record:
+    change: dict[str, Any] = {name: value}
+    return replace(record, **change)
 
 
 def roles(event: Event) -> Iterator[tuple[str, Phrase]]:
@@ -47,36 +51,39 @@ def roles(event: Event) -> Iterator[tuple[str, Phrase]]:
             yield role, phrase
 
 
-def weaker(event: Event) -> list[Event]:
-    """Every event that claims one thing less."""
+def shorter(event: Event) -> list[Event]:
+    """Every event that leaves out one part: a consequence of it."""
     found = [_set(event, name, None) for name in ("time", "manner") if getattr(event, name)]
     if event.place is not None and frame_of(event) != "travel":
         found.append(replace(event, place=None))
     if event.agent is not None and event.patient is not None and frame_of(event) in ("act", "give"):
         found.append(replace(event, agent=None))
     for role, phrase in roles(event):
-        for part in ("adjective", "number"):
-            if getattr(phrase, part):
-                found.append(with_phrase(event, role, _without(phrase, part)))
+        parts = [part for part in ("adjective", "number") if getattr(phrase, part)]
+        found += [with_phrase(event, role, _set(phrase, part, None)) for part in parts]
+    return found
+
+
+def general(event: Event) -> list[Event]:
+    """Every event with one noun, name or verb replaced by what stands right above it: a consequence of it."""
+    found = []
+    for role, phrase in roles(event):
         head = phrase.head
         above = ("person" if head.type == "PER" else None) if isinstance(head, Name) else concepts()[head].parent
         if above:
-            found.append(with_phrase(event, role, replace(phrase, head=above, determiner=_article(phrase), title=None)))
+            found.append(with_phrase(event, role, replace(phrase, head=above, title=None)))
     parent = concepts()[event.verb].parent
     return [*found, replace(event, verb=parent)] if parent else found
 
 
-def _without(phrase: Phrase, part: str) -> Phrase:
-    bare = replace(phrase, adjective=None) if part == "adjective" else replace(phrase, number=None)
-    return replace(bare, determiner=_article(bare))
+def weaker(event: Event, dice: Dice) -> Event:
+    """The event with one claim less, or the event itself where there is none to give up."""
+    changes = shorter(event), general(event)
+    return dice.pick(changes[dice.below(2)] or changes[0] or changes[1] or [event])
 
 
-def _article(phrase: Phrase) -> str | None:
-    return None if phrase.number else phrase.determiner or "the"
-
-
-def stronger(event: Event, world: World, profile: Profile) -> list[Event]:
-    """Some events that claim one thing more."""
+def longer(event: Event, world: World, profile: Profile) -> list[Event]:
+    """Some events that add one part: the event is a consequence of each."""
     dice = world.dice
     found = []
     if event.time is None:
@@ -84,46 +91,62 @@ def stronger(event: Event, world: World, profile: Profile) -> list[Event]:
     if event.manner is None:
         found.append(replace(event, manner=dice.pick(MANNERS)))
     if event.place is None and frame_of(event) not in ("travel", "visit"):
-        found.append(replace(event, place=world.place(profile)))
+        found.append(replace(event, place=world.place(event.verb, profile)))
     for role, phrase in roles(event):
-        if isinstance(phrase.head, Name):
-            continue
-        if phrase.adjective is None:
+        if phrase.adjective is None and not isinstance(phrase.head, Name):
             adjective = dice.pick(ADJECTIVES[dice.pick(tuple(ADJECTIVES))].split())
             found.append(with_phrase(event, role, replace(phrase, adjective=adjective)))
-        if children(phrase.head):
+    return found
+
+
+def special(event: Event, dice: Dice) -> list[Event]:
+    """Some events with a noun or the verb replaced by one right below it: the event is a consequence of each."""
+    found = []
+    for role, phrase in roles(event):
+        if not isinstance(phrase.head, Name) and children(phrase.head):
             found.append(with_phrase(event, role, replace(phrase, head=dice.pick(children(phrase.head)))))
     below = children(event.verb)
     return [*found, replace(event, verb=dice.pick(below))] if below else found
 
 
+def stronger(event: Event, world: World, profile: Profile) -> Event:
+    """An event with one claim more, or the event itself where there is none to add."""
+    changes = special(event, world.dice), longer(event, world, profile)
+    return world.dice.pick(changes[world.dice.below(2)] or changes[0] or changes[1] or [event])
+
+
 def conflicting(event: Event, dice: Dice) -> list[Event]:
     """Some events that differ in one claim, so that most of them cannot both be true."""
-    found = [replace(event, future=not event.future)]
+    return [*other_heads(event, dice), *other_properties(event, dice)]
+
+
+def other_heads(event: Event, dice: Dice) -> list[Event]:
+    """Some events with another verb, or another noun of the same kind."""
+    verb = concepts()[event.verb]
+    found = [replace(event, verb=dice.pick(members(verb.kind, "VERB", verb.leaf)))]
+    for role, phrase in roles(event):
+        head = None if isinstance(phrase.head, Name) else concepts()[phrase.head]
+        if head and head.parent:
+            other = dice.pick(members(head.kind, "NOUN", head.leaf))
+            found.append(with_phrase(event, role, replace(phrase, head=other)))
+    return found
+
+
+def other_properties(event: Event, dice: Dice) -> list[Event]:
+    """Some events with another time, manner, relation of place, adjective or number."""
+    found = []
     for name, choices in (("time", TIMES), ("manner", MANNERS)):
         if getattr(event, name):
             found.append(_set(event, name, dice.pick(choices)))
     if event.place is not None:
         relations = PATHS if event.place.relation in PATHS else tuple(RELATIONS)
         found.append(replace(event, place=Place(dice.pick(relations), event.place.ground)))
-    verb = concepts()[event.verb]
-    found.append(replace(event, verb=dice.pick(members(verb.kind, "VERB", verb.leaf))))
     for role, phrase in roles(event):
-        found += [with_phrase(event, role, changed) for changed in _conflicting_phrases(phrase, dice)]
-    return found
-
-
-def _conflicting_phrases(phrase: Phrase, dice: Dice) -> list[Phrase]:
-    if isinstance(phrase.head, Name):
-        return []
-    head = concepts()[phrase.head]
-    found = []
-    if head.parent:
-        found.append(replace(phrase, head=dice.pick(members(head.kind, "NOUN", head.leaf))))
-    if phrase.adjective is not None:
-        found.append(replace(phrase, adjective=dice.pick(ADJECTIVES[concepts()[phrase.adjective].kind].split())))
-    if phrase.number is not None:
-        found.append(replace(phrase, number=dice.pick(NUMBERS)))
+        if phrase.adjective is not None:
+            adjective = dice.pick(ADJECTIVES[concepts()[phrase.adjective].kind].split())
+            found.append(with_phrase(event, role, replace(phrase, adjective=adjective)))
+        if phrase.number is not None:
+            found.append(with_phrase(event, role, replace(phrase, number=dice.pick(NUMBERS))))
     return found
 
 

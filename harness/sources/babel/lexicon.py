@@ -14,7 +14,7 @@ VOWELS = "aeiou"
 CONSONANTS = "bdfghjklmnprstvwz"
 CASES = ("ACC", "DAT", "LOC", "INS")
 AGREEMENT = ("PERS", "OTHER")
-SYNONYM_PERCENT = 35
+SYNONYM_PERCENT = 25
 # How many in a hundred of the first class share a form with one of the second: these words can be told apart by
 # their place in the sentence only.
 HOMONYMS: tuple[tuple[str, str, int], ...] = (

@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 from harness.sources.babel import edits
 from harness.sources.babel.dice import Dice
-from harness.sources.babel.grammar import Style
+from harness.sources.babel.grammar import Style, realise, text
+from harness.sources.babel.languages import LANGUAGES, PIVOT
+from harness.sources.babel.lexicon import lexicon
 from harness.sources.babel.meaning import CONTRADICTION, ENTAILMENT, NEUTRAL, relation, same_meaning
 from harness.sources.babel.world import Event, Profile, World, key, split_of
 
@@ -26,16 +28,22 @@ class Pair(NamedTuple):
 NLI_LABELS = (ENTAILMENT, NEUTRAL, CONTRADICTION)
 NLI_PROFILE = Profile(
     frames=("act", "act", "give", "state", "travel"),
-    names=12, place_name=8, adverb_place=5, adjective=40, number=15, place=50, time=35, manner=20, title=0,
-    indefinite=0, negated=0,
+    names=8, place_name=5, adverb_place=0, adjective=30, number=10, place=40, time=30, manner=15, title=0,
+    group=25, negated=0,
 )  # fmt: skip
 # Whether premise and hypothesis are negated, for each label. The marginal of each side hardly tells the label.
 NEGATION: dict[str, tuple[tuple[bool, bool], ...]] = {
-    ENTAILMENT: ((False, False),) * 6 + ((False, True),) * 2 + ((True, True),) * 2,
+    ENTAILMENT: ((False, False),) * 7 + ((False, True),) * 2 + ((True, True),),
     NEUTRAL: ((False, False),) * 6 + ((False, True),) * 2 + ((True, False), (True, True)),
-    CONTRADICTION: ((False, False),) * 6 + ((False, True),) * 2 + ((True, False),) * 2,
+    CONTRADICTION: ((False, False),) * 7 + ((False, True),) * 2 + ((True, False),),
 }
+EXCHANGED_CLAIMS = 20  # in a hundred of the conflicts: two participants have changed places
+OTHER_PROPERTIES = 60  # in a hundred of the remaining conflicts, where there is a property to change
 TRIES = 6
+
+
+def _nli_style(dice: Dice) -> Style:
+    return edits.style(dice, passive=20, front=20, synonyms=30)
 
 
 @lru_cache(maxsize=4)
@@ -65,7 +73,7 @@ def _hypotheses(world: World, premise: Event, label: str) -> Iterator[Pair]:
         first = replace(premise, negated=negated[0])
         second = replace(_edited(world, premise, label, negated), negated=negated[1])
         if relation(first, second) == label:
-            yield Pair(first, second, (edits.style(dice), edits.style(dice)), label)
+            yield Pair(first, second, (_nli_style(dice), _nli_style(dice)), label)
 
 
 def _edited(world: World, premise: Event, label: str, negated: tuple[bool, bool]) -> Event:
@@ -73,13 +81,16 @@ def _edited(world: World, premise: Event, label: str, negated: tuple[bool, bool]
     event = premise
     essential = _essential(dice, label, negated)
     for _ in range(dice.pick((1, 1, 2, 2, 3) if essential == "weaker" else (0, 0, 1, 1, 2))):
-        event = dice.pick([event] if essential == "stronger" and negated[0] else edits.weaker(event) or [event])
+        event = event if essential == "stronger" and negated[0] else edits.weaker(event, dice)
     if essential == "stronger":
-        return dice.pick(edits.stronger(event, world, NLI_PROFILE) or [event])
-    if essential == "conflict":
-        exchanged = edits.exchanges(event)
-        return dice.pick(exchanged) if exchanged and dice.chance(40) else dice.pick(edits.conflicting(event, dice))
-    return event
+        return edits.stronger(event, world, NLI_PROFILE)
+    return _conflicting(dice, event) if essential == "conflict" else event
+
+
+def _conflicting(dice: Dice, event: Event) -> Event:
+    exchanged = edits.exchanges(event) if dice.chance(EXCHANGED_CLAIMS) else []
+    properties = edits.other_properties(event, dice) if dice.chance(OTHER_PROPERTIES) else []
+    return dice.pick(exchanged or properties or edits.other_heads(event, dice))
 
 
 def _essential(dice: Dice, label: str, negated: tuple[bool, bool]) -> str:
@@ -93,8 +104,8 @@ def _essential(dice: Dice, label: str, negated: tuple[bool, bool]) -> str:
 
 PARAPHRASE_PROFILE = Profile(
     frames=("act", "act", "give"),
-    names=25, place_name=20, adverb_place=5, adjective=45, number=10, place=45, time=35, manner=0,
-    title=0, indefinite=0, group=5, negated=8,
+    names=10, place_name=10, adverb_place=0, adjective=35, number=8, place=25, time=25, manner=0,
+    title=0, group=5, negated=8, affinity=1,
 )  # fmt: skip
 EXCHANGED = 85  # in a hundred of the non-paraphrases; the others have one word replaced
 
@@ -111,7 +122,7 @@ def paraphrase_items(seed: int, split: str, count: int) -> tuple[Pair, ...]:
         exchanged = edits.exchanges(event)
         if not exchanged or split_of(seed, event) != split or key(event) in seen:
             continue
-        styles = edits.style(dice, passive=40), edits.style(dice, passive=40)
+        styles = _apart(seed, event, (edits.style(dice, passive=40), edits.style(dice, passive=40)))
         label = str(len(found) % 2)
         other = event if label == "1" else _other(dice, event, exchanged)
         if (label == "1") != same_meaning(event, other) or split_of(seed, other) != split:
@@ -119,6 +130,13 @@ def paraphrase_items(seed: int, split: str, count: int) -> tuple[Pair, ...]:
         seen.add(key(event))
         found.append(Pair(event, other, styles, label))
     return tuple(dice.shuffled(found))
+
+
+def _apart(seed: int, event: Event, styles: tuple[Style, Style]) -> tuple[Style, Style]:
+    """The styles, with the second's voice changed where both would say the event in the same words of the pivot."""
+    words = lexicon(seed, LANGUAGES[PIVOT])
+    one, other = (text(realise(event, words, style)) for style in styles)
+    return styles if one != other else (styles[0], replace(styles[1], passive=not styles[1].passive))
 
 
 def _other(dice: Dice, event: Event, exchanged: list[Event]) -> Event:

@@ -29,7 +29,7 @@ class Sizes:
 
 SIZES: dict[str, Sizes] = {
     "small": Sizes(400, 400, 200, 200, 100, 500, 300, 300, 100, 100, 50, 100),
-    "demo": Sizes(8000, 6000, 1200, 1500, 300, 500, 6000, 6000, 500, 1000, 300, 1000),
+    "demo": Sizes(10000, 5000, 2500, 4000, 300, 500, 6000, 6000, 500, 1000, 300, 1000),
     "large": Sizes(60000, 40000, 10000, 10000, 1000, 1000, 50000, 50000, 2000, 10000, 1000, 10000),
 }
 
@@ -47,7 +47,10 @@ class Settings:
 
 def parse(location: str) -> Settings:
     """Settings from `key=value,...`. Raises UsageError on an unknown key, language, property or value."""
-    given = dict(_pair(part) for part in location.split(",") if part.strip())
+    pairs = [_pair(part) for part in location.split(",") if part.strip()]
+    given = dict(pairs)
+    if len(given) < len(pairs):
+        raise UsageError("a setting of babel is given twice", found=location, remedy="give each setting once")
     size = given.pop("size", "demo")
     if size not in SIZES:
         raise unknown("size of babel", size, SIZES)
@@ -61,7 +64,8 @@ def parse(location: str) -> Settings:
                 raise unknown("language of babel", code, languages)
             languages[code] = altered(languages[code], prop, value)
         else:
-            counts[_known(name)] = _count(name, value)
+            name = _known(name)
+            counts[name] = _count(name, value)
     label = f"babel:{location}" if location else "babel"
     return Settings(seed, dataclasses.replace(SIZES[size], **counts), size, languages, label)
 

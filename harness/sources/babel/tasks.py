@@ -13,11 +13,11 @@ from harness.sources.babel.pairs import nli_items, paraphrase_items
 from harness.sources.babel.sentences import (
     DISTRACTORS,
     NER_PROFILE,
-    POOL_PROFILE,
     POS_PROFILE,
     Statement,
     pool,
     statements,
+    twins,
 )
 from harness.sources.babel.settings import Settings
 
@@ -77,8 +77,8 @@ def mining_task(settings: Settings, task: str, view: str, split: str) -> list[Po
 
 
 def retrieval_task(settings: Settings, task: str, view: str, split: str) -> list[PoolSentence]:
-    """Pairs of translations: every source sentence has one partner."""
-    drawn = list(statements(settings.seed, task, split, items(settings, task, split), POOL_PROFILE))
+    """Pairs of translations: every source sentence has one partner, and many have a near twin beside it."""
+    drawn = twins(settings.seed, split, items(settings, task, split))
     source = _side(settings, "source", view, drawn, len(drawn), f"{task}-{split}-{view}")
     return source + _side(settings, "target", PIVOT, drawn, len(drawn), f"{task}-{split}-{view}")
 

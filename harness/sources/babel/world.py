@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -42,7 +43,7 @@ class Phrase:
     head: str | Name
     adjective: str | None = None
     number: str | None = None
-    determiner: str | None = "the"
+    determiner: str | None = None
     title: str | None = None
 
 
@@ -100,9 +101,10 @@ class Profile:
     negated: int = 12
     speech: int = 0
     pronoun: int = 0
-    indefinite: int = 30
+    article: int = 0
     demonstrative: int = 0
     title: int = 10
+    affinity: int = 4  # of so many words drawn, the one that suits its neighbour best is taken
 
 
 @cache
@@ -139,65 +141,84 @@ class World:
         marker = dice.pick(MARKERS[kind].split()) if dice.chance(35) else None
         return Name(kind, (dice.pick(stems),), marker)
 
-    def noun(self, kind: str, profile: Profile) -> Phrase:
+    def noun(self, kind: str, profile: Profile, beside: str) -> Phrase:
+        """A noun phrase whose noun suits the word `beside` it, and whose adjective suits the noun."""
         dice = self.dice
-        head = dice.pick(members(kind, "NOUN", leaf=not dice.chance(profile.group)))
-        adjective = dice.pick(_adjectives()) if dice.chance(profile.adjective) else None
+        nouns = members(kind, "NOUN", leaf=not dice.chance(profile.group))
+        head = self._suited(nouns, beside, profile)
+        adjective = self._suited(_adjectives(), head, profile) if dice.chance(profile.adjective) else None
         number = dice.pick(NUMBERS) if kind != "place" and dice.chance(profile.number) else None
         return Phrase(head, adjective, number, None if number else self._determiner(profile))
 
-    def phrase(self, kinds: tuple[str, ...], profile: Profile) -> Phrase:
+    def _suited(self, choices: Sequence[str], beside: str, profile: Profile) -> str:
+        drawn = [self.dice.pick(choices) for _ in range(profile.affinity)]
+        return max(drawn, key=lambda word: affinity(_group(word), _group(beside)))
+
+    def phrase(self, kinds: tuple[str, ...], profile: Profile, beside: str) -> Phrase:
         dice = self.dice
         nouns = [kind for kind in kinds if kind not in NAME_TYPES]
         names = [kind for kind in kinds if kind in NAME_TYPES]
         if not nouns or (names and dice.chance(profile.names)):
             name = self.name(dice.pick(names))
             titled = name.type == "PER" and dice.chance(profile.title)
-            return Phrase(name, determiner=None, title=dice.pick(TITLES) if titled else None)
-        return self.noun(dice.pick(nouns), profile)
+            return Phrase(name, title=dice.pick(TITLES) if titled else None)
+        return self.noun(dice.pick(nouns), profile, beside)
 
     def event(self, profile: Profile) -> Event:
         dice = self.dice
         frame = dice.pick(profile.frames)
         agents, patients, recipients = FRAMES[frame]
         pronoun = "person" in agents and dice.chance(profile.pronoun)
+        verb = dice.pick(members(frame, "VERB", leaf=not dice.chance(profile.group)))
         return Event(
-            verb=dice.pick(members(frame, "VERB", leaf=not dice.chance(profile.group))),
-            agent=Phrase(dice.pick(PRONOUNS), determiner=None) if pronoun else self.phrase(agents, profile),
-            patient=self.phrase(patients, profile) if patients else None,
-            recipient=self.phrase(recipients, profile) if recipients else None,
-            place=self._place(frame, profile),
-            time=dice.pick(TIMES) if dice.chance(profile.time) else None,
-            manner=dice.pick(MANNERS) if dice.chance(profile.manner) else None,
+            verb=verb,
+            agent=Phrase(dice.pick(PRONOUNS)) if pronoun else self.phrase(agents, profile, verb),
+            patient=self.phrase(patients, profile, f"{_group(verb)} whom") if patients else None,
+            recipient=self.phrase(recipients, profile, f"{_group(verb)} for") if recipients else None,
+            place=self._place(verb, profile),
+            time=self._suited(TIMES, verb, profile) if dice.chance(profile.time) else None,
+            manner=self._suited(MANNERS, verb, profile) if dice.chance(profile.manner) else None,
             future=dice.chance(profile.future),
             negated=dice.chance(profile.negated),
             speaker=(speaker := self._speaker(profile)),
             speech=dice.pick(members("speech", "VERB")) if speaker else None,
         )
 
-    def place(self, profile: Profile) -> Place:
+    def place(self, verb: str, profile: Profile) -> Place:
         """A place other than the goal of a journey."""
-        if self.dice.chance(profile.adverb_place):
-            return Place(self.dice.pick(tuple(RELATIONS)), None)
-        return Place(self.dice.pick(tuple(RELATIONS)), self._ground(profile))
+        relation = self.dice.pick(tuple(RELATIONS))
+        return Place(relation, None if self.dice.chance(profile.adverb_place) else self._ground(verb, profile))
 
-    def _ground(self, profile: Profile) -> Phrase:
+    def _ground(self, verb: str, profile: Profile) -> Phrase:
         if self.dice.chance(profile.place_name):
-            return Phrase(self.name("LOC"), determiner=None)
-        return self.noun("place", profile)
+            return Phrase(self.name("LOC"))
+        return self.noun("place", profile, f"{_group(verb)} where")
 
-    def _place(self, frame: str, profile: Profile) -> Place | None:
+    def _place(self, verb: str, profile: Profile) -> Place | None:
+        frame = concepts()[verb].kind
         if frame == "travel":
-            return Place(self.dice.pick(PATHS), self._ground(profile))
-        return self.place(profile) if frame != "visit" and self.dice.chance(profile.place) else None
+            return Place(self.dice.pick(PATHS), self._ground(verb, profile))
+        return self.place(verb, profile) if frame != "visit" and self.dice.chance(profile.place) else None
 
-    def _determiner(self, profile: Profile) -> str:
+    def _determiner(self, profile: Profile) -> str | None:
         if self.dice.chance(profile.demonstrative):
             return self.dice.pick(("this", "that"))
-        return "a" if self.dice.chance(profile.indefinite) else "the"
+        return self.dice.pick(("the", "a")) if self.dice.chance(profile.article) else None
 
     def _speaker(self, profile: Profile) -> Phrase | None:
-        return self.phrase(("person", "PER", "ORG"), profile) if self.dice.chance(profile.speech) else None
+        return self.phrase(("person", "PER", "ORG"), profile, "say") if self.dice.chance(profile.speech) else None
+
+
+def _group(gloss: str) -> str:
+    """What a word keeps company with is a matter of its group: bakers and smiths are met with in the same places."""
+    concept = concepts().get(gloss)
+    return concept.parent if concept and concept.leaf and concept.parent else gloss
+
+
+@cache
+def affinity(one: str, other: str) -> int:
+    """How well two groups go together, 0 to 999: the same in every world."""
+    return bucket(f"{one}~{other}", 1000)
 
 
 @cache

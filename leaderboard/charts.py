@@ -10,6 +10,7 @@ from harness.store import AVERAGE
 from harness.tables import Results
 
 CONTROL, METHOD = "#8b979d", "#2b8aa8"  # readable on light and on dark ground
+NARROWEST = 5.0  # percentage points that the axis spans at least
 
 
 def seeds(results: Results) -> alt.LayerChart | None:
@@ -36,8 +37,11 @@ def seeds(results: Results) -> alt.LayerChart | None:
             alt.Tooltip("mean:Q", format=".1f", title="mean"),
         ],
     )
-    scale = alt.Scale(zero=False, nice=True, padding=12)
-    axis = alt.Axis(tickCount=5, format=".0f", grid=True)
+    low, high = min(v["value"] for v in values), max(v["value"] for v in values)
+    room = max(high - low, NARROWEST) / 2  # a narrow range is not blown up into a difference
+    domain = [max(0.0, (low + high) / 2 - 1.2 * room), min(100.0, (low + high) / 2 + 1.2 * room)]
+    scale = alt.Scale(domain=domain, nice=True)
+    axis = alt.Axis(tickCount=5, format="~f", grid=True)
     dots = base.mark_circle(size=60, opacity=0.75).encode(
         x=alt.X("value:Q", scale=scale, axis=axis, title=f"Mean over {what}, %")
     )

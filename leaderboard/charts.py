@@ -37,13 +37,17 @@ def seeds(results: Results) -> alt.LayerChart | None:
             alt.Tooltip("mean:Q", format=".1f", title="mean"),
         ],
     )
-    low, high = min(v["value"] for v in values), max(v["value"] for v in values)
-    room = max(high - low, NARROWEST) / 2  # a narrow range is not blown up into a difference
-    domain = [max(0.0, (low + high) / 2 - 1.2 * room), min(100.0, (low + high) / 2 + 1.2 * room)]
-    scale = alt.Scale(domain=domain, nice=True)
+    averages = [value for row in results.rows for value in row.cell(AVERAGE).values]
+    scale = alt.Scale(domain=_span(averages), nice=True)
     axis = alt.Axis(tickCount=5, format="~f", grid=True)
     dots = base.mark_circle(size=60, opacity=0.75).encode(
         x=alt.X("value:Q", scale=scale, axis=axis, title=f"Mean over {what}, %")
     )
     means = base.mark_tick(thickness=2, size=18).encode(x=alt.X("mean:Q", scale=scale))
     return (means + dots).properties(height=26 * len(order) + 60)  # with room for the axis
+
+
+def _span(values: list[float]) -> list[float]:
+    """The ends of an axis of percentages: a narrow range of values is not blown up into a difference."""
+    middle, half = (min(values) + max(values)) / 2, max(max(values) - min(values), NARROWEST) * 0.6
+    return [max(0.0, middle - half), min(100.0, middle + half)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def new_encoder(settings: PretrainSettings, tokenizer: Tokenizer) -> Encoder:
 def pretrain(
     texts: Sequence[str],
     settings: PretrainSettings,
-    objective: Callable[..., Method],
+    objective: type[Method],
     device: torch.device,
     *,
     checkpoint: Path | None = None,
@@ -91,7 +91,7 @@ def pretrain(
         raise UserError("there is no text to pre-train on", expected="at least one sentence")
     tokenizer = Tokenizer(learn_tokenizer(texts, settings.vocab_size, settings.max_length))
     encoder = new_encoder(settings, tokenizer).to(device)
-    method: Any = objective()
+    method: Any = objective(objective.Config(mask_rate=settings.mask_rate))  # type: ignore[call-arg]
     method.tokenizer = tokenizer
     loop = TrainSettings(
         steps=settings.steps,

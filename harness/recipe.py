@@ -51,16 +51,19 @@ class AlignSettings(Frozen):
 
 
 class PretrainSettings(Frozen):
-    """A small encoder from scratch: its shape, its WordPiece vocabulary, and its masked-LM training."""
+    """A small encoder from scratch: its shape, its WordPiece vocabulary, and its masked-LM training.
+
+    The defaults suit a small made-up world; real text of several languages wants a vocabulary of 20,000 and more.
+    """
 
     layers: int = Field(4, gt=0)
     hidden: int = Field(128, gt=0)
-    vocab_size: int = Field(8000, gt=100)
+    vocab_size: int = Field(4000, gt=100)
     max_length: int = Field(128, gt=2)
-    steps: int = Field(1000, gt=0)
-    batch_tokens: int = Field(4096, gt=0)
-    learning_rate: float = Field(1e-3, gt=0)
-    mask_rate: float = Field(0.15, gt=0, lt=1)
+    steps: int = Field(5000, gt=0)
+    batch_tokens: int = Field(512, gt=0)
+    learning_rate: float = Field(2e-3, gt=0)
+    mask_rate: float = Field(0.2, gt=0, lt=1)
     dropout: float = Field(0.0, ge=0, lt=1)
     seed: int = 0
 
@@ -177,7 +180,7 @@ def _budget(method: str, kind: str, protocol: str) -> dict[str, Any]:
     """Sample and alignment settings of a protocol; under `paper` with the method's own on top."""
     align: dict[str, Any] = {}
     if protocol == "mini":
-        align = {"steps": 150, "learning_rate": 2e-4, "max_length": 64}
+        align = {"steps": 300, "learning_rate": 3e-4, "warmup_steps": 20, "max_length": 64}
     if kind == "paper":
         align |= METHODS.get(method).paper
     settings = AlignSettings(**align)

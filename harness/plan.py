@@ -269,17 +269,23 @@ class _Planner:
 
 
 def pretrain_stage(settings: dict[str, Any], manifest: Manifest, place: Mapping[str, Any]) -> Stage:
-    """The stage that trains an encoder and its tokenizer on all text of a source's mono and parallel corpora."""
-    kinds = (Corpus.MONO, Corpus.PARALLEL)
-    languages = tuple(dict.fromkeys(language for kind in kinds for language in manifest.languages(kind)))
-    data = corpus_data(manifest, kinds, languages)
+    """The stage that trains an encoder and its tokenizer on a source's running text."""
+    text = running_text(manifest)
+    data = {name: f for kind, languages in text.items() for name, f in corpus_data(manifest, [kind], languages).items()}
     if not data:
         raise UserError(
             "the source has no text to pre-train on", file=place["source"], expected="a mono or a parallel corpus"
         )
     objective = OBJECTIVES.get(PRETRAIN_OBJECTIVE).__module__
     code = source_hash({*_closure(objective, ("methods",)), "harness.pretraining", *_LOOP})
-    return Stage("pretrain", None, {**settings, "languages": languages}, {}, data, code, place)
+    return Stage("pretrain", None, settings, {}, data, code, place)
+
+
+def running_text(manifest: Manifest) -> dict[Corpus, tuple[str, ...]]:
+    """The corpora that a new encoder reads: mono text, and for languages without any the sides of parallel text."""
+    mono = manifest.languages(Corpus.MONO)
+    others = tuple(n for n in manifest.languages(Corpus.PARALLEL) if n not in mono)
+    return {Corpus.MONO: mono, Corpus.PARALLEL: others}
 
 
 def corpus_data(manifest: Manifest, kinds: Iterable[Corpus], languages: Sequence[str]) -> dict[str, str]:

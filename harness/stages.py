@@ -23,7 +23,7 @@ from harness.checkpoint import load_tensors, unique_tensors
 from harness.corpora import SourceCorpora
 from harness.encoder import Encoder
 from harness.method import Method
-from harness.plan import PRETRAIN_OBJECTIVE, Stage, opened
+from harness.plan import PRETRAIN_OBJECTIVE, Stage, opened, running_text
 from harness.pretraining import pretrain
 from harness.recipe import PretrainSettings
 from harness.records import Corpus, Record
@@ -117,11 +117,10 @@ def _peak_memory(device: torch.device) -> int:
 
 
 def do_pretrain(stage: Stage, bench: Workbench, folder: Path) -> Trace:
-    params = {name: value for name, value in stage.params.items() if name != "languages"}
     texts = _all_text(opened(stage.place["source"]))
     encoder, trace = pretrain(
         texts,
-        PretrainSettings(**params),
+        PretrainSettings(**stage.params),
         OBJECTIVES.get(PRETRAIN_OBJECTIVE),
         bench.device,
         checkpoint=bench.artifacts.work(stage.fingerprint) / "state",
@@ -133,10 +132,11 @@ def do_pretrain(stage: Stage, bench: Workbench, folder: Path) -> Trace:
 
 
 def _all_text(source: Source) -> list[str]:
-    """Every distinct sentence of the mono and parallel corpora, in the source's order."""
-    manifest = source.manifest([])
-    mono: Sequence[Any] = source.corpus(Corpus.MONO, manifest.languages(Corpus.MONO))
-    pairs: Sequence[Any] = source.corpus(Corpus.PARALLEL, manifest.languages(Corpus.PARALLEL))
+    """Every distinct line of the source's running text, in its order."""
+    wanted = running_text(source.manifest([]))
+    read = {kind: source.corpus(kind, languages) if languages else () for kind, languages in wanted.items()}
+    mono: Any = read[Corpus.MONO]
+    pairs: Any = read[Corpus.PARALLEL]
     texts = [record.text for record in mono] + [text for pair in pairs for text in (pair.source, pair.target)]
     return list(dict.fromkeys(texts))
 

@@ -88,7 +88,6 @@ FUNCTION: dict[str, str] = {
     "not": "PART",
     "by": "ADP",
     "for": "ADP",
-    "and": "CCONJ",
 }
 
 # Pairs of concepts of different classes that have one form in every language.

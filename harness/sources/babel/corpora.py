@@ -68,7 +68,8 @@ def _restated(seed: int, dice: Dice, event: Event) -> Event:
         changes = edits.general(result) if dice.chance(60) else edits.shorter(result)
         choices = [e for e in changes if split_of(seed, e) == "corpus"]
         result = dice.pick(choices or [result])
-    return result
+    bare = edits.agentless(result)
+    return bare if not event.negated and dice.chance(12) and split_of(seed, bare) == "corpus" else result
 
 
 def dictionary(settings: Settings, code: str) -> Iterator[DictionaryEntry]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import permutations
 from typing import Any, TypeVar
 
 from harness.sources.babel.concepts import (
@@ -51,17 +52,25 @@ def roles(event: Event) -> Iterator[tuple[str, Phrase]]:
             yield role, phrase
 
 
+def circumstances(event: Event) -> list[Event]:
+    """Every event that leaves out time, manner or place: a consequence of it."""
+    found = [_set(event, name, None) for name in ("time", "manner") if getattr(event, name)]
+    bare = event.place is not None and frame_of(event) != "travel"
+    return [*found, replace(event, place=None)] if bare else found
+
+
 def shorter(event: Event) -> list[Event]:
     """Every event that leaves out one part: a consequence of it."""
-    found = [_set(event, name, None) for name in ("time", "manner") if getattr(event, name)]
-    if event.place is not None and frame_of(event) != "travel":
-        found.append(replace(event, place=None))
-    if event.agent is not None and event.patient is not None and frame_of(event) in ("act", "give"):
-        found.append(replace(event, agent=None))
+    found = circumstances(event)
     for role, phrase in roles(event):
         parts = [part for part in ("adjective", "number") if getattr(phrase, part)]
         found += [with_phrase(event, role, _set(phrase, part, None)) for part in parts]
     return found
+
+
+def agentless(event: Event) -> Event:
+    """The event without its agent, where it can be told in the passive: a consequence of it."""
+    return replace(event, agent=None) if event.patient is not None and frame_of(event) in ("act", "give") else event
 
 
 def general(event: Event) -> list[Event]:
@@ -166,6 +175,20 @@ def exchanges(event: Event) -> list[Event]:
         if one.adjective and other.adjective and one.adjective != other.adjective:
             adjectives = replace(one, adjective=other.adjective), replace(other, adjective=one.adjective)
             found.append(with_phrase(with_phrase(event, left, adjectives[0]), right, adjectives[1]))
+    return found
+
+
+def moves(event: Event) -> list[Event]:
+    """Every event in which an adjective or a number has gone over from one noun to another that had none."""
+    found = []
+    for left, right in permutations([role for role, phrase in roles(event) if not isinstance(phrase.head, Name)], 2):
+        one, other = phrase_of(event, left), phrase_of(event, right)
+        assert one is not None
+        assert other is not None
+        for part in ("adjective", "number") if right != "place" else ("adjective",):
+            if getattr(one, part) and not getattr(other, part):
+                taken = _set(one, part, None), _set(other, part, getattr(one, part))
+                found.append(with_phrase(with_phrase(event, left, taken[0]), right, taken[1]))
     return found
 
 

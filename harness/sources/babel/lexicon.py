@@ -8,7 +8,7 @@ from functools import cache
 
 from harness.sources.babel.concepts import ALWAYS_ALIKE, Concept, concepts
 from harness.sources.babel.dice import Dice, bucket
-from harness.sources.babel.languages import ALPHABETS, LANGUAGES, PIVOT, Language
+from harness.sources.babel.languages import ALPHABETS, PIVOT, Language
 
 VOWELS = "aeiou"
 CONSONANTS = "bdfghjklmnprstvwz"
@@ -161,8 +161,3 @@ class _Words:
     def _syllable(self) -> str:
         coda = self._dice.pick(self._consonants) if self._dice.chance(30) else ""
         return self._dice.pick(self._consonants) + self._dice.pick(self._vowels) + coda
-
-
-def languages_of(overrides: Mapping[str, Language] | None = None) -> dict[str, Language]:
-    """All languages, some of them altered."""
-    return {**LANGUAGES, **(overrides or {})}

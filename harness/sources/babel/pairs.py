@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -27,28 +26,31 @@ class Pair(NamedTuple):
 
 NLI_LABELS = (ENTAILMENT, NEUTRAL, CONTRADICTION)
 NLI_PROFILE = Profile(
-    frames=("act", "act", "give", "state", "travel"),
-    names=8, place_name=5, adverb_place=0, adjective=30, number=10, place=40, time=30, manner=15, title=0,
+    frames=("act", "act", "act", "give", "travel"),
+    names=8, place_name=5, adverb_place=0, adjective=45, number=10, place=35, time=25, manner=15, title=0,
     group=25, negated=0,
 )  # fmt: skip
-# Whether premise and hypothesis are negated, for each label. The marginal of each side hardly tells the label.
-NEGATION: dict[str, tuple[tuple[bool, bool], ...]] = {
-    ENTAILMENT: ((False, False),) * 7 + ((False, True),) * 2 + ((True, True),),
-    NEUTRAL: ((False, False),) * 6 + ((False, True),) * 2 + ((True, False), (True, True)),
-    CONTRADICTION: ((False, False),) * 7 + ((False, True),) * 2 + ((True, False),),
+Negated = tuple[bool, bool]  # premise, hypothesis
+NEGATED: tuple[Negated, ...] = ((False, False),) * 24 + ((False, True),) * 3 + ((True, False), (True, True))
+POSSIBLE: dict[Negated, tuple[str, ...]] = {
+    (False, False): NLI_LABELS,
+    (False, True): NLI_LABELS,
+    (True, False): (NEUTRAL, CONTRADICTION),
+    (True, True): (ENTAILMENT, NEUTRAL),
 }
-EXCHANGED_CLAIMS = 20  # in a hundred of the conflicts: two participants have changed places
+OMITTED, GENERALISED = 60, 20  # in a hundred of the premises: what their hypotheses leave out or tell less exactly
+SAME_WORDS = 85  # in a hundred of the conflicts and of what is neutral: two parts have changed places, if any can
 OTHER_PROPERTIES = 60  # in a hundred of the remaining conflicts, where there is a property to change
-TRIES = 6
-
-
-def _nli_style(dice: Dice) -> Style:
-    return edits.style(dice, passive=20, front=20, synonyms=30)
+TRIES = 8
 
 
 @lru_cache(maxsize=4)
 def nli_items(seed: int, split: str, count: int) -> tuple[Pair, ...]:
-    """`count` pairs whose sentences all belong to the split. Labels are balanced."""
+    """`count` pairs whose sentences all belong to the split.
+
+    Training premises come with a hypothesis of each label, all else being equal between them; those of dev and test
+    come once, so that items are independent, with balanced labels.
+    """
     dice = Dice("nli", seed, split)
     world = World(seed, split, dice)
     found: list[Pair] = []
@@ -57,54 +59,58 @@ def nli_items(seed: int, split: str, count: int) -> tuple[Pair, ...]:
         premise = world.event(NLI_PROFILE)
         if split_of(seed, premise) != split or key(premise) in seen:
             continue
-        label = NLI_LABELS[len(found) % 3]
-        pair = next((p for p in _hypotheses(world, premise, label) if split_of(seed, p.second) == split), None)
-        if pair is not None:
+        negated = dice.pick(NEGATED)
+        labels = POSSIBLE[negated] if split in ("train", "corpus") else (NLI_LABELS[len(found) % 3],)
+        pairs = _hypotheses(world, seed, premise, negated, labels) if set(labels) <= set(POSSIBLE[negated]) else []
+        if pairs:
             seen.add(key(premise))
-            found.append(pair)
-    return tuple(dice.shuffled(found))
+            found += pairs
+    return tuple(dice.shuffled(found[:count]))
 
 
-def _hypotheses(world: World, premise: Event, label: str) -> Iterator[Pair]:
-    """Attempts at a hypothesis of that label; those of another label are left out."""
+def _hypotheses(world: World, seed: int, premise: Event, negated: Negated, labels: tuple[str, ...]) -> list[Pair]:
+    """A hypothesis of each label in the premise's split, or none at all. They share their style and what they omit."""
     dice = world.dice
-    for _ in range(TRIES):
-        negated = dice.pick(NEGATION[label])
-        first = replace(premise, negated=negated[0])
-        second = replace(_edited(world, premise, label, negated), negated=negated[1])
-        if relation(first, second) == label:
-            yield Pair(first, second, (_nli_style(dice), _nli_style(dice)), label)
+    first, base = replace(premise, negated=negated[0]), premise
+    for changes in (edits.circumstances, edits.general):
+        if not negated[0] and dice.chance(OMITTED if changes is edits.circumstances else GENERALISED):
+            base = dice.pick(changes(base) or [base])
+    styles = tuple(edits.style(dice, passive=20, front=20, synonyms=30) for _ in range(2))
+    found = []
+    for label in labels:
+        attempts = (replace(_edited(world, base, label, negated), negated=negated[1]) for _ in range(TRIES))
+        fitting = (e for e in attempts if relation(first, e) == label and split_of(seed, e) == split_of(seed, premise))
+        second = next(fitting, None)
+        if second is None:
+            return []
+        found.append(Pair(first, second, (styles[0], styles[1]), label))
+    return found
 
 
-def _edited(world: World, premise: Event, label: str, negated: tuple[bool, bool]) -> Event:
+def _edited(world: World, base: Event, label: str, negated: Negated) -> Event:
+    """The base with the one change that brings the label about under this pattern of negation."""
     dice = world.dice
-    event = premise
-    essential = _essential(dice, label, negated)
-    for _ in range(dice.pick((1, 1, 2, 2, 3) if essential == "weaker" else (0, 0, 1, 1, 2))):
-        event = event if essential == "stronger" and negated[0] else edits.weaker(event, dice)
-    if essential == "stronger":
-        return edits.stronger(event, world, NLI_PROFILE)
-    return _conflicting(dice, event) if essential == "conflict" else event
+    if label == NEUTRAL:
+        change = dice.pick(("weaker", "conflict")) if negated[0] else "stronger"
+    else:
+        change = "stronger" if negated[0] else "weaker" if (label == ENTAILMENT) != negated[1] else "conflict"
+    moved = edits.moves(base) if label == NEUTRAL and dice.chance(SAME_WORDS) else []
+    if moved:
+        return dice.pick(moved)
+    if change == "stronger":
+        return edits.stronger(base, world, NLI_PROFILE)
+    return _conflicting(dice, base) if change == "conflict" else edits.weaker(base, dice)
 
 
 def _conflicting(dice: Dice, event: Event) -> Event:
-    exchanged = edits.exchanges(event) if dice.chance(EXCHANGED_CLAIMS) else []
+    exchanged = edits.exchanges(event) if dice.chance(SAME_WORDS) else []
     properties = edits.other_properties(event, dice) if dice.chance(OTHER_PROPERTIES) else []
     return dice.pick(exchanged or properties or edits.other_heads(event, dice))
 
 
-def _essential(dice: Dice, label: str, negated: tuple[bool, bool]) -> str:
-    """Which kind of change brings the label about under this pattern of negation."""
-    if label == NEUTRAL:
-        return dice.pick(("weaker", "conflict")) if negated[0] else "stronger"
-    if negated[0]:
-        return "stronger"
-    return "weaker" if (label == ENTAILMENT) != negated[1] else "conflict"
-
-
 PARAPHRASE_PROFILE = Profile(
     frames=("act", "act", "give"),
-    names=10, place_name=10, adverb_place=0, adjective=35, number=8, place=25, time=25, manner=0,
+    names=20, place_name=10, adverb_place=0, adjective=45, number=8, place=35, time=25, manner=0,
     title=0, group=5, negated=8, affinity=1,
 )  # fmt: skip
 EXCHANGED = 85  # in a hundred of the non-paraphrases; the others have one word replaced

@@ -29,7 +29,7 @@ class Sizes:
 
 SIZES: dict[str, Sizes] = {
     "small": Sizes(400, 400, 200, 200, 100, 500, 300, 300, 100, 100, 50, 100),
-    "demo": Sizes(10000, 5000, 2500, 4000, 300, 500, 6000, 6000, 500, 1000, 300, 1000),
+    "demo": Sizes(10000, 5000, 2500, 4000, 300, 500, 3000, 6000, 500, 1000, 300, 1000),
     "large": Sizes(60000, 40000, 10000, 10000, 1000, 1000, 50000, 50000, 2000, 10000, 1000, 10000),
 }
 
@@ -40,7 +40,6 @@ class Settings:
 
     seed: int
     sizes: Sizes
-    size: str
     languages: dict[str, Language] = field(hash=False)
     label: str = "babel"  # how the settings are written on the board
 
@@ -67,7 +66,7 @@ def parse(location: str) -> Settings:
             name = _known(name)
             counts[name] = _count(name, value)
     label = f"babel:{location}" if location else "babel"
-    return Settings(seed, dataclasses.replace(SIZES[size], **counts), size, languages, label)
+    return Settings(seed, dataclasses.replace(SIZES[size], **counts), languages, label)
 
 
 def _pair(part: str) -> tuple[str, str]:

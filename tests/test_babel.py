@@ -6,19 +6,16 @@ import dataclasses
 import hashlib
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 
 from harness.errors import UsageError, UserError
 from harness.records import Corpus, Family, PoolSentence, Record, TaggedSentence, TextPair
-from harness.sources.babel import LANGUAGES, Babel, meaning
-from harness.sources.babel.concepts import concepts, leaves
+from harness.sources.babel import LANGUAGES, Babel
 from harness.sources.babel.gloss import EXAMPLES
 from harness.sources.babel.grammar import realise
 from harness.sources.babel.lexicon import lexicon
-from harness.sources.babel.pairs import nli_items, paraphrase_items
-from harness.sources.babel.world import Event, Name, Phrase
 from harness.sources.base import Manifest, open_source
 from harness.task import TaskSpec
 
@@ -195,104 +192,6 @@ def test_names_are_well_formed_spans(cells: dict[tuple[str, str, str], Sequence[
             assert isinstance(record, TaggedSentence)
             for before, tag in itertools.pairwise(("O", *(record.tags or ()))):
                 assert not tag.startswith("I-") or before[2:] == tag[2:]
-
-
-# A reading of the meaning of its own: situations are enumerated, and each sentence is looked up in them.
-
-
-Situation = dict[str, str]
-
-
-def holds(event: Event, situation: Situation) -> bool:
-    claims = [situation["verb"] in leaves(event.verb), situation["tense"] == str(event.future)]
-    for role, phrase in roles(event):
-        if isinstance(phrase.head, Name):
-            claims.append(situation[f"{role}/name"] == str((phrase.head.stems, phrase.head.marker)))
-        else:
-            claims.append(situation[f"{role}/kind"] in leaves(phrase.head))
-        if phrase.adjective:
-            claims.append(situation[f"{role}/{concepts()[phrase.adjective].kind}"] == phrase.adjective)
-        if phrase.number:
-            claims.append(situation[f"{role}/number"] == phrase.number)
-    if event.place:
-        claims.append(situation["relation"] == event.place.relation)
-    claims += [situation[name] == getattr(event, name) for name in ("time", "manner") if getattr(event, name)]
-    return all(claims) != event.negated
-
-
-def roles(event: Event) -> Iterator[tuple[str, Phrase]]:
-    ground = event.place.ground if event.place else None
-    for role, phrase in zip("apro", (event.agent, event.patient, event.recipient, ground), strict=True):
-        if phrase is not None:
-            yield role, phrase
-
-
-def situations(one: Event, other: Event) -> Iterator[Situation]:
-    """Every situation that the two sentences can tell apart; a named person has the kind of a person."""
-    choices: dict[str, set[str]] = {"verb": {"other"}, "tense": {"True", "False"}, "relation": {"other"}}
-    choices |= {"time": {"other"}, "manner": {"other"}}
-    for event in (one, other):
-        choices["verb"] |= leaves(event.verb)
-        choices["relation"] |= {event.place.relation} if event.place else set()
-        choices["time"] |= {event.time} if event.time else set()
-        choices["manner"] |= {event.manner} if event.manner else set()
-        for role, phrase in roles(event):
-            name = choices.setdefault(f"{role}/name", {"nobody"})
-            kinds = choices.setdefault(f"{role}/kind", {"other"})
-            if isinstance(phrase.head, Name):
-                name.add(str((phrase.head.stems, phrase.head.marker)))
-            else:
-                kinds |= leaves(phrase.head)
-            if phrase.adjective:
-                choices.setdefault(f"{role}/{concepts()[phrase.adjective].kind}", {"other"}).add(phrase.adjective)
-            if phrase.number:
-                choices.setdefault(f"{role}/number", {"other"}).add(phrase.number)
-    thinned = {name: representatives(name, values, (one, other)) for name, values in choices.items()}
-    for values in itertools.product(*thinned.values()):
-        situation = dict(zip(thinned, values, strict=True))
-        named = [r for r in "apr" if situation.get(f"{r}/name", "nobody") != "nobody"]
-        if all(situation[f"{r}/kind"] in leaves("person") for r in named):
-            yield situation
-
-
-def representatives(name: str, values: set[str], events: tuple[Event, Event]) -> list[str]:
-    """One value for each way in which the two sentences may judge it: the others add nothing."""
-    heads = [p.head for e in events for r, p in roles(e) if name == f"{r}/kind" and not isinstance(p.head, Name)]
-    verbs = [e.verb for e in events] if name == "verb" else []
-    people = ["person"] if name.endswith("/kind") and name[0] in "apr" else []
-    groups = [leaves(gloss) for gloss in (*heads, *verbs, *people)]
-    pool = sorted(values | (leaves("person") if people else set()))
-    if not groups:
-        return pool
-    return list({tuple(value in group for group in groups): value for value in pool}.values())
-
-
-def test_entailment_agrees_with_an_enumeration_of_situations() -> None:
-    seen = set()
-    for premise, hypothesis, _, label in nli_items(0, "test", 150):
-        where = [s for s in situations(premise, hypothesis) if holds(premise, s)]
-        assert where, "a premise that never holds"
-        truth = sorted({holds(hypothesis, s) for s in where})
-        assert label == ("neutral" if len(truth) > 1 else "entailment" if truth[0] else "contradiction")
-        seen.add((label, premise.negated, hypothesis.negated))
-    assert len(seen) >= 9
-
-
-def test_paraphrases_hold_in_the_same_situations_and_others_do_not() -> None:
-    for first, second, _, label in paraphrase_items(0, "test", 100):
-        same = all(holds(first, s) == holds(second, s) for s in situations(first, second))
-        assert label == str(int(same))
-
-
-def test_relation_knows_monotonicity() -> None:
-    dog, animal = (Event("kick", Phrase("baker"), Phrase(head)) for head in ("dog", "animal"))
-    no_dog, no_animal = (dataclasses.replace(e, negated=True) for e in (dog, animal))
-    assert meaning.relation(dog, animal) == "entailment"
-    assert meaning.relation(animal, dog) == "neutral"
-    assert meaning.relation(no_animal, no_dog) == "entailment"
-    assert meaning.relation(no_dog, no_animal) == "neutral"
-    assert meaning.relation(dog, no_animal) == "contradiction"
-    assert meaning.relation(no_animal, dog) == "contradiction"
 
 
 @pytest.mark.parametrize("code", [code for code in LANGUAGES if code != "qaa"])

@@ -104,8 +104,7 @@ def tag_score(predicted: Sequence[Sequence[str]], gold: Sequence[Sequence[str]],
 def new_encoder(source: Babel, settings: PretrainSettings) -> Encoder:
     """An encoder from scratch, trained on the text that `--base init:` would take."""
     mono: Sequence[Any] = source.corpus(Corpus.MONO, source.languages)
-    pairs: Sequence[Any] = source.corpus(Corpus.PARALLEL, FOREIGN)
-    texts = [r.text for r in mono] + [text for p in pairs for text in (p.source, p.target)]
+    texts = [record.text for record in mono]
     began = time.process_time()
     encoder, trace = pretrain(list(dict.fromkeys(texts)), settings, OBJECTIVES.get("mlm"), torch.device("cpu"))
     note(f"masked LM: {trace.losses[-1]}, {time.process_time() - began:.0f} s")

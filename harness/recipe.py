@@ -180,7 +180,7 @@ def _budget(method: str, kind: str, protocol: str) -> dict[str, Any]:
     """Sample and alignment settings of a protocol; under `paper` with the method's own on top."""
     align: dict[str, Any] = {}
     if protocol == "mini":
-        align = {"steps": 300, "learning_rate": 3e-4, "warmup_steps": 20, "max_length": 64}
+        align = {"steps": 300, "learning_rate": 3e-4, "max_length": 64}
     if kind == "paper":
         align |= METHODS.get(method).paper
     settings = AlignSettings(**align)

@@ -7,6 +7,7 @@ and work left, then waits to be killed.
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ STOP_AFTER = {"align": 4, "finetune": 3}
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
     home, kind = Path(sys.argv[1]), sys.argv[2]
     finetune.CHECKPOINT_SECONDS = 0.0
     step = training.Run.step

@@ -127,6 +127,7 @@ def test_an_error_of_ours_keeps_its_traceback() -> None:
 
 INTERRUPT = """
 import os, signal, sys, types
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from harness.cli import app
 module = types.ModuleType("slow")
 def slow():

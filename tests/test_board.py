@@ -333,6 +333,7 @@ def test_browser_keeps_the_filters_in_the_address(browser: Browser, served: tupl
     page.get_by_text("Tasks", exact=True).click()
     page.get_by_text("7 methods, xtreme-align").wait_for()
     page.wait_for_url(lambda url: "columns" not in url)
+    page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
     page.get_by_text("Languages", exact=True).click()
     page.wait_for_url(lambda url: "columns=Languages" in url)
     page.reload()

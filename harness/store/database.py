@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -132,12 +133,25 @@ def _sqlite(url: URL, *, read_only: bool) -> Engine:
 
 
 def _write_ahead(engine: Engine) -> None:
-    """Lets readers go on beside a writer. The mode is kept in the file, so a foreign database must never get here."""
-    connection = engine.raw_connection()
-    try:
-        connection.cursor().execute("PRAGMA journal_mode = WAL")
-    finally:
-        connection.close()
+    """Lets readers go on beside a writer. The mode is kept in the file, so a foreign database must never get here.
+
+    The switch needs the file alone, and SQLite answers a switch that meets another connection with "locked" at once,
+    without the wait that every other statement gets; so this waits itself.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        connection = engine.raw_connection()
+        try:
+            connection.cursor().execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            if time.monotonic() > deadline:
+                raise sa.exc.OperationalError("PRAGMA journal_mode", None, error) from error
+        finally:
+            connection.close()
+        time.sleep(0.05)
 
 
 def _begin(connection: Connection) -> None:

@@ -70,12 +70,12 @@ class PretrainSettings(Frozen):
     @model_validator(mode="after")
     def _heads_fit(self) -> PretrainSettings:
         if self.hidden % self.heads:
-            raise ValueError(f"hidden={self.hidden} is no multiple of {self.heads} heads")
+            raise ValueError(f"hidden={self.hidden} is no multiple of its {self.heads} heads")
         return self
 
     @property
     def heads(self) -> int:
-        return max(1, self.hidden // 64)
+        return max(8, self.hidden // 64)
 
 
 class Recipe(Frozen):

@@ -25,6 +25,7 @@ SPEC = TaskSpec(
         "official": TaskSettings(evaluate_every=200, seed=42),
         "mini": TaskSettings(
             learning_rate=3e-4,
+            warmup_steps=50,
             batch_size=32,
             accumulation=1,
             epochs=3,

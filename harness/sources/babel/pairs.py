@@ -30,17 +30,13 @@ NLI_PROFILE = Profile(
     names=8, place_name=5, adverb_place=0, adjective=45, number=10, place=35, time=25, manner=15, title=0,
     group=25, negated=0,
 )  # fmt: skip
-Negated = tuple[bool, bool]  # premise, hypothesis
-NEGATED: tuple[Negated, ...] = ((False, False),) * 24 + ((False, True),) * 3 + ((True, False), (True, True))
-POSSIBLE: dict[Negated, tuple[str, ...]] = {
-    (False, False): NLI_LABELS,
-    (False, True): NLI_LABELS,
-    (True, False): (NEUTRAL, CONTRADICTION),
-    (True, True): (ENTAILMENT, NEUTRAL),
-}
-OMITTED, GENERALISED = 60, 20  # in a hundred of the premises: what their hypotheses leave out or tell less exactly
-SAME_WORDS = 85  # in a hundred of the conflicts and of what is neutral: two parts have changed places, if any can
-OTHER_PROPERTIES = 60  # in a hundred of the remaining conflicts, where there is a property to change
+NEGATED = 10  # in a hundred of the hypotheses
+OMITTED, GENERALISED = 60, 50  # in a hundred of the premises: what their hypotheses leave out or tell less exactly
+SAME_WORDS = 85  # in a hundred of the premises: hypotheses differ by who does what, and by whose properties are told
+CHANGE = (  # which change of the premise brings a label about, in a positive and in a negated hypothesis
+    {ENTAILMENT: "weaker", NEUTRAL: "stronger", CONTRADICTION: "conflict"},
+    {ENTAILMENT: "conflict", NEUTRAL: "stronger", CONTRADICTION: "weaker"},
+)
 TRIES = 8
 
 
@@ -59,53 +55,49 @@ def nli_items(seed: int, split: str, count: int) -> tuple[Pair, ...]:
         premise = world.event(NLI_PROFILE)
         if split_of(seed, premise) != split or key(premise) in seen:
             continue
-        negated = dice.pick(NEGATED)
-        labels = POSSIBLE[negated] if split in ("train", "corpus") else (NLI_LABELS[len(found) % 3],)
-        pairs = _hypotheses(world, seed, premise, negated, labels) if set(labels) <= set(POSSIBLE[negated]) else []
+        labels = NLI_LABELS if split in ("train", "corpus") else (NLI_LABELS[len(found) % 3],)
+        pairs = _hypotheses(world, seed, premise, labels)
         if pairs:
             seen.add(key(premise))
             found += pairs
     return tuple(dice.shuffled(found[:count]))
 
 
-def _hypotheses(world: World, seed: int, premise: Event, negated: Negated, labels: tuple[str, ...]) -> list[Pair]:
+def _hypotheses(world: World, seed: int, premise: Event, labels: tuple[str, ...]) -> list[Pair]:
     """A hypothesis of each label in the premise's split, or none at all. They share their style and what they omit."""
-    dice = world.dice
-    first, base = replace(premise, negated=negated[0]), premise
-    for changes in (edits.circumstances, edits.general):
-        if not negated[0] and dice.chance(OMITTED if changes is edits.circumstances else GENERALISED):
-            base = dice.pick(changes(base) or [base])
+    dice, base = world.dice, premise
+    for changes, share in ((edits.circumstances, OMITTED), (edits.general, GENERALISED)):
+        base = dice.pick(changes(base) or [base]) if dice.chance(share) else base
+    rearranged, negated = dice.chance(SAME_WORDS), int(dice.chance(NEGATED))
+    if rearranged and not (edits.exchanges(base) and edits.moves(base)):
+        return []
     styles = tuple(edits.style(dice, passive=20, front=20, synonyms=30) for _ in range(2))
     found = []
     for label in labels:
-        attempts = (replace(_edited(world, base, label, negated), negated=negated[1]) for _ in range(TRIES))
-        fitting = (e for e in attempts if relation(first, e) == label and split_of(seed, e) == split_of(seed, premise))
+        attempts = (
+            replace(_changed(world, base, CHANGE[negated][label], rearranged), negated=bool(negated))
+            for _ in range(TRIES)
+        )
+        fitting = (
+            e for e in attempts if relation(premise, e) == label and split_of(seed, e) == split_of(seed, premise)
+        )
         second = next(fitting, None)
         if second is None:
             return []
-        found.append(Pair(first, second, (styles[0], styles[1]), label))
+        found.append(Pair(premise, second, (styles[0], styles[1]), label))
     return found
 
 
-def _edited(world: World, base: Event, label: str, negated: Negated) -> Event:
-    """The base with the one change that brings the label about under this pattern of negation."""
+def _changed(world: World, base: Event, change: str, rearranged: bool) -> Event:
+    """The base after a change in its words; or, where it is to be rearranged, after one that keeps all of them."""
     dice = world.dice
-    if label == NEUTRAL:
-        change = dice.pick(("weaker", "conflict")) if negated[0] else "stronger"
-    else:
-        change = "stronger" if negated[0] else "weaker" if (label == ENTAILMENT) != negated[1] else "conflict"
-    moved = edits.moves(base) if label == NEUTRAL and dice.chance(SAME_WORDS) else []
-    if moved:
-        return dice.pick(moved)
     if change == "stronger":
-        return edits.stronger(base, world, NLI_PROFILE)
-    return _conflicting(dice, base) if change == "conflict" else edits.weaker(base, dice)
-
-
-def _conflicting(dice: Dice, event: Event) -> Event:
-    exchanged = edits.exchanges(event) if dice.chance(SAME_WORDS) else []
-    properties = edits.other_properties(event, dice) if dice.chance(OTHER_PROPERTIES) else []
-    return dice.pick(exchanged or properties or edits.other_heads(event, dice))
+        return dice.pick(edits.moves(base)) if rearranged else edits.stronger(base, world, NLI_PROFILE)
+    if change == "weaker":
+        return base if rearranged else edits.weaker(base, dice)
+    if rearranged:
+        return dice.pick(edits.exchanges(base))
+    return dice.pick(edits.other_properties(base, dice) or edits.other_heads(base, dice))
 
 
 PARAPHRASE_PROFILE = Profile(

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
@@ -135,24 +136,31 @@ class Encoder(nn.Module):
             raise ValueError(f"layer {number} of an encoder with {self.depth} layers (0 is the embeddings)")
         return resolved
 
-    def embed(self, text: PackedText) -> Tensor:
-        """(T, H) the embeddings, after their layer norm and dropout."""
+    def embed(self, text: PackedText, added: Tensor | None = None) -> Tensor:
+        """(T, H) the embeddings, after their layer norm and dropout; `added` (T, H) joins their sum before."""
         segments = text.segments if self.config.type_vocab_size > 1 else torch.zeros_like(text.segments)
-        positions = text.positions + self.shift
+        words = functional.embedding(text.ids, self.input_embeddings)
         embeddings: Tensor = self.base.embeddings(
-            input_ids=text.ids[None], token_type_ids=segments[None], position_ids=positions[None]
+            inputs_embeds=(words if added is None else words + added)[None],
+            token_type_ids=segments[None],
+            position_ids=(text.positions + self.shift)[None],
         )
         return embeddings[0]
 
     def forward(
-        self, text: PackedText, layers: Sequence[int] = (-1,), after_attention: AfterAttention | None = None
+        self,
+        text: PackedText,
+        layers: Sequence[int] = (-1,),
+        after_attention: AfterAttention | None = None,
+        added: Tensor | None = None,
     ) -> States:
         """The states of `layers`; runs no further than the highest of them.
 
         `after_attention(layer, hidden (T, H)) -> (T, H)` is called between self-attention and feed-forward of a layer.
+        `added` (T, H) is added to the embeddings before their layer norm, such as a vector of each token's language.
         """
         wanted = {self.layer(n) for n in layers}
-        hidden = self.embed(text)[None]
+        hidden = self.embed(text, added)[None]
         kept = {0: hidden[0]} if 0 in wanted else {}
         for number, block in enumerate(self.blocks[: max(wanted)], start=1):
             attended, _ = block.attention(hidden, None, layout=text.layout)

@@ -93,9 +93,7 @@ class PairMethod(Method):
         return PairExamples.of(corpora.sample, corpora.tokenizer, corpora.max_length)
 
     def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
-        text = pack(
-            [e.source for e in examples] + [e.target for e in examples], special_ids=self.tokenizer.special_ids
-        )
+        text = pack([e.source for e in examples] + [e.target for e in examples], special_ids=self.tokenizer.special_ids)
         bounds = [e.source_span for e in examples] + [e.target_span for e in examples]
         shifted = [(start + a, start + b) for start, (a, b) in zip(text.starts, bounds, strict=True)]
         groups = torch.tensor([e.sentence for e in examples])

@@ -25,9 +25,11 @@ def run(
     methods: Annotated[list[str], typer.Argument(metavar="METHOD...", help="Methods to run: `alignboard methods`.")],
     suite: Annotated[str, typer.Option(help="The tasks to score.")] = "xtreme-align",
     source: Annotated[str, typer.Option(help="Where data come from: babel, folder:PATH.")] = "babel",
-    base: Annotated[str, typer.Option(help="Base encoder: a folder, a hub name, or init:LAYERSxHIDDEN.")] =
-    "init:4x128", protocol: Annotated[str, typer.Option(help="official, or mini for small encoders on a CPU.")] =
-    "official", recipe: Annotated[str, typer.Option(help="matched, paper, or a TOML file of settings.")] = "matched",
+    base: Annotated[
+        str, typer.Option(help="Base encoder: a folder, a hub name, or init:LAYERSxHIDDEN.")
+    ] = "init:4x128",
+    protocol: Annotated[str, typer.Option(help="official, or mini for small encoders on a CPU.")] = "official",
+    recipe: Annotated[str, typer.Option(help="matched, paper, or a TOML file of settings.")] = "matched",
     languages: Annotated[str, typer.Option(help="official, available, or a list such as de,fr.")] = "official",
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds; fewer than 3 get no verdict.")] = 3,
     transform: Annotated[str, typer.Option(help="A transform of the sample: shuffled-pairs.")] = "",

@@ -1,0 +1,83 @@
+"""Momentum contrast: a slow copy of modules, and a queue of its past outputs (He et al. 2020, arXiv 1911.05722)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from harness import distributed
+from harness.encoder import Encoder
+
+
+class Momentum(nn.Module):
+    """Copies of modules that take no gradient and follow the originals: theirs = m * theirs + (1 - m) * ours.
+
+    The copies are reached by name, `slow["encoder"]`; they are kept in checkpoints and out of the export.
+    """
+
+    def __init__(self, momentum: float, **originals: nn.Module) -> None:
+        super().__init__()
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"momentum must lie in [0, 1], got {momentum}")
+        self.momentum = momentum
+        self.copies = nn.ModuleDict({name: _copy(module) for name, module in originals.items()})
+        self.requires_grad_(False)
+
+    def __getitem__(self, name: str) -> nn.Module:
+        return self.copies[name]
+
+    @torch.no_grad()
+    def follow(self, originals: Mapping[str, nn.Module]) -> None:
+        """Moves each copy towards its original; parameters only, buffers are constants."""
+        for name, slow in self.copies.items():
+            for ours, theirs in zip(originals[name].parameters(), slow.parameters(), strict=True):
+                theirs.lerp_(ours, 1 - self.momentum)
+
+
+def _copy(module: nn.Module) -> nn.Module:
+    return module.clone() if isinstance(module, Encoder) else copy.deepcopy(module)
+
+
+class Queue(nn.Module):
+    """The newest `size` vectors (size, width) that were pushed, oldest overwritten first; all in the checkpoint.
+
+    Vectors are collected with `add` in a step and enter with `push` after it, those of every process together, so that
+    accumulation and several processes leave the same queue as one big batch.
+    """
+
+    keys: Tensor
+    pushed: Tensor
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        if size < 1:
+            raise ValueError(f"a queue holds at least one vector, got {size}")
+        self.register_buffer("keys", torch.zeros(size, width))
+        self.register_buffer("pushed", torch.zeros((), dtype=torch.int64))
+        self._fresh: list[Tensor] = []  # of the present step: empty whenever a checkpoint is written
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def empty(self) -> Tensor:
+        """(size,) bool: the places that hold no vector yet."""
+        return torch.arange(len(self), device=self.keys.device) >= self.pushed
+
+    def add(self, keys: Tensor) -> None:
+        """Collects vectors (n, width) of a micro-batch; only while training."""
+        if self.training:
+            self._fresh.append(keys.detach().float())
+
+    @torch.no_grad()
+    def push(self) -> None:
+        """Puts the collected vectors of all processes in; the newest stay where there are more than places."""
+        keys = distributed.gather(torch.cat(self._fresh))
+        self._fresh = []
+        count, kept = len(keys), keys[-len(self) :]
+        first = self.pushed + (count - len(kept))
+        places = (first + torch.arange(len(kept), device=keys.device)) % len(self)
+        self.keys[places] = kept
+        self.pushed += count

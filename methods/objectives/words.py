@@ -1,0 +1,78 @@
+"""Dictionary words in the sample's sentences: every word pair of a sentence pair, as token spans of either side.
+
+A word of the pivot and a dictionary translation of it make a word pair where each stands exactly once in its sentence:
+the rule of the sample itself (`harness.matching`), here for all words and not the one that a sample pair carries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from harness.errors import UserError
+from harness.matching import Lexicon
+from harness.method import Corpora, Span
+from harness.pair_method import PairExample, PairExamples, token_span
+from harness.records import Corpus
+
+TokenSpan = tuple[int, int]  # [start, end) in a tokenised sentence with its special tokens
+
+
+class WordPairExample(NamedTuple):
+    """A tokenised pair and the token spans of its word pairs: (span in the source, span in the target) each."""
+
+    pair: PairExample
+    words: tuple[tuple[TokenSpan, TokenSpan], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class WordPairExamples(Sequence[WordPairExample]):
+    """The sample with every dictionary word pair placed in it. A pair may have none left after truncation."""
+
+    pairs: PairExamples
+    spans: Sequence[tuple[tuple[Span, Span], ...]]
+
+    @classmethod
+    def of(cls, corpora: Corpora, *, skip_identical: bool = False) -> WordPairExamples:
+        """The sample's pairs. `skip_identical` leaves out words that are the same string on both sides.
+
+        Raises UserError where the dictionary places no word at all.
+        """
+        dictionary: Any = corpora.records(Corpus.DICTIONARY)
+        codes = {pair.language for pair in corpora.sample}
+        lexicons = {code: Lexicon([e for e in dictionary if e.language == code]) for code in codes}
+        known: dict[tuple[str, str, str], tuple[tuple[Span, Span], ...]] = {}
+        spans = []
+        for pair in corpora.sample:
+            key = pair.language, pair.source, pair.target
+            if key not in known:
+                found = lexicons[pair.language].matches(pair.source, pair.target)
+                known[key] = tuple(
+                    (s, t)
+                    for s, t in found
+                    if not (skip_identical and pair.source[slice(*s)] == pair.target[slice(*t)])
+                )
+            spans.append(known[key])
+        if not any(spans):
+            raise UserError(
+                "the dictionary matches no sentence of the sample",
+                found=f"{len(spans)} pairs, {len(dictionary)} entries",
+                expected="at least one word that occurs once on both sides",
+            )
+        return cls(PairExamples.of(corpora.sample, corpora.tokenizer, corpora.max_length), spans)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, i: int) -> WordPairExample:  # type: ignore[override]
+        source, target = self.pairs.source, self.pairs.target
+        placed = [(_tokens(source, i, s), _tokens(target, i, t)) for s, t in self.spans[i]]
+        return WordPairExample(self.pairs[i], tuple((a, b) for a, b in placed if a and b))
+
+
+def _tokens(offsets: Any, i: int, span: Span) -> TokenSpan | None:
+    """The tokens of a word; None where the maximal length cut it off."""
+    if int(offsets.ends[i].max(initial=0)) < span.end:
+        return None
+    return token_span(offsets, i, span)

@@ -1,0 +1,79 @@
+"""XLM: translation language modelling beside masked language modelling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from numpy.random import Generator
+from torch import Tensor, nn
+
+from harness.encoder import Encoder
+from harness.method import Batch, Corpora, MethodConfig, Term
+from harness.packing import PackedText
+from harness.pair_method import PairExample, PairMethod
+from methods.objectives.bilingual import joined, room
+from methods.objectives.masking import masked_batch, masked_lm
+
+
+class XLM(PairMethod):
+    """Masked LM on each sentence alone and on both joined, where a masked word may be read off its translation.
+
+    Reference: Lample and Conneau, "Cross-lingual Language Model Pretraining", NeurIPS 2019, arXiv 1901.07291.
+    Objective: L = L_MLM + L_TLM, L_TLM = -1/|M| sum_{t in M} log P(z_t | z without M), z = [CLS] x [SEP] y [SEP], 15%
+        of the subwords masked (80/10/10).
+    Inputs: parallel pairs of the sample; the order of the two sides is drawn anew each time.
+    Relations: without L_TLM, `continued-mlm`. The row "XLM" of XTREME's tables is a model that never saw L_TLM.
+    """
+
+    reference: ClassVar[str] = "Lample and Conneau 2019, arXiv 1901.07291"
+    objective: ClassVar[str] = "masked LM on the sides alone + masked LM on both joined (TLM)"
+
+    class Config(MethodConfig):
+        """mask_rate: the share of masked subwords; mlm_weight: of masked LM on single sentences; reset_positions:
+        positions start again on the second side, as in the paper (off by default: a base without language embeddings
+        could then not tell the sides apart but by their segments); language_embeddings: a learnt vector per language
+        added to the embeddings while training, zero at first, as in the paper, and dropped for the tasks."""
+
+        mask_rate: float = 0.15
+        mlm_weight: float = 1.0
+        reset_positions: bool = False
+        language_embeddings: bool = False
+
+    def build(self, encoder: Encoder, corpora: Corpora) -> None:
+        super().build(encoder, corpora)
+        self.room = room(encoder, corpora)
+        self.numbers = {code: i for i, code in enumerate(dict.fromkeys((corpora.pivot, *corpora.languages)))}
+        self.languages: nn.Parameter | None = None
+        if self.config.language_embeddings:
+            self.languages = nn.Parameter(torch.zeros(len(self.numbers), encoder.width))
+
+    def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
+        special, rate = self.tokenizer.special_ids, self.config.mask_rate
+        swapped = rng.random(len(examples)) < 0.5
+        sides = [(e.target, e.source) if s else (e.source, e.target) for e, s in zip(examples, swapped, strict=True)]
+        both = joined(sides, self.room, special_ids=special, reset_positions=self.config.reset_positions)
+        alone = super().collate(examples, rng)["text"]
+        n, numbers = len(examples), [self.numbers[e.language] for e in examples]
+        pivot_first = torch.tensor([[m, 0] if s else [0, m] for m, s in zip(numbers, swapped, strict=True)])
+        joint = masked_batch(both, self.tokenizer, rng, rate)
+        return {
+            **joint,
+            **{f"alone_{name}": value for name, value in masked_batch(alone, self.tokenizer, rng, rate).items()},
+            "languages": pivot_first[both.layout.owner, both.segments],
+            "alone_languages": torch.tensor([0] * n + numbers)[alone.layout.owner],
+        }
+
+    def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
+        tlm, mlm = (self.masked(encoder, batch, prefix) for prefix in ("", "alone_"))
+        return {"tlm": tlm, "mlm": Term(mlm.sum, mlm.count, self.config.mlm_weight)}
+
+    def masked(self, encoder: Encoder, batch: Batch, prefix: str) -> Term:
+        text: PackedText = batch[f"{prefix}text"]
+        hidden = encoder(text, added=self.added(batch[f"{prefix}languages"])).tokens()
+        return masked_lm(encoder, hidden, batch[f"{prefix}positions"], batch[f"{prefix}labels"])
+
+    def added(self, languages: Tensor) -> Tensor | None:
+        """(T, H): the language embedding of each token, or None without them."""
+        return None if self.languages is None else self.languages[languages]

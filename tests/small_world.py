@@ -25,8 +25,11 @@ from harness.sources.babel import Babel
 from harness.tokens import Tokenizer
 from harness.training import Run, Step, TrainSettings
 
-SKETCHES = {"ppa-sketch": "ppa", "ppa-switch-sketch": "ppa", "veco-sketch": "veco", "mmte-sketch": "mmte"}
-SMALL: dict[str, dict[str, Any]] = {name: {"queue": 24, "width": 16} for name in ("ppa-sketch", "ppa-switch-sketch")}
+SKETCHES = {"veco-sketch": "veco", "mmte-sketch": "mmte"}
+SMALL: dict[str, dict[str, Any]] = {
+    "ppa": {"queue": 24, "width": 16},
+    "ppa-switch": {"queue": 24, "width": 16},
+}
 URI = "babel:size=small,parallel=40,paraphrase=60,nli=20"
 MAX_LENGTH = 48
 

@@ -1,0 +1,97 @@
+"""Post-pretraining alignment: translation LM for words, momentum contrast with a queue for sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from numpy.random import Generator
+from torch import Tensor, nn
+
+from harness.encoder import Encoder
+from harness.method import Batch, Corpora, MethodConfig, Term
+from harness.packing import pack
+from harness.pair_method import PairExample, PairMethod
+from methods.objectives.bilingual import joined, room
+from methods.objectives.contrastive import nce
+from methods.objectives.masking import masked_batch, masked_lm
+from methods.objectives.momentum import Momentum, Queue
+
+
+class PPA(PairMethod):
+    """Translation LM on the query encoder, and momentum contrast between the two sides of a pair.
+
+    Reference: Pan et al., "Multilingual BERT Post-Pretraining Alignment", NAACL 2021, arXiv 2010.12547.
+    Objective: L = L_TLM + L_sent, L_sent = -log( e^{cos(q,k)/t} / (e^{cos(q,k)/t} + sum_{j in queue} e^{cos(q,j)/t}) ),
+        with q = g(f(x)[CLS]), k = g'(f'(y)[CLS]); f', g' follow f, g by momentum; x and y change places at random, in
+        L_TLM (positions not reset) as in L_sent.
+    Inputs: parallel pairs of the sample.
+    Relations: `info-snt` takes its negatives from the batch, not from a queue; `ppa-switch` adds code-switching at
+        fine-tuning; `infoxlm` contrasts a middle layer of masked, mixed-up text.
+    """
+
+    reference: ClassVar[str] = "Pan et al. 2021, arXiv 2010.12547"
+    objective: ClassVar[str] = "translation LM + momentum contrast of [CLS] with a queue"
+
+    class Config(MethodConfig):
+        """Choices that suit an mBERT-like base; the share of masked subwords alone is published as it stands here.
+
+        temperature: of the cosine; queue: how many keys are kept; momentum: the share of the old weights in the copies;
+        width: of the projected vectors; mask_rate: the share of masked subwords; sentence_weight: of the sentence
+        contrast beside the translation LM."""
+
+        temperature: float = 0.05
+        queue: int = 32_000
+        momentum: float = 0.999
+        width: int = 300
+        mask_rate: float = 0.15
+        sentence_weight: float = 1.0
+
+    def build(self, encoder: Encoder, corpora: Corpora) -> None:
+        super().build(encoder, corpora)
+        self.room = room(encoder, corpora)
+        self.head = nn.Sequential(
+            nn.Linear(encoder.width, encoder.width), nn.ReLU(), nn.Linear(encoder.width, self.config.width)
+        )
+        self.slow = Momentum(self.config.momentum, encoder=encoder, head=self.head)
+        self.queue = Queue(self.config.queue, self.config.width)
+
+    def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
+        special, swapped = self.tokenizer.special_ids, rng.random(len(examples)) < 0.5
+        sides = [(e.target, e.source) if s else (e.source, e.target) for e, s in zip(examples, swapped, strict=True)]
+        both = joined(sides, self.room, special_ids=special)
+        return {
+            "queries": pack([x for x, _ in sides], special_ids=special),
+            "keys": pack([y for _, y in sides], special_ids=special),
+            **masked_batch(both, self.tokenizer, rng, self.config.mask_rate),
+        }
+
+    def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
+        hidden = encoder(batch["text"]).tokens()
+        queries = self.head(encoder(batch["queries"]).cls())
+        with torch.no_grad():
+            keys = self.slow["head"](self.slow["encoder"](batch["keys"]).cls())
+        self.queue.add(keys)
+        return {
+            "tlm": masked_lm(encoder, hidden, batch["positions"], batch["labels"]),
+            "contrast": self.contrast(queries, keys),
+        }
+
+    def contrast(self, queries: Tensor, keys: Tensor) -> Term:
+        """Each query against its own key and what the queue holds; the other keys of the batch are no negatives."""
+        n = len(queries)
+        others = torch.ones(n, n, dtype=torch.bool, device=keys.device)
+        empty = self.queue.empty().expand(n, -1)
+        losses = nce(
+            queries,
+            torch.cat([keys, self.queue.keys.to(keys.dtype)]),
+            torch.arange(n, device=keys.device),
+            exclude=torch.cat([others, empty], dim=1),
+            temperature=self.config.temperature,
+        )
+        return Term(losses.sum(), float(n), self.config.sentence_weight)
+
+    def after_step(self, encoder: Encoder) -> None:
+        self.queue.push()
+        self.slow.follow({"encoder": encoder, "head": self.head})

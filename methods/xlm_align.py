@@ -1,0 +1,121 @@
+"""XLM-Align: the model's own word alignments as labels of a denoising pointer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from numpy.random import Generator
+from torch import Tensor, nn
+
+from harness.encoder import Encoder
+from harness.method import Batch, Corpora, MethodConfig, Term
+from harness.pair_method import PairExample, PairMethod
+from methods.objectives.alignment import at_positions, iter_max, side_positions, sinkhorn
+from methods.objectives.bilingual import joined, room
+from methods.objectives.masking import masked_batch, masked_lm
+
+
+class XLMAlign(PairMethod):
+    """Self-labelled word alignment: the unmasked pair is aligned, then a masked token must point to its partner.
+
+    Reference: Chi et al., "Improving Pretrained Cross-Lingual Language Models via Self-Labeled Word Alignment", ACL
+        2021, arXiv 2106.06381.
+    Objective: L = L_MLM + L_TLM + L_DWA. Labels a(i): IterMax on Sinkhorn(H_x H_y^T) of the clean pair [x; y], states
+        of a middle layer, no gradient, no dropout. On the masked pair, whose pass L_TLM shares,
+        L_DWA = -1/|M| sum_{i in M aligned} log softmax_j( (W_q h_i) . (W_k h_j) / sqrt(d) ) at j = a(i),
+        j over the tokens of the other sentence, both directions. M are the masked tokens of L_TLM.
+    Inputs: parallel pairs of the sample; the order of the two sides is drawn anew each time. No aligner, no dictionary.
+    Relations: without L_DWA, `xlm`. Where IterMax gives a token several partners, the last counts, and a sum over M is
+        divided by |M| as L_TLM's is: both as in the released code. W_q and W_k are dropped for the tasks.
+    """
+
+    reference: ClassVar[str] = "Chi et al. 2021, arXiv 2106.06381"
+    objective: ClassVar[str] = "masked LM + TLM + pointer from masked tokens to their self-labelled alignments"
+    paper: ClassVar[dict[str, Any]] = {"learning_rate": 2e-4, "warmup_steps": 10_000, "weight_decay": 0.01}
+
+    class Config(MethodConfig):
+        """mask_rate: the share of masked subwords; mlm_weight: of masked LM on single sentences; align_weight: of the
+        pointer; layer: the states that are aligned, None for two thirds of the depth (layer 8 of 12, the released
+        default); iterations: of Sinkhorn; rounds: of IterMax; align_from: the pointer's first step (the released
+        default is the first; its warm-up for a base that does not yet align is left to the user)."""
+
+        mask_rate: float = 0.15
+        mlm_weight: float = 1.0
+        align_weight: float = 1.0
+        layer: int | None = None
+        iterations: int = 2
+        rounds: int = 2
+        align_from: int = 0
+
+    def build(self, encoder: Encoder, corpora: Corpora) -> None:
+        super().build(encoder, corpora)
+        self.room = room(encoder, corpora)
+        layer = self.config.layer
+        self.layer = max(1, round(encoder.depth * 2 / 3)) if layer is None else encoder.layer(layer)
+        self.query, self.key = (nn.Linear(encoder.width, encoder.width) for _ in range(2))
+
+    def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
+        swapped = rng.random(len(examples)) < 0.5
+        sides = [(e.target, e.source) if s else (e.source, e.target) for e, s in zip(examples, swapped, strict=True)]
+        both = joined(sides, self.room, special_ids=self.tokenizer.special_ids)
+        alone = masked_batch(super().collate(examples, rng)["text"], self.tokenizer, rng, self.config.mask_rate)
+        first, second = side_positions(both)
+        return {
+            **masked_batch(both, self.tokenizer, rng, self.config.mask_rate),
+            **{f"alone_{name}": value for name, value in alone.items()},
+            "clean": both.ids,
+            "first": first,
+            "second": second,
+        }
+
+    def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
+        hidden = encoder(batch["text"]).tokens()
+        alone = encoder(batch["alone_text"]).tokens()
+        mlm = masked_lm(encoder, alone, batch["alone_positions"], batch["alone_labels"])
+        terms = {
+            "tlm": masked_lm(encoder, hidden, batch["positions"], batch["labels"]),
+            "mlm": Term(mlm.sum, mlm.count, self.config.mlm_weight),
+        }
+        if step < self.config.align_from:
+            return terms
+        pointed = self.pointer(hidden, self.links(encoder, batch), batch)
+        return terms | {"align": Term(pointed, terms["tlm"].count, self.config.align_weight)}
+
+    @torch.no_grad()
+    def links(self, encoder: Encoder, batch: Batch) -> Tensor:
+        """Bool (B, m, n): the labels, from the clean pair as the model sees it now."""
+        training = encoder.training
+        encoder.eval()
+        states = encoder(batch["text"].with_ids(batch["clean"]), layers=(self.layer,)).tokens(self.layer)
+        encoder.train(training)
+        first, second = batch["first"], batch["second"]
+        valid = (first >= 0)[:, :, None] & (second >= 0)[:, None, :]
+        with torch.autocast(states.device.type, enabled=False):
+            wide = torch.promote_types(states.dtype, torch.float32)
+            x, y = (at_positions(states.to(wide), positions) for positions in (first, second))
+            return iter_max(sinkhorn(x @ y.transpose(1, 2), valid, self.config.iterations), valid, self.config.rounds)
+
+    def pointer(self, hidden: Tensor, links: Tensor, batch: Batch) -> Tensor:
+        """The summed loss of both directions on the masked pass, hidden (T, H)."""
+        masked = torch.zeros(len(hidden), dtype=torch.bool, device=hidden.device)
+        masked = masked.index_fill(0, batch["positions"], value=True)
+        first, second = batch["first"], batch["second"]
+        return self._towards(hidden, first, second, links, masked) + self._towards(
+            hidden, second, first, links.transpose(1, 2), masked
+        )
+
+    def _towards(self, hidden: Tensor, asking: Tensor, asked: Tensor, links: Tensor, masked: Tensor) -> Tensor:
+        """-log p(partner) summed over the masked tokens of `asking` (B, m) that have one among `asked` (B, n)."""
+        queries, keys = at_positions(self.query(hidden), asking), at_positions(self.key(hidden), asked)
+        with torch.autocast(hidden.device.type, enabled=False):
+            wide = torch.promote_types(queries.dtype, torch.float32)
+            logits = queries.to(wide) @ keys.to(wide).transpose(1, 2) / math.sqrt(hidden.shape[1])
+            logits = logits.masked_fill((asked < 0)[:, None, :], torch.finfo(wide).min)
+            number = torch.arange(links.shape[2], device=links.device)
+            partner = torch.where(links, number, -1).amax(2)
+            counted = (partner >= 0) & (asking >= 0) & masked[asking.clamp(min=0)]
+            chosen = logits.log_softmax(2).gather(2, partner.clamp(min=0)[..., None]).squeeze(2)
+            return -chosen.masked_fill(~counted, 0.0).sum()

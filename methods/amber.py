@@ -1,0 +1,109 @@
+"""AMBER: translation LM with sentence alignment, and attention that agrees in both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from numpy.random import Generator
+from torch import Tensor
+from torch.nn import functional
+
+from harness import distributed
+from harness.encoder import Encoder
+from harness.method import Batch, Corpora, MethodConfig, Term
+from harness.packing import PackedText
+from harness.pair_method import PairExample, PairMethod
+from methods.objectives.bilingual import joined, room
+from methods.objectives.masking import masked_batch, masked_lm
+
+
+class AMBER(PairMethod):
+    """Explicit alignment of sentences by their means, and of words by the mutual attention inside a joined pair.
+
+    Reference: Hu et al., "Explicit Alignment Objectives for Multilingual Bidirectional Encoders", NAACL 2021, arXiv
+        2010.07972.
+    Objective: L = L_TLM + L_SA + L_WA. L_SA = -mean_i log( e^{c_xi . c_yi} / sum_j e^{c_xi . c_yj} ), c the mean of the
+        last layer over a sentence alone, plain dot products. On the joined pair [x; y], with the blocks A_xy and A_yx
+        of a layer's attention (rows the asking side), H heads and lengths without special tokens,
+        L_WA = 1 - 1/H sum_h sum_ij A_xy[i, j] A_yx[j, i] / min(|x|, |y|).
+    Inputs: parallel pairs of the sample; which side of a joined pair comes first is drawn anew each time.
+    Relations: without L_SA and L_WA, the translation LM of `xlm`. The paper's monolingual text is not read. Which layer
+        L_WA takes, and that it shares the masked pass of L_TLM, are choices of ours: the layer is not published.
+    """
+
+    reference: ClassVar[str] = "Hu et al. 2021, arXiv 2010.07972"
+    objective: ClassVar[str] = "TLM + sentence contrast by dot products + agreement of both directions of attention"
+    paper: ClassVar[dict[str, Any]] = {"batch_size": 64, "accumulation": 32}
+
+    class Config(MethodConfig):
+        """mask_rate: the share of masked subwords; sentence_weight, word_weight: of L_SA and L_WA; layer: whose
+        attention is to agree, a choice; renormalised: divide each row of a block by its sum, so that attention within
+        a side costs nothing (the blocks are taken as they are by default)."""
+
+        mask_rate: float = 0.15
+        sentence_weight: float = 1.0
+        word_weight: float = 1.0
+        layer: int = -1
+        renormalised: bool = False
+
+    def build(self, encoder: Encoder, corpora: Corpora) -> None:
+        super().build(encoder, corpora)
+        self.room = room(encoder, corpora)
+        self.layer = encoder.layer(self.config.layer)
+
+    def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
+        swapped = rng.random(len(examples)) < 0.5
+        sides = [(e.target, e.source) if s else (e.source, e.target) for e, s in zip(examples, swapped, strict=True)]
+        both = joined(sides, self.room, special_ids=self.tokenizer.special_ids)
+        alone = super().collate(examples, rng)
+        return {
+            **masked_batch(both, self.tokenizer, rng, self.config.mask_rate),
+            "first_lengths": first_lengths(both),
+            "alone": alone["text"],
+            "groups": alone["groups"],
+        }
+
+    def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
+        text, weight = batch["text"], self.config.word_weight
+        states = encoder(text, layers=(self.layer - 1, -1))
+        tlm = masked_lm(encoder, states.tokens(), batch["positions"], batch["labels"])
+        agreed = agreement(states.attention(self.layer), batch["first_lengths"], self.config.renormalised)
+        x, y = encoder(batch["alone"]).mean().chunk(2)
+        return {
+            "tlm": tlm,
+            "sentence": self.sentences(x, y, batch["groups"]),
+            "word": Term((1 - agreed).sum(), float(len(text)), weight),
+        }
+
+    def sentences(self, x: Tensor, y: Tensor, groups: Tensor) -> Term:
+        """L_SA over the pairs of all ranks; a sentence that comes back with another word is no negative of itself."""
+        x, y, groups = distributed.gather(x), distributed.gather(y), distributed.gather(groups)
+        with torch.autocast(x.device.type, enabled=False):
+            same = (groups[:, None] == groups[None, :]).fill_diagonal_(fill_value=False)
+            scores = (x @ y.T).masked_fill(same, -torch.inf)
+            own = torch.arange(len(x), device=x.device)
+            total = functional.cross_entropy(scores, own, reduction="sum")
+        return Term(total, float(len(x)), self.config.sentence_weight)
+
+
+def first_lengths(text: PackedText) -> tuple[int, ...]:
+    """How many tokens of each joined pair belong to its first side, special tokens included."""
+    return tuple(int((segments == 0).sum()) for segments in text.segments.split(text.lengths))
+
+
+def agreement(attention: Sequence[Tensor], middles: Sequence[int], renormalised: bool) -> Tensor:
+    """(B,): how far the attention between the two sides of each pair is mutual, 0 to 1, the mean over heads.
+
+    attention: one (heads, L, L) matrix per joined pair `[CLS] x [SEP] y [SEP]`, whose second side begins at `middles`.
+    """
+    values = []
+    for matrix, middle in zip(attention, middles, strict=True):
+        wide = matrix.to(torch.promote_types(matrix.dtype, torch.float32))
+        there, back = wide[:, 1 : middle - 1, middle:-1], wide[:, middle:-1, 1 : middle - 1]
+        if renormalised:
+            there, back = (block / block.sum(2, keepdim=True) for block in (there, back))
+        shorter = max(1, min(there.shape[1:]))
+        values.append((there * back.transpose(1, 2)).sum() / (len(wide) * shorter))
+    return torch.stack(values)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,16 +18,16 @@ from harness.method import SamplePair
 from harness.pretraining import learn_tokenizer, new_encoder
 from harness.recipe import PretrainSettings
 from harness.records import Corpus
-from harness.registry import METHODS, load_plugin
+from harness.registry import METHODS
 from harness.sample import SampleSettings, draw_sample
 from harness.sources.babel import Babel
 from harness.tokens import Tokenizer
 from harness.training import Run, Step, TrainSettings
 
-SKETCHES = {"veco-sketch": "veco", "mmte-sketch": "mmte"}
 SMALL: dict[str, dict[str, Any]] = {
     "ppa": {"queue": 24, "width": 16},
     "ppa-switch": {"queue": 24, "width": 16},
+    "mmte": {"layers": 2},
 }
 URI = "babel:size=small,parallel=40,paraphrase=60,nli=20"
 MAX_LENGTH = 48
@@ -64,15 +63,13 @@ def corpora(cls: Any, pairs: Sequence[SamplePair] = ()) -> SourceCorpora:
 
 
 def method_class(name: str) -> Any:
-    """A registered method, or a sketch, which is loaded as the loose plug-in that it is."""
-    if name in SKETCHES and name not in METHODS:
-        load_plugin(Path(__file__).parent / "sketches" / f"{SKETCHES[name]}.py")
+    """A registered method."""
     return METHODS.get(name)
 
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """One thread, since bits depend on their number; sketches that are loaded inside are forgotten afterwards."""
+    """One thread, since bits depend on their number; plug-ins that are loaded inside are forgotten afterwards."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:

@@ -1,7 +1,6 @@
 """What every method keeps: it learns, resumes to the bit, exports a plain checkpoint, and says what it is.
 
-The suite runs over all registered methods and over the sketches of tests/sketches, which prove the contracts on what
-the registered ones do not need: a queue, a momentum encoder, cross-attention, a decoder, a hook on fine-tuning.
+The suite runs over all registered methods.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from small_world import SKETCHES, Trial, alone, method_class, sample, settings
+from small_world import Trial, alone, method_class, sample, settings
 from transformers import AutoModel, AutoModelForMaskedLM
 
 from harness.registry import METHODS
 from harness.training import train
 
 TRAINED = [name for name in METHODS.names() if METHODS.get(name).trains]
-ALL = [*TRAINED, *SKETCHES]
+ALL = TRAINED
 PARTS = ("Reference:", "Objective:", "Inputs:", "Relations:")
 
 
@@ -38,7 +37,7 @@ def test_the_suite_covers_the_registered_methods() -> None:
     assert set(TRAINED) >= {"continued-mlm", "info-snt", "cz-snt", "ml-ctl", "ml-ctl-cz"}
 
 
-@pytest.mark.parametrize("name", [*METHODS.names(), *SKETCHES])
+@pytest.mark.parametrize("name", METHODS.names())
 def test_a_method_says_what_it_is(name: str) -> None:
     cls = method_class(name)
     assert cls.name == name

@@ -4,40 +4,52 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from numpy.random import Generator
 from torch import Tensor, nn
 
-from harness import Batch, Corpora, Encoder, Layout, MethodConfig, PackedText, PairMethod, Term, attend, register
+from harness.attention import Layout, attend
+from harness.encoder import Encoder
+from harness.method import Batch, Corpora, MethodConfig, Term
+from harness.packing import PackedText
+from harness.pair_method import PairExample, PairMethod
 from methods.objectives.masking import masked_batch, masked_lm
 
 
-@register("veco-sketch")
 class VECO(PairMethod):
     """Masked LM with cross-attention unplugged, and with it plugged in over the translation.
 
     Reference: Luo et al., "VECO: Variable and Flexible Cross-lingual Pre-training", ACL 2021, arXiv 2010.16046.
-    Objective: L = -log P(x|x^) - log P(y|y^) - log P(x|y^,x^) - log P(y|x^,y^); in the last two each layer attends,
-        between self-attention and feed-forward, to the other sentence's last states of the first two.
-    Inputs: parallel pairs of the sample.
-    Relations: without the last two terms, `continued-mlm`.
+    Objective: L = -log P(x|x^; s) - log P(y|y^; s) - log P(x|y^,x^; s,c) - log P(y|x^,y^; s,c), x^ and y^ the masked
+        sides; with the plugs c each layer attends, between self-attention and feed-forward, to the other side's last
+        states of the unplugged pass. A mean over the masked subwords of both sides stands for each pair of terms.
+    Inputs: parallel pairs of the sample. The paper's adjacent sentences of running text have no place in it.
+    Relations: without the last two terms, `continued-mlm`; `xlm` reads the translation by self-attention instead.
     """
 
-    reference = "Luo et al. 2021, arXiv 2010.16046"
-    objective = "masked LM, and masked LM with cross-attention to the translation"
+    reference: ClassVar[str] = "Luo et al. 2021, arXiv 2010.16046"
+    objective: ClassVar[str] = "masked LM, and masked LM with cross-attention to the translation"
 
     class Config(MethodConfig):
-        """mask_rate: share of masked subwords."""
+        """mask_rate: the share of masked subwords; cross_weight: of masked LM with cross-attention; warm_plugs: the
+        plugs start as copies of each layer's self-attention (a choice, since the paper trains from scratch), else from
+        random weights."""
 
         mask_rate: float = 0.15
+        cross_weight: float = 1.0
+        warm_plugs: bool = True
 
     def build(self, encoder: Encoder, corpora: Corpora) -> None:
         super().build(encoder, corpora)
         self.plugs = nn.ModuleList(CrossAttention(block.attention) for block in encoder.blocks)
+        if not self.config.warm_plugs:
+            deviation = encoder.config.initializer_range
+            for plug in self.plugs:
+                plug.apply(lambda module: _restart(module, deviation))
 
-    def collate(self, examples: Sequence[Any], rng: Generator) -> Batch:
+    def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
         text = super().collate(examples, rng)["text"]
         partners = Layout.of((*text.lengths[len(examples) :], *text.lengths[: len(examples)]))
         return {**masked_batch(text, self.tokenizer, rng, self.config.mask_rate), "partners": partners}
@@ -46,13 +58,15 @@ class VECO(PairMethod):
         text, spots, labels = batch["text"], batch["positions"], batch["labels"]
         alone = encoder(text).tokens()
         together = self.plugged(encoder, text, alone, batch["partners"])
+        crossed = masked_lm(encoder, together, spots, labels)
         return {
             "mlm": masked_lm(encoder, alone, spots, labels),
-            "ca_mlm": masked_lm(encoder, together, spots, labels),
+            "ca_mlm": Term(crossed.sum, crossed.count, self.config.cross_weight),
         }
 
     def plugged(self, encoder: Encoder, text: PackedText, alone: Tensor, partners: Layout) -> Tensor:
-        """(T, H) last states with the plugs in; `alone` (T, H) are those without."""
+        """(T, H) last states with the plugs in; `alone` (T, H) are those without, `partners` the layout of the other
+        sides in the order of `text`."""
         cut = text.starts[len(text) // 2]
         other = torch.cat([alone[cut:], alone[:cut]])
 
@@ -82,3 +96,11 @@ class CrossAttention(nn.Module):
         mixed = attend(q, k, v, layout, partners, dropout=self.rate if self.training else 0.0)
         out: Tensor = self.output(mixed.flatten(1), hidden)
         return out
+
+
+def _restart(module: nn.Module, deviation: float) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=deviation)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.LayerNorm):
+        module.reset_parameters()

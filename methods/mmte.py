@@ -3,47 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import ClassVar
 
 import torch
 from numpy.random import Generator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness import Batch, Corpora, Encoder, Layout, MethodConfig, PackedText, PairMethod, Term, attend, pack, register
+from harness.attention import Layout, attend
+from harness.encoder import Encoder
+from harness.errors import UsageError
+from harness.method import Batch, Corpora, MethodConfig, Term
+from harness.packing import PackedText, pack
+from harness.pair_method import PairExample, PairMethod
 
 
-@register("mmte-sketch")
 class MMTE(PairMethod):
-    """Translation from and to the pivot, with a shallow decoder over the encoder's last states.
+    """Translation from and to the pivot, with a decoder over the encoder's last states.
 
     Reference: Siddhant et al., "Evaluating the Cross-Lingual Effectiveness of Massively Multilingual NMT", AAAI 2020,
         arXiv 1909.00437.
-    Objective: L = -1/|y| sum_t log P(y_t | y_<t, language of y, x), both directions of every pair.
-    Inputs: parallel pairs of the sample.
+    Objective: L = -1/|y| sum_t log P(y_t | y_<t, language of y, x), both directions of every pair; P is a softmax over
+        the encoder's own input embeddings.
+    Inputs: parallel pairs of the sample. The paper trains encoder and decoder from scratch on 102 languages; here a
+        pre-trained base is the encoder, so that it compares with the others.
     Relations: no contrast and no masking: only what translation asks of the states.
     """
 
-    reference = "Siddhant et al. 2020, arXiv 1909.00437"
-    objective = "cross-entropy of the translation under a decoder"
+    reference: ClassVar[str] = "Siddhant et al. 2020, arXiv 1909.00437"
+    objective: ClassVar[str] = "cross-entropy of the translation under a decoder, both directions"
 
     class Config(MethodConfig):
-        """layers: of the decoder; heads: of its attention."""
+        """The decoder's shape; all are choices.
 
-        layers: int = 2
-        heads: int = 2
+        layers: of the decoder; heads: of its attention (none: as many as the base has); dropout: after each of its
+        blocks and on their attention."""
+
+        layers: int = 6
+        heads: int | None = None
+        dropout: float = 0.1
 
     def build(self, encoder: Encoder, corpora: Corpora) -> None:
         super().build(encoder, corpora)
+        heads = self.config.heads or encoder.config.num_attention_heads
+        if encoder.width % heads:
+            raise UsageError("the decoder's heads do not fit the base", found=f"{heads} heads, width {encoder.width}")
         self.numbers = {code: i for i, code in enumerate(dict.fromkeys((corpora.pivot, *corpora.languages)))}
         self.pivot = corpora.pivot
         deviation = encoder.config.initializer_range
         self.places = nn.Parameter(deviation * torch.randn(corpora.max_length, encoder.width))
         self.languages = nn.Parameter(deviation * torch.randn(len(self.numbers), encoder.width))
-        self.layers = nn.ModuleList(Layer(encoder.width, self.config.heads) for _ in range(self.config.layers))
+        self.layers = nn.ModuleList(Layer(encoder.width, heads, self.config.dropout) for _ in range(self.config.layers))
         self.norm = nn.LayerNorm(encoder.width)
 
-    def collate(self, examples: Sequence[Any], rng: Generator) -> Batch:
+    def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
         text = super().collate(examples, rng)["text"]
         wanted = [*(e.target for e in examples), *(e.source for e in examples)]
         codes = [*(e.language for e in examples), *(self.pivot for _ in examples)]
@@ -68,30 +81,48 @@ class MMTE(PairMethod):
         out: Tensor = self.norm(hidden)
         return out
 
+    @torch.no_grad()
+    def translate(self, encoder: Encoder, text: PackedText, languages: Tensor) -> list[list[int]]:
+        """Greedy translations of the sequences into `languages` (B,), as token ids without special tokens.
+
+        Each ends with the separator, or at as many tokens as there are places. Call it in evaluation mode.
+        """
+        states, end = encoder(text).tokens(), self.tokenizer.sep_id
+        made = torch.full((len(text), 1), self.tokenizer.cls_id, device=states.device)
+        done = torch.zeros(len(text), dtype=torch.bool, device=states.device)
+        while made.shape[1] < len(self.places) and not bool(done.all()):
+            prefix = pack(list(made.cpu().numpy())).to(states.device)
+            decoded = self.decode(encoder, states, text.layout, prefix, languages).view(*made.shape, -1)
+            best = functional.linear(decoded[:, -1], encoder.input_embeddings).argmax(1).masked_fill(done, end)
+            done = done | (best == end)
+            made = torch.cat([made, best[:, None]], dim=1)
+        return [[token for token in row if token not in self.tokenizer.special_ids] for row in made.tolist()]
+
 
 class Layer(nn.Module):
     """A decoder layer: causal self-attention, attention over the source, feed-forward; norms come first."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.own, self.cross = Attention(width, heads), Attention(width, heads)
+        self.own, self.cross = Attention(width, heads, dropout), Attention(width, heads, dropout)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
         self.feed = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.drop = nn.Dropout(dropout)
 
     def forward(self, hidden: Tensor, states: Tensor, layout: Layout, source: Layout) -> Tensor:
         normed = self.norms[0](hidden)
-        hidden = hidden + self.own(normed, normed, layout, layout, causal=True)
-        hidden = hidden + self.cross(self.norms[1](hidden), states, layout, source)
-        out: Tensor = hidden + self.feed(self.norms[2](hidden))
+        hidden = hidden + self.drop(self.own(normed, normed, layout, layout, causal=True))
+        hidden = hidden + self.drop(self.cross(self.norms[1](hidden), states, layout, source))
+        out: Tensor = hidden + self.drop(self.feed(self.norms[2](hidden)))
         return out
 
 
 class Attention(nn.Module):
     """Multi-head attention of packed queries over packed keys."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.rate = heads, dropout
         self.query, self.key, self.value, self.output = (nn.Linear(width, width) for _ in range(4))
 
     def forward(self, hidden: Tensor, states: Tensor, layout: Layout, source: Layout, causal: bool = False) -> Tensor:
@@ -99,5 +130,6 @@ class Attention(nn.Module):
             project(x).unflatten(1, (self.heads, -1))
             for project, x in ((self.query, hidden), (self.key, states), (self.value, states))
         )
-        out: Tensor = self.output(attend(q, k, v, layout, source, causal).flatten(1))
+        mixed = attend(q, k, v, layout, source, causal, dropout=self.rate if self.training else 0.0)
+        out: Tensor = self.output(mixed.flatten(1))
         return out

@@ -1,0 +1,103 @@
+"""mSimCSE: supervised SimCSE on the pivot's inference corpus alone, with no pair of languages in sight."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from torch import nn
+
+from harness import distributed
+from harness.encoder import Encoder
+from harness.errors import UserError
+from harness.method import Batch, Corpora, Method, MethodConfig, Term
+from harness.packing import pack
+from harness.records import Corpus, TextPair
+from harness.tokens import Tokenizer
+from methods.objectives.contrastive import nce
+
+
+class Triplet(NamedTuple):
+    """A premise with a hypothesis that follows from it and one that contradicts it, as token ids with specials."""
+
+    premise: np.ndarray
+    entailed: np.ndarray
+    contradicted: np.ndarray
+
+
+class MSimCSE(Method):
+    """Contrast of premises with what follows from them, what contradicts them being hard negatives: the pivot only.
+
+    Reference: Wang, Wu and Neubig, "English Contrastive Learning Can Learn Universal Cross-lingual Sentence
+        Embeddings", EMNLP 2022, arXiv 2211.06127; Gao, Yao and Chen, "SimCSE", EMNLP 2021, arXiv 2104.08821.
+    Objective: L = -mean_i log( e^{s(h_i, h_i+)} / sum_j (e^{s(h_i, h_j+)} + e^{s(h_i, h_j-)}) ), s = cos / 0.05,
+        h = tanh(W [CLS] + b) of the last layer; W and b are dropped for the tasks.
+    Inputs: the inference corpus in the pivot, grouped by premise: its k-th entailment and its k-th contradiction make a
+        triplet, neutral hypotheses are not used. The sample and every other language are left unread.
+    Relations: no bitext, so a method on pairs that does not beat it owes nothing to its pairs. The paper's variant on
+        inference pairs of several languages is not this one.
+    """
+
+    needs: ClassVar[frozenset[Corpus]] = frozenset({Corpus.NLI})
+    reference: ClassVar[str] = "Wang et al. 2022, arXiv 2211.06127"
+    objective: ClassVar[str] = "InfoNCE of premise and entailment, contradictions as hard negatives; pivot only"
+    paper: ClassVar[dict[str, Any]] = {"learning_rate": 1e-5, "batch_size": 128, "max_length": 32}
+
+    class Config(MethodConfig):
+        """temperature: of the cosine."""
+
+        temperature: float = 0.05
+
+    tokenizer: Tokenizer
+
+    def build(self, encoder: Encoder, corpora: Corpora) -> None:
+        self.tokenizer = corpora.tokenizer
+        self.head = nn.Sequential(nn.Linear(encoder.width, encoder.width), nn.Tanh())
+
+    def examples(self, corpora: Corpora) -> Sequence[Triplet]:
+        pairs = [record for record in corpora.records(Corpus.NLI) if isinstance(record, TextPair)]
+        found = triplets(pivot_only(pairs))
+        if not found:
+            labels = sorted({pair.label or "withheld" for pair in pairs})
+            raise UserError(
+                "the inference corpus has no triplet",
+                found=f"{len(pairs)} pairs, labels {', '.join(labels) or 'none'}",
+                expected="a premise with both an entailment and a contradiction",
+            )
+        sides = (corpora.tokenizer.encode(side, corpora.max_length).ids for side in zip(*found, strict=True))
+        return [Triplet(*texts) for texts in zip(*sides, strict=True)]
+
+    def collate(self, examples: Sequence[Triplet], rng: Generator) -> Batch:
+        return {"text": pack([text for side in zip(*examples, strict=True) for text in side])}
+
+    def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
+        vectors = self.head(encoder(batch["text"]).cls())
+        premises, entailed, contradicted = (distributed.gather(part) for part in vectors.chunk(3))
+        own = torch.arange(len(premises), device=premises.device)
+        candidates = torch.cat([entailed, contradicted])
+        losses = nce(premises, candidates, own, temperature=self.config.temperature)
+        return {"contrast": Term(losses.sum(), float(len(losses)))}
+
+
+def pivot_only(pairs: Iterable[TextPair]) -> list[TextPair]:
+    """The pivot's pairs: records come in the pivot first, a cluster's later ones say the same in other languages."""
+    first: dict[str, TextPair] = {}
+    for pair in pairs:
+        first.setdefault(pair.cluster or pair.id, pair)
+    return list(first.values())
+
+
+def triplets(pairs: Iterable[TextPair]) -> list[tuple[str, str, str]]:
+    """(premise, entailed, contradicted), in the order of the premises."""
+    hypotheses: dict[str, dict[str | None, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for pair in pairs:
+        hypotheses[pair.first][pair.label].append(pair.second)
+    return [
+        (premise, entailed, contradicted)
+        for premise, by_label in hypotheses.items()
+        for entailed, contradicted in zip(by_label["entailment"], by_label["contradiction"], strict=False)
+    ]

@@ -1,0 +1,105 @@
+"""mSimCSE: triplets from the pivot's inference corpus, their contrast, and what it does to sentences held out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from plain_passes import Plain
+from small_world import Trial, alone, corpora, source
+
+from benchmarks.probes.msimcse import probe
+from harness.errors import UserError
+from harness.records import Corpus, TextPair
+from methods.msimcse import MSimCSE, pivot_only, triplets
+
+
+@pytest.fixture(autouse=True)
+def _alone() -> Iterator[None]:
+    with alone():
+        yield
+
+
+def test_triplets_join_what_shares_a_premise() -> None:
+    rows = [
+        ("p", "e1", "entailment"),
+        ("q", "e", "entailment"),
+        ("p", "c1", "contradiction"),
+        ("p", "n", "neutral"),
+        ("p", "e2", "entailment"),
+        ("r", "c", "contradiction"),
+        ("p", "c2", "contradiction"),
+        ("s", "x", None),
+    ]
+    pairs = [TextPair(str(i), first, second, label) for i, (first, second, label) in enumerate(rows)]
+    assert triplets(pairs) == [("p", "e1", "c1"), ("p", "e2", "c2")]
+
+
+def test_other_languages_are_left_unread() -> None:
+    reads = corpora(MSimCSE)
+    pairs: Any = reads.records(Corpus.NLI)
+    pivot: Any = source().corpus(Corpus.NLI, [source().pivot])
+    assert len(pairs) > len(pivot), "the corpus comes in several languages"
+    assert pivot_only(pairs) == list(pivot)
+    texts = {text for pair in pivot for text in (pair.first, pair.second)}
+    trial = Trial("msimcse")
+    assert {text for triplet in triplets(pivot_only(pairs)) for text in triplet} <= texts
+    assert len(trial.examples) == len(triplets(pivot))
+    assert not hasattr(trial.examples[0], "target")
+
+
+@torch.no_grad()
+def test_the_loss_is_that_of_the_paper(tmp_path: Path) -> None:
+    trial = Trial("msimcse", dropout=0.0, temperature=0.2)
+    trial.step.eval()
+    batch = trial.batch(5)
+    outputs = Plain(trial.encoder, tmp_path).passes(batch["text"])
+    trial.step.double()
+    term = trial.method.loss(trial.encoder, batch, 0)["contrast"]
+    weight, bias = trial.method.head[0].weight, trial.method.head[0].bias
+    h = [torch.tanh(weight @ out.hidden_states[-1][0, 0] + bias).numpy() for out in outputs]
+
+    def score(a: np.ndarray, b: np.ndarray) -> float:
+        return math.exp(float(a @ b) / math.sqrt(float(a @ a) * float(b @ b)) / 0.2)
+
+    total = 0.0
+    for i in range(5):
+        all_scores = sum(score(h[i], h[5 + j]) + score(h[i], h[10 + j]) for j in range(5))
+        total -= math.log(score(h[i], h[5 + i]) / all_scores)
+    assert float(term.sum / term.count) == pytest.approx(total / 5, rel=1e-9)
+    rows = [ids.tolist() for ids in batch["text"].ids.split(batch["text"].lengths)]
+    expected = [trial.examples[i][side].tolist() for side in range(3) for i in range(5)]
+    assert rows == expected
+
+
+def test_gradients_leave_the_language_model_head_alone() -> None:
+    trial = Trial("msimcse")
+    trial.loss(trial.batch()).backward()
+    assert trial.method.head[0].weight.grad.any()
+    assert trial.encoder.blocks[0].attention.self.query.weight.grad.any()
+    assert trial.encoder.model.cls.predictions.transform.dense.weight.grad is None
+
+
+def test_a_corpus_without_a_triplet_is_refused() -> None:
+    class NoContradiction:
+        tokenizer, max_length = corpora(MSimCSE).tokenizer, 48
+
+        def records(self, kind: Corpus) -> list[TextPair]:
+            assert kind is Corpus.NLI
+            return [TextPair("1", "a", "b", "entailment"), TextPair("2", "c", "d", "contradiction")]
+
+    with pytest.raises(UserError, match=r"no triplet\n.*2 pairs, labels contradiction, entailment"):
+        MSimCSE().examples(NoContradiction())  # type: ignore[arg-type]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_triplets_of_the_pivot_and_retrieval_across_languages_get_better_unread(seed: int) -> None:
+    seen = probe(seed)
+    assert seen["triplets"] > seen["base_triplets"] + 0.03, seen
+    assert seen["retrieval"] > seen["base_retrieval"], seen

@@ -1,0 +1,105 @@
+"""XLM-E: an encoder that tells replaced tokens from original ones, in sentences alone and in translation pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+import torch
+from numpy.random import Generator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from harness.encoder import Encoder
+from harness.method import Batch, Corpora, MethodConfig, Term
+from harness.packing import PackedText
+from harness.pair_method import PairExample, PairMethod
+from methods.objectives.bilingual import joined, room
+from methods.objectives.masking import masked_batch
+
+STREAMS = {"": ("tlm", "trtd"), "alone_": ("mlm", "mrtd")}  # prefix of the batch's keys: names of the two terms
+
+
+class Replaced(NamedTuple):
+    """What the generator made of a masked text: the term of its masked LM, the text with the tokens that it drew, and
+    for each token (T,) whether it differs from the original."""
+
+    term: Term
+    text: PackedText
+    replaced: Tensor
+
+
+class XLME(PairMethod):
+    """Replaced token detection by the encoder, on what a small masked LM of its own fills in.
+
+    Reference: Chi et al., "XLM-E: Cross-lingual Language Model Pre-training via ELECTRA", ACL 2022, arXiv 2106.16138.
+    Objective: L = L_MLM(G) + L_TLM(G) + w ( L_MRTD(D) + L_TRTD(D) ), L_RTD = -1/T sum_t log P_D(r_t | z~), r_t whether
+        token t of z~ was replaced; z~ is z with each masked subword drawn anew from G. MRTD reads the sides alone, TRTD
+        both joined. No gradient passes from D to G.
+    Inputs: parallel pairs of the sample; the order of the two sides is drawn anew each time.
+    Relations: G alone is `xlm`. The discriminator D is the encoder and is exported, G is dropped. In the paper both
+        start from random weights; here D starts from the base and G from its first layers.
+    """
+
+    reference: ClassVar[str] = "Chi et al. 2022, arXiv 2106.16138"
+    objective: ClassVar[str] = "replaced token detection on the sides alone and on both joined"
+
+    class Config(MethodConfig):
+        """mask_rate: the share of masked subwords; detection_weight: of the two detection terms, 50 in the paper;
+        generator_layers: how many of the base's layers the generator starts from (none: a third, 4 of 12 as in the
+        paper)."""
+
+        mask_rate: float = 0.15
+        detection_weight: float = 50.0
+        generator_layers: int | None = None
+
+    def build(self, encoder: Encoder, corpora: Corpora) -> None:
+        super().build(encoder, corpora)
+        self.room = room(encoder, corpora)
+        depth = encoder.layer(self.config.generator_layers or max(1, encoder.depth // 3))
+        self.generator = encoder.clone(layers=depth)
+        self.head = nn.Sequential(nn.Linear(encoder.width, encoder.width), nn.GELU(), nn.Linear(encoder.width, 1))
+
+    def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
+        swapped = rng.random(len(examples)) < 0.5
+        sides = [(e.target, e.source) if s else (e.source, e.target) for e, s in zip(examples, swapped, strict=True)]
+        both = joined(sides, self.room, special_ids=self.tokenizer.special_ids)
+        batch: Batch = {}
+        for prefix, text in (("", both), ("alone_", super().collate(examples, rng)["text"])):
+            masked = masked_batch(text, self.tokenizer, rng, self.config.mask_rate)
+            masked["draws"] = torch.from_numpy(rng.random(len(masked["labels"])))
+            batch |= {f"{prefix}{name}": value for name, value in masked.items()}
+        return batch
+
+    def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
+        terms = {}
+        for prefix, (generating, detecting) in STREAMS.items():
+            made = self.replaced(batch, prefix)
+            scores = self.scores(encoder, made.text)
+            losses = functional.binary_cross_entropy_with_logits(
+                scores, made.replaced.to(scores.dtype), reduction="sum"
+            )
+            terms[generating] = made.term
+            terms[detecting] = Term(losses, float(len(scores)), self.config.detection_weight)
+        return terms
+
+    def replaced(self, batch: Batch, prefix: str = "") -> Replaced:
+        """The generator's masked LM on one stream of the batch, and the text that it makes of it."""
+        text, positions, labels = (batch[f"{prefix}{name}"] for name in ("text", "positions", "labels"))
+        logits = self.generator.mlm_logits(self.generator(text).tokens()[positions]).float()
+        term = Term(functional.cross_entropy(logits, labels, reduction="sum"), float(len(labels)))
+        drawn = sample(logits.detach(), batch[f"{prefix}draws"])
+        replaced = torch.zeros_like(text.special).index_put((positions,), drawn != labels)
+        return Replaced(term, text.with_ids(text.ids.index_put((positions,), drawn)), replaced)
+
+    def scores(self, encoder: Encoder, text: PackedText) -> Tensor:
+        """(T,) the discriminator's logit that a token was replaced, in float32 or wider."""
+        logits: Tensor = self.head(encoder(text).tokens()).squeeze(1)
+        return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def sample(logits: Tensor, draws: Tensor) -> Tensor:
+    """(M,) a token of each row's softmax (M, V): the first where the cumulative probability exceeds the draw (M,)."""
+    cumulative = logits.softmax(1).cumsum(1)
+    below = cumulative <= draws.to(cumulative.dtype)[:, None] * cumulative[:, -1:]
+    return below.sum(1).clamp(max=logits.shape[1] - 1)

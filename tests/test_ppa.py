@@ -14,6 +14,7 @@ from small_world import SMALL, URI, Trial, alone, corpora, encoder, method_class
 from torch import Tensor
 from transformers import AutoModelForMaskedLM
 
+from benchmarks.probes import ppa
 from harness.artifacts import Artifacts
 from harness.errors import UserError
 from harness.plan import Stage, plan_run
@@ -233,3 +234,15 @@ def test_a_run_hands_the_hook_its_corpus(tmp_path: Path) -> None:
         translated = [cell for cell in chosen[-1].data if cell.startswith("translated-train/")]
         assert len(translated) == (len(source().languages) - 1 if "switch" in name else 0)
     assert read["ppa"] != read["ppa-switch"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_queue_and_hook_in_a_small_world(seed: int) -> None:
+    found = ppa.probe(seed)
+    assert found["queue_own"] > 0.9
+    assert 0.4 < found["queue_pivot"] < 0.6
+    assert found["retrieval"] > found["retrieval_before"]
+    assert found["switched"] > 0.5
+    assert found["mixed"] > 0.2
+    assert found["label_kept"] == 1.0

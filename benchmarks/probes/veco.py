@@ -24,7 +24,8 @@ def probe(seed: int, **training: Any) -> dict[str, float]:
 def measure(trained: Trained, pairs: int = 256) -> dict[str, float]:
     """The figures of `probe` for a VECO that is trained."""
     method, encoder = trained.method, trained.encoder
-    examples = method.examples(trained.on(trained.held_out[:pairs]))
+    held_out = tuple({pair.sentence: pair for pair in trained.held_out}.values())
+    examples = method.examples(trained.on(held_out[:pairs]))
     chosen = [examples[i] for i in range(len(examples))]
     batch = method.collate(chosen, np.random.default_rng(0))
     wrong = method.collate(_repaired(chosen), np.random.default_rng(0))

@@ -1,0 +1,58 @@
+"""InfoXLM brings the [CLS] of translations together in the contrasted layer, on pairs held out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import normalize
+
+from benchmarks.probes.common import Trained, aligned
+from harness.encoder import Encoder
+from harness.pair_method import PairMethod
+
+QUEUE = 256
+
+
+def probe(seed: int, **training: Any) -> dict[str, float]:
+    """`retrieval` and `retrieval_before`: how many [CLS] of the contrasted layer have their translation as nearest
+    neighbour among all, both directions, after training and before; `retrieval_without`: after the same training
+    without the contrast. `tlm` and `tlm_shuffled`: the loss on masked words with and without the true translation."""
+    trained = aligned("infoxlm", seed, **{"queue": QUEUE, **training})
+    without = aligned("infoxlm", seed, **{"queue": QUEUE, "xlco_weight": 0.0, **training})
+    assert not bool(trained.method.queue.empty().any()), "the contrast never began"
+    true, shuffled = _tlm(trained, 0), _tlm(trained, 1)
+    return {
+        "retrieval_before": _retrieval(trained, trained.base),
+        "retrieval_without": _retrieval(without, without.encoder),
+        "retrieval": _retrieval(trained, trained.encoder),
+        "tlm": true,
+        "tlm_shuffled": shuffled,
+    }
+
+
+def _examples(trained: Trained) -> list[Any]:
+    held_out = tuple({pair.sentence: pair for pair in trained.held_out}.values())
+    examples = trained.method.examples(trained.on(held_out))
+    return [examples[i] for i in range(len(examples))]
+
+
+@torch.no_grad()
+def _retrieval(trained: Trained, encoder: Encoder) -> float:
+    layer = trained.method.layer
+    text = PairMethod.collate(trained.method, _examples(trained), np.random.default_rng(0))["text"]
+    x, y = normalize(encoder(text, layers=(layer,)).cls(layer), dim=1).chunk(2)
+    similar = x @ y.T
+    own = torch.arange(len(x))
+    return float(torch.cat([similar.argmax(1) == own, similar.argmax(0) == own]).float().mean())
+
+
+@torch.no_grad()
+def _tlm(trained: Trained, shift: int) -> float:
+    """Mean loss per masked token of the pairs joined, each with the partner `shift` places on in its language."""
+    examples = sorted(_examples(trained), key=lambda e: e.language)
+    moved = [*examples[shift:], *examples[:shift]]
+    pairs = [a._replace(target=b.target) for a, b in zip(examples, moved, strict=True)]
+    term = trained.method.loss(trained.encoder, trained.method.collate(pairs, np.random.default_rng(0)), 0)["tlm"]
+    return float(term.sum) / term.count

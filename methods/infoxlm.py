@@ -1,0 +1,123 @@
+"""InfoXLM: masked and translation LM, and momentum contrast of translations in a middle layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any, ClassVar
+
+import torch
+from numpy.random import Generator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from harness.encoder import Encoder
+from harness.method import Batch, Corpora, Term
+from harness.pair_method import PairExample
+from methods.objectives.bilingual import Side, joined
+from methods.objectives.masking import masked_batch
+from methods.objectives.momentum import Momentum, Queue
+from methods.xlm import XLM
+
+View = tuple[Side, Side]
+
+
+class InfoXLM(XLM):
+    """XLM's two objectives, and contrast of mixed-up translation pairs against a queue of momentum keys (XlCo).
+
+    Reference: Chi et al., "InfoXLM", NAACL 2021, arXiv 2007.07834, with the values of its released code.
+    Objective: L = L_MLM + L_TLM + L_XlCo, L_XlCo = -log( e^{q.k/t} / (e^{q.k/t} + sum_{j in queue} e^{q.j/t}) ),
+        q = W f(c_x)[CLS], k = W' f'(c_y)[CLS] after a middle layer, not normalised; f', W' follow f, W by momentum.
+        c_x joins the x sides of two pairs of one language, c_y their y sides, each in an order of its own, masked; c_x
+        and c_y change places at random.
+    Inputs: parallel pairs of the sample. A batch of n pairs makes n / 2 of the mixed ones.
+    Relations: without L_XlCo, `xlm`; `ppa` contrasts whole sentences, normalised, after the last layer, without MLM.
+    """
+
+    reference: ClassVar[str] = "Chi et al. 2021, arXiv 2007.07834"
+    objective: ClassVar[str] = "masked LM + translation LM + momentum contrast of a middle layer's [CLS] (XlCo)"
+    paper: ClassVar[dict[str, Any]] = {
+        "steps": 200_000,
+        "learning_rate": 2e-4,
+        "schedule": "linear",
+        "warmup_steps": 10_000,
+        "weight_decay": 0.01,
+        "clip": 1.0,
+    }
+
+    class Config(XLM.Config):
+        """Values of the released code unless a choice is named.
+
+        mask_rate: the share of masked subwords; mlm_weight: of masked LM on single sentences; reset_positions:
+        positions start again on the second side; language_embeddings: a learnt vector per language while training;
+        layer: whose [CLS] is contrasted (none: two thirds of the depth, which is layer 8 of 12 as in the code);
+        temperature: of the dot product; normalize: contrast cosines and not dot products (a robust alternative, with a
+        temperature of about 0.05); queue: how many keys are kept (131,072 in the code, whose batch is 2,048; fewer is a
+        choice); momentum: the share of the old weights in the copies (0.9999 in the code, whose run is longer; less is
+        a choice); wait_for_queue: no contrast until the queue is full; xlco_weight: of the contrast."""
+
+        layer: int | None = None
+        temperature: float = 0.25
+        normalize: bool = False
+        queue: int = 16_384
+        momentum: float = 0.999
+        wait_for_queue: bool = True
+        xlco_weight: float = 1.0
+
+    def build(self, encoder: Encoder, corpora: Corpora) -> None:
+        super().build(encoder, corpora)
+        chosen = round(encoder.depth * 2 / 3) if self.config.layer is None else self.config.layer
+        self.layer = encoder.layer(chosen)
+        self.project = nn.Linear(encoder.width, encoder.width, bias=False)
+        nn.init.normal_(self.project.weight, std=0.02)
+        self.slow = Momentum(self.config.momentum, encoder=encoder, project=self.project)
+        self.queue = Queue(self.config.queue, encoder.width)
+
+    def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
+        batch = super().collate(examples, rng)
+        views = list(mixed(examples, rng))
+        for side, name in enumerate(("queries", "keys")):
+            text = joined([view[side] for view in views], self.room, special_ids=self.tokenizer.special_ids)
+            batch[name] = masked_batch(text, self.tokenizer, rng, self.config.mask_rate)["text"]
+        return batch
+
+    def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
+        queries = self.project(encoder(batch["queries"], layers=(self.layer,)).cls(self.layer))
+        with torch.no_grad():
+            slow: Any = self.slow["encoder"]
+            keys = self.slow["project"](slow(batch["keys"], layers=(self.layer,)).cls(self.layer))
+        self.queue.add(keys)
+        return {**super().loss(encoder, batch, step), "xlco": self.contrast(queries, keys)}
+
+    def contrast(self, queries: Tensor, keys: Tensor) -> Term:
+        """Each query against its own key and what the queue holds; nothing while the queue must still fill."""
+        with torch.autocast(queries.device.type, enabled=False):
+            wide = torch.promote_types(queries.dtype, torch.float32)
+            q, k, held = queries.to(wide), keys.to(wide), self.queue.keys.to(wide)
+            if self.config.normalize:
+                q, k, held = (functional.normalize(vectors, dim=1) for vectors in (q, k, held))
+            negatives = (q @ held.T).masked_fill(self.queue.empty(), -torch.inf)
+            logits = torch.cat([(q * k).sum(1, keepdim=True), negatives], dim=1) / self.config.temperature
+            losses = logits.logsumexp(1) - logits[:, 0]
+        if self.config.wait_for_queue:
+            losses = losses * ~self.queue.empty().any()
+        return Term(losses.sum(), float(len(losses)), self.config.xlco_weight)
+
+    def after_step(self, encoder: Encoder) -> None:
+        self.queue.push()
+        self.slow.follow({"encoder": encoder, "project": self.project})
+
+
+def mixed(examples: Sequence[PairExample], rng: Generator) -> Iterator[tuple[View, View]]:
+    """Mixed-up pairs: the same sides of two pairs of one language, and their other sides, in orders of their own.
+
+    The pairs of a language are taken two by two; one left over goes with the first of its language.
+    """
+    for _, same in groupby(sorted(examples, key=lambda e: e.language), key=lambda e: e.language):
+        group = list(same)
+        for i in range(0, len(group), 2):
+            a, b = group[i], group[(i + 1) % len(group)]
+            turned = rng.random(3) < 0.5
+            x = (b.source, a.source) if turned[0] else (a.source, b.source)
+            y = (b.target, a.target) if turned[1] else (a.target, b.target)
+            yield (y, x) if turned[2] else (x, y)

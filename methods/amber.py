@@ -90,7 +90,7 @@ class AMBER(PairMethod):
 
 def first_lengths(text: PackedText) -> tuple[int, ...]:
     """How many tokens of each joined pair belong to its first side, special tokens included."""
-    return tuple(int((segments == 0).sum()) for segments in text.segments.split(text.lengths))
+    return tuple(int((segments == 0).sum()) for segments in torch.split(text.segments, list(text.lengths)))
 
 
 def agreement(attention: Sequence[Tensor], middles: Sequence[int], renormalised: bool) -> Tensor:

@@ -1,0 +1,107 @@
+"""word-contrast: the words of a sentence pair that translate each other, against all other words of the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from numpy.random import Generator
+from pydantic import Field
+from torch import Tensor, nn
+
+from harness import distributed
+from harness.encoder import Encoder
+from harness.method import Batch, Corpora, MethodConfig, Term
+from harness.pair_method import PairMethod
+from harness.records import Corpus
+from methods.objectives.contrastive import info_nce, nce
+from methods.objectives.word_vectors import Subword, word_pair_batch, word_vectors
+from methods.objectives.words import WordPairExample, WordPairExamples
+
+
+class WordContrast(PairMethod):
+    """Contrast of contextual word vectors over dictionary word pairs, held near the original weights.
+
+    Reference: Wu and Dredze, "Do Explicit Alignments Robustly Improve Multilingual Encoders?", EMNLP 2020, arXiv
+        2010.02537; the dictionary as source of the pairs: Gaschi et al., "Exploring the Relationship between Alignment
+        and Cross-lingual Transfer in Multilingual Transformers", Findings of ACL 2023, arXiv 2306.02790.
+    Objective: L = -1/2m sum_a log( e^s(a,p) / sum_{c in C(a)} e^s(a,c) ) + lambda ||theta - theta_0||_2, a each of the
+        m words and their m translations p, s the cosine of projected states over a temperature. Weak: C(a) are the m
+        words of the other side. Strong: C(a) are all 2m words but a.
+    Inputs: parallel pairs of the sample and every dictionary word pair in them that is not the same string; Wu and
+        Dredze had the one-to-one links of fast_align instead (grow-diag-final-and), Gaschi et al. compared both.
+    Relations: `l2-align` pulls the same pairs together without negatives. There is no masked LM.
+    """
+
+    needs: ClassVar[frozenset[Corpus]] = frozenset({Corpus.PARALLEL, Corpus.DICTIONARY})
+    reference: ClassVar[str] = "Wu and Dredze 2020, arXiv 2010.02537; Gaschi et al. 2023, arXiv 2306.02790"
+    objective: ClassVar[str] = (
+        "contrast of translated words over the batch's words + distance from the original weights"
+    )
+    paper: ClassVar[dict[str, Any]] = {
+        "steps": 100_000,
+        "batch_size": 128,
+        "learning_rate": 1e-4,
+        "warmup_steps": 4000,
+        "max_length": 96,
+    }
+
+    class Config(MethodConfig):
+        """strength: "strong" or "weak", as above; temperature: of the cosine; width: of the projection W2 ReLU(W1 h),
+        dropped for the tasks; subword: what stands for a word: its "first" subword (Wu and Dredze) or the "mean" of
+        all (Gaschi et al.), or its "last"; regulariser: lambda, 1 with Wu and Dredze; 0 switches it off."""
+
+        strength: Literal["weak", "strong"] = "strong"
+        temperature: float = Field(0.1, gt=0)
+        width: int = Field(128, gt=0)
+        subword: Subword = "first"
+        regulariser: float = Field(1.0, ge=0)
+
+    def build(self, encoder: Encoder, corpora: Corpora) -> None:
+        super().build(encoder, corpora)
+        wide, narrow = encoder.width, self.config.width
+        self.head = nn.Sequential(nn.Linear(wide, wide, bias=False), nn.ReLU(), nn.Linear(wide, narrow, bias=False))
+        self.original: Encoder | None = None
+        if self.config.regulariser:
+            self.original = encoder.clone().requires_grad_(False)
+
+    def examples(self, corpora: Corpora) -> Sequence[WordPairExample]:  # type: ignore[override]
+        return WordPairExamples.of(corpora, skip_identical=True)
+
+    def collate(self, examples: Sequence[WordPairExample], rng: Generator) -> Batch:  # type: ignore[override]
+        return word_pair_batch(examples, self.config.subword, special_ids=self.tokenizer.special_ids)
+
+    def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
+        x, y = word_vectors(encoder(batch["text"]), batch["words"])
+        terms = {"contrast": self.contrast(self.head(x), self.head(y))}
+        if self.original is not None:
+            terms["distance"] = Term(distance(encoder, self.original), 1.0, self.config.regulariser)
+        return terms
+
+    def contrast(self, x: Tensor, y: Tensor) -> Term:
+        """The contrastive term over the words of this micro-batch on all ranks, m pairs x, y (m, width)."""
+        x, y = distributed.gather(x), distributed.gather(y)
+        if not len(x):
+            return Term((x + y).sum(), 0.0)
+        chosen = strong if self.config.strength == "strong" else weak
+        losses = chosen(x, y, self.config.temperature)
+        return Term(losses.sum(), float(len(losses)))
+
+
+def strong(x: Tensor, y: Tensor, temperature: float) -> Tensor:
+    """(2m,) the loss of every word against all words of the batch."""
+    return info_nce(x, y, temperature=temperature, reduction="none")
+
+
+def weak(x: Tensor, y: Tensor, temperature: float) -> Tensor:
+    """(2m,) the loss of every word against the words of the other side."""
+    partner = torch.arange(len(x), device=x.device)
+    return torch.cat([nce(a, b, partner, temperature=temperature) for a, b in ((x, y), (y, x))])
+
+
+def distance(encoder: Encoder, original: Encoder) -> Tensor:
+    """The Euclidean norm of what has changed in the encoder's weights, all of them one vector."""
+    pairs = zip(encoder.base.parameters(), original.base.parameters(), strict=True)
+    norm: Tensor = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(new - old) for new, old in pairs]))
+    return norm

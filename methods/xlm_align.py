@@ -34,7 +34,14 @@ class XLMAlign(PairMethod):
 
     reference: ClassVar[str] = "Chi et al. 2021, arXiv 2106.06381"
     objective: ClassVar[str] = "masked LM + TLM + pointer from masked tokens to their self-labelled alignments"
-    paper: ClassVar[dict[str, Any]] = {"learning_rate": 2e-4, "warmup_steps": 10_000, "weight_decay": 0.01}
+    paper: ClassVar[dict[str, Any]] = {
+        "steps": 200_000,
+        "batch_size": 64,
+        "accumulation": 32,
+        "learning_rate": 2e-4,
+        "warmup_steps": 10_000,
+        "weight_decay": 0.01,
+    }
 
     class Config(MethodConfig):
         """mask_rate: the share of masked subwords; mlm_weight: of masked LM on single sentences; align_weight: of the

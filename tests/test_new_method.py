@@ -1,0 +1,79 @@
+"""`alignboard new-method`: what it writes trains, installs, passes its own test, and overwrites nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from installed import install
+from test_guides import trained
+
+from harness import registry, scaffold
+from harness.cli.app import main
+from harness.errors import UsageError
+from harness.registry import METHODS, load_plugin
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder; what is registered in it is forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(METHODS, "_local", dict(METHODS._local))
+    monkeypatch.setattr(registry, "_plugins", [])
+    return tmp_path
+
+
+def write(*words: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["new-method", *words])
+    return int(str(ended.value.code or 0))
+
+
+def test_the_file_is_a_method_that_trains(here: Path) -> None:
+    assert write("near-pairs") == 0
+    load_plugin(here / "near_pairs.py")
+    cls = METHODS.get("near-pairs")
+    assert cls.__name__ == "NearPairs"
+    assert all(part in cls.__doc__ for part in ("Reference:", "Objective:", "Inputs:", "Relations:"))
+    assert all(point["contrast"] > 0 for point in trained(cls))
+
+
+def test_the_package_registers_and_passes_its_own_test(here: Path) -> None:
+    assert write("near-pairs", "--package") == 0
+    package = here / "alignboard-near-pairs"
+    site = install(package, here / "site")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(site), str(ROOT)))}
+    listed = subprocess.run(
+        [sys.executable, "-c", "from harness.cli.app import main; main()", "methods", "near-pairs"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert "near_pairs:NearPairs (alignboard-near-pairs)" in listed.stdout, listed.stderr
+    own = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(package / "tests")]
+    done = subprocess.run(own, env=environment, capture_output=True, text=True, cwd=package)
+    assert "2 passed" in done.stdout, done.stdout
+
+
+def test_nothing_is_overwritten(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "near_pairs.py").write_text("my work")
+    assert write("near-pairs") == 2
+    assert "exists already" in capsys.readouterr().err
+    assert (here / "near_pairs.py").read_text() == "my work"
+    package = here / "alignboard-near-pairs"
+    package.mkdir()
+    (package / "README.md").write_text("my work")
+    assert write("near-pairs", "--package") == 2
+    assert [path.name for path in package.iterdir()] == ["README.md"]
+
+
+@pytest.mark.parametrize("name", ["ml-ctl", "My-Method", "my_method", "-x", "a--b", "torch", "class", "../x", "é"])
+def test_names_that_cannot_be(name: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        scaffold.Names.of(name)
+    assert refused.value.remedy or refused.value.expected

@@ -95,11 +95,12 @@ class Recipe(Frozen):
     pretrain: PretrainSettings | None = None
     tasks: dict[str, dict[str, Any]] = {}
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    tuning: dict[str, float] = {}  # a record and no setting: the learning rates that were tried, with their dev scores
 
     @property
     def hash(self) -> str:
         """Hash of every setting; the source's path is left out, since its data are fingerprinted."""
-        return digest(self.model_dump(mode="json", exclude={"source"}))
+        return digest(self.model_dump(mode="json", exclude={"source", "tuning"}))
 
     def task_settings(self, task: str) -> TaskSettings:
         """The task's settings under this protocol, with the recipe's own changes."""
@@ -174,6 +175,9 @@ def method_config(recipe: Recipe) -> Any:
         return METHODS.get(recipe.method).Config(**recipe.config)
     except ValidationError as error:
         raise _refused(error, f"config of {recipe.method}", METHODS.get(recipe.method).Config) from error
+
+
+GRIDS = {"mini": (1e-4, 3e-4, 1e-3), "official": (1e-5, 2e-5, 5e-5)}  # learning rates that an ablation tries
 
 
 def _budget(method: str, kind: str, protocol: str) -> dict[str, Any]:

@@ -133,6 +133,7 @@ METHODS: Registry[Any] = Registry("method", "alignboard.methods")
 TASKS: Registry[Any] = Registry("task", "alignboard.tasks")
 SUITES: Registry[Any] = Registry("suite", "alignboard.suites")
 SOURCES: Registry[Any] = Registry("source", "alignboard.sources")
+ABLATIONS: Registry[Any] = Registry("ablation", "alignboard.ablations")
 OBJECTIVES: Registry[Any] = Registry("objective", "alignboard.objectives")
 
 

@@ -23,7 +23,9 @@ HEADLINE = "english"
 VERDICT_SEEDS = 3
 _ORDER = {"trained": 1, "external": 2, "published": 3}
 # parts of a recipe that the table's key or the row's name tell already
-_TOLD = frozenset({"kind", "method", "config", "base", "source", "suite", "protocol", "languages", "transform"})
+_TOLD = frozenset(
+    {"kind", "method", "config", "base", "source", "suite", "protocol", "languages", "transform", "tuning"}
+)
 
 Record = Mapping[str, Any]
 

@@ -27,11 +27,13 @@ class Entry(NamedTuple):
 
 COMMANDS: dict[str, Entry] = {
     "run": Entry("harness.cli.run:run", "Train methods, score a suite of tasks, put rows on the board."),
+    "ablation": Entry("harness.cli.ablation:ablation", "Run a named table of methods, each at its best learning rate."),
     "resume": Entry("harness.cli.run:resume", "Go on with an interrupted run, from its last checkpoints."),
     "pretrain": Entry("harness.cli.run:pretrain", "Train a small base encoder and its tokenizer."),
     "show": Entry("harness.cli.show:show", "Print the scores, by task or by language."),
     "board": Entry("harness.cli.board:board", "Open the leaderboard in a browser."),
     "methods": Entry("harness.cli.methods:methods", "List the alignment methods, or describe one."),
+    "new-method": Entry("harness.cli.new_method:new_method", "Write a method of your own that already runs."),
     "tasks": Entry("harness.cli.tasks:tasks", "List the tasks, or describe one."),
     "sources": Entry("harness.cli.sources:sources", "List the kinds of data source, or what one source holds."),
     "doctor": Entry("harness.cli.doctor:doctor", "Check this machine, the database and the plug-ins."),

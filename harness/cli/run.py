@@ -69,7 +69,7 @@ def run(
         "changes": changes or (),
     }
     recipes = [make_recipe(method=method, **common) for method in methods]
-    _execute(plan_runs(recipes, range(seeds), _plugins()), workers, device, db)
+    execute(plan_runs(recipes, range(seeds), plugins()), workers, device, db)
 
 
 def resume(workers: Workers = None, device: Device = "auto", db: Db = None) -> None:
@@ -89,11 +89,11 @@ def resume(workers: Workers = None, device: Device = "auto", db: Db = None) -> N
     waiting = store.runs(status=["planned", "running", "failed", "interrupted"])
     store.close()
     rows = waiting[waiting["kind"] == "trained"].to_dict("records")
-    plans = [plan_run(Recipe.model_validate(row["recipe"]), int(row["align_seed"]), _plugins()) for row in rows]
+    plans = [plan_run(Recipe.model_validate(row["recipe"]), int(row["align_seed"]), plugins()) for row in rows]
     if not plans:
         typer.echo("Nothing to resume: every run is done.")
         return
-    _execute(plans, workers, device, db)
+    execute(plans, workers, device, db)
 
 
 def pretrain(
@@ -123,7 +123,7 @@ def pretrain(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError("the output folder is not empty", file=out, remedy="give a new folder")
     settings = pretrain_settings(shape, changes or ())
-    place = {"source": source, "base": "", "plugins": [str(p) for p in _plugins()]}
+    place = {"source": source, "base": "", "plugins": [str(p) for p in plugins()]}
     stage = pretrain_stage(settings.model_dump(), opened(source).manifest([]), place)
     artifacts = Artifacts(artifacts_root())
     executor = Local.on(artifacts, workers=1, device=device)
@@ -143,7 +143,7 @@ def pretrain(
     typer.echo(f"The encoder is in {out}; use it as --base {out}")
 
 
-def _execute(plans: Sequence[Any], workers: int | None, device: str, db: str | None) -> None:
+def execute(plans: Sequence[Any], workers: int | None, device: str, db: str | None) -> None:
     """Runs plans, then prints the table of the runs that were asked for."""
     from harness.artifacts import Artifacts
     from harness.cli.progress import Show, duration
@@ -176,7 +176,7 @@ def _print_table(store: Any, runs: list[str]) -> None:
         print_rich(rich_table(table))
 
 
-def _plugins() -> list[Path]:
+def plugins() -> list[Path]:
     """The loose plug-in files of this command: workers load them too."""
     from harness.registry import loaded_plugins
 

@@ -1,0 +1,168 @@
+"""Ablations: a named list of rows that belong together, each at the learning rate that suits it.
+
+Under `matched`, rows share sample, steps and seeds; what they may not share is a learning rate, since one that suits a
+method handicaps another. So every row that trains gets the same number of trials: an alignment with the first seed at
+each rate of a declared grid, fine-tuned on the trained tasks of the suite and measured on the pivot's dev sets, never
+on test data or on another language. The best rate is used for all seeds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from harness.artifacts import Artifacts
+from harness.errors import UserError
+from harness.executors.local import Failed, Local
+from harness.plan import RunPlan, Stage, plan_run
+from harness.recipe import Recipe
+from harness.registry import ABLATIONS, METHODS, TASKS
+from harness.runner import Display
+from harness.sources.transforms import ShuffledPairs
+from harness.stages import CURVE
+
+EVERYTHING = "all"
+CONTROL = "continued-mlm"  # costs are told relative to it: the same text and steps
+TUNED = ("sample", "pretrain", "align", "finetune")  # the stages of a trial: nothing of it reads a test set
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table: a method, changes of its configuration, and a transform of what it trains on."""
+
+    method: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    transform: str = ""
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A named table. `reference` is the paper whose table it is, if any."""
+
+    title: str
+    rows: tuple[Row, ...]
+    reference: str = ""
+
+
+def named(name: str) -> Ablation:
+    """The ablation registered as `name`, or `all`: every method that can be loaded. Raises UsageError for others."""
+    if name != EVERYTHING:
+        table: Ablation = ABLATIONS.get(name)
+        return table
+    broken = METHODS.broken()
+    return Ablation("Every registered method", tuple(Row(method) for method in METHODS.names() if method not in broken))
+
+
+def shuffled(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """The same rows on shuffled partners: what is left of their gains is not due to the pairing."""
+    return tuple(Row(row.method, row.config, ShuffledPairs.name) for row in rows)
+
+
+class Trial(NamedTuple):
+    """A recipe at one learning rate of the grid, and the stages that measure it."""
+
+    recipe: Recipe
+    stages: tuple[Stage, ...]
+
+    @property
+    def rate(self) -> float:
+        return self.recipe.align.learning_rate
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The outcome of a row's trials: its recipe at the best rate, and the score of every rate (percent, mean of the
+    trained tasks on the pivot's dev sets). Without trials `scores` is empty."""
+
+    recipe: Recipe
+    scores: Mapping[float, float]
+
+
+def at_rate(recipe: Recipe, rate: float) -> Recipe:
+    """The recipe with another learning rate of alignment."""
+    return recipe.model_copy(update={"align": recipe.align.model_copy(update={"learning_rate": rate})})
+
+
+def trials(recipe: Recipe, grid: Sequence[float], seed: int, plugins: Sequence[Path] = ()) -> list[Trial]:
+    """One trial per rate; none for a method that does not train, or where there is nothing to choose."""
+    if len(grid) < 2 or not METHODS.get(recipe.method).trains:
+        return []
+    plans = [(tried := at_rate(recipe, rate), plan_run(tried, seed, plugins)) for rate in grid]
+    return [Trial(tried, tuple(s for s in plan.stages if s.kind in TUNED)) for tried, plan in plans]
+
+
+def tune(
+    recipes: Sequence[Recipe],
+    grid: Sequence[float],
+    executor: Local,
+    display: Display,
+    *,
+    seed: int = 0,
+    plugins: Sequence[Path] = (),
+) -> list[Tuned]:
+    """Each recipe at its best rate. Stages that are there already are found, so an interrupted grid goes on.
+
+    Raises UserError where a trial fails, after all others are done.
+    """
+    tried = [trials(recipe, grid, seed, plugins) for recipe in recipes]
+    stages = {stage.fingerprint: stage for row in tried for trial in row for stage in trial.stages}
+    failed: list[Failed] = []
+    for end in executor.run(list(stages.values()), display):
+        if isinstance(end, Failed):
+            failed.append(end)
+            display.failed(stages[end.fingerprint], end)
+        else:
+            display.ended(stages[end.fingerprint], end)
+    if failed:
+        reasons = "\n".join(sorted({end.message for end in failed}))
+        raise UserError(f"{len(failed)} stages of the grid failed; give the same command to try them again\n{reasons}")
+    return [_best(recipe, row, grid, executor.artifacts) for recipe, row in zip(recipes, tried, strict=True)]
+
+
+def _best(recipe: Recipe, row: Sequence[Trial], grid: Sequence[float], artifacts: Artifacts) -> Tuned:
+    if not row:
+        return Tuned(at_rate(recipe, grid[0]) if len(grid) == 1 else recipe, {})
+    scores = {trial.rate: dev_score(trial.stages, artifacts) for trial in row}
+    best = max(row, key=lambda trial: scores[trial.rate])
+    record = {f"{rate:g}": round(score, 2) for rate, score in scores.items()}
+    return Tuned(best.recipe.model_copy(update={"tuning": record}), scores)
+
+
+def dev_score(stages: Iterable[Stage], artifacts: Artifacts) -> float:
+    """Percent, mean over the fine-tuned tasks: the best score of each on the pivot's dev set."""
+    return fmean(_kept(stage, artifacts) for stage in stages if stage.kind == "finetune")
+
+
+def _kept(stage: Stage, artifacts: Artifacts) -> float:
+    """The pivot's dev score at the step that selection on the pivot kept."""
+    artifact = artifacts.find(stage.fingerprint)
+    assert artifact is not None, f"{stage.title}: its artifact is gone"
+    fit = json.loads((Path(artifact.path) / CURVE).read_text(encoding="utf-8"))
+    step, pivot = fit["kept"]["english"], stage.params["pivot"]
+    point = next(p for p in fit["curve"] if p["step"] == step and p["view"] == pivot)
+    return float(point["metrics"][TASKS.get(str(stage.task)).spec.metric])
+
+
+class Cost(NamedTuple):
+    """What the alignments of a row cost: tokens seen per seed, seconds per 1,000 pairs."""
+
+    tokens: float
+    seconds: float
+
+
+def alignment_cost(plans: Sequence[RunPlan], stages: Mapping[str, Mapping[str, Any]]) -> Cost | None:
+    """The mean cost over a row's seeds from the stage rows by fingerprint; None where nothing was trained."""
+    rows = [
+        stages[s.fingerprint] for plan in plans for s in plan.stages if s.kind == "align" and s.fingerprint in stages
+    ]
+    rows = [row for row in rows if row["examples"] and row["device_seconds"]]
+    if not rows:
+        return None
+    return Cost(
+        fmean(float(row["tokens"]) for row in rows),
+        fmean(1000 * float(row["device_seconds"]) / float(row["examples"]) for row in rows),
+    )

@@ -1,0 +1,157 @@
+"""`alignboard ablation`: a named table of methods, each at its best learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from harness.cli.home import artifacts_root, database_url
+from harness.cli.output import print_table
+from harness.cli.run import Db, Device, Settings, Workers, execute, plugins
+from harness.errors import UsageError
+
+
+def ablation(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Which table; none lists them.")] = None,
+    suite: Annotated[str, typer.Option(help="The tasks to score.")] = "xtreme-align",
+    source: Annotated[str, typer.Option(help="Where data come from: babel, folder:PATH.")] = "babel",
+    base: Annotated[
+        str, typer.Option(help="Base encoder: a folder, a hub name, or init:LAYERSxHIDDEN.")
+    ] = "init:4x128",
+    protocol: Annotated[str, typer.Option(help="official, or mini for small encoders on a CPU.")] = "mini",
+    recipe: Annotated[str, typer.Option(help="matched, paper, or a TOML file of settings.")] = "matched",
+    languages: Annotated[str, typer.Option(help="official, available, or a list such as de,fr.")] = "official",
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds; fewer than 3 get no verdict.")] = 3,
+    grid: Annotated[
+        str, typer.Option(metavar="RATES", help="Learning rates to try, such as 1e-4,3e-4; a single one is taken.")
+    ] = "",
+    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    changes: Settings = None,
+    workers: Workers = None,
+    device: Device = "auto",
+    db: Db = None,
+) -> None:
+    """Run a named table: its methods and their controls on one sample, under one budget, with several seeds.
+
+    Under the matched recipe each row is first tried at every learning rate of the grid, with one seed, and judged by
+    the pivot's dev sets alone; the best rate is then used for all seeds. Under the paper recipe each method keeps its
+    paper's rate. NAME `all` is every registered method. What was stopped goes on when the command is given again.
+
+    \b
+    Examples:
+      alignboard ablation
+      alignboard ablation ml-ctl --source babel
+      alignboard ablation all --source babel --seeds 3 --grid 1e-4,3e-4,1e-3
+    """
+    if name is None:
+        _list()
+        return
+    from harness.ablation import named
+    from harness.recipe import GRIDS, make_recipe
+
+    table = named(name)
+    rates = _rates(grid) if grid else GRIDS[protocol] if protocol in GRIDS and recipe != "paper" else ()
+    recipes = [
+        make_recipe(
+            method=row.method,
+            base=base,
+            source=source,
+            suite=suite,
+            protocol=protocol,
+            recipe=recipe,
+            languages=languages,
+            transform=row.transform,
+            precision=precision,
+            changes=[*(changes or ()), *(f"config.{field}={value}" for field, value in row.config.items())],
+        )
+        for row in table.rows
+    ]
+    _run(recipes, rates, seeds, workers, device, db)
+
+
+def _list() -> None:
+    from harness.ablation import EVERYTHING, named
+    from harness.registry import ABLATIONS
+
+    rows: list[Mapping[str, Any]] = [
+        {"name": name, "rows": len(named(name).rows), "title": named(name).title, "reference": named(name).reference}
+        for name in (*ABLATIONS.names(), EVERYTHING)
+    ]
+    print_table(("name", "rows", "title", "reference"), rows)
+
+
+def _rates(text: str) -> tuple[float, ...]:
+    try:
+        rates = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        rates = ()
+    if not rates or min(rates) <= 0 or len(set(rates)) < len(rates):
+        raise UsageError("the grid is not understood", found=text, expected="learning rates such as 1e-4,3e-4,1e-3")
+    return rates
+
+
+def _run(
+    recipes: Sequence[Any], rates: tuple[float, ...], seeds: int, workers: int | None, device: str, db: str | None
+) -> None:
+    from rich.console import Console
+
+    from harness.ablation import trials, tune
+    from harness.artifacts import Artifacts
+    from harness.cli.progress import Show
+    from harness.executors.local import Local
+    from harness.plan import plan_run, plan_runs
+
+    executor = Local.on(Artifacts(artifacts_root()), workers, device)
+    plan_run(recipes[0], 0, plugins())  # what the source lacks is told before any work begins
+    tried = [trial for recipe in recipes for trial in trials(recipe, rates, 0, plugins())]
+    console = Console(stderr=True)
+    if tried:
+        console.print(f"Trying {len(rates)} learning rates on the pivot's dev sets: {len(tried)} alignments")
+    with Show({s.fingerprint: s.title for trial in tried for s in trial.stages}, console) as display:
+        tuned = tune(recipes, rates, executor, display, plugins=plugins())
+    if tried:
+        print_table(("method", "transform", *map(_named, rates), "taken"), [_trial_row(row) for row in tuned])
+    plans = plan_runs([row.recipe for row in tuned], range(seeds), plugins())
+    execute(plans, workers, device, db)
+    _print_costs(plans, db)
+
+
+def _named(rate: float) -> str:
+    return f"{rate:g}"
+
+
+def _trial_row(row: Any) -> dict[str, Any]:
+    taken = _named(row.recipe.align.learning_rate) if row.scores else None
+    scores = {_named(rate): f"{score:.1f}" for rate, score in row.scores.items()}
+    return {"method": row.recipe.method, "transform": row.recipe.transform, **scores, "taken": taken}
+
+
+def _print_costs(plans: Sequence[Any], db: str | None) -> None:
+    """What each row's alignment cost, beside the control that reads the same text."""
+    from harness.ablation import CONTROL, alignment_cost
+    from harness.store import Store
+
+    store = Store.open(db or database_url())
+    stages: dict[str, Any] = {row["fingerprint"]: row for row in store.stages().to_dict("records")}
+    store.close()
+    rows: dict[str, list[Any]] = {}
+    for plan in plans:
+        rows.setdefault(plan.recipe.hash, []).append(plan)
+    costs = [(same[0].recipe, alignment_cost(same, stages)) for same in rows.values()]
+    control = next(
+        (cost for recipe, cost in costs if cost and (recipe.method, recipe.transform) == (CONTROL, "")), None
+    )
+    records = [
+        {
+            "method": recipe.method,
+            "transform": recipe.transform,
+            "tokens_seen": f"{cost.tokens:,.0f}",
+            "seconds_per_1,000_pairs": f"{cost.seconds:.2f}",
+            f"times_{CONTROL}": f"{cost.seconds / control.seconds:.2f}" if control else None,
+        }
+        for recipe, cost in costs
+        if cost is not None
+    ]
+    print_table(("method", "transform", "tokens_seen", "seconds_per_1,000_pairs", f"times_{CONTROL}"), records)

@@ -62,9 +62,7 @@ def trained(cls: Any) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize(("guide", "number"), [(guide, n) for guide in GUIDES for n in range(len(files(guide)))])
-def test_a_file_of_the_guides_trains(
-    guide: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_of_the_guides_trains(guide: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own: Registry[Any] = Registry("method", "alignboard.methods")
     monkeypatch.setattr(registry, "METHODS", own)
     monkeypatch.setattr(registry, "_plugins", [])

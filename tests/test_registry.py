@@ -35,9 +35,7 @@ def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return site
 
 
-def alignboard(
-    *arguments: str, path: Path | None = None, home: Path | None = None
-) -> subprocess.CompletedProcess[str]:
+def alignboard(*arguments: str, path: Path | None = None, home: Path | None = None) -> subprocess.CompletedProcess[str]:
     named = {"PYTHONPATH": path, "ALIGNBOARD_HOME": home, "ALIGNBOARD_DB": home and home / "board.db"}
     environment = os.environ | {name: str(value) for name, value in named.items() if value is not None}
     command = [sys.executable, "-c", "from harness.cli import main; main()", *arguments]

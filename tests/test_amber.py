@@ -101,4 +101,4 @@ def test_each_term_reaches_what_it_should() -> None:
 def test_retrieval_and_agreement_rise_on_unseen_pairs(seed: int) -> None:
     seen = probe(seed)
     assert seen["retrieval"] > seen["base_retrieval"] + 0.1, seen
-    assert seen["agreement"] > seen["base_agreement"] + 0.05, seen
+    assert seen["agreement"] > 1.5 * seen["base_agreement"], seen

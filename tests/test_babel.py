@@ -28,7 +28,7 @@ GENERATORS = {
     "tatoeba": "retrieval",
 }
 TAGS = ("ADJ", "ADP", "ADV", "AUX", "DET", "NOUN", "NUM", "PART", "PRON", "PROPN", "PUNCT", "SCONJ", "VERB")
-GOLDEN = "b0e809ec38b762dea2962b092007e62d39fa1f038cbe2d0b33a9c8a768547c59"
+GOLDEN = "9d7746e79df51f18ee0426b97a9c19e2da9ab8d30ec6da329ff2c8b18f210962"
 
 
 def spec(task: str) -> TaskSpec:

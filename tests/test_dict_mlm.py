@@ -15,6 +15,8 @@ from pydantic import ValidationError
 from small_world import Trial, alone, corpora, method_class
 from transformers import AutoModelForMaskedLM
 
+from benchmarks.probes.dict_mlm import probe
+from harness.errors import UserError
 from harness.records import Corpus
 
 NAME = "dict-mlm"
@@ -141,6 +143,19 @@ def test_the_loss_adds_the_vector_of_the_language_before_the_head(tmp_path: Path
     assert float(trial.loss(batch)) == pytest.approx(np.mean(losses), rel=1e-5)  # logits are rounded to float32
 
 
+def test_a_dictionary_of_long_words_alone_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("methods.objectives.dictionary._pieces", lambda words, *rest: [(1, 2)] * len(words))
+    with pytest.raises(UserError, match="no entry that this tokenizer can use"):
+        Trial(NAME)
+
+
 def test_unknown_variants_are_refused() -> None:
     with pytest.raises(ValidationError, match="translated-label"):
         method_class(NAME).Config(variant="both")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_translations_of_masked_words_become_probable(seed: int) -> None:
+    found = probe(seed)
+    assert found["translation"] > max(found["base"], found["continued"]) + 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 from installed import install
 from test_guides import trained
+from test_runner import TINY
 
 from harness import registry, scaffold
 from harness.cli.app import main
@@ -58,6 +61,26 @@ def test_the_package_registers_and_passes_its_own_test(here: Path) -> None:
     own = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(package / "tests")]
     done = subprocess.run(own, env=environment, capture_output=True, text=True, cwd=package)
     assert "2 passed" in done.stdout, done.stdout
+
+
+def test_the_commands_of_the_guide_end_in_a_row(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As docs/adding-a-method.md gives them, on less data; the board is a server, and is left out."""
+    monkeypatch.setenv("ALIGNBOARD_HOME", str(here / "home"))
+    guide = (ROOT / "docs" / "adding-a-method.md").read_text(encoding="utf-8")
+    block = guide.split("## From nothing to a row")[1].split("```")[1]
+    commands = [shlex.split(line)[1:] for line in block.strip().splitlines()]
+    assert [words[-1] for words in commands if words[0] == "board"] == ["board"]
+    smaller = ["--base", "init:1x64", "--workers", "1", *(word for change in TINY for word in ("--set", change))]
+    for words in commands[:-1]:
+        given = [word.replace("babel", "babel:size=small") for word in words]
+        with pytest.raises(SystemExit) as ended:
+            main([*given, *(smaller if "run" in words else [])])
+        assert not ended.value.code, words
+        shown = capsys.readouterr().out
+    row = next(line for line in shown.splitlines() if "near-pairs" in line)
+    assert len(re.findall(r"\d+\.\d", row)) == 7, "six tasks and their average"
 
 
 def test_nothing_is_overwritten(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

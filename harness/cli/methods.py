@@ -16,9 +16,9 @@ def methods(
 ) -> None:
     """List the alignment methods, or describe one.
 
-    The list tells each method's objective, what it needs beside the base encoder, the control that its gain is
-    measured against, and whether it can be loaded. With NAME: its docstring, every setting with its default (the
-    paper's value), and the package that it comes from.
+    The list tells each method's reference and objective, what it needs beside the base encoder, the control that its
+    gain is measured against, and whether it can be loaded. With NAME: its docstring with the formula, every setting
+    with its default, the paper's alignment settings where they are known, and the package that it comes from.
 
     \b
     Examples:
@@ -34,7 +34,7 @@ def methods(
     if as_json:
         print_json(records)
     else:
-        print_table(("name", "objective", "needs", "control", "status"), records)
+        print_table(("name", "reference", "objective", "needs", "control", "status"), records)
 
 
 def _describe(name: str, as_json: bool) -> None:

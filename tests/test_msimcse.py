@@ -100,7 +100,7 @@ def test_a_corpus_without_a_triplet_is_refused() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_triplets_of_the_pivot_get_better_unread(seed: int) -> None:
-    """What it optimises. Retrieval across languages, the paper's claim, is measured beside it and asserted of nobody: on
-    the made-up world's few hundred triplets it falls."""
+    """What it optimises. Retrieval across languages, the paper's claim, is measured beside it and not asserted: on the
+    made-up world's few hundred triplets it falls."""
     seen = probe(seed)
     assert seen["triplets"] > seen["base_triplets"] + 0.03, seen

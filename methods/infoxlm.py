@@ -54,14 +54,16 @@ class InfoXLM(XLM):
         temperature: of the dot product; normalize: contrast cosines and not dot products (a robust alternative, with a
         temperature of about 0.05); queue: how many keys are kept (131,072 in the code, whose batch is 2,048; fewer is a
         choice); momentum: the share of the old weights in the copies (0.9999 in the code, whose run is longer; less is
-        a choice); wait_for_queue: no contrast until the queue is full; xlco_weight: of the contrast."""
+        a choice); wait_for_queue: no contrast until the queue is full (the code fills it before its first step; here
+        places that are still empty are no negatives, so that a short run contrasts from its second step);
+        xlco_weight: of the contrast, whose mean is taken apart from those of the other terms."""
 
         layer: int | None = None
         temperature: float = 0.25
         normalize: bool = False
         queue: int = 16_384
         momentum: float = 0.999
-        wait_for_queue: bool = True
+        wait_for_queue: bool = False
         xlco_weight: float = 1.0
 
     def build(self, encoder: Encoder, corpora: Corpora) -> None:

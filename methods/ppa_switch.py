@@ -51,6 +51,14 @@ class PPASwitch(PPA):
                 remedy="choose another source, or run `ppa`, which fine-tunes on the pivot alone",
             )
 
+        mixed = next((c for c, found in self.versions.items() if len({pair.label for pair in found}) > 1), None)
+        if mixed is not None:
+            raise UserError(
+                "the translated training sets do not tell which pairs are versions of one another",
+                found=f"pairs of different labels in the cluster {mixed!r}",
+                expected="a cluster for each training pair, with its version in each language",
+            )
+
     def finetune_example(self, example: Any, rng: Generator) -> Any:
         versions = self.versions.get(getattr(example, "cluster", ""))
         if not isinstance(example, TextPair) or not versions:

@@ -9,25 +9,38 @@ import typer
 
 from harness.cli.home import artifacts_root, database_url
 from harness.cli.output import print_table
-from harness.cli.run import Db, Device, Settings, Workers, execute, plugins
+from harness.cli.run import (
+    Base,
+    Db,
+    Device,
+    Kind,
+    Languages,
+    Precision,
+    Protocol,
+    Seeds,
+    Settings,
+    Source,
+    Suite,
+    Workers,
+    execute,
+    plugins,
+)
 from harness.errors import UsageError
 
 
 def ablation(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Which table; none lists them.")] = None,
-    suite: Annotated[str, typer.Option(help="The tasks to score.")] = "xtreme-align",
-    source: Annotated[str, typer.Option(help="Where data come from: babel, folder:PATH.")] = "babel",
-    base: Annotated[
-        str, typer.Option(help="Base encoder: a folder, a hub name, or init:LAYERSxHIDDEN.")
-    ] = "init:4x128",
-    protocol: Annotated[str, typer.Option(help="official, or mini for small encoders on a CPU.")] = "mini",
-    recipe: Annotated[str, typer.Option(help="matched, paper, or a TOML file of settings.")] = "matched",
-    languages: Annotated[str, typer.Option(help="official, available, or a list such as de,fr.")] = "official",
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds; fewer than 3 get no verdict.")] = 3,
+    suite: Suite = "xtreme-align",
+    source: Source = "babel",
+    base: Base = "init:4x128",
+    protocol: Protocol = "mini",
+    recipe: Kind = "matched",
+    languages: Languages = "official",
+    seeds: Seeds = 3,
     grid: Annotated[
         str, typer.Option(metavar="RATES", help="Learning rates to try, such as 1e-4,3e-4; a single one is taken.")
     ] = "",
-    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    precision: Precision = "fp32",
     changes: Settings = None,
     workers: Workers = None,
     device: Device = "auto",

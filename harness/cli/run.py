@@ -15,6 +15,14 @@ from harness.errors import UsageError, UserError
 Db = Annotated[str | None, typer.Option("--db", metavar="URL", help="Database of scores. Default: ALIGNBOARD_DB.")]
 Workers = Annotated[int | None, typer.Option(help="Processes that share the cores. Default: 2, or one per GPU.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Suite = Annotated[str, typer.Option(help="The tasks to score.")]
+Source = Annotated[str, typer.Option(help="Where data come from: babel, folder:PATH.")]
+Base = Annotated[str, typer.Option(help="Base encoder: a folder, a hub name, or init:LAYERSxHIDDEN.")]
+Protocol = Annotated[str, typer.Option(help="official, or mini for small encoders on a CPU.")]
+Kind = Annotated[str, typer.Option(help="matched, paper, or a TOML file of settings.")]
+Languages = Annotated[str, typer.Option(help="official, available, or a list such as de,fr.")]
+Seeds = Annotated[int, typer.Option(min=1, help="How many seeds; fewer than 3 get no verdict.")]
+Precision = Annotated[str, typer.Option(help="fp32, bf16 or fp16.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Change a recipe field, such as align.steps=100. Repeatable."),
@@ -23,17 +31,15 @@ Settings = Annotated[
 
 def run(
     methods: Annotated[list[str], typer.Argument(metavar="METHOD...", help="Methods to run: `alignboard methods`.")],
-    suite: Annotated[str, typer.Option(help="The tasks to score.")] = "xtreme-align",
-    source: Annotated[str, typer.Option(help="Where data come from: babel, folder:PATH.")] = "babel",
-    base: Annotated[
-        str, typer.Option(help="Base encoder: a folder, a hub name, or init:LAYERSxHIDDEN.")
-    ] = "init:4x128",
-    protocol: Annotated[str, typer.Option(help="official, or mini for small encoders on a CPU.")] = "official",
-    recipe: Annotated[str, typer.Option(help="matched, paper, or a TOML file of settings.")] = "matched",
-    languages: Annotated[str, typer.Option(help="official, available, or a list such as de,fr.")] = "official",
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds; fewer than 3 get no verdict.")] = 3,
+    suite: Suite = "xtreme-align",
+    source: Source = "babel",
+    base: Base = "init:4x128",
+    protocol: Protocol = "official",
+    recipe: Kind = "matched",
+    languages: Languages = "official",
+    seeds: Seeds = 3,
     transform: Annotated[str, typer.Option(help="A transform of the sample: shuffled-pairs.")] = "",
-    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    precision: Precision = "fp32",
     changes: Settings = None,
     workers: Workers = None,
     device: Device = "auto",

@@ -15,7 +15,7 @@ from harness.encoder import Encoder
 from harness.method import Batch, Corpora, MethodConfig, Term
 from harness.packing import PackedText
 from harness.pair_method import PairExample, PairMethod
-from methods.objectives.bilingual import joined, room
+from methods.objectives.bilingual import either_order, joined, room
 from methods.objectives.masking import masked_batch, masked_lm
 
 
@@ -54,8 +54,7 @@ class AMBER(PairMethod):
         self.layer = encoder.layer(self.config.layer)
 
     def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
-        swapped = rng.random(len(examples)) < 0.5
-        sides = [(e.target, e.source) if s else (e.source, e.target) for e, s in zip(examples, swapped, strict=True)]
+        sides, _ = either_order(examples, rng)
         both = joined(sides, self.room, special_ids=self.tokenizer.special_ids)
         alone = super().collate(examples, rng)
         return {

@@ -13,7 +13,7 @@ from harness.encoder import Encoder
 from harness.method import Batch, Corpora, MethodConfig, Term
 from harness.packing import pack
 from harness.pair_method import PairExample, PairMethod
-from methods.objectives.bilingual import joined, room
+from methods.objectives.bilingual import either_order, joined, room
 from methods.objectives.contrastive import nce
 from methods.objectives.masking import masked_batch, masked_lm
 from methods.objectives.momentum import Momentum, Queue
@@ -58,8 +58,8 @@ class PPA(PairMethod):
         self.queue = Queue(self.config.queue, self.config.width)
 
     def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
-        special, swapped = self.tokenizer.special_ids, rng.random(len(examples)) < 0.5
-        sides = [(e.target, e.source) if s else (e.source, e.target) for e, s in zip(examples, swapped, strict=True)]
+        special = self.tokenizer.special_ids
+        sides, _ = either_order(examples, rng)
         both = joined(sides, self.room, special_ids=special)
         return {
             "queries": pack([x for x, _ in sides], special_ids=special),

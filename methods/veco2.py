@@ -18,7 +18,7 @@ from harness.method import Batch, Corpora, MethodConfig, Term
 from harness.packing import PackedText, Spans
 from harness.pair_method import PairMethod
 from harness.records import Corpus
-from methods.objectives.bilingual import joined, room
+from methods.objectives.bilingual import either_order, joined, room
 from methods.objectives.contrastive import nce
 from methods.objectives.masking import masked_batch, masked_lm
 from methods.objectives.words import TokenSpan, WordPairExample, WordPairExamples
@@ -65,8 +65,7 @@ class VECO2(PairMethod):
         pairs = [example.pair for example in examples]
         plain = super().collate(pairs, rng)
         alone = masked_batch(plain["text"], self.tokenizer, rng, rate)
-        swapped = rng.random(len(pairs)) < 0.5
-        sides = [(p.target, p.source) if s else (p.source, p.target) for p, s in zip(pairs, swapped, strict=True)]
+        sides, swapped = either_order(pairs, rng)
         joint = masked_batch(joined(sides, self.room, special_ids=special), self.tokenizer, rng, rate)
         lengths = [(min(len(x), self.room), min(len(y), self.room)) for x, y in sides]
         words = [[(b, a) if s else (a, b) for a, b in e.words] for e, s in zip(examples, swapped, strict=True)]

@@ -13,7 +13,7 @@ from harness.encoder import Encoder
 from harness.method import Batch, Corpora, MethodConfig, Term
 from harness.packing import PackedText
 from harness.pair_method import PairExample, PairMethod
-from methods.objectives.bilingual import joined, room
+from methods.objectives.bilingual import either_order, joined, room
 from methods.objectives.masking import masked_batch, masked_lm
 
 
@@ -51,8 +51,7 @@ class XLM(PairMethod):
 
     def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
         special, rate = self.tokenizer.special_ids, self.config.mask_rate
-        swapped = rng.random(len(examples)) < 0.5
-        sides = [(e.target, e.source) if s else (e.source, e.target) for e, s in zip(examples, swapped, strict=True)]
+        sides, swapped = either_order(examples, rng)
         both = joined(sides, self.room, special_ids=special, reset_positions=self.config.reset_positions)
         alone = super().collate(examples, rng)["text"]
         n, numbers = len(examples), [self.numbers[e.language] for e in examples]

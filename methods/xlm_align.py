@@ -14,7 +14,7 @@ from harness.encoder import Encoder
 from harness.method import Batch, Corpora, MethodConfig, Term
 from harness.pair_method import PairExample, PairMethod
 from methods.objectives.alignment import at_positions, iter_max, side_positions, sinkhorn
-from methods.objectives.bilingual import joined, room
+from methods.objectives.bilingual import either_order, joined, room
 from methods.objectives.masking import masked_batch, masked_lm
 
 
@@ -65,8 +65,7 @@ class XLMAlign(PairMethod):
         self.query, self.key = (nn.Linear(encoder.width, encoder.width) for _ in range(2))
 
     def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
-        swapped = rng.random(len(examples)) < 0.5
-        sides = [(e.target, e.source) if s else (e.source, e.target) for e, s in zip(examples, swapped, strict=True)]
+        sides, _ = either_order(examples, rng)
         both = joined(sides, self.room, special_ids=self.tokenizer.special_ids)
         alone = masked_batch(super().collate(examples, rng)["text"], self.tokenizer, rng, self.config.mask_rate)
         first, second = side_positions(both)

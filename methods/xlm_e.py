@@ -14,7 +14,7 @@ from harness.encoder import Encoder
 from harness.method import Batch, Corpora, MethodConfig, Term
 from harness.packing import PackedText
 from harness.pair_method import PairExample, PairMethod
-from methods.objectives.bilingual import joined, room
+from methods.objectives.bilingual import either_order, joined, room
 from methods.objectives.masking import masked_batch
 
 STREAMS = {"": ("tlm", "trtd"), "alone_": ("mlm", "mrtd")}  # prefix of the batch's keys: names of the two terms
@@ -61,8 +61,7 @@ class XLME(PairMethod):
         self.head = nn.Sequential(nn.Linear(encoder.width, encoder.width), nn.GELU(), nn.Linear(encoder.width, 1))
 
     def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
-        swapped = rng.random(len(examples)) < 0.5
-        sides = [(e.target, e.source) if s else (e.source, e.target) for e, s in zip(examples, swapped, strict=True)]
+        sides, _ = either_order(examples, rng)
         both = joined(sides, self.room, special_ids=self.tokenizer.special_ids)
         batch: Batch = {}
         for prefix, text in (("", both), ("alone_", super().collate(examples, rng)["text"])):

@@ -7,14 +7,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from harness.encoder import Encoder
 from harness.method import Corpora
 from harness.packing import PackedText, pack
+from harness.pair_method import PairExample
 
 Side = NDArray[np.integer]
 
@@ -22,6 +25,20 @@ Side = NDArray[np.integer]
 def room(encoder: Encoder, corpora: Corpora) -> int:
     """How many tokens each side of a bilingual instance may have: as many as alone, if both fit the encoder."""
     return min(corpora.max_length, encoder.max_length // 2)
+
+
+class Ordered(NamedTuple):
+    """The two sides of each pair in the order that was drawn, and which pairs have the target first (n,)."""
+
+    sides: list[tuple[Side, Side]]
+    swapped: NDArray[np.bool_]
+
+
+def either_order(pairs: Sequence[PairExample], rng: Generator) -> Ordered:
+    """Each pair's sides, the target first in half of the draws."""
+    swapped = rng.random(len(pairs)) < 0.5
+    sides = [(p.target, p.source) if s else (p.source, p.target) for p, s in zip(pairs, swapped, strict=True)]
+    return Ordered(sides, swapped)
 
 
 def joined(

@@ -82,34 +82,45 @@ class Tuned:
     scores: Mapping[float, float]
 
 
+@dataclass(frozen=True)
+class Search:
+    """A recipe whose learning rate is to be chosen among its trials; without trials it is as it should be."""
+
+    recipe: Recipe
+    trials: tuple[Trial, ...] = ()
+
+    @property
+    def stages(self) -> dict[str, Stage]:
+        """The stages of all trials by fingerprint."""
+        return {stage.fingerprint: stage for trial in self.trials for stage in trial.stages}
+
+
 def at_rate(recipe: Recipe, rate: float) -> Recipe:
     """The recipe with another learning rate of alignment."""
     return recipe.model_copy(update={"align": recipe.align.model_copy(update={"learning_rate": rate})})
 
 
-def trials(recipe: Recipe, grid: Sequence[float], seed: int, plugins: Sequence[Path] = ()) -> list[Trial]:
-    """One trial per rate; none for a method that does not train, or where there is nothing to choose."""
-    if len(grid) < 2 or not METHODS.get(recipe.method).trains:
-        return []
+def search(recipe: Recipe, grid: Sequence[float], seed: int = 0, plugins: Sequence[Path] = ()) -> Search:
+    """One trial per rate of the grid. A single rate is taken without one, and a method that does not train has none.
+
+    Raises UserError for data that the recipe asks for and the source lacks.
+    """
+    if not grid or not METHODS.get(recipe.method).trains:
+        return Search(recipe)
+    if len(grid) == 1:
+        return Search(at_rate(recipe, grid[0]))
     plans = [(tried := at_rate(recipe, rate), plan_run(tried, seed, plugins)) for rate in grid]
-    return [Trial(tried, tuple(s for s in plan.stages if s.kind in TUNED)) for tried, plan in plans]
+    return Search(
+        recipe, tuple(Trial(tried, tuple(s for s in plan.stages if s.kind in TUNED)) for tried, plan in plans)
+    )
 
 
-def tune(
-    recipes: Sequence[Recipe],
-    grid: Sequence[float],
-    executor: Local,
-    display: Display,
-    *,
-    seed: int = 0,
-    plugins: Sequence[Path] = (),
-) -> list[Tuned]:
+def tune(searches: Sequence[Search], executor: Local, display: Display) -> list[Tuned]:
     """Each recipe at its best rate. Stages that are there already are found, so an interrupted grid goes on.
 
     Raises UserError where a trial fails, after all others are done.
     """
-    tried = [trials(recipe, grid, seed, plugins) for recipe in recipes]
-    stages = {stage.fingerprint: stage for row in tried for trial in row for stage in trial.stages}
+    stages = {fingerprint: stage for row in searches for fingerprint, stage in row.stages.items()}
     failed: list[Failed] = []
     for end in executor.run(list(stages.values()), display):
         if isinstance(end, Failed):
@@ -120,14 +131,14 @@ def tune(
     if failed:
         reasons = "\n".join(sorted({end.message for end in failed}))
         raise UserError(f"{len(failed)} stages of the grid failed; give the same command to try them again\n{reasons}")
-    return [_best(recipe, row, grid, executor.artifacts) for recipe, row in zip(recipes, tried, strict=True)]
+    return [_best(row, executor.artifacts) for row in searches]
 
 
-def _best(recipe: Recipe, row: Sequence[Trial], grid: Sequence[float], artifacts: Artifacts) -> Tuned:
-    if not row:
-        return Tuned(at_rate(recipe, grid[0]) if len(grid) == 1 else recipe, {})
-    scores = {trial.rate: dev_score(trial.stages, artifacts) for trial in row}
-    best = max(row, key=lambda trial: scores[trial.rate])
+def _best(row: Search, artifacts: Artifacts) -> Tuned:
+    if not row.trials:
+        return Tuned(row.recipe, {})
+    scores = {trial.rate: dev_score(trial.stages, artifacts) for trial in row.trials}
+    best = max(row.trials, key=lambda trial: scores[trial.rate])
     record = {f"{rate:g}": round(score, 2) for rate, score in scores.items()}
     return Tuned(best.recipe.model_copy(update={"tuning": record}), scores)
 

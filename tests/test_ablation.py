@@ -13,7 +13,7 @@ import pytest
 from small_world import alone
 from test_runner import TINY, Silent
 
-from harness.ablation import Cost, Row, alignment_cost, at_rate, named, shuffled, trials, tune
+from harness.ablation import Cost, Row, Search, alignment_cost, at_rate, named, search, shuffled, tune
 from harness.artifacts import Artifacts
 from harness.cli.app import main
 from harness.errors import UserError
@@ -45,22 +45,22 @@ def executor(tmp_path_factory: pytest.TempPathFactory) -> Local:
 
 def test_every_trained_row_has_a_trial_per_rate_and_none_reads_a_test_set() -> None:
     for method, transform in (("info-snt", ""), ("info-snt", "shuffled-pairs"), ("continued-mlm", "")):
-        row = trials(recipe(method, transform=transform), GRID, 0)
+        row = search(recipe(method, transform=transform), GRID).trials
         assert [trial.rate for trial in row] == list(GRID)
         cells = {cell for trial in row for stage in trial.stages for cell in stage.data}
         assert not [cell for cell in cells if cell.endswith("/test")]
         dev = {cell for cell in cells if cell.endswith("/dev")}
         assert dev == {f"{task}/qaa/dev" for task in ("xnli", "pawsx", "udpos", "panx")}
-    assert trials(recipe("mbert"), GRID, 0) == []
-    assert trials(recipe("info-snt"), GRID[:1], 0) == []
+    assert search(recipe("mbert"), GRID) == Search(recipe("mbert"))
+    assert search(recipe("info-snt"), GRID[1:]) == Search(at_rate(recipe("info-snt"), GRID[1]))
 
 
 def test_the_best_rate_is_taken_and_recorded_outside_of_the_hash(executor: Local) -> None:
     recipes = [recipe("mbert"), recipe("info-snt")]
-    untrained, tuned = tune(recipes, GRID, executor, Silent())
+    untrained, tuned = tune([search(r, GRID) for r in recipes], executor, Silent())
     assert (untrained.recipe, untrained.scores) == (recipes[0], {})
     assert set(tuned.scores) == set(GRID)
-    for trial in trials(recipes[1], GRID, 0):
+    for trial in search(recipes[1], GRID).trials:
         assert tuned.scores[trial.rate] == pytest.approx(by_hand(trial.stages, executor.artifacts))
     best = max(GRID, key=lambda rate: tuned.scores[rate])
     assert tuned.recipe.align.learning_rate == best
@@ -85,13 +85,13 @@ def by_hand(stages: Any, artifacts: Artifacts) -> float:
 
 
 def test_a_grid_goes_on_where_it_stopped(executor: Local) -> None:
-    tune([recipe("info-snt")], GRID, executor, Silent())
+    tune([search(recipe("info-snt"), GRID)], executor, Silent())
     again = Silent()
-    tune([recipe("info-snt")], GRID, executor, again)
+    tune([search(recipe("info-snt"), GRID)], executor, again)
     assert again.found
     assert not again.made
     wider = Silent()
-    tune([recipe("info-snt")], (*GRID, 1e-3), executor, wider)
+    tune([search(recipe("info-snt"), (*GRID, 1e-3))], executor, wider)
     assert [title for title in wider.made if title.startswith("align")] == ["align info-snt seed 0"]
 
 
@@ -106,7 +106,7 @@ def test_a_trial_that_fails_is_told_and_the_others_are_done(executor: Local) -> 
 
     display = Silent()
     with pytest.raises(UserError, match=r"1 stages of the grid failed.*\n.*out of memory"):
-        tune([recipe("info-snt")], GRID, Failing(), display)  # type: ignore[arg-type]
+        tune([search(recipe("info-snt"), GRID)], Failing(), display)  # type: ignore[arg-type]
     assert len(display.failures) == 1
 
 

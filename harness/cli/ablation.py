@@ -88,9 +88,10 @@ def _list() -> None:
     from harness.ablation import EVERYTHING, named
     from harness.registry import ABLATIONS
 
+    tables = {name: named(name) for name in (*ABLATIONS.names(), EVERYTHING)}
     rows: list[Mapping[str, Any]] = [
-        {"name": name, "rows": len(named(name).rows), "title": named(name).title, "reference": named(name).reference}
-        for name in (*ABLATIONS.names(), EVERYTHING)
+        {"name": name, "rows": len(table.rows), "title": table.title, "reference": table.reference}
+        for name, table in tables.items()
     ]
     print_table(("name", "rows", "title", "reference"), rows)
 
@@ -110,20 +111,21 @@ def _run(
 ) -> None:
     from rich.console import Console
 
-    from harness.ablation import trials, tune
+    from harness.ablation import search, tune
     from harness.artifacts import Artifacts
     from harness.cli.progress import Show
     from harness.executors.local import Local
-    from harness.plan import plan_run, plan_runs
+    from harness.plan import plan_runs
 
     executor = Local.on(Artifacts(artifacts_root()), workers, device)
-    plan_run(recipes[0], 0, plugins())  # what the source lacks is told before any work begins
-    tried = [trial for recipe in recipes for trial in trials(recipe, rates, 0, plugins())]
+    searches = [search(recipe, rates, plugins=plugins()) for recipe in recipes]
+    stages = {fingerprint: stage for row in searches for fingerprint, stage in row.stages.items()}
     console = Console(stderr=True)
+    tried = sum(len(row.trials) for row in searches)
     if tried:
-        console.print(f"Trying {len(rates)} learning rates on the pivot's dev sets: {len(tried)} alignments")
-    with Show({s.fingerprint: s.title for trial in tried for s in trial.stages}, console) as display:
-        tuned = tune(recipes, rates, executor, display, plugins=plugins())
+        console.print(f"Trying {len(rates)} learning rates on the pivot's dev sets: {tried} alignments")
+    with Show({fingerprint: stage.title for fingerprint, stage in stages.items()}, console) as display:
+        tuned = tune(searches, executor, display)
     if tried:
         print_table(("method", "transform", *map(_named, rates), "taken"), [_trial_row(row) for row in tuned])
     plans = plan_runs([row.recipe for row in tuned], range(seeds), plugins())

@@ -244,7 +244,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measures how hard babel is.")
     parser.add_argument("--source", default="babel")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--steps", type=int, default=5000, help="steps of masked-language-model training")
+    parser.add_argument("--steps", type=int, default=8000, help="steps of masked-language-model training")
     parser.add_argument("--contrast-steps", type=int, default=600)
     given = parser.parse_args()
     torch.set_num_threads(1)

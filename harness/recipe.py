@@ -60,7 +60,7 @@ class PretrainSettings(Frozen):
     hidden: int = Field(128, gt=0)
     vocab_size: int = Field(4000, gt=100)
     max_length: int = Field(128, gt=2)
-    steps: int = Field(5000, gt=0)
+    steps: int = Field(8000, gt=0)
     batch_tokens: int = Field(512, gt=0)
     learning_rate: float = Field(2e-3, gt=0)
     mask_rate: float = Field(0.2, gt=0, lt=1)

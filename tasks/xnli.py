@@ -30,7 +30,7 @@ SPEC = TaskSpec(
             accumulation=1,
             epochs=3,
             attention_dropout=False,
-            max_train=10_000,
+            max_train=15_000,
             max_dev=500,
             max_test=500,
         ),

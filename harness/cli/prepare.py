@@ -1,0 +1,210 @@
+"""`alignboard prepare`: from what was downloaded to the folder that the folder source reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Any
+
+import typer
+
+from harness.cli import failures
+from harness.cli.output import print_json, print_table
+from harness.errors import UsageError, UserError, unknown
+from harness.prepare import PACKAGES
+from harness.prepare.build import Options, Result
+from harness.prepare.build import prepare as build
+from harness.prepare.find import looked_for
+from harness.prepare.package import Download, Package
+
+
+class Stopped(UserError):
+    """Ctrl-C, told with what to do next."""
+
+    exit_code = failures.INTERRUPTED
+
+
+def prepare(
+    task: Annotated[
+        list[str] | None, typer.Argument(metavar="TASK...", help="Data sets; all where none is named.")
+    ] = None,
+    downloads: Annotated[
+        Path | None, typer.Option("--from", metavar="DOWNLOADS", help="The folder with what was downloaded.")
+    ] = None,
+    folder: Annotated[Path | None, typer.Option("--to", metavar="FOLDER", help="The folder to write.")] = None,
+    official: Annotated[
+        bool,
+        typer.Option(
+            "--official",
+            help="Remove test labels and sort Tatoeba's English, as the official scripts do: not scorable.",
+        ),
+    ] = False,
+    any_release: Annotated[
+        bool, typer.Option("--any-release", help="Take downloads whose SHA-256 is not the one on record.")
+    ] = False,
+    list_: Annotated[
+        bool, typer.Option("--list", help="Tell what to download, where, and under which licence.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Turn downloaded data sets into the folder that `--source folder:FOLDER` reads.
+
+    Nothing is downloaded: `--list` tells what to fetch. Archives may lie anywhere below DOWNLOADS, packed or unpacked.
+    The files are those of XTREME's own scripts, byte for byte, but with the labels of the test sets, without which
+    nothing can be scored. An interrupted command goes on where it was when it is given again.
+
+    \b
+    Examples:
+      alignboard prepare --list
+      alignboard prepare --from ~/Downloads --to data/xtreme
+      alignboard prepare xnli tatoeba --from ~/Downloads --to data/xtreme
+      alignboard run mbert --suite xtreme-align --source folder:data/xtreme
+    """
+    packages = _chosen(task or ())
+    if list_:
+        _list(packages, as_json)
+        return
+    if downloads is None or folder is None:
+        raise UsageError(
+            "both folders are needed",
+            found=f"--from {downloads or '?'} --to {folder or '?'}",
+            expected="--from DOWNLOADS --to FOLDER",
+            remedy="`alignboard prepare --list` tells what to put into DOWNLOADS",
+        )
+    options = Options(official, any_release)
+    results = _run(packages, downloads.expanduser(), folder.expanduser(), options)
+    if as_json:
+        print_json([_record(result) for result in results])
+    else:
+        _tell(results, folder)
+    _fail(results, named=bool(task))
+
+
+def _chosen(names: Sequence[str]) -> list[Package]:
+    """The packages of that name and those that they need; all where none is named. Raises UsageError."""
+    for name in names:
+        if name not in PACKAGES:
+            raise unknown("data set", name, PACKAGES)
+    wanted = {also for name in names or PACKAGES for also in (name, *PACKAGES[name].also)}
+    return [package for name, package in PACKAGES.items() if name in wanted]
+
+
+def _run(packages: Sequence[Package], downloads: Path, folder: Path, options: Options) -> list[Result]:
+    results: list[Result] = []
+    try:
+        with Show() as show:
+            for result in build(packages, downloads, folder, options, show):
+                results.append(result)
+                if result.error is not None:
+                    failures.say("error", f"{result.name}: {result.error}", "bold red")
+    except KeyboardInterrupt as stop:
+        done = ", ".join(result.name for result in results if result.record is not None)
+        raise Stopped(
+            "interrupted", found=f"finished: {done or 'nothing yet'}", remedy="the same command goes on from here"
+        ) from stop
+    return results
+
+
+def _fail(results: Sequence[Result], *, named: bool) -> None:
+    """Raises UserError where something failed, where what was named is absent, or where nothing was found."""
+    failed = [result.name for result in results if result.state == "failed"]
+    absent = [result.name for result in results if result.state == "absent"]
+    if failed:
+        raise UserError(f"not prepared: {', '.join(failed)}", remedy="see above; what is finished stays")
+    if absent and (named or len(absent) == len(results)):
+        raise UserError(
+            f"no download found of {', '.join(absent)}",
+            expected="; ".join(looked_for(PACKAGES[name], []) for name in absent),
+            remedy="`alignboard prepare --list` tells where each can be had",
+        )
+
+
+def _tell(results: Sequence[Result], folder: Path) -> None:
+    print_table(("data_set", "state", "files", "items"), [_row(result) for result in results])
+    for result in results:
+        record = result.record
+        for entry in record.sources if record else ():
+            if entry.sum != "known":
+                why = "none is on record for it" if entry.sum == "unverified" else "another one is on record"
+                typer.echo(f"{result.name}: SHA-256 of {entry.name} is {entry.sha256}; {why}")
+        for note in record.notes if record else ():
+            typer.echo(f"{result.name}: {note}")
+        for name in record.missing if record else ():
+            typer.echo(f"{result.name}: missing {name}")
+        for download in result.absent:
+            typer.echo(f"{result.name}: no {looked_for(PACKAGES[result.name], [download])}; it is at {download.url}")
+    if any(result.record for result in results):
+        typer.echo(f"`alignboard sources folder:{folder}` tells what can be used.")
+
+
+def _row(result: Result) -> dict[str, Any]:
+    record = result.record
+    counts = {"files": len(record.files), "items": f"{sum(record.items.values()):,}"} if record else {}
+    return {"data_set": result.name, "state": result.state, **counts}
+
+
+def _record(result: Result) -> dict[str, Any]:
+    record = asdict(result.record) if result.record else None
+    return {"name": result.name, "state": result.state, "record": record, "error": result.error and str(result.error)}
+
+
+def _list(packages: Sequence[Package], as_json: bool) -> None:
+    entries = [_entry(package, download) for package in packages for download in package.downloads]
+    if as_json:
+        print_json(entries)
+        return
+    print_table(("data_set", "file", "where", "SHA-256", "licence"), entries)
+    for package in packages:
+        for note in dict.fromkeys(download.note for download in package.downloads if download.note):
+            typer.echo(f"{package.name}: {note}")
+
+
+def _entry(package: Package, download: Download) -> dict[str, Any]:
+    return {
+        "data_set": package.name,
+        "file": looked_for(package, [download]),
+        "where": download.url,
+        "SHA-256": "\n".join(download.sums.values()) or "not on record",
+        "licence": package.licence,
+        "note": download.note,
+    }
+
+
+class Show:
+    """A bar with rate and time left on a terminal, a line for each phase elsewhere; both on stderr."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        columns = (BarColumn(bar_width=30), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+        self.progress = Progress(TextColumn("{task.description}"), *columns, console=self.console, transient=True)
+        self.bar = self.progress.add_task("", total=None)
+
+    def __enter__(self) -> Show:
+        if self.console.is_terminal:
+            self.progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.progress.stop()
+
+    def phase(self, title: str, total: int | None = None) -> None:
+        """A new phase of `total` bytes, where that is known."""
+        self.progress.reset(self.bar, total=total, description=title)
+        if not self.console.is_terminal:
+            self.console.print(title)
+
+    def advance(self, count: int) -> None:
+        """`count` more bytes of the phase are done."""
+        self.progress.advance(self.bar, count)

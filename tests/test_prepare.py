@@ -117,7 +117,7 @@ def test_the_record_tells_sums_and_counts(downloads: Path, folder: Path) -> None
         ("sub/XNLI-1.0.zip", "other"),
         ("XNLI-MT-1.0.zip", "other"),
     ]
-    assert "train-en.tsv: 2 items, where 392,702 are published" in record.notes
+    assert "train-en.tsv 2 (392,702), dev-de.tsv 1 (2,490)" in record.notes[-1]
     stored = json.loads((folder / "xnli/prepared.json").read_text())
     assert stored["files"]["train-en.tsv"]["size"] == (folder / "xnli/train-en.tsv").stat().st_size
     assert str(downloads) not in (folder / "xnli/prepared.json").read_text()
@@ -224,7 +224,7 @@ def test_content_that_would_choose_its_own_path(downloads: Path, folder: Path) -
         ("[]", "this is not SQuAD's layout"),
         ('{"data": [{"paragraphs": 3}], "version": 1}', "this is not SQuAD's layout"),
         ("[" * 200_000, "nested too deeply"),
-        ('{"data": [], "version": "\\udc00"}', "complete enough|0 items"),
+        ('{"data": [], "version": "\\udc00"}', "xquad.de.json 0 (1,190)"),
         (squad("q").replace("abc", "ab"), "an answer that is not at its place"),
     ],
 )

@@ -12,8 +12,9 @@ from golden_cases import cases
 from harness.errors import UserError
 from harness.prepare import PACKAGES
 from harness.prepare.package import Download, Raw
+from harness.prepare.pieces import write_pieces
 from harness.prepare.squad import write_hidden
-from harness.prepare.tagging import Readable, Row, write_pieces, write_rows
+from harness.prepare.tagging import Readable, Row, write_rows
 from harness.prepare.udpos import joined, kept, read_conll, split_of
 
 CASES = cases("preprocess/cases.json")["cases"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any
@@ -16,8 +15,10 @@ from harness.errors import UsageError, UserError, unknown
 from harness.prepare import PACKAGES
 from harness.prepare.build import Options, Result
 from harness.prepare.build import prepare as build
-from harness.prepare.find import looked_for
+from harness.prepare.find import few, looked_for
 from harness.prepare.package import Download, Package
+from harness.prepare.pieces import SPECIALS, UNLABELLED, XLMR_SPECIALS, write_task
+from harness.prepare.record import Record
 
 
 class Stopped(UserError):
@@ -44,6 +45,15 @@ def prepare(
     any_release: Annotated[
         bool, typer.Option("--any-release", help="Take downloads whose SHA-256 is not the one on record.")
     ] = False,
+    pieces: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TOKENIZER", help="Also cut udpos and panx for a tokenizer, for the official training code."
+        ),
+    ] = None,
+    max_length: Annotated[
+        int | None, typer.Option(min=8, help="Length of the pieces in subwords, special tokens included. Default: 128.")
+    ] = None,
     list_: Annotated[
         bool, typer.Option("--list", help="Tell what to download, where, and under which licence.")
     ] = False,
@@ -73,12 +83,15 @@ def prepare(
             expected="--from DOWNLOADS --to FOLDER",
             remedy="`alignboard prepare --list` tells what to put into DOWNLOADS",
         )
-    options = Options(official, any_release)
-    results = _run(packages, downloads.expanduser(), folder.expanduser(), options)
+    _check_pieces(packages, pieces, max_length)
+    downloads, folder = downloads.expanduser(), folder.expanduser()
+    results = _run(packages, downloads, folder, Options(official, any_release))
     if as_json:
         print_json([_record(result) for result in results])
     else:
         _tell(results, folder)
+    if pieces is not None:
+        _cut(results, folder, pieces, max_length or 128)
     _fail(results, named=bool(task))
 
 
@@ -89,6 +102,26 @@ def _chosen(names: Sequence[str]) -> list[Package]:
             raise unknown("data set", name, PACKAGES)
     wanted = {also for name in names or PACKAGES for also in (name, *PACKAGES[name].also)}
     return [package for name, package in PACKAGES.items() if name in wanted]
+
+
+def _check_pieces(packages: Sequence[Package], tokenizer: str | None, max_length: int | None) -> None:
+    if tokenizer is None and max_length is not None:
+        raise UsageError("--max-length has no effect without --pieces", remedy="name a tokenizer with --pieces")
+    if tokenizer is not None and not any(package.name in UNLABELLED for package in packages):
+        raise UsageError("--pieces has no effect without a tagging task", expected="udpos or panx among the tasks")
+
+
+def _cut(results: Sequence[Result], folder: Path, name: str, max_length: int) -> None:
+    """Writes the second step of the tagging tasks that are there."""
+    from harness.tokens import Tokenizer
+
+    tokenizer = Tokenizer.load(name).hf
+    specials = XLMR_SPECIALS if type(tokenizer).__name__.startswith("XLMRoberta") else SPECIALS
+    for result in results:
+        if result.record is not None and result.name in UNLABELLED:
+            model = Path(name).name
+            out = write_task(folder, result.name, tokenizer, model, length=max_length, specials=specials)
+            typer.echo(f"{result.name}: pieces for {model} in {out}", err=True)
 
 
 def _run(packages: Sequence[Package], downloads: Path, folder: Path, options: Options) -> list[Result]:
@@ -124,19 +157,26 @@ def _fail(results: Sequence[Result], *, named: bool) -> None:
 def _tell(results: Sequence[Result], folder: Path) -> None:
     print_table(("data_set", "state", "files", "items"), [_row(result) for result in results])
     for result in results:
-        record = result.record
-        for entry in record.sources if record else ():
-            if entry.sum != "known":
-                why = "none is on record for it" if entry.sum == "unverified" else "another one is on record"
-                typer.echo(f"{result.name}: SHA-256 of {entry.name} is {entry.sha256}; {why}")
-        for note in record.notes if record else ():
-            typer.echo(f"{result.name}: {note}")
-        for name in record.missing if record else ():
-            typer.echo(f"{result.name}: missing {name}")
-        for download in result.absent:
-            typer.echo(f"{result.name}: no {looked_for(PACKAGES[result.name], [download])}; it is at {download.url}")
+        for line in [*_about(result.record), *_absent(result)]:
+            typer.echo(f"{result.name}: {line}")
     if any(result.record for result in results):
         typer.echo(f"`alignboard sources folder:{folder}` tells what can be used.")
+
+
+def _about(record: Record | None) -> Iterator[str]:
+    if record is None:
+        return
+    for state, why in (("unverified", "no SHA-256 is on record"), ("other", "another SHA-256 is on record")):
+        if sums := [f"{entry.name} ({entry.sha256[:12]})" for entry in record.sources if entry.sum == state]:
+            yield f"{why} for {few(sums, 3)}; that of each stands in {record.name}/prepared.json"
+    yield from record.notes
+    if record.missing:
+        yield f"missing: {few(record.missing)}"
+
+
+def _absent(result: Result) -> Iterator[str]:
+    for download in result.absent:
+        yield f"no {looked_for(PACKAGES[result.name], [download])}; it is at {download.url}"
 
 
 def _row(result: Result) -> dict[str, Any]:
@@ -146,7 +186,7 @@ def _row(result: Result) -> dict[str, Any]:
 
 
 def _record(result: Result) -> dict[str, Any]:
-    record = asdict(result.record) if result.record else None
+    record = result.record.plain() if result.record else None
     return {"name": result.name, "state": result.state, "record": record, "error": result.error and str(result.error)}
 
 

@@ -21,7 +21,7 @@ from harness.artifacts import File
 from harness.errors import UsageError, UserError
 from harness.prepare import record
 from harness.prepare.archives import Limits, extract
-from harness.prepare.find import Downloads, Source, looked_for
+from harness.prepare.find import Downloads, Source, few, looked_for
 from harness.prepare.package import Download, Package
 from harness.prepare.record import Found, Record
 
@@ -117,7 +117,7 @@ def _before(final: Path) -> Record | None:
         raise UserError(
             "this folder holds files that `prepare` did not write",
             file=final,
-            found=", ".join(strange[:5]) + (f" and {len(strange) - 5} more" if len(strange) > 5 else ""),
+            found=few(strange),
             expected="no such folder, or one that `prepare` made",
             remedy="move it away, or choose another folder with --to",
         )
@@ -178,7 +178,7 @@ def _extracted(archive: Path, download: Download, into: Path, options: Options, 
         raise UserError(
             "the archive holds nothing that is wanted of it",
             file=archive,
-            expected=", ".join(download.holds[:4]) + ", ..." * (len(download.holds) > 4) or "other files",
+            expected=few(download.holds) or "other files",
             remedy=f"it seems to be another one: download it from {download.url}",
         )
     return {name: into / name for name in files}
@@ -199,7 +199,7 @@ def _convert(package: Package, raw: dict[str, Path], made: Record, new: Path) ->
     if not done.items:
         raise UserError(
             f"nothing of {package.name} is complete enough to be used",
-            found=", ".join(sorted(raw)[:5]),
+            found=few(sorted(raw)),
             expected=looked_for(package, []),
             remedy="`alignboard prepare --list` tells what to download",
         )
@@ -210,9 +210,10 @@ def _convert(package: Package, raw: dict[str, Path], made: Record, new: Path) ->
 
 def _counts(package: Package, items: dict[str, int]) -> Iterator[str]:
     """How the numbers of items differ from the published ones."""
-    for path, count in items.items():
-        if (published := package.published.get(path, count)) != count:
-            yield f"{path}: {count:,} items, where {published:,} are published"
+    known = [(path, count, package.published[path]) for path, count in items.items() if path in package.published]
+    other = [f"{path} {count:,} ({published:,})" for path, count, published in known if count != published]
+    if other:
+        yield f"other numbers of items than published (in brackets): {few(other)}"
 
 
 def _publish(work: Path, final: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -79,3 +79,9 @@ def looked_for(package: Package, downloads: list[Download]) -> str:
 
 def _some(names: tuple[str, ...], limit: int = 3) -> tuple[str, ...]:
     return names if len(names) <= limit else (*names[:2], "...")
+
+
+def few(names: Sequence[str], limit: int = 6) -> str:
+    """Names as a list of which only the first are told."""
+    more = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {more:,} more" if more > 0 else "")

@@ -43,13 +43,17 @@ class Record:
         """Whether the same downloads were prepared in the same way."""
         return (self.official, self.sources) == (official, sources)
 
+    def plain(self) -> dict[str, Any]:
+        """The record as JSON values."""
+        return {**asdict(self), "files": {name: file._asdict() for name, file in self.files.items()}}
+
 
 def write(folder: Path, record: Record) -> None:
     """Completes a folder: takes the sums of its files, writes `prepared.json` and flushes all to disk."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     record.files = {path.relative_to(folder).as_posix(): file_of(path) for path in paths}
-    content = {"format": FORMAT, **asdict(record), "files": {n: f._asdict() for n, f in record.files.items()}}
-    (folder / NAME).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps({"format": FORMAT, **record.plain()}, indent=1, ensure_ascii=False)
+    (folder / NAME).write_text(f"{text}\n", encoding="utf-8")
     for path in [*folder.rglob("*"), folder]:
         _sync(path)
 

@@ -1,10 +1,10 @@
-"""What PAN-X and the part-of-speech data share: rows of token and tag, and the second official step, into pieces."""
+"""What PAN-X and the part-of-speech data share: rows of token and tag."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from harness.prepare.text import write_lines
 
@@ -17,15 +17,6 @@ class Row(NamedTuple):
 
 
 Rows = Iterable[Row | None]  # None ends a sentence
-
-
-class Tokenizer(Protocol):
-    """What cutting into pieces needs of a subword tokenizer."""
-
-    unk_token: str
-
-    def tokenize(self, text: str) -> list[str]:
-        """The subwords of a word."""
 
 
 def write_rows(path: Path, rows: Rows, *, tags: bool) -> int:
@@ -74,33 +65,3 @@ class Readable:
         """What was left out, in words; empty where nothing was."""
         counts = {"tokens of blanks only": self.tokens, "blank lines that end no sentence": self.breaks}
         return " and ".join(f"{count:,} {what}" for what, count in counts.items() if count)
-
-
-def write_pieces(source: Path, target: Path, index: Path, tokenizer: Tokenizer, *, room: int, unlabelled: str) -> None:
-    """The official second step: sentences of at most `room` subwords, longer ones split between two words.
-
-    Lines are split at any blank, so of a token with a blank inside only the first part is kept, and what has not just
-    two parts gets the tag `unlabelled`. A word without subwords, or with more than `room`, becomes the unknown token.
-    `index` gets the number of the original sentence for each word; both files have the same blank lines.
-    """
-    with (
-        source.open(encoding="utf-8") as lines,
-        target.open("w", encoding="utf-8", newline="\n") as words,
-        index.open("w", encoding="utf-8", newline="\n") as numbers,
-    ):
-        sentence = used = 0
-        for line in lines:
-            parts = line.split()
-            if not parts:
-                words.write("\n")
-                numbers.write("\n")
-                sentence, used = sentence + 1, 0
-                continue
-            word, tag = parts[0], parts[1] if len(parts) == 2 else unlabelled
-            size = len(tokenizer.tokenize(word))
-            if not 0 < size <= room:
-                word, size = tokenizer.unk_token, 1
-            cut = "\n" if used + size > room else ""
-            used = size if cut else used + size
-            words.write(f"{cut}{word}\t{tag}\n")
-            numbers.write(f"{cut}{sentence}\n")

@@ -1,0 +1,89 @@
+"""The second official step for tagging: sentences cut for one tokenizer, as the official training scripts read them.
+
+Our own training needs none of it, since it cuts while it reads; this serves to run the official code on prepared data.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+UNLABELLED = {"udpos": "X", "panx": "O"}
+XLMR_SPECIALS, SPECIALS = 3, 2  # what the official code reserves of the length for special tokens
+
+
+class Tokenizer(Protocol):
+    """What cutting into pieces needs of a subword tokenizer."""
+
+    unk_token: str
+
+    def tokenize(self, text: str) -> list[str]:
+        """The subwords of a word."""
+
+
+def write_task(folder: Path, task: str, tokenizer: Tokenizer, model: str, *, length: int, specials: int) -> Path:
+    """Cuts the files of a prepared task into TASK_processed_maxlenN/LANGUAGE/{train,dev,test}.MODEL and .MODEL.idx.
+
+    As in the official scripts only English has a training file, and `labels.txt` lists the tags of all files. Files of
+    other models stay. Returns the folder.
+    """
+    out = folder / f"{task}_processed_maxlen{length}"
+    work = folder / ".prepare" / out.name
+    shutil.rmtree(work, ignore_errors=True)
+    tags: set[str] = set()
+    for source in sorted((folder / task).glob("*.tsv")):
+        split, _, language = source.stem.partition("-")
+        if split == "train" and language != "en":
+            continue
+        target = work / language / f"{split}.{model}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        index = target.with_name(f"{target.name}.idx")
+        write_pieces(source, target, index, tokenizer, room=length - specials, unlabelled=UNLABELLED[task])
+        tags |= set(_tags(target))
+    (work / "labels.txt").write_text("".join(f"{tag}\n" for tag in sorted(tags)), encoding="utf-8")
+    for path in sorted(path for path in work.rglob("*") if path.is_file()):
+        place = out / path.relative_to(work)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(place)
+    shutil.rmtree(work)
+    with suppress(OSError):  # something else is under way
+        work.parent.rmdir()
+    return out
+
+
+def write_pieces(source: Path, target: Path, index: Path, tokenizer: Tokenizer, *, room: int, unlabelled: str) -> None:
+    """The official second step: sentences of at most `room` subwords, longer ones split between two words.
+
+    Lines are split at any blank, so of a token with a blank inside only the first part is kept, and what has not just
+    two parts gets the tag `unlabelled`. A word without subwords, or with more than `room`, becomes the unknown token.
+    `index` gets the number of the original sentence for each word; both files have the same blank lines.
+    """
+    with (
+        source.open(encoding="utf-8") as lines,
+        target.open("w", encoding="utf-8", newline="\n") as words,
+        index.open("w", encoding="utf-8", newline="\n") as numbers,
+    ):
+        sentence = used = 0
+        for line in lines:
+            parts = line.split()
+            if not parts:
+                words.write("\n")
+                numbers.write("\n")
+                sentence, used = sentence + 1, 0
+                continue
+            word, tag = parts[0], parts[1] if len(parts) == 2 else unlabelled
+            size = len(tokenizer.tokenize(word))
+            if not 0 < size <= room:
+                word, size = tokenizer.unk_token, 1
+            cut = "\n" if used + size > room else ""
+            used = size if cut else used + size
+            words.write(f"{cut}{word}\t{tag}\n")
+            numbers.write(f"{cut}{sentence}\n")
+
+
+def _tags(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8") as lines:
+        yield from (line.rstrip("\n").split("\t")[1] for line in lines if line.strip())

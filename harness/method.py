@@ -42,7 +42,10 @@ class Tokens:
 
 
 class MethodConfig(BaseModel):
-    """A method's own settings: frozen, unknown fields refused, defaults are the paper's values."""
+    """A method's own settings: frozen, unknown fields refused.
+
+    Defaults are the paper's values; where those are not published, the docstring calls the default a choice.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

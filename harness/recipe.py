@@ -41,6 +41,8 @@ class AlignSettings(Frozen):
     warmup_steps: int = Field(0, ge=0)
     weight_decay: float = Field(0.0, ge=0)
     clip: float | None = 1.0
+    adam_betas: tuple[float, float] = (0.9, 0.999)
+    adam_epsilon: float = Field(1e-8, gt=0)
     max_length: int = Field(128, gt=2)
 
     @model_validator(mode="after")
@@ -187,11 +189,8 @@ def _budget(method: str, kind: str, protocol: str) -> dict[str, Any]:
         align = {"steps": 300, "learning_rate": 3e-4, "max_length": 64}
     if kind == "paper":
         align |= METHODS.get(method).paper
-    settings = AlignSettings(**align)
-    return {
-        "align": settings.model_dump(),
-        "sample": {"size": settings.steps * settings.batch_size if protocol == "mini" else 3_840_000},
-    }
+    steps, batch = (align.get(name, AlignSettings.model_fields[name].default) for name in ("steps", "batch_size"))
+    return {"align": align, "sample": {"size": steps * batch if protocol == "mini" else 3_840_000}}
 
 
 def _kind(recipe: str) -> tuple[str, dict[str, Any]]:

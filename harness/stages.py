@@ -192,6 +192,8 @@ def _align_settings(params: Mapping[str, Any]) -> TrainSettings:
         warmup_steps=params["warmup_steps"],
         weight_decay=params["weight_decay"],
         clip=params["clip"],
+        adam_betas=tuple(params["adam_betas"]),
+        adam_epsilon=params["adam_epsilon"],
         precision=params["precision"],
         seed=params["seed"],
     )

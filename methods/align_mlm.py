@@ -36,7 +36,13 @@ class AlignMLM(PairMethod):
     needs: ClassVar[frozenset[Corpus]] = frozenset({Corpus.PARALLEL, Corpus.DICTIONARY})
     reference: ClassVar[str] = "Tang et al. 2022, arXiv 2211.08547"
     objective: ClassVar[str] = "masked LM + cosine of the input embeddings of all dictionary pairs"
-    paper: ClassVar[dict[str, Any]] = {"learning_rate": 1e-4, "warmup_steps": 10_000, "steps": 500_000}
+    paper: ClassVar[dict[str, Any]] = {
+        "steps": 500_000,
+        "batch_size": 128,
+        "learning_rate": 1e-4,
+        "warmup_steps": 10_000,
+        "max_length": 512,
+    }
 
     class Config(MethodConfig):
         """mask_rate: the share of masked subwords; align_weight: lambda, 10 in the paper, which trains from scratch;

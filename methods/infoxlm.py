@@ -38,18 +38,23 @@ class InfoXLM(XLM):
     objective: ClassVar[str] = "masked LM + translation LM + momentum contrast of a middle layer's [CLS] (XlCo)"
     paper: ClassVar[dict[str, Any]] = {
         "steps": 200_000,
+        "batch_size": 64,  # 2,048 pairs a step in the paper, whose negatives come from the queue
+        "accumulation": 32,
         "learning_rate": 2e-4,
         "schedule": "linear",
         "warmup_steps": 10_000,
         "weight_decay": 0.01,
         "clip": 1.0,
+        "adam_betas": (0.9, 0.98),
+        "adam_epsilon": 1e-6,
     }
 
     class Config(XLM.Config):
         """Values of the released code unless a choice is named.
 
         mask_rate: the share of masked subwords; mlm_weight: of masked LM on single sentences; reset_positions:
-        positions start again on the second side; language_embeddings: a learnt vector per language while training;
+        positions start again on the second side; language_embeddings: a learnt vector per language in the two language
+        models, not in the contrast;
         layer: whose [CLS] is contrasted (none: two thirds of the depth, which is layer 8 of 12 as in the code);
         temperature: of the dot product; normalize: contrast cosines and not dot products (a robust alternative, with a
         temperature of about 0.05); queue: how many keys are kept (131,072 in the code, whose batch is 2,048; fewer is a

@@ -41,6 +41,8 @@ class L2Align(PairMethod):
         "batch_size": 8,
         "learning_rate": 5e-5,
         "warmup_steps": 15_625,
+        "adam_betas": (0.9, 0.98),
+        "adam_epsilon": 1e-9,
     }
 
     class Config(MethodConfig):

@@ -46,12 +46,15 @@ class VECO2(PairMethod):
     class Config(MethodConfig):
         """mask_rate: the share of masked subwords; sequence_temperature: of the cosine between sentences;
         token_temperature: of that between words; sentence: a sentence's vector, the "mean" of its tokens or that of its
-        first, "cls". All four are choices: the report's values are not known to us."""
+        first, "cls"; sequence_weight, token_weight: of L_seq and L_tok. All are choices: the report's values are not
+        known to us. Sentences are read as they are masked for L_MLM."""
 
         mask_rate: float = 0.15
         sequence_temperature: float = Field(0.05, gt=0)
         token_temperature: float = Field(0.1, gt=0)
         sentence: Literal["mean", "cls"] = "mean"
+        sequence_weight: float = 1.0
+        token_weight: float = 1.0
 
     def build(self, encoder: Encoder, corpora: Corpora) -> None:
         super().build(encoder, corpora)
@@ -94,7 +97,7 @@ class VECO2(PairMethod):
         same, partner = groups[:, None] == groups, torch.arange(len(groups), device=groups.device)
         heat = self.config.sequence_temperature
         losses = [nce(a, b, partner, exclude=same, temperature=heat) for a, b in ((u, v), (v, u))]
-        return Term(torch.cat(losses).sum(), 2.0 * len(groups))
+        return Term(torch.cat(losses).sum(), 2.0 * len(groups), self.config.sequence_weight)
 
     def token_contrast(self, states: States, words: Spans) -> Term:
         """Each word against its translation and the tokens of its own instance that belong to neither."""
@@ -109,7 +112,7 @@ class VECO2(PairMethod):
         exclude = torch.cat([torch.ones(count, count, dtype=torch.bool, device=device), left_out], dim=1)
         candidates = torch.cat([anchors, states.tokens().to(anchors.dtype)])
         losses = nce(anchors, candidates, partner, exclude=exclude, temperature=self.config.token_temperature)
-        return Term(losses.sum(), float(count))
+        return Term(losses.sum(), float(count), self.config.token_weight)
 
 
 def placed(

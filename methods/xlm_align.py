@@ -41,6 +41,8 @@ class XLMAlign(PairMethod):
         "learning_rate": 2e-4,
         "warmup_steps": 10_000,
         "weight_decay": 0.01,
+        "adam_betas": (0.9, 0.98),
+        "adam_epsilon": 1e-6,
     }
 
     class Config(MethodConfig):

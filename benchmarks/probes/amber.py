@@ -17,14 +17,16 @@ from methods.objectives.bilingual import joined
 
 
 def probe(seed: int, **training: Any) -> dict[str, float]:
-    """Retrieval accuracy of held-out sentences and agreement of attention, before (`base_...`) and after training."""
+    """Retrieval accuracy of held-out sentences and agreement of attention: before (`base_...`), after training, and
+    after the same training without either term (`..._without`), which leaves the translation LM."""
     trained = aligned("amber", seed, **training)
-    return {
-        "base_retrieval": sentence_retrieval(trained.base, trained.held_out),
-        "retrieval": sentence_retrieval(trained.encoder, trained.held_out),
-        "base_agreement": attention_agreement(trained.base, trained),
-        "agreement": attention_agreement(trained.encoder, trained),
-    }
+    without = aligned("amber", seed, **{**training, "sentence_weight": 0.0, "word_weight": 0.0})
+    encoders = {"base_{}": trained.base, "{}_without": without.encoder, "{}": trained.encoder}
+    found = {}
+    for name, encoder in encoders.items():
+        found[name.format("retrieval")] = sentence_retrieval(encoder, trained.held_out)
+        found[name.format("agreement")] = attention_agreement(encoder, trained)
+    return found
 
 
 @torch.no_grad()

@@ -20,14 +20,18 @@ QUEUE, STEPS, BATCH = 512, 300, 48
 
 
 def probe(seed: int, **training: Any) -> dict[str, float]:
-    """Shares between 0 and 1; see `queue`, `retrieval` and `switching`."""
-    trained = aligned("ppa", seed, **{"steps": STEPS, "batch": BATCH, "queue": QUEUE, **training})
+    """Shares between 0 and 1; see `queue`, `retrieval` (before, after, and after the same training without the
+    contrast) and `switching`."""
+    settings = {"steps": STEPS, "batch": BATCH, "queue": QUEUE, **training}
+    trained = aligned("ppa", seed, **settings)
+    without = aligned("ppa", seed, **{**settings, "sentence_weight": 0.0})
     pairs = tuple({pair.sentence: pair for pair in trained.held_out}.values())
     examples = trained.method.examples(trained.on(pairs))
     chosen = [examples[i] for i in range(len(examples))]
     return {
         **queue(trained, seed),
         "retrieval_before": retrieval(trained.base, chosen),
+        "retrieval_without": retrieval(without.encoder, chosen),
         "retrieval": retrieval(trained.encoder, chosen),
         **switching(trained),
     }

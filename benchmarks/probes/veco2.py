@@ -14,8 +14,10 @@ BATCH = 48
 
 def probe(seed: int, steps: int = 200) -> dict[str, float]:
     """On sentence pairs held out: the two contrastive terms before (`sequence_base`, `token_base`) and after training
-    (`sequence`, `token`), and contextual word retrieval likewise (`words_base`, `words`)."""
+    (`sequence`, `token`), and contextual word retrieval likewise (`words_base`, `words`), and after the same training
+    without the two terms (`words_without`)."""
     trained = aligned("veco2", seed, steps=steps)
+    without = aligned("veco2", seed, steps=steps, sequence_weight=0.0, token_weight=0.0)
     pairs = held_out(trained)
     after, before = (terms(trained, encoder) for encoder in (trained.encoder, trained.base))
     return {
@@ -23,6 +25,7 @@ def probe(seed: int, steps: int = 200) -> dict[str, float]:
         **{f"{name}_base": before[name] for name in ("sequence", "token")},
         "words": accuracy(trained.encoder, pairs),
         "words_base": accuracy(trained.base, pairs),
+        "words_without": accuracy(without.encoder, pairs),
     }
 
 

@@ -18,8 +18,10 @@ HELD_OUT = 150  # gold pairs per language
 
 
 def probe(seed: int, **training: Any) -> dict[str, float]:
-    """Alignment error rates on gold links of held-out pairs, before (`base_error`) and after training (`error`)."""
+    """Alignment error rates on gold links of held-out pairs: before (`base_error`), after training (`error`), and
+    after the same training without the pointer (`error_without`), which leaves the two language models."""
     trained = aligned("xlm-align", seed, **training)
+    without = aligned("xlm-align", seed, **{**training, "align_weight": 0.0})
     gold = [
         pair
         for code in LANGUAGES
@@ -29,6 +31,7 @@ def probe(seed: int, **training: Any) -> dict[str, float]:
     method = trained.method
     found = {
         "base_error": self_labels(trained.base, gold, method.layer, method.room),
+        "error_without": self_labels(without.encoder, gold, method.layer, method.room),
         "error": self_labels(trained.encoder, gold, method.layer, method.room),
     }
     return {name: error_rate(links, gold) for name, links in found.items()}

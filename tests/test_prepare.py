@@ -287,6 +287,25 @@ def test_links_among_the_downloads(downloads: Path, folder: Path, tmp_path: Path
     assert len(Downloads(downloads, folder).paths) == len(list(downloads.iterdir())) - 1
 
 
+def test_names_that_anybody_may_use(downloads: Path, folder: Path) -> None:
+    """A `main.zip` of another project is passed over; LASER's is taken."""
+    (downloads / "sub").mkdir()
+    (downloads / "main.zip").write_bytes(zip_of({"other-main/README": "x"}))
+    (downloads / "master.zip").write_bytes(b"PK\x03\x04 cut")
+    (downloads / "LASER-main.zip").rename(downloads / "sub" / "main.zip")
+    (downloads / "gone.zip").symlink_to(downloads / "nowhere")
+    record = run(downloads, folder, ["tatoeba"])["tatoeba"].record
+    assert record is not None
+    assert [found.name for found in record.sources] == ["sub/main.zip"]
+
+
+@pytest.mark.parametrize(
+    "path", ["en/train", "x/de/test", "en/train.tsv", "other/de/dev_2k.tsv", "en_x-ud-test.conllu"]
+)
+def test_files_of_other_data_sets_are_not_taken(path: str) -> None:
+    assert not [d for p in PACKAGES.values() for d in p.downloads if d.selection.pick(path) or d.selection.nested(path)]
+
+
 def test_a_full_disk(downloads: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(downloads, folder, ["xnli"])
     copy = shutil.copyfile

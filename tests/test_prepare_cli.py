@@ -85,6 +85,8 @@ def test_mistakes(downloads: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "--max-length has no effect" in capsys.readouterr().err
     assert run("xnli", "--from", downloads, "--to", folder, "--pieces", "x") == 2
     assert "--pieces has no effect" in capsys.readouterr().err
+    assert run("--list", "--to", folder) == 2
+    assert "--list only lists" in capsys.readouterr().err
     assert not (folder / "xnli").exists()
 
 

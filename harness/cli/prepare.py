@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any
@@ -27,36 +28,37 @@ class Stopped(UserError):
     exit_code = failures.INTERRUPTED
 
 
+Tasks = Annotated[list[str] | None, typer.Argument(metavar="TASK...", help="Data sets; all where none is named.")]
+From = Annotated[Path | None, typer.Option("--from", metavar="DOWNLOADS", help="The folder with what was downloaded.")]
+To = Annotated[Path | None, typer.Option("--to", metavar="FOLDER", help="The folder to write.")]
+Official = Annotated[
+    bool,
+    typer.Option(
+        "--official", help="Remove test labels and sort Tatoeba's English, as the official scripts do: not scorable."
+    ),
+]
+AnyRelease = Annotated[
+    bool, typer.Option("--any-release", help="Take downloads whose SHA-256 is not the one on record.")
+]
+Pieces = Annotated[
+    str | None,
+    typer.Option(metavar="TOKENIZER", help="Also cut udpos and panx for a tokenizer, for the official training code."),
+]
+MaxLength = Annotated[
+    int | None, typer.Option(min=8, help="Length of the pieces in subwords, special tokens included. Default: 128.")
+]
+List = Annotated[bool, typer.Option("--list", help="Tell what to download, where, and under which licence.")]
+
+
 def prepare(
-    task: Annotated[
-        list[str] | None, typer.Argument(metavar="TASK...", help="Data sets; all where none is named.")
-    ] = None,
-    downloads: Annotated[
-        Path | None, typer.Option("--from", metavar="DOWNLOADS", help="The folder with what was downloaded.")
-    ] = None,
-    folder: Annotated[Path | None, typer.Option("--to", metavar="FOLDER", help="The folder to write.")] = None,
-    official: Annotated[
-        bool,
-        typer.Option(
-            "--official",
-            help="Remove test labels and sort Tatoeba's English, as the official scripts do: not scorable.",
-        ),
-    ] = False,
-    any_release: Annotated[
-        bool, typer.Option("--any-release", help="Take downloads whose SHA-256 is not the one on record.")
-    ] = False,
-    pieces: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TOKENIZER", help="Also cut udpos and panx for a tokenizer, for the official training code."
-        ),
-    ] = None,
-    max_length: Annotated[
-        int | None, typer.Option(min=8, help="Length of the pieces in subwords, special tokens included. Default: 128.")
-    ] = None,
-    list_: Annotated[
-        bool, typer.Option("--list", help="Tell what to download, where, and under which licence.")
-    ] = False,
+    task: Tasks = None,
+    downloads: From = None,
+    folder: To = None,
+    official: Official = False,
+    any_release: AnyRelease = False,
+    pieces: Pieces = None,
+    max_length: MaxLength = None,
+    list_: List = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Turn downloaded data sets into the folder that `--source folder:FOLDER` reads.
@@ -74,6 +76,8 @@ def prepare(
     """
     packages = _chosen(task or ())
     if list_:
+        if downloads or folder or official or any_release or pieces or max_length:
+            raise UsageError("--list only lists", remedy="leave the other options out, or leave --list out")
         _list(packages, as_json)
         return
     if downloads is None or folder is None:
@@ -91,7 +95,8 @@ def prepare(
     else:
         _tell(results, folder)
     if pieces is not None:
-        _cut(results, folder, pieces, max_length or 128)
+        with _interruptible(results):
+            _cut(results, folder, pieces, max_length or 128)
     _fail(results, named=bool(task))
 
 
@@ -126,18 +131,22 @@ def _cut(results: Sequence[Result], folder: Path, name: str, max_length: int) ->
 
 def _run(packages: Sequence[Package], downloads: Path, folder: Path, options: Options) -> list[Result]:
     results: list[Result] = []
+    with _interruptible(results), Show() as show:
+        for result in build(packages, downloads, folder, options, show):
+            results.append(result)
+            if result.error is not None:
+                failures.say("error", f"{result.name}: {result.error}", "bold red")
+    return results
+
+
+@contextmanager
+def _interruptible(results: Sequence[Result]) -> Iterator[None]:
     try:
-        with Show() as show:
-            for result in build(packages, downloads, folder, options, show):
-                results.append(result)
-                if result.error is not None:
-                    failures.say("error", f"{result.name}: {result.error}", "bold red")
+        yield
     except KeyboardInterrupt as stop:
         done = ", ".join(result.name for result in results if result.record is not None)
-        raise Stopped(
-            "interrupted", found=f"finished: {done or 'nothing yet'}", remedy="the same command goes on from here"
-        ) from stop
-    return results
+        remedy = "the same command goes on from here"
+        raise Stopped("interrupted", found=f"finished: {done or 'nothing yet'}", remedy=remedy) from stop
 
 
 def _fail(results: Sequence[Result], *, named: bool) -> None:

@@ -8,9 +8,7 @@ than the limits allow for what went in.
 
 from __future__ import annotations
 
-import bz2
 import errno
-import gzip
 import hashlib
 import io
 import lzma
@@ -24,38 +22,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from harness.artifacts import File
 from harness.errors import UserError
+from harness.prepare.streams import CHUNK, DECOMPRESSORS, Counted, Header, Stream, Tail, is_tar, peek, unwatched
+from harness.sources.lines import shorten
 
-CHUNK = 1 << 20
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
-_HEADER_LIMIT = 1 << 20  # bytes of an extended tar header, which is read in one piece
 
 
-class Stream(Protocol):
-    """Bytes that are read once, from the front."""
-
-    def read(self, size: int, /) -> bytes: ...
-
-
-def unwatched(count: int) -> None:
-    """For those who do not want to know how many bytes are done."""
-
-
-_DECOMPRESSORS: dict[bytes, Callable[[Any], Stream]] = {
-    b"\x1f\x8b": lambda stream: gzip.GzipFile(fileobj=stream),
-    b"BZh": bz2.BZ2File,
-    b"\xfd7zXZ\x00": lzma.LZMAFile,
-}
-_HEADERS = (
-    tarfile.XHDTYPE,
-    tarfile.XGLTYPE,
-    tarfile.SOLARIS_XHDTYPE,
-    tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
-)
 _DAMAGE = (  # what the libraries raise on bytes that make no sense to them
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -120,7 +96,7 @@ def extract(
             part = into / "part"
             file = _write(member.stream, part, advance)
             if found.setdefault(name, file) != file:
-                raise _refusal(archive, "two different members for one file", member.path, f"{name} once")
+                raise _refusal(archive, "two different members for one file", shorten(member.path), f"{name} once")
             target = into / _inside(name)
             target.parent.mkdir(parents=True, exist_ok=True)
             part.replace(target)
@@ -135,10 +111,19 @@ def members(archive: Path, selection: Selection, limits: Limits) -> Iterator[Mem
         place = _Place(archive, limits, selection, f"{archive.name}/")
         if head.startswith(_ZIP):
             yield from _of_zip(file, place)
-        elif head.startswith(tuple(_DECOMPRESSORS)) or _is_tar(head):
+        elif head.startswith(tuple(DECOMPRESSORS)) or is_tar(head):
             yield from _of_stream(file, archive.name, place)
         else:
             raise _no_archive(archive, head)
+
+
+def zip_holds(archive: Path, selection: Selection) -> bool:
+    """Whether a zip file lists something that is wanted; no if it cannot be read."""
+    try:
+        with zipfile.ZipFile(archive) as listed:
+            return any(selection.wants(name) for name in listed.namelist())
+    except _DAMAGE:
+        return False
 
 
 @contextmanager
@@ -170,20 +155,21 @@ class _Place:
         """The checked path of a member. Raises UserError where the name would lead out of a folder."""
         parts = re.split(r"[/\\]", name)
         if not name or "\0" in name or ".." in parts or parts[0] == "" or re.match(r"[A-Za-z]:", name):
-            raise self.refuse("a member that would be written outside its folder", name, "paths inside the archive")
+            what = "a member that would be written outside its folder"
+            raise self.refuse(what, shorten(name), "paths inside the archive")
         return self.prefix + name.removeprefix("./")
 
 
 def _of_stream(stream: Stream, name: str, place: _Place) -> Iterator[Member]:
     """Members of a tar, compressed or not, or the one file that a compressed stream holds."""
-    head, stream = _peek(_Counted(stream))
-    opener = next((opener for magic, opener in _DECOMPRESSORS.items() if head.startswith(magic)), None)
+    head, stream = peek(Counted(stream))
+    opener = next((opener for magic, opener in DECOMPRESSORS.items() if head.startswith(magic)), None)
     if opener is not None:
-        head, stream = _peek(_decompressed(opener, stream, place))
-    if _is_tar(head):
+        head, stream = peek(_decompressed(opener, stream, place))
+    if is_tar(head):
         yield from _of_tar(stream, place)
     elif opener is None:
-        raise place.refuse("a member that is no archive", name, "an archive")
+        raise place.refuse("a member that is no archive", shorten(name), "an archive")
     else:
         path = place.path(Path(name).stem)
         if place.selection.pick(path) is not None:
@@ -193,9 +179,9 @@ def _of_stream(stream: Stream, name: str, place: _Place) -> Iterator[Member]:
 
 
 def _of_tar(stream: Stream, place: _Place) -> Iterator[Member]:
-    last = _Tail(stream)
+    last = Tail(stream)
     source: Any = last
-    with tarfile.open(fileobj=source, mode="r|", tarinfo=_Header) as tar:
+    with tarfile.open(fileobj=source, mode="r|", tarinfo=Header) as tar:
         for number, info in enumerate(tar, start=1):
             if number > place.limits.members:
                 raise place.refuse("too many members", f"more than {place.limits.members:,}", "a data set's archive")
@@ -203,7 +189,9 @@ def _of_tar(stream: Stream, place: _Place) -> Iterator[Member]:
             if info.isdir() or not place.selection.wants(path):
                 continue
             if not info.isreg() or info.issparse():
-                raise place.refuse("a wanted member that is no plain file", f"{path}: {_nature(info)}", "a plain file")
+                raise place.refuse(
+                    "a wanted member that is no plain file", f"{shorten(path)}: {_nature(info)}", "a plain file"
+                )
             content = tar.extractfile(info)
             assert content is not None
             yield from _wanted(path, content, info.size, place)
@@ -227,30 +215,34 @@ def _of_zip(file: Stream, place: _Place) -> Iterator[Member]:
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG):
                 found = "a symbolic link" if kind == stat.S_IFLNK else "a device or pipe"
-                raise place.refuse("a wanted member that is no plain file", f"{path}: {found}", "a plain file")
+                raise place.refuse("a wanted member that is no plain file", f"{shorten(path)}: {found}", "a plain file")
             total += info.file_size
             _check_size(place, total, info.compress_size, info.file_size)
             _check_size(place, total, place.archive.stat().st_size, total)  # members may share their bytes
             try:
                 content = archive.open(info)
             except (NotImplementedError, RuntimeError) as error:  # a strange method, or a password
-                raise place.refuse("a member that cannot be opened", f"{path}: {error}", "a plain zip") from error
+                raise place.refuse(
+                    "a member that cannot be opened", f"{shorten(path)}: {error}", "a plain zip"
+                ) from error
             with content:
                 yield from _wanted(path, content, info.file_size, place)
 
 
 def _wanted(path: str, content: Stream, size: int, place: _Place) -> Iterator[Member]:
     if size > place.limits.file:
-        raise place.refuse("a member that is too large", f"{path}: {size:,} bytes", f"at most {place.limits.file:,}")
+        raise place.refuse(
+            "a member that is too large", f"{shorten(path)}: {size:,} bytes", f"at most {place.limits.file:,}"
+        )
     if place.selection.nested(path):
         yield from _of_stream(content, path, replace(place, prefix=f"{path}/"))
     else:
         yield Member(path, content)
 
 
-def _decompressed(opener: Callable[[Any], Stream], stream: Stream, place: _Place) -> _Counted:
-    source = _Counted(stream)
-    return _Counted(
+def _decompressed(opener: Callable[[Any], Stream], stream: Stream, place: _Place) -> Counted:
+    source = Counted(stream)
+    return Counted(
         opener(io.BufferedReader(source, 1 << 16)), lambda given: _check_size(place, given, source.count, given)
     )
 
@@ -265,59 +257,6 @@ def _check_size(place: _Place, total: int, read: int, given: int) -> None:
         )
     if total > limits.total:
         raise place.refuse("too much comes out of the archive", f"over {limits.total:,} bytes", "a data set's archive")
-
-
-class _Counted(io.RawIOBase):
-    """A stream that counts what is read through it, fills every buffer that it is given, and calls `check` after."""
-
-    def __init__(self, inner: Stream, check: Callable[[int], None] = unwatched) -> None:
-        self.inner, self.check, self.count = inner, check, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        view, filled = memoryview(buffer).cast("B"), 0
-        while filled < len(view) and (data := self.inner.read(len(view) - filled)):
-            view[filled : filled + len(data)] = data
-            filled += len(data)
-        self.count += filled
-        self.check(self.count)
-        return filled
-
-
-class _Tail:
-    """A stream that remembers the last bytes read: a tar that is whole ends in zeros."""
-
-    def __init__(self, inner: Stream) -> None:
-        self.inner, self.tail = inner, b""
-
-    def read(self, size: int) -> bytes:
-        data = self.inner.read(size)
-        self.tail = (self.tail + data[-1024:])[-1024:]
-        return data
-
-
-class _Header(tarfile.TarInfo):
-    """A tar header whose extensions (long names, pax records) are bounded, since tarfile holds them in memory."""
-
-    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
-        if self.type in _HEADERS and self.size > _HEADER_LIMIT:
-            raise tarfile.ReadError(f"an extended header of {self.size:,} bytes")
-        return super()._proc_member(archive)  # type: ignore[misc,no-any-return]
-
-
-def _peek(raw: _Counted) -> tuple[bytes, Stream]:
-    buffered = io.BufferedReader(raw, 1 << 16)
-    return buffered.peek(512)[:512], buffered
-
-
-def _is_tar(head: bytes) -> bool:
-    try:
-        tarfile.TarInfo.frombuf(head[:512], "utf-8", "surrogateescape")
-    except tarfile.TarError:
-        return False
-    return True
 
 
 def _no_archive(archive: Path, head: bytes) -> UserError:
@@ -353,7 +292,7 @@ def _inside(name: str) -> str:
 
 def _nature(info: tarfile.TarInfo) -> str:
     if info.issym() or info.islnk():
-        return f"a link to {info.linkname}"
+        return f"a link to {shorten(info.linkname)}"
     return "a sparse file" if info.issparse() else "a device or pipe"
 
 
@@ -371,7 +310,7 @@ def _damaged(archive: Path, error: Exception) -> UserError:
     return UserError(
         "the archive is truncated or damaged",
         file=archive,
-        found=str(error) or type(error).__name__,
+        found=ascii(str(error))[1:-1] or type(error).__name__,
         expected="a complete archive",
         remedy="download it again; nothing of it was used",
     )

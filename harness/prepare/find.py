@@ -9,7 +9,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from harness.errors import UserError
+from harness.prepare.archives import zip_holds
 from harness.prepare.package import Download, Package
+
+ANYBODYS = ("main.zip", "master.zip")
 
 
 @dataclass
@@ -41,12 +44,17 @@ class Downloads:
 
     def _source(self, download: Download) -> Source:
         for pattern in download.names:
-            if matching := [path for path in self.paths if fnmatchcase(path.name, pattern)]:
-                return Source(download, [self.root / matching[0]], {})
+            for path in self.paths:
+                if fnmatchcase(path.name, pattern) and self._meant(path, download):
+                    return Source(download, [self.root / path], {})
         parts = {path.name: self.root / path for path in reversed(self.paths) if path.name in download.parts}
         if parts:
             return Source(download, [parts[name] for name in sorted(parts)], {})
         return Source(download, [], self._loose(download))
+
+    def _meant(self, path: Path, download: Download) -> bool:
+        """Whether an archive under a name that any project's may have is the one that is looked for."""
+        return path.name not in ANYBODYS or zip_holds(self.root / path, download.selection)
 
     def _loose(self, download: Download) -> dict[str, Path]:
         found: dict[str, Path] = {}
@@ -68,7 +76,8 @@ class Downloads:
         for folder, names, files in os.walk(self.root):
             here = Path(folder)
             names[:] = [n for n in names if not n.startswith(".") and (here / n).resolve() != leave_out]
-            yield from ((here / name).relative_to(self.root) for name in files if not name.startswith("."))
+            plain = (here / name for name in files if not name.startswith("."))
+            yield from (path.relative_to(self.root) for path in plain if path.is_file())
 
 
 def looked_for(package: Package, downloads: list[Download]) -> str:

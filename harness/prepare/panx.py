@@ -22,8 +22,12 @@ TEST = {
     **dict.fromkeys(("af", "bn", "hi", "kk", "ml", "mr", "ms", "sw", "ta", "te", "tl", "ur"), 1_000),
     **dict.fromkeys(("jv", "my", "yo"), 100),
 }
-_ARCHIVE = re.compile(rf"(?:^|.*/)({'|'.join(LANGUAGES)})\.tar\.gz")
-_MEMBER = re.compile(rf"(?:^|.*/)({'|'.join(LANGUAGES)})(?:\.tar\.gz/(?:\./)?|[-/])(train|dev|test)")
+_CODES = "|".join(LANGUAGES)
+_ARCHIVE = re.compile(rf"(?:^|.*/)({_CODES})\.tar\.gz")
+_MEMBER = re.compile(  # in an archive, renamed as the official script does, or in a folder that tells what it is
+    rf"(?:^|.*/)(?:({_CODES})\.tar\.gz/(?:\./)?|({_CODES})-|(?:panx|wikiann|AmazonPhotos)[^/]*/(?:.*/)?({_CODES})/)"
+    r"(train|dev|test)"
+)
 
 
 def convert(raw: Raw, out: Path, official: bool) -> Converted:
@@ -63,9 +67,9 @@ def _row(text: str) -> Iterator[Row | None]:
 
 
 def _pick(path: str) -> str | None:
-    """`af.tar.gz/train`, `af-train` or `af/train` -> `af-train`."""
+    """`af.tar.gz/train`, `af-train` or `panx/af/train` -> `af-train`."""
     match = _MEMBER.fullmatch(path)
-    return f"{match[1]}-{match[2]}" if match else None
+    return "-".join(group for group in match.groups() if group) if match else None
 
 
 PACKAGE = Package(

@@ -12,7 +12,10 @@ from harness.prepare.text import fields, lines, write_rows
 
 LANGUAGES = ("de", "en", "es", "fr", "ja", "ko", "zh")
 FILES = {"train": "train.tsv", "dev": "dev_2k.tsv", "test": "test_2k.tsv"}
-_PATH = re.compile(rf"(?:^|.*/)({'|'.join(LANGUAGES)})/(dev_2k\.tsv|test_2k\.tsv)|(?:^|.*/)(en)/(train\.tsv)")
+_PATH = re.compile(
+    r"(?:^|.*/)(?:x-final|pawsx|paws-x)[^/]*/(?:.*/)?"
+    rf"(?:({'|'.join(LANGUAGES)})/(dev_2k\.tsv|test_2k\.tsv)|(en)/(train\.tsv))"
+)
 
 
 def convert(raw: Raw, out: Path, official: bool) -> Converted:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.artifacts import File
-from harness.prepare.archives import CHUNK, unwatched
+from harness.prepare.streams import CHUNK, unwatched
 
 NAME = "prepared.json"
 FORMAT = 1  # raised whenever the same downloads give other files

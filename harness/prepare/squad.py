@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from harness.prepare.archives import Selection
 from harness.prepare.package import Converted, Download, Package, Raw
 from harness.prepare.text import read_json, write_json, wrong
+from harness.sources.lines import shorten
 
 XQUAD = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
 MLQA = ("ar", "de", "en", "es", "hi", "vi", "zh")
@@ -77,7 +78,13 @@ def _check_answers(path: Path, question: Question) -> None:
     for answer in question.answers:
         start, text = answer["answer_start"], answer["text"]
         if question.context[start : start + len(text)] != text:
-            raise wrong(path, None, "an answer that is not at its place", f"{question.id}: {text!r}", f"at {start}")
+            raise wrong(
+                path,
+                None,
+                "an answer that is not at its place",
+                f"{shorten(str(question.id))}: {shorten(text)}",
+                f"at {start}",
+            )
 
 
 def convert_plain(raw: Raw, out: Path, official: bool) -> Converted:

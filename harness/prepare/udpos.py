@@ -18,7 +18,7 @@ LANGUAGES = (
     *("ja", "kk", "ko", "mr", "nl", "pt", "ru", "ta", "te", "th", "tl", "tr", "ur", "vi", "yo", "zh"),
 )
 SPLITS = ("train", "dev", "test")
-_TREEBANK = re.compile(rf"(?:^|.*/)ud-treebanks-v2\.5/[^/]+/((?:{'|'.join(LANGUAGES)})_[^/]*\.conllu)")
+_TREEBANK = re.compile(rf"(?:^|.*/)ud-treebanks-v2\.5/[^/]+/((?:{'|'.join(LANGUAGES)})_[A-Za-z0-9_-]+\.conllu)")
 Sentence = list[Row]
 
 

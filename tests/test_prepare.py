@@ -16,6 +16,7 @@ from harness.errors import UserError
 from harness.prepare import PACKAGES
 from harness.prepare.build import Options, Result, prepare
 from harness.prepare.find import Downloads
+from harness.prepare.udpos import TAGS
 from harness.sources.folder import Folder
 from tasks.bucc2018 import BUCC2018
 from tasks.panx import PANX
@@ -106,6 +107,18 @@ def test_official_hides_the_labels(downloads: Path, folder: Path) -> None:
     assert hidden["data"][0]["paragraphs"][0]["qas"][0]["answers"] == [{"answer_start": 0, "text": ""}]
     assert b'"d\xc3\xbcf"' in files["mlqa/MLQA_V1/dev/dev-context-de-question-de.json"]
     assert b"d\\u00fcf" in files["xquad/xquad.de.json"]
+
+
+def test_a_word_without_tag(downloads: Path, folder: Path) -> None:
+    """`_` for a tag is no part of speech: it becomes X, as in the official code where a tag is missing, and is told."""
+    text = "1\ta\t_\t_\t_\t_\t0\troot\t_\t_\n2\t\u3000\t_\tPUNCT\t_\t_\t1\tdep\t_\t_\n\n"
+    name = "ud-treebanks-v2.5/UD_X/de_x-ud-test.conllu"
+    (downloads / "ud-treebanks-v2.5.tgz").write_bytes(packed("x.tgz", {name: text}))
+    record = run(downloads, folder, ["udpos"])["udpos"].record
+    assert record is not None
+    assert "test-de.tsv: 1 tokens of blanks only left out, 1 tags outside the tag set given as X" in record.notes[0]
+    assert content_of(folder)["udpos/test-de.tsv"] == b"a\tX\n"
+    assert Folder.open(str(folder)).task(UDPOS.spec, "de", "test")[0].tags == ("X",)  # type: ignore[union-attr]
 
 
 def test_the_record_tells_sums_and_counts(downloads: Path, folder: Path) -> None:
@@ -332,6 +345,7 @@ def test_the_licences_are_those_of_the_tasks() -> None:
 
 def test_the_languages_are_those_of_the_tasks() -> None:
     """Every language of a task is among what its package expects to find."""
+    assert set(UDPOS.spec.labels) == TAGS
     for spec in SPECS:
         published = " ".join(PACKAGES[spec.name].published)
         if spec.name != "udpos":

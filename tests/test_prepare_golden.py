@@ -14,8 +14,7 @@ from harness.prepare import PACKAGES
 from harness.prepare.package import Download, Raw
 from harness.prepare.pieces import write_pieces
 from harness.prepare.squad import write_hidden
-from harness.prepare.tagging import Readable, Row, write_rows
-from harness.prepare.udpos import joined, kept, read_conll, split_of
+from harness.prepare.tagging import Readable, Row
 
 CASES = cases("preprocess/cases.json")["cases"]
 DROPPED = dict.fromkeys(map(ord, "\u200b\u200d\ufeff\u00ad"))
@@ -96,27 +95,26 @@ def test_answers_are_removed_as_the_official_script_does(tmp_path: Path) -> None
     assert (tmp_path / "a.json").read_text() == case["output_files"]["a.json"]
 
 
-def test_udpos_sentences(inputs: Path, tmp_path: Path) -> None:
-    case = CASES["udpos"]
-    put(inputs, case["input_files"])
-    for language in ("en", "fr"):  # the case's list of languages
-        for split in ("train", "dev", "test"):
-            paths = sorted(path for path in (inputs / language).iterdir() if split_of(path.name) == split)
-            read = (kept(sentence) for path in paths for sentence in read_conll(path))
-            sentences = [sentence for sentence in read if sentence is not None]
-            if sentences:
-                target = tmp_path / "out" / f"{split}-{language}.tsv"
-                target.parent.mkdir(exist_ok=True)
-                assert write_rows(target, joined(sentences), tags=split != "test") == len(sentences)
-    assert texts(tmp_path / "out") == case["output_files"]
+def treebanks(case: str, folder: Path) -> dict[str, str]:
+    """What udpos makes of a case's treebanks. Their converted form, CoNLL-2006, is CoNLL-U without multiword tokens."""
+    put(folder / "ud-treebanks-v2.5", {f"{name}u": text for name, text in CASES[case]["input_files"].items()})
+    out = folder.parent / "out"
+    out.mkdir()
+    PACKAGES["udpos"].convert(raw_of(folder, PACKAGES["udpos"].downloads), out, True)
+    return texts(out)
+
+
+def test_udpos_sentences(inputs: Path) -> None:
+    written = treebanks("udpos", inputs)
+    german = written.pop("test-de.tsv")  # not in the case's list of languages
+    assert german == "second\nfile\n"
+    assert written == CASES["udpos"]["output_files"]
 
 
 def test_ids_that_do_not_count_from_1_are_refused(inputs: Path) -> None:
-    case = CASES["udpos_bad_index"]
-    assert case["error"]["error"] == "AssertionError"
-    put(inputs, case["input_files"])
-    with pytest.raises(UserError, match=r"(?s)en_a-ud-dev.conll:1: ids that do not count from 1.*expected: the id 1"):
-        list(read_conll(inputs / "en/en_a-ud-dev.conll"))
+    assert CASES["udpos_bad_index"]["error"]["error"] == "AssertionError"
+    with pytest.raises(UserError, match=r"(?s)en_a-ud-dev.conllu:1: ids that do not count from 1.*expected: the id 1"):
+        treebanks("udpos_bad_index", inputs)
 
 
 def test_a_line_with_an_empty_last_field_is_refused(inputs: Path) -> None:
@@ -155,7 +153,9 @@ def test_of_readable_rows_nothing_is_lost(inputs: Path) -> None:
     done = package.convert(raw_of(inputs, package.downloads), out, False)
     assert texts(out)["train-zh.tsv"] == "The\tO\nEU\tB-ORG\na:b\tO\n\nRome\tB-LOC\n"
     assert texts(out)["test-zh.tsv"] == texts(out)["train-zh.tsv"]
-    assert "train-zh.tsv: 2 tokens of blanks only and 1 blank lines that end no sentence" in "\n".join(done.notes)
+    assert "train-zh.tsv: 2 tokens of blanks only left out, 1 blank lines that end no sentence left out" in "\n".join(
+        done.notes
+    )
     plain = [Row("a", "O"), Row("b", "B-PER"), None, Row("c", "O"), None]
     assert list(Readable(plain)) == plain
     assert not Readable(plain).note()

@@ -250,7 +250,8 @@ class Show:
 
     def phase(self, title: str, total: int | None = None) -> None:
         """A new phase of `total` bytes, where that is known."""
-        self.progress.reset(self.bar, total=total, description=title)
+        self.progress.remove_task(self.bar)
+        self.bar = self.progress.add_task(title, total=total)
         if not self.console.is_terminal:
             self.console.print(title)
 

@@ -26,7 +26,18 @@ from typing import Any, NamedTuple
 
 from harness.artifacts import File
 from harness.errors import UserError
-from harness.prepare.streams import CHUNK, DECOMPRESSORS, Counted, Header, Stream, Tail, is_tar, peek, unwatched
+from harness.prepare.streams import (
+    CHUNK,
+    DECOMPRESSORS,
+    Counted,
+    Header,
+    Stream,
+    Tail,
+    Watched,
+    is_tar,
+    peek,
+    unwatched,
+)
 from harness.sources.lines import shorten
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
@@ -84,17 +95,19 @@ def extract(
     limits: Limits | None = None,
     advance: Callable[[int], None] = unwatched,
 ) -> dict[str, File]:
-    """Writes the wanted members into the folder `into` and returns them by name; `advance` is told the bytes written.
+    """Writes the wanted members into the folder `into` and returns them by name.
+
+    `advance` is told the bytes read of the archive, which are less than its size where unwanted members can be skipped.
 
     Raises UserError on a damaged or hostile archive, and on two different members for one name.
     """
     found: dict[str, File] = {}
     with told(archive):
-        for member in members(archive, selection, limits or Limits()):
+        for member in members(archive, selection, limits or Limits(), advance):
             name = selection.pick(member.path)
             assert name is not None
             part = into / "part"
-            file = _write(member.stream, part, advance)
+            file = _write(member.stream, part)
             if found.setdefault(name, file) != file:
                 raise _refusal(archive, "two different members for one file", shorten(member.path), f"{name} once")
             target = into / _inside(name)
@@ -103,9 +116,11 @@ def extract(
     return found
 
 
-def members(archive: Path, selection: Selection, limits: Limits) -> Iterator[Member]:
+def members(
+    archive: Path, selection: Selection, limits: Limits, advance: Callable[[int], None] = unwatched
+) -> Iterator[Member]:
     """The wanted members of an archive in its order. Errors of the formats come as they are: see `told`."""
-    with archive.open("rb") as file:
+    with io.BufferedReader(Watched(archive, advance), CHUNK) as file:
         head = file.read(512)
         file.seek(0)
         place = _Place(archive, limits, selection, f"{archive.name}/")
@@ -122,7 +137,7 @@ def zip_holds(archive: Path, selection: Selection) -> bool:
     try:
         with zipfile.ZipFile(archive) as listed:
             return any(selection.wants(name) for name in listed.namelist())
-    except _DAMAGE:
+    except (*_DAMAGE, OSError):
         return False
 
 
@@ -271,7 +286,7 @@ def _no_archive(archive: Path, head: bytes) -> UserError:
     )
 
 
-def _write(stream: Stream, path: Path, advance: Callable[[int], None]) -> File:
+def _write(stream: Stream, path: Path) -> File:
     digest, size = hashlib.sha256(), 0
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as out:
@@ -279,7 +294,6 @@ def _write(stream: Stream, path: Path, advance: Callable[[int], None]) -> File:
             out.write(chunk)
             digest.update(chunk)
             size += len(chunk)
-            advance(len(chunk))
     return File(size, digest.hexdigest())
 
 

@@ -171,7 +171,7 @@ def _extracted(archive: Path, download: Download, into: Path, options: Options, 
     if files is None:
         shutil.rmtree(into, ignore_errors=True)
         into.mkdir(parents=True)
-        watch.phase(f"extracting {archive.name}")
+        watch.phase(f"extracting {archive.name}", archive.stat().st_size)
         files = extract(archive, download.selection, into, options.limits, watch.advance)
         note.write_text(json.dumps({name: file._asdict() for name, file in files.items()}), encoding="utf-8")
     if not files:

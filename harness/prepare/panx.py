@@ -42,7 +42,7 @@ def convert(raw: Raw, out: Path, official: bool) -> Converted:
                 labels = not (official and split == "test")
                 done.items[path] = write_rows(out / path, rows if official else kept, tags=labels)
                 if note := kept.note():
-                    done.notes.append(f"{path}: {note} left out (`--official` keeps them)")
+                    done.notes.append(f"{path}: {note} (`--official` keeps them)")
     return done
 
 

@@ -8,6 +8,7 @@ import io
 import lzma
 import tarfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 CHUNK = 1 << 20
@@ -36,6 +37,19 @@ DECOMPRESSORS: dict[bytes, Callable[[Any], Stream]] = {
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\x00": lzma.LZMAFile,
 }
+
+
+class Watched(io.FileIO):
+    """A file that tells `advance` how many bytes are read of it."""
+
+    def __init__(self, path: Path, advance: Callable[[int], None]) -> None:
+        super().__init__(path)
+        self.advance = advance
+
+    def readinto(self, buffer: Any, /) -> int:
+        count = super().readinto(buffer) or 0
+        self.advance(count)
+        return count
 
 
 class Counted(io.RawIOBase):

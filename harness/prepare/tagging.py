@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,12 +37,13 @@ def write_rows(path: Path, rows: Rows, *, tags: bool) -> int:
 class Readable:
     """Rows without what no reader takes: tokens of blanks only, and blank lines that end no sentence.
 
-    Of data without such rows nothing changes. `tokens` and `breaks` count what was left out.
+    With `tags`, a tag that is none of them becomes `otherwise`. Of data without such rows nothing changes.
+    What was changed is counted.
     """
 
-    def __init__(self, rows: Rows) -> None:
-        self.rows = rows
-        self.tokens = self.breaks = 0
+    def __init__(self, rows: Rows, tags: Collection[str] | None = None, otherwise: str = "") -> None:
+        self.rows, self.allowed, self.otherwise = rows, tags, otherwise
+        self.tokens = self.breaks = self.tags = 0
 
     def __iter__(self) -> Iterator[Row | None]:
         waiting = inside = False  # a break is written once a token follows it
@@ -57,11 +58,21 @@ class Readable:
             if waiting:
                 yield None
             waiting, inside = False, True
-            yield row
+            yield self._tagged(row)
         if waiting:
             yield None
 
+    def _tagged(self, row: Row) -> Row:
+        if self.allowed is None or row.tag in self.allowed:
+            return row
+        self.tags += 1
+        return Row(row.token, self.otherwise)
+
     def note(self) -> str:
-        """What was left out, in words; empty where nothing was."""
-        counts = {"tokens of blanks only": self.tokens, "blank lines that end no sentence": self.breaks}
-        return " and ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+        """What was changed, in words; empty where nothing was."""
+        counts = {
+            "tokens of blanks only left out": self.tokens,
+            "blank lines that end no sentence left out": self.breaks,
+            f"tags outside the tag set given as {self.otherwise}": self.tags,
+        }
+        return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)

@@ -10,14 +10,33 @@ from harness.prepare.archives import Selection
 from harness.prepare.conllu import fused, precedence
 from harness.prepare.package import Converted, Download, Package, Raw
 from harness.prepare.tagging import Readable, Row, write_rows
-from harness.prepare.text import lines, wrong
-from harness.sources.lines import shorten
 
 LANGUAGES = (
     *("af", "ar", "bg", "de", "el", "en", "es", "et", "eu", "fa", "fi", "fr", "he", "hi", "hu", "id", "it"),
     *("ja", "kk", "ko", "mr", "nl", "pt", "ru", "ta", "te", "th", "tl", "tr", "ur", "vi", "yo", "zh"),
 )
 SPLITS = ("train", "dev", "test")
+TAGS = frozenset(
+    [
+        "ADJ",
+        "ADP",
+        "ADV",
+        "AUX",
+        "CCONJ",
+        "DET",
+        "INTJ",
+        "NOUN",
+        "NUM",
+        "PART",
+        "PRON",
+        "PROPN",
+        "PUNCT",
+        "SCONJ",
+        "SYM",
+        "VERB",
+        "X",
+    ]
+)
 _TREEBANK = re.compile(rf"(?:^|.*/)ud-treebanks-v2\.5/[^/]+/((?:{'|'.join(LANGUAGES)})_[A-Za-z0-9_-]+\.conllu)")
 Sentence = list[Row]
 
@@ -30,7 +49,7 @@ def convert(raw: Raw, out: Path, official: bool) -> Converted:
         for split in SPLITS:
             sources = [raw[name] for name in names if split_of(name) == split]
             path = f"{split}-{language}.tsv"
-            rows = Readable(joined(_sentences(sources, language, done)))
+            rows = Readable(joined(_sentences(sources, language, done)), TAGS, "X")
             labels = not (official and split == "test")
             count = write_rows(out / path, rows.rows if official else rows, tags=labels) if sources else 0
             if count:
@@ -38,7 +57,7 @@ def convert(raw: Raw, out: Path, official: bool) -> Converted:
             else:
                 (out / path).unlink(missing_ok=True)
             if note := rows.note():
-                done.notes.append(f"{path}: {note} left out (`--official` keeps them)")
+                done.notes.append(f"{path}: {note} (`--official` keeps them)")
         done.notes += [f"{name}: left out, its name has no split" for name in names if split_of(name) is None]
     if absent := [language for language in LANGUAGES if f"test-{language}.tsv" not in done.items]:
         done.notes.append(f"no test sentences of {', '.join(absent)}")
@@ -57,23 +76,6 @@ def kept(sentence: Sentence) -> Sentence | None:
     if bare and bare >= len(sentence) - 1:
         return None
     return [Row(row.token.replace("\u200c", "").replace(" ", ""), row.tag) for row in sentence]
-
-
-def read_conll(path: Path) -> Iterator[Sentence]:
-    """The sentences of a file with ten columns; a sentence ends at a line with another number of them.
-
-    Raises UserError where the ids of a sentence do not count from 1.
-    """
-    sentence: Sentence = []
-    for number, text in lines(path):
-        columns = text.strip().split("\t")
-        if len(columns) != 10:
-            yield sentence
-            sentence = []
-            continue
-        sentence.append(Row(columns[1].strip(), columns[3].strip()))
-        if columns[0] != str(len(sentence)):
-            raise wrong(path, number, "ids that do not count from 1", shorten(text), f"the id {len(sentence)}")
 
 
 def joined(sentences: Iterable[Sentence]) -> Iterator[Row | None]:

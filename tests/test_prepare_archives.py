@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import UserError
@@ -182,11 +182,11 @@ def test_the_same_path_twice_in_a_zip(read: Read) -> None:
         read(buffer.getvalue())
 
 
-ZEROS = 256 << 20
+ZEROS = 64 << 20
 
 
 def zeros_under(compress: Callable[[], object]) -> bytes:
-    """A quarter of a gigabyte of zeros, compressed in pieces."""
+    """64 MiB of zeros, compressed in pieces."""
     compressor = compress()
     parts = [compressor.compress(bytes(1 << 20)) for _ in range(ZEROS >> 20)]  # type: ignore[attr-defined]
     return b"".join([*parts, compressor.flush()])  # type: ignore[attr-defined]
@@ -205,7 +205,6 @@ def test_bombs_are_refused_in_bounded_memory(kind: str, read: Read, tmp_path: Pa
     else:
         info = tarfile.TarInfo("b.md" if kind.startswith("unwanted") else "a.txt")
         info.size = ZEROS
-        bomb = zlib.compressobj(wbits=31).compress(b"")  # starts a stream only to show that it is one
         compressor = zlib.compressobj(wbits=31)
         head = compressor.compress(info.tobuf()) if "tar" in kind else b""
         bomb = head + b"".join(compressor.compress(bytes(1 << 20)) for _ in range(ZEROS >> 20)) + compressor.flush()
@@ -215,11 +214,11 @@ def test_bombs_are_refused_in_bounded_memory(kind: str, read: Read, tmp_path: Pa
     try:
         with pytest.raises(UserError, match=r"(?s)a decompression bomb.*nothing of it was used"):
             read(bomb, "a.txt.gz" if kind == "gz" else "a.txt.bz2" if kind == "bz2" else "data", limits)
-        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
     finally:
         tracemalloc.stop()
     written = sum(path.stat().st_size for path in (tmp_path / "a").rglob("*") if path.is_file())
-    assert written < 64 << 20
+    assert written < 16 << 20
 
 
 def test_a_zip_that_lies_about_its_sizes(read: Read) -> None:
@@ -262,6 +261,7 @@ def test_a_tar_header_that_would_fill_the_memory(read: Read) -> None:
 
 @pytest.mark.parametrize("kind", FORMATS)
 @given(share=st.floats(0, 1))
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_truncated_archive_is_told_wherever_it_is_cut(
     kind: str, share: float, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -277,7 +277,7 @@ def test_a_truncated_archive_is_told_wherever_it_is_cut(
     kind=st.sampled_from(sorted(FORMATS)),
     flips=st.lists(st.tuples(st.integers(0, 20_000), st.integers(0, 255)), max_size=8),
 )
-@settings(max_examples=300)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_noise_is_refused_or_read_but_never_crashes(
     kind: str, flips: list[tuple[int, int]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -1,9 +1,9 @@
 """How XTREME scores an answer: SQuAD v1.1's rules for XQuAD and TyDiQA in every language, MLQA's rules for MLQA.
 
-Both compare normalised strings (exact match) and bags of normalised tokens (F1), and take the best over the references.
-Their quirks are kept, since published figures have them: SQuAD's rules know English articles and ASCII punctuation only,
-so that a Chinese or Thai answer is one token; and two answers that both normalise to nothing have an F1 of 0 while they
-match exactly.
+Both compare normalised strings (exact match) and bags of normalised tokens (F1), and take the best over references.
+Their quirks are kept, since published figures have them: SQuAD's rules know English articles and ASCII punctuation
+only, so that a Chinese or Thai answer is one token; and two answers that both normalise to nothing have an F1 of 0
+while they match exactly.
 """
 
 from __future__ import annotations

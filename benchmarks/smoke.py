@@ -134,7 +134,7 @@ class World:
         model.head.start(model.encoder.config.initializer_range)  # type: ignore[operator]
         records = self.source.task(task.spec, self.source.pivot, "train")
         tokenizer = model.encoder.tokenizer
-        examples: Any = task.encode(tokenizer, records, self.max_length, gold=True)
+        examples: Any = task.encode(tokenizer, records, settings, gold=True)
 
         def collate(chosen: Sequence[Any], rng: Any) -> Batch:
             return task.collate(chosen, tokenizer.special_ids)

@@ -110,9 +110,12 @@ def search(recipe: Recipe, grid: Sequence[float], seed: int = 0, plugins: Sequen
     if len(grid) == 1:
         return Search(at_rate(recipe, grid[0]))
     plans = [(tried := at_rate(recipe, rate), plan_run(tried, seed, plugins)) for rate in grid]
-    return Search(
-        recipe, tuple(Trial(tried, tuple(s for s in plan.stages if s.kind in TUNED)) for tried, plan in plans)
-    )
+    return Search(recipe, tuple(Trial(tried, tuple(filter(_measures, plan.stages))) for tried, plan in plans))
+
+
+def _measures(stage: Stage) -> bool:
+    """Whether a trial needs the stage. A task without a dev set has no say in the choice."""
+    return stage.kind in TUNED and (stage.kind != "finetune" or bool(stage.params["dev"]))
 
 
 def tune(searches: Sequence[Search], executor: Local, display: Display) -> list[Tuned]:

@@ -51,7 +51,7 @@ class Training:
 def finetune(
     model: Model,
     training: Training,
-    evaluate: Callable[[], Mapping[str, Metrics]],
+    evaluate: Callable[[], Mapping[str, Metrics]] | None,
     settings: TaskSettings,
     *,
     metric: str,
@@ -64,14 +64,16 @@ def finetune(
     """Trains `model` in place and returns its dev curve and the weights of the kept steps.
 
     `evaluate` gives the dev metrics of each view for the model as it is; `metric` is what is maximised. The selection
-    "english" is the pivot's best step; where other views are evaluated too, each has its own (its oracle). A call with
-    the `checkpoint` folder of a killed one goes on where that was, and ends in the same bits.
+    "english" is the pivot's best step; where other views are evaluated too, each has its own (its oracle). Without
+    `evaluate` there is no curve, and the model of the last step is kept. A call with the `checkpoint` folder of a
+    killed one goes on where that was, and ends in the same bits.
     """
     chosen = train_settings(settings, len(training.examples), seed, precision)
+    every = settings.evaluate_every or updates_per_epoch(settings, len(training.examples))
     curve = Curve(checkpoint, metric, pivot)
 
     def record(step: int) -> None:
-        curve.add(step, evaluate(), model)
+        curve.add(step, evaluate() if evaluate else {pivot: {}}, model)
 
     trace = train(
         Step(model.encoder, model.head),
@@ -81,7 +83,7 @@ def finetune(
         checkpoint=curve.loop,
         watch=watch,
         evaluate=record,
-        evaluate_every=settings.evaluate_every or updates_per_epoch(settings, len(training.examples)),
+        evaluate_every=every if evaluate else None,
     )
     return curve.fit(trace)
 

@@ -139,7 +139,7 @@ class _Planner:
         if missing or not wanted:
             raise self._absent(spec, "test", missing, have)
         if spec.trained:
-            for split in ("train", "dev"):
+            for split in (s for s in spec.splits if s != "test"):
                 if self.manifest.cell(spec.name, self.source.pivot, split) is None:
                     raise self._absent(spec, split, [self.source.pivot], self.manifest.views(spec.name, split))
         unlabelled = [v for v in wanted if not _cell(self.manifest, spec.name, v, "test").labelled]
@@ -242,7 +242,7 @@ class _Planner:
         pivot = self.source.pivot
         every = self.manifest.views(spec.name, "dev")
         dev = [pivot] if settings.dev_languages == "english" else [v for v in every if v != pivot]
-        dev = list(dict.fromkeys([pivot, *dev]))
+        dev = list(dict.fromkeys([pivot, *dev])) if "dev" in spec.splits else []
         params: dict[str, Any] = {
             "settings": asdict(settings),
             "seed": self.seed,

@@ -53,19 +53,23 @@ class TaggedSentence:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
+    """`start` is the answer's place in the context in code points; -1 where its text does not stand there."""
+
     text: str
-    start: int  # in code points of the context
+    start: int
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One item of a question-answering task; `answers` is empty where withheld."""
+    """One item of a question-answering task; `answers` is empty where withheld. `language` is that of the context, and
+    so of the answer; the question may be in another one."""
 
     id: str
     question: str
     context: str
     answers: tuple[Answer, ...]
     cluster: str = ""
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)

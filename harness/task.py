@@ -56,6 +56,12 @@ class TaskSettings:
     pooling: str = "mean"  # retrieval: "mean" (with special tokens) or "cls"
     neighbours: int = 4  # retrieval: k of the margin
     margin: str = "ratio"
+    doc_stride: int = (
+        128  # question answering: subwords from the start of one window of the context to that of the next
+    )
+    question_length: int = 64  # question answering: subwords of the question that are read
+    answer_length: int = 30  # question answering: subwords of the longest answer that is given
+    best: int = 20  # question answering: how many starts and ends of each window are combined
 
     def seed_of(self, run: int) -> int:
         """The seed of a run's fine-tuning: the task's official seed moved on by the run's, or the run's alone."""
@@ -67,7 +73,8 @@ class TaskSpec:
     """What a task is, before any data is read.
 
     `locations` says where the task's data lies for each kind of source and is interpreted by the source: for "folder",
-    path patterns per split with the fields {view}, {split} and {pivot}; for "babel", the name of its generator.
+    path patterns per split with the fields {view}, {split} and {pivot}; for "babel", the name of its generator. A
+    trained task whose `splits` have no "dev" is trained to the end, and no model is selected.
     `protocols` maps a protocol's name to the settings that the task runs with under it.
     """
 

@@ -10,3 +10,10 @@ XTREME_ALIGN = Suite(
     tasks=("xnli", "pawsx", "udpos", "panx", "bucc2018", "tatoeba"),
     description="The tasks of the ML-CTL paper: classification, tagging and retrieval, without question answering.",
 )
+
+XTREME = Suite(
+    name="xtreme",
+    title="XTREME, nine tasks",
+    tasks=("xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "bucc2018", "tatoeba"),
+    description="All tasks of XTREME. The made-up world has no question answering yet.",
+)

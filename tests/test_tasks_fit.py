@@ -227,7 +227,7 @@ def test_mistakes_in_the_data_are_told(tmp_path: Path) -> None:
         task.statistics(["neutral"] * 19, good)
     tagged = TaggedSentence("s", ("a", "b"), ("NOUN",))
     with pytest.raises(UserError, match="1 tags for 2 words"):
-        UDPOS().encode(tiny_encoder().tokenizer, [tagged], 24, gold=True)
+        UDPOS().encode(tiny_encoder().tokenizer, [tagged], TaskSettings(max_length=24), gold=True)
     with pytest.raises(UserError, match="withheld"):
         UDPOS().statistics([["X"]], [TaggedSentence("s", ("a",), None)])
 
@@ -286,7 +286,7 @@ def test_tokenised_sets_are_kept_between_runs(tmp_path: Path) -> None:
     encoder = tiny_encoder()
     encoder.tokenizer = Tokenizer(encoder.tokenizer.hf, tmp_path / "cache")
     task, records = UDPOS(), made_up(UDPOS(), 30, seed=1)
-    first = task.encode(encoder.tokenizer, records, 24, gold=True)
-    again = task.encode(encoder.tokenizer, records, 24, gold=True)
+    first = task.encode(encoder.tokenizer, records, TaskSettings(max_length=24), gold=True)
+    again = task.encode(encoder.tokenizer, records, TaskSettings(max_length=24), gold=True)
     assert len(list((tmp_path / "cache").iterdir())) == 1
     assert all((first[i].ids == again[i].ids).all() and (first[i].tags == again[i].tags).all() for i in range(30))

@@ -10,7 +10,9 @@ from harness.registry import SUITES, TASKS
 from harness.task import TaskSettings, TaskSpec
 
 PAGE = Path(__file__).parent.parent / "docs" / "protocol.md"
-NAMES = ("xnli", "pawsx", "udpos", "panx", "bucc2018", "tatoeba")
+ALIGN = ("xnli", "pawsx", "udpos", "panx", "bucc2018", "tatoeba")
+QA = ("xquad", "mlqa", "tydiqa")
+NAMES = (*ALIGN[:4], *QA, *ALIGN[4:])
 
 
 def specs() -> list[TaskSpec]:
@@ -19,7 +21,7 @@ def specs() -> list[TaskSpec]:
 
 def rows(spec: TaskSpec) -> list[str]:
     """The page's table rows for a task, one for each protocol."""
-    cells = trained_cells if spec.trained else pool_cells
+    cells = qa_cells if spec.name in QA else trained_cells if spec.trained else pool_cells
     return [
         f"| {' | '.join([f'`{spec.name}`', f'`{protocol}`', *cells(settings)])} |"
         for protocol, settings in spec.protocols.items()
@@ -39,6 +41,12 @@ def trained_cells(s: TaskSettings) -> list[str]:
         "-" if s.seed is None else str(s.seed),
         caps,
     ]
+
+
+def qa_cells(s: TaskSettings) -> list[str]:
+    windows = [str(n) for n in (s.doc_stride, s.question_length, s.answer_length, s.best)]
+    cells = trained_cells(s)
+    return [*cells[:5], *windows, *cells[6:8], cells[8].replace(" / all", "", 1)]
 
 
 def pool_cells(s: TaskSettings) -> list[str]:
@@ -67,6 +75,9 @@ def test_official_settings_are_those_of_the_scripts() -> None:
         ("panx", 10, 1000, 1),
     ):
         assert official[name] == TaskSettings(epochs=epochs, evaluate_every=cadence, seed=seed), name
+    qa = TaskSettings(3e-5, 4, 8, 3, 384, warmup_steps=500, weight_decay=1e-4, seed=42)
+    assert [official[name] for name in QA] == [qa] * 3
+    assert (qa.doc_stride, qa.question_length, qa.answer_length, qa.best) == (128, 64, 30, 20)
     assert official["bucc2018"] == TaskSettings(max_length=512, pooling="cls")
     assert official["tatoeba"] == TaskSettings(max_length=512, pooling="mean")
     defaults = TaskSettings()
@@ -77,7 +88,18 @@ def test_official_settings_are_those_of_the_scripts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "languages"), [("xnli", 15), ("pawsx", 7), ("udpos", 33), ("panx", 40), ("bucc2018", 4), ("tatoeba", 36)]
+    ("name", "languages"),
+    [
+        ("xnli", 15),
+        ("pawsx", 7),
+        ("udpos", 33),
+        ("panx", 40),
+        ("xquad", 11),
+        ("mlqa", 7),
+        ("tydiqa", 9),
+        ("bucc2018", 4),
+        ("tatoeba", 36),
+    ],
 )
 def test_the_languages_are_xtremes(name: str, languages: int) -> None:
     spec = TASKS.get(name).spec
@@ -89,13 +111,14 @@ def test_the_languages_are_xtremes(name: str, languages: int) -> None:
 def test_every_location_is_complete() -> None:
     for spec in specs():
         assert set(spec.locations["folder"]) == set(spec.splits)
-        assert spec.locations["babel"]["task"]
+        assert spec.name in QA or spec.locations["babel"]["task"]
         assert set(spec.protocols) == {"official", "mini"}
         assert all((spec.licence, spec.citation, spec.description, spec.title))
 
 
 def test_the_suite_names_registered_tasks() -> None:
-    suite = SUITES.get("xtreme-align")
-    assert suite.name == "xtreme-align"
-    assert suite.tasks == NAMES
-    assert all(name in TASKS for name in suite.tasks)
+    for name, tasks in (("xtreme-align", ALIGN), ("xtreme", NAMES)):
+        suite = SUITES.get(name)
+        assert suite.name == name
+        assert suite.tasks == tasks
+        assert all(task in TASKS for task in suite.tasks)

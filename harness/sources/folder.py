@@ -1,7 +1,8 @@
 """The `folder` source: XTREME's official on-disk layout, with parallel/, mono/, dictionaries/, alignments/ beside it.
 
 A task says in `spec.locations["folder"]` where its files lie, as path patterns for each split with the fields {view}
-and {pivot}; docs/data.md describes the layout and every rule of reading.
+(or {context} and {question}, for questions in another language than their text) and {pivot}; of several patterns, the
+first that has files is taken. docs/data.md describes the layout and every rule of reading.
 """
 
 from __future__ import annotations
@@ -137,8 +138,13 @@ class Folder(Source):
                 remedy="declare it there, or use another source",
             )
         location: Any = spec.locations["folder"].get(split, {})
+        if isinstance(location, tuple):
+            location = next((one for one in location if self._views(self._filled(one, split))), location[0])
         roles = {"data": location} if isinstance(location, str) else location
-        return {role: text.replace("{split}", split).replace("{pivot}", self.pivot) for role, text in roles.items()}
+        return {role: self._filled(text, split) for role, text in roles.items()}
+
+    def _filled(self, pattern: str, split: str) -> str:
+        return pattern.replace("{split}", split).replace("{pivot}", self.pivot)
 
     def _folders(self, specs: Sequence[TaskSpec]) -> list[str]:
         """The task folders that these tasks are looked for in."""
@@ -146,16 +152,20 @@ class Folder(Source):
         return sorted({f"{text.split('/')[0]}/" for text in patterns})
 
     def _files(self, roles: Mapping[str, str], view: str) -> dict[str, Path]:
-        return {role: self.root / pattern.replace("{view}", view) for role, pattern in roles.items()}
+        return {role: self.root / _at(pattern, view) for role, pattern in roles.items()}
 
     def _views(self, pattern: str) -> list[str]:
-        """The views for which a file of this pattern exists; the pivot alone where it has no {view}."""
-        if "{view}" not in pattern:
+        """The views for which a file of this pattern exists; the pivot alone where it has no field."""
+        parts = _FIELD.split(pattern)
+        if len(parts) == 1:
             return [self.pivot] if (self.root / pattern).is_file() else []
-        first, *rest = (re.escape(part) for part in pattern.split("{view}"))
-        regex = re.compile(first + r"(?P<view>[A-Za-z0-9_-]+)" + "(?P=view)".join(rest))
-        paths = (path.relative_to(self.root).as_posix() for path in self.root.glob(pattern.replace("{view}", "*")))
-        return [match["view"] for match in map(regex.fullmatch, paths) if match]
+        known: set[str] = set()
+        for i, name in enumerate(parts):
+            parts[i] = re.escape(name) if i % 2 == 0 else f"(?P={name})" if name in known else f"(?P<{name}>{_CODE})"
+            known |= {name} if i % 2 else set()
+        regex = re.compile("".join(parts))
+        paths = (path.relative_to(self.root).as_posix() for path in self.root.glob(_FIELD.sub("*", pattern)))
+        return [_view(match.groupdict()) for match in map(regex.fullmatch, paths) if match]
 
     def _missing(self, spec: TaskSpec, view: str, split: str, cells: Iterable[str]) -> UserError:
         roles = self._roles(spec, split)
@@ -197,6 +207,24 @@ class Folder(Source):
                     yield f"{kind.value} ({language}): left out, since {missing[0]} is missing"
                 elif kind is Corpus.DICTIONARY and (count := usable_entries(files).held_out):
                     yield f"dictionary ({language}): {count} entries left out, their headwords are in the held-out file"
+
+
+_FIELD = re.compile(r"\{(view|context|question)\}")
+_CODE = "[A-Za-z0-9_-]+"
+
+
+def _at(pattern: str, view: str) -> str:
+    """The path of a view: `de`, or `de.en` for a context in the first language and a question in the second."""
+    context, _, question = view.partition(".")
+    fields = {"view": view, "context": context, "question": question or context}
+    return _FIELD.sub(lambda field: fields[field[1]], pattern)
+
+
+def _view(fields: Mapping[str, str]) -> str:
+    if "view" in fields:
+        return fields["view"]
+    context, question = fields["context"], fields["question"]
+    return context if context == question else f"{context}.{question}"
 
 
 def _task_cell(cell: Cell) -> TaskCell:
@@ -242,6 +270,10 @@ def _quirks(cell: Cell) -> Iterator[str]:
         yield "of tokens with a blank inside only the first part is read, as in the official code"
     if not reader_of(cell).labelled(cell):
         yield _UNLABELLED[family]
+    patterns: Any = cell.spec.locations["folder"].get(cell.split)
+    if isinstance(patterns, tuple) and cell.files["data"].name != Path(_at(patterns[0], cell.view)).name:
+        here = cell.files["data"]
+        yield f"{here.parent.name}/{here.name} stands in for {patterns[0]}, which is missing"
 
 
 _UNLABELLED = {

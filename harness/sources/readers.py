@@ -14,6 +14,7 @@ from pathlib import Path
 from harness.errors import UserError
 from harness.records import Family, PoolSentence, Record, TaggedSentence, TextPair
 from harness.sources.lines import fields_of, read_lines, scan, shorten
+from harness.sources.questions import labelled_questions, question_count, read_questions
 from harness.task import TaskSpec
 
 _OLD_LABELS = {"contradictory": "contradiction"}
@@ -58,13 +59,6 @@ def reader_of(cell: Cell) -> Reader:
     family = cell.spec.family
     if family is Family.RETRIEVAL:
         return MINING if "gold" in cell.files else ALIGNED
-    if family not in _READERS:
-        raise UserError(
-            f"{cell.spec.name}: {family.value} tasks are not available yet from a folder",
-            found=", ".join(str(path) for path in cell.files.values()),
-            expected=f"a task of the families {', '.join(f.value for f in _READERS)} or retrieval",
-            remedy="leave the task out, or use another source",
-        )
     return _READERS[family]
 
 
@@ -341,9 +335,24 @@ def _classification_labelled(cell: Cell) -> bool:
     return cell.split != "test" or scan(cell.files["data"]).fields != 2
 
 
+def _read_qa(cell: Cell) -> list[Record]:
+    prefix = f"{cell.spec.name}-{cell.split}"
+    language = cell.view.partition(".")[0]
+    return list(read_questions(cell.files["data"], prefix, language, repeated_ids=cell.split == "train"))
+
+
+def _questions(cell: Cell) -> int:
+    return question_count(cell.files["data"])
+
+
+def _qa_labelled(cell: Cell) -> bool:
+    return labelled_questions(cell.files["data"])
+
+
 ALIGNED = Reader(_read_aligned, _pool_size, _aligned_labelled)
 MINING = Reader(_read_mining, _pool_size, _mining_labelled)
 _READERS = {
     Family.CLASSIFICATION: Reader(_read_classification, _lines("data"), _classification_labelled),
     Family.TAGGING: Reader(_read_tagging, _sentences, _tagging_labelled),
+    Family.QA: Reader(_read_qa, _questions, _qa_labelled),
 }

@@ -18,7 +18,7 @@ from harness.finetune import Model, sweep
 from harness.method import Term
 from harness.packing import PackedText, pack
 from harness.records import TextPair
-from harness.task import Statistics
+from harness.task import Statistics, TaskSettings
 from harness.tokens import Encoded, Tokenizer
 from harness.training import Batch
 from tasks.families.trained import Head, TrainedTask, clusters, matched, withheld
@@ -74,9 +74,11 @@ class ClassificationTask(TrainedTask[PairExamples]):
     def head(self, encoder: Encoder) -> Head:
         return PairHead(encoder, len(self.spec.labels))
 
-    def encode(self, tokenizer: Tokenizer, records: Sequence[Any], max_length: int, *, gold: bool) -> PairExamples:
+    def encode(
+        self, tokenizer: Tokenizer, records: Sequence[Any], settings: TaskSettings, *, gold: bool
+    ) -> PairExamples:
         pairs: Sequence[TextPair] = records
-        encoded = tokenizer.encode_pairs([p.first for p in pairs], [p.second for p in pairs], max_length)
+        encoded = tokenizer.encode_pairs([p.first for p in pairs], [p.second for p in pairs], settings.max_length)
         labels = [self._number(pair) for pair in pairs] if gold else []
         return PairExamples(encoded, np.asarray(labels, dtype=np.int64))
 

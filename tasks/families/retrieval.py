@@ -54,7 +54,7 @@ class Vectors:
 def embed(encoder: Encoder, texts: Sequence[str], settings: TaskSettings, precision: str) -> Tensor:
     """(n, H) float32 embeddings, running only the layers that are needed."""
     layer = layer_of(encoder, settings)
-    encoded = encoder.tokenizer.encode(texts, fitting(encoder, settings))
+    encoded = encoder.tokenizer.encode(texts, fitting(encoder, settings).max_length)
     vectors = torch.zeros(len(texts), encoder.width)
 
     def forward(text: PackedText) -> Tensor:

@@ -18,7 +18,7 @@ from harness.finetune import Model, sweep
 from harness.method import Term
 from harness.packing import PackedText, pack
 from harness.records import TaggedSentence
-from harness.task import Statistics
+from harness.task import Statistics, TaskSettings
 from harness.tokens import Tokenizer, Words
 from harness.training import Batch
 from tasks.families.trained import Head, TrainedTask, clusters, matched, withheld
@@ -78,9 +78,11 @@ class TaggingTask(TrainedTask[PieceExamples]):
     def head(self, encoder: Encoder) -> Head:
         return TagHead(encoder, len(self.spec.labels))
 
-    def encode(self, tokenizer: Tokenizer, records: Sequence[Any], max_length: int, *, gold: bool) -> PieceExamples:
+    def encode(
+        self, tokenizer: Tokenizer, records: Sequence[Any], settings: TaskSettings, *, gold: bool
+    ) -> PieceExamples:
         sentences: Sequence[TaggedSentence] = records
-        words = tokenizer.encode_words([s.words for s in sentences], max_length)
+        words = tokenizer.encode_words([s.words for s in sentences], settings.max_length)
         tags = [self._numbers(sentence) for sentence in sentences] if gold else []
         return PieceExamples(words, tags, tuple(len(s.words) for s in sentences))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -54,8 +55,8 @@ class TrainedTask(Task, Generic[E]):
         """The family's head for this encoder."""
 
     @abstractmethod
-    def encode(self, tokenizer: Tokenizer, records: Sequence[Any], max_length: int, *, gold: bool) -> E:
-        """Tokenises records; with `gold`, their labels come along."""
+    def encode(self, tokenizer: Tokenizer, records: Sequence[Any], settings: TaskSettings, *, gold: bool) -> E:
+        """Tokenises records, at most `settings.max_length` subwords each; with `gold`, their labels come along."""
 
     @abstractmethod
     def collate(self, examples: Sequence[Any], special_ids: frozenset[int]) -> Batch:
@@ -91,7 +92,9 @@ class TrainedTask(Task, Generic[E]):
         return finetune(
             model,
             self._training(model.encoder, cap(train, settings.max_train), settings, prepare),
-            self._evaluation(model, self._dev(dev, pivot, settings), settings, precision),
+            self._evaluation(model, self._dev(dev, pivot, settings), settings, precision)
+            if "dev" in self.spec.splits
+            else None,
             settings,
             metric=self.spec.metric,
             pivot=pivot,
@@ -121,16 +124,16 @@ class TrainedTask(Task, Generic[E]):
     ) -> Training:
         if not records:
             raise UserError(f"the training set of {self.spec.name} is empty")
-        special, length = encoder.tokenizer.special_ids, fitting(encoder, settings)
+        special, settings = encoder.tokenizer.special_ids, fitting(encoder, settings)
         uncached = Tokenizer(encoder.tokenizer.hf)
 
         def collate(chosen: Sequence[Any], rng: np.random.Generator) -> Batch:
             if prepare is not None:
-                encoded = self.encode(uncached, [prepare(record, rng) for record in chosen], length, gold=True)
+                encoded = self.encode(uncached, [prepare(record, rng) for record in chosen], settings, gold=True)
                 chosen = [encoded[i] for i in range(len(encoded))]
             return self.collate(chosen, special)
 
-        examples = records if prepare is not None else self.encode(encoder.tokenizer, records, length, gold=True)
+        examples = records if prepare is not None else self.encode(encoder.tokenizer, records, settings, gold=True)
         return Training(cast(Sequence[Any], examples), collate)
 
     def _dev(
@@ -159,9 +162,9 @@ class TrainedTask(Task, Generic[E]):
         return evaluate
 
 
-def fitting(encoder: Encoder, settings: TaskSettings) -> int:
-    """The longest sequence, in subwords: what the settings ask for, or what the encoder has positions for."""
-    return min(settings.max_length, encoder.max_length)
+def fitting(encoder: Encoder, settings: TaskSettings) -> TaskSettings:
+    """The settings with sequences no longer than the encoder has positions for."""
+    return replace(settings, max_length=min(settings.max_length, encoder.max_length))
 
 
 def split(items: Sequence[T], views: Mapping[str, Sequence[Any]]) -> dict[str, list[T]]:

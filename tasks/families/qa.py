@@ -1,0 +1,288 @@
+"""Questions on a text: a linear layer gives each subword's logit of starting and of ending the answer, over windows."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
+
+from harness.encoder import Encoder
+from harness.errors import UserError
+from harness.finetune import Model, sweep
+from harness.method import Term
+from harness.packing import PackedText, pack
+from harness.records import Answer, Question
+from harness.task import Statistics, TaskSettings
+from harness.tokens import Offsets, Ragged, Tokenizer
+from harness.training import Batch
+from tasks.answers import Normalise, score
+from tasks.families.trained import Head, TrainedTask, clusters, matched, withheld
+
+WHOLE = 1_000_000  # subwords: longer than any text, so that contexts are tokenised without a cut
+
+
+class Window(NamedTuple):
+    """A stretch of a question's context: its first subword, how many, and where they begin in the sequence."""
+
+    question: int
+    first: int
+    size: int
+    offset: int
+
+
+class WindowExample(NamedTuple):
+    """A window as it is trained on: token ids, segments, and the positions of the answer's first and last subword
+    (both 0, that of the first special token, where the answer is not inside)."""
+
+    ids: np.ndarray
+    segments: np.ndarray
+    start: int
+    end: int
+
+
+class Span(NamedTuple):
+    """An answer as subwords of the context, both inclusive, with the sum of its two logits."""
+
+    score: float
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Tokenised questions, each as one or more windows over its context; `answers` (windows, 2) where asked for."""
+
+    questions: Sequence[Question]
+    contexts: Offsets
+    rows: list[Window]
+    ids: Ragged
+    segments: Ragged
+    answers: np.ndarray
+    settings: TaskSettings
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, number: int) -> WindowExample:
+        start, end = self.answers[number]
+        return WindowExample(self.ids[number], self.segments[number], int(start), int(end))
+
+    def text(self, question: int, span: Span) -> str:
+        """The part of the context that a span covers, without blanks at its ends."""
+        start = int(self.contexts.starts[question][1 + span.first])
+        end = int(self.contexts.ends[question][1 + span.last])
+        return self.questions[question].context[start:end].strip()
+
+
+class SpanHead(Head):
+    """A linear layer on every token's state: the logits of an answer's first and last subword."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.output = nn.Linear(encoder.width, 2)
+
+    def forward(self, encoder: Encoder, text: PackedText) -> Tensor:
+        """(T, 2) logits."""
+        logits: Tensor = self.output(encoder(text).tokens())
+        return logits
+
+    def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
+        text: PackedText = batch["text"]
+        logits = torch.split(self(encoder, text).float(), list(text.lengths))
+        padded = pad_sequence(list(logits), batch_first=True, padding_value=-torch.inf)  # (B, L, 2)
+        losses = [cross_entropy(padded[..., side], batch["answers"][:, side], reduction="sum") for side in (0, 1)]
+        return {"cross-entropy": Term((losses[0] + losses[1]) / 2, len(logits))}
+
+
+class QATask(TrainedTask[Windows]):
+    """Questions whose answer is a part of their context. A prediction is that part's text.
+
+    The settings of windows and of the answers that are considered are those of the official scripts, after BERT's code
+    for SQuAD: a subword counts in the window where it has most context on its shorter side.
+    """
+
+    @abstractmethod
+    def normal_form(self, question: Question) -> Normalise:
+        """How answers to this question are normalised before they are compared."""
+
+    def head(self, encoder: Encoder) -> Head:
+        return SpanHead(encoder)
+
+    def encode(self, tokenizer: Tokenizer, records: Sequence[Any], settings: TaskSettings, *, gold: bool) -> Windows:
+        questions: Sequence[Question] = records
+        asked = tokenizer.encode_offsets([q.question.strip() for q in questions], settings.question_length + 2)
+        contexts = tokenizer.encode_offsets([q.context for q in questions], WHOLE)
+        frame = _Frame.of(tokenizer)
+        rows: list[Window] = []
+        ids: list[np.ndarray] = []
+        segments: list[np.ndarray] = []
+        for number in range(len(questions)):
+            if gold and _standing(questions[number]) is None:
+                continue  # as in the official code: such a question cannot be trained on
+            question = asked.ids[number][1:-1][: settings.question_length]
+            context = contexts.ids[number][1:-1]
+            room = settings.max_length - frame.specials - len(question)
+            for first, count in windows(len(context), max(room, 1), settings.doc_stride):
+                row, kinds, offset = frame.filled(question, context[first : first + count])
+                rows.append(Window(number, first, count, offset))
+                ids.append(row)
+                segments.append(kinds)
+        if gold and not rows:
+            raise UserError(
+                f"no question of {self.spec.name} has an answer that stands in its context",
+                found=f"{len(questions)} questions",
+                expected="training data with answers",
+            )
+        answers = np.array([_inside(w, questions[w.question], contexts) for w in rows]) if gold else np.zeros((0, 2))
+        return Windows(questions, contexts, rows, _ragged(ids), _ragged(segments), answers, settings)
+
+    def collate(self, examples: Sequence[Any], special_ids: frozenset[int]) -> Batch:
+        chosen: Sequence[WindowExample] = examples
+        text = pack([e.ids for e in chosen], segments=[e.segments for e in chosen], special_ids=special_ids)
+        return {"text": text, "answers": torch.tensor([(e.start, e.end) for e in chosen])}
+
+    def label(self, model: Model, examples: Windows, precision: str) -> list[Any]:
+        head, settings = cast(SpanHead, model.head), examples.settings
+        best: dict[int, Span] = {}
+        owners = _owners(examples.rows)
+        outputs = sweep(
+            model.encoder, partial(head, model.encoder), examples.ids, examples.segments, precision=precision
+        )
+        for swept in outputs:
+            for row, logits in zip(swept.rows, torch.split(swept.output, list(swept.text.lengths)), strict=True):
+                window = examples.rows[int(row)]
+                mine = owners[window.question][window.first : window.first + window.size] == row
+                span = best_span(logits.numpy(), window, mine, settings.best, settings.answer_length)
+                known = best.get(window.question)
+                if span is not None and (known is None or (span.score, -span.first) > (known.score, -known.first)):
+                    best[window.question] = span
+        return [examples.text(n, best[n]) if n in best else "" for n in range(len(examples.questions))]
+
+    def statistics(self, predictions: list[Any], records: Sequence[Any]) -> Statistics:
+        """Columns `exact_match` and `f1`, each between 0 and 1 and the best over the references, and `items` (1)."""
+        matched(self.spec.name, predictions, records)
+        questions: Sequence[Question] = records
+        found = np.zeros((len(questions), 2))
+        for row, (predicted, question) in enumerate(zip(predictions, questions, strict=True)):
+            if not question.answers:
+                raise withheld(self.spec.name, question.id)
+            references = [answer.text for answer in question.answers]
+            found[row] = score(str(predicted), references, self.normal_form(question))
+        columns = {"exact_match": found[:, 0], "f1": found[:, 1], "items": np.ones(len(questions), dtype=np.int64)}
+        return Statistics(tuple(q.id for q in questions), clusters(questions), columns)
+
+    def metric(self, sums: Mapping[str, float]) -> dict[str, float]:
+        return {name: 100.0 * sums[name] / sums["items"] for name in ("f1", "exact_match")}
+
+
+def windows(length: int, room: int, stride: int) -> Iterator[tuple[int, int]]:
+    """(first subword, number of subwords) of the windows over a context, each `stride` on from the one before.
+
+    A stride longer than a window would leave subwords out, so it is no longer than the room.
+    """
+    first = 0
+    while True:
+        count = min(room, length - first)
+        yield first, count
+        if first + count >= length:
+            return
+        first += min(count, stride)
+
+
+def best_span(logits: np.ndarray, window: Window, mine: np.ndarray, best: int, longest: int) -> Span | None:
+    """The best answer inside a window, by the `best` highest starts and ends among all of its tokens; or none.
+
+    logits (L, 2); mine (count,) bool: the subwords of the context that count in this window as a start.
+    """
+    starts, ends = (np.argsort(-logits[:, side], kind="stable")[:best] - window.offset for side in (0, 1))
+    starts = starts[(starts >= 0) & (starts < window.size)]
+    starts = starts[mine[starts]]
+    ends = ends[(ends >= 0) & (ends < window.size)]
+    lengths = ends[None, :] - starts[:, None] + 1
+    sums = logits[starts + window.offset, 0][:, None] + logits[ends + window.offset, 1][None, :]
+    sums = np.where((lengths >= 1) & (lengths <= longest), sums, -np.inf)
+    if not sums.size or sums.max() == -np.inf:
+        return None
+    i, j = np.unravel_index(int(sums.argmax()), sums.shape)
+    return Span(float(sums[i, j]), window.first + int(starts[i]), window.first + int(ends[j]))
+
+
+def _owners(rows: Sequence[Window]) -> dict[int, np.ndarray]:
+    """For each question, per subword of its context, the number of the window where it has most context.
+
+    Context is that on its shorter side, plus a hundredth of the window's length; the first window wins a tie.
+    """
+    groups: dict[int, list[int]] = {}
+    for number, window in enumerate(rows):
+        groups.setdefault(window.question, []).append(number)
+    return {question: np.array(numbers)[_context(rows, numbers).argmax(0)] for question, numbers in groups.items()}
+
+
+def _context(rows: Sequence[Window], numbers: Sequence[int]) -> np.ndarray:
+    """(windows, subwords) how much context each subword has in each of a question's windows; -inf outside of it."""
+    last = rows[numbers[-1]]
+    found = np.full((len(numbers), last.first + last.size), -np.inf)
+    for row, number in enumerate(numbers):
+        _, first, size, _ = rows[number]
+        inside = np.arange(size)
+        found[row, first : first + size] = np.minimum(inside, size - 1 - inside) + 0.01 * size
+    return found
+
+
+def _inside(window: Window, question: Question, contexts: Offsets) -> tuple[int, int]:
+    """The positions of the answer's first and last subword in the sequence; (0, 0) where the window cuts it off."""
+    answer = _standing(question)
+    assert answer is not None
+    starts, ends = contexts.starts[window.question][1:-1], contexts.ends[window.question][1:-1]
+    covered = np.flatnonzero((ends > answer.start) & (starts < answer.start + len(answer.text)))
+    if not len(covered) or covered[0] < window.first or covered[-1] >= window.first + window.size:
+        return 0, 0
+    shift = window.offset - window.first
+    return int(covered[0]) + shift, int(covered[-1]) + shift
+
+
+def _standing(question: Question) -> Answer | None:
+    """The first answer whose text stands where it should."""
+    return next((answer for answer in question.answers if answer.start >= 0), None)
+
+
+class _Frame(NamedTuple):
+    """The special tokens before, between and after a question and its context, and the segment of each part."""
+
+    before: np.ndarray
+    between: np.ndarray
+    after: np.ndarray
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> _Frame:
+        encoding = tokenizer.hf(["a"], ["a"]).encodings[0]
+        kinds, ids = encoding.sequence_ids, np.array(encoding.ids, dtype=np.int32)
+        first = [i for i, kind in enumerate(kinds) if kind == 0]
+        second = [i for i, kind in enumerate(kinds) if kind == 1]
+        return cls(ids[: first[0]], ids[first[-1] + 1 : second[0]], ids[second[-1] + 1 :])
+
+    @property
+    def specials(self) -> int:
+        return len(self.before) + len(self.between) + len(self.after)
+
+    def filled(self, question: np.ndarray, context: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+        """(ids, segments, position of the context's first subword)."""
+        head = [self.before, question, self.between]
+        offset = sum(map(len, head))
+        ids = np.concatenate([*head, context, self.after])
+        segments = (np.arange(len(ids)) >= offset).astype(np.int32)
+        return ids, segments, offset
+
+
+def _ragged(rows: Sequence[np.ndarray]) -> Ragged:
+    lengths = [len(row) for row in rows]
+    flat = np.concatenate(rows).astype(np.int32) if rows else np.zeros(0, dtype=np.int32)
+    return Ragged(flat, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))

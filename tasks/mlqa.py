@@ -1,0 +1,48 @@
+"""MLQA: questions on paragraphs of Wikipedia in 7 languages, trained on English SQuAD v1.1."""
+
+from __future__ import annotations
+
+from harness.records import Family, Question
+from harness.task import TaskSpec
+from tasks.answers import MLQA_LANGUAGES, Normalise, mlqa, squad
+from tasks.families.qa import QATask
+from tasks.qa_settings import DEVIATIONS, MINI, OFFICIAL, SQUAD_TRAIN
+
+SPEC = TaskSpec(
+    name="mlqa",
+    title="MLQA",
+    family=Family.QA,
+    metric="f1",
+    languages=("ar", "de", "en", "es", "hi", "vi", "zh"),
+    labels=(),
+    locations={
+        "folder": {
+            "train": SQUAD_TRAIN,
+            "test": (
+                "mlqa/MLQA_V1/test/test-context-{context}-question-{question}.json",
+                "mlqa/MLQA_V1/dev/dev-context-{context}-question-{question}.json",
+            ),
+        }
+    },
+    protocols={"official": OFFICIAL, "mini": MINI},
+    licence="CC BY-SA 3.0 (MLQA), CC BY-SA 4.0 (SQuAD v1.1)",
+    citation=(
+        'Lewis et al., "MLQA: Evaluating Cross-lingual Extractive Question Answering", ACL 2020; Rajpurkar et al., '
+        '"SQuAD: 100,000+ Questions for Machine Comprehension of Text", EMNLP 2016'
+    ),
+    description=(
+        "Which part of the text answers the question? Scored by MLQA's rules for the text's language. The view `de.en` "
+        "has German texts with English questions; XTREME scores the views of one language alone."
+    ),
+    splits=("train", "test"),
+    deviations=DEVIATIONS,
+)
+
+
+class MLQA(QATask):
+    """Extractive question answering, zero-shot from the pivot, with questions in the text's language or in another."""
+
+    spec = SPEC
+
+    def normal_form(self, question: Question) -> Normalise:
+        return mlqa(question.language) if question.language in MLQA_LANGUAGES else squad

@@ -1,0 +1,37 @@
+"""TyDiQA-GoldP: questions by people who did not know the answer, in 9 languages, trained on its English part."""
+
+from __future__ import annotations
+
+from harness.records import Family, Question
+from harness.task import TaskSpec
+from tasks.answers import Normalise, squad
+from tasks.families.qa import QATask
+from tasks.qa_settings import DEVIATIONS, MINI, OFFICIAL, TYDIQA_TRAIN
+
+SPEC = TaskSpec(
+    name="tydiqa",
+    title="TyDiQA-GoldP",
+    family=Family.QA,
+    metric="f1",
+    languages=("ar", "bn", "en", "fi", "id", "ko", "ru", "sw", "te"),
+    labels=(),
+    locations={"folder": {"train": TYDIQA_TRAIN, "test": "tydiqa/tydiqa-goldp-v1.1-dev/tydiqa.goldp.{view}.dev.json"}},
+    protocols={"official": OFFICIAL, "mini": MINI},
+    licence="Apache 2.0 (TyDiQA), CC BY-SA 3.0 (its passages from Wikipedia)",
+    citation=(
+        'Clark et al., "TyDi QA: A Benchmark for Information-Seeking Question Answering in Typologically Diverse '
+        'Languages", TACL 2020'
+    ),
+    description="Which part of the passage answers the question? Scored by SQuAD's rules; XTREME tests on the dev set.",
+    splits=("train", "test"),
+    deviations=DEVIATIONS,
+)
+
+
+class TyDiQA(QATask):
+    """Extractive question answering, zero-shot from the pivot."""
+
+    spec = SPEC
+
+    def normal_form(self, question: Question) -> Normalise:
+        return squad

@@ -1,0 +1,37 @@
+"""XQuAD: questions on paragraphs of Wikipedia in 11 languages, trained on English SQuAD v1.1."""
+
+from __future__ import annotations
+
+from harness.records import Family, Question
+from harness.task import TaskSpec
+from tasks.answers import Normalise, squad
+from tasks.families.qa import QATask
+from tasks.qa_settings import DEVIATIONS, MINI, OFFICIAL, SQUAD_TRAIN
+
+SPEC = TaskSpec(
+    name="xquad",
+    title="XQuAD",
+    family=Family.QA,
+    metric="f1",
+    languages=("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh"),
+    labels=(),
+    locations={"folder": {"train": SQUAD_TRAIN, "test": "xquad/xquad.{view}.json"}},
+    protocols={"official": OFFICIAL, "mini": MINI},
+    licence="CC BY-SA 4.0 (XQuAD and SQuAD v1.1)",
+    citation=(
+        'Artetxe, Ruder and Yogatama, "On the Cross-lingual Transferability of Monolingual Representations", ACL 2020; '
+        'Rajpurkar et al., "SQuAD: 100,000+ Questions for Machine Comprehension of Text", EMNLP 2016'
+    ),
+    description="Which part of the paragraph answers the question? Scored by SQuAD's rules, made for English.",
+    splits=("train", "test"),
+    deviations=DEVIATIONS,
+)
+
+
+class XQuAD(QATask):
+    """Extractive question answering, zero-shot from the pivot; the same questions in every language."""
+
+    spec = SPEC
+
+    def normal_form(self, question: Question) -> Normalise:
+        return squad

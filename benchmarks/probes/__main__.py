@@ -30,6 +30,7 @@ PROBES = (
     "word_contrast",
     "l2_align",
     "msimcse",
+    "xlm_k",
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -73,7 +73,7 @@ class TagHead(Head):
 class TaggingTask(TrainedTask[PieceExamples]):
     """Sentences of words with tags from `spec.labels`. A prediction is one tag per word."""
 
-    scheme: ClassVar[str] = SEQEVAL_1_2_2
+    scheme: str = SEQEVAL_1_2_2
 
     def head(self, encoder: Encoder) -> Head:
         return TagHead(encoder, len(self.spec.labels))

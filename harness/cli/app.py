@@ -36,7 +36,7 @@ COMMANDS: dict[str, Entry] = {
     "new-method": Entry("harness.cli.new_method:new_method", "Write a method of your own that already runs."),
     "tasks": Entry("harness.cli.tasks:tasks", "List the tasks, or describe one."),
     "sources": Entry("harness.cli.sources:sources", "List the kinds of data source, or what one source holds."),
-    "score": Entry("harness.cli.score:score", "Score predictions in the official layout by the official rules."),
+    "score": Entry("harness.cli.score:score", "Score anyone's predictions by the official rules."),
     "prepare": Entry("harness.cli.prepare:prepare", "Turn downloaded data sets into a folder to run on."),
     "doctor": Entry("harness.cli.doctor:doctor", "Check this machine, the database and the plug-ins."),
     "verify": Entry("harness.cli.verify:verify", "Check all artifacts, compute all stored scores again."),

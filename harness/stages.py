@@ -299,6 +299,12 @@ def do_score(stage: Stage, bench: Workbench, folder: Path) -> None:
     _write(folder / SCORES, scores)
 
 
+def gold_records(stage: Stage) -> dict[str, Sequence[Record]]:
+    """The test records by view that a predicting or scoring stage reads."""
+    settings = TaskSettings(**stage.params["settings"])
+    return _records(_task(stage), stage, stage.params["views"], "test", settings)
+
+
 def _records(
     task: Task, stage: Stage, views: Sequence[str], split: str, settings: TaskSettings
 ) -> dict[str, Sequence[Record]]:

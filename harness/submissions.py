@@ -74,11 +74,14 @@ class Report:
         }
 
 
-def score(predictions: Path, labels: Path, suite: Suite, scheme: str | None = None) -> Report:
+def score(
+    predictions: Path, labels: Path, suite: Suite, scheme: str | None = None, *, available: bool = False
+) -> Report:
     """Checks and scores a folder of predictions against a folder of labels.
 
-    A task counts where both folders have it; then every language of its official list must be there. `scheme` chooses
-    how tagging reads spans (see tasks/metrics.py). Raises UserError where either folder is missing.
+    A task counts where both folders have it; then every language of its official list must be there, or with
+    `available` every language that has labels. `scheme` chooses how tagging reads spans (see tasks/metrics.py). Raises
+    UserError where either folder is missing.
     """
     for folder in (predictions, labels):
         if not folder.is_dir():
@@ -87,20 +90,33 @@ def score(predictions: Path, labels: Path, suite: Suite, scheme: str | None = No
     for name in suite.tasks:
         here, there = (predictions / name).is_dir(), (labels / name).is_dir()
         if here and there:
-            _score_task(report, TASKS.get(name)(), predictions / name, labels / name, scheme)
+            task: Task = TASKS.get(name)()
+            languages = labelled(task.spec, labels / name) if available else task.spec.languages
+            if scheme is not None and hasattr(task, "scheme"):
+                task.scheme = scheme
+            _score_task(report, task, languages, predictions / name, labels / name)
         elif here:
             report.notices.append(f"{name}: left out, since there are no labels in {labels / name}")
     return report
 
 
-def _score_task(report: Report, task: Task, predictions: Path, labels: Path, scheme: str | None) -> None:
-    if scheme is not None and hasattr(task, "scheme"):
-        task.scheme = scheme
-    suffix = "json" if task.spec.family is Family.QA else "tsv"
+def file_name(spec: TaskSpec, language: str) -> str:
+    """The name of a language's file, in both folders."""
+    return f"test-{language}.{'json' if spec.family is Family.QA else 'tsv'}"
+
+
+def labelled(spec: TaskSpec, labels: Path) -> tuple[str, ...]:
+    """The languages (or views such as de.en) that have a label file, the task's own first."""
+    first, last = file_name(spec, "*").split("*")
+    found = {path.name.removeprefix(first).removesuffix(last) for path in labels.glob(file_name(spec, "*"))}
+    return (*(n for n in spec.languages if n in found), *sorted(found - set(spec.languages)))
+
+
+def _score_task(report: Report, task: Task, languages: Sequence[str], predictions: Path, labels: Path) -> None:
     found: Scores = {}
     before = len(report.problems)
-    for language in task.spec.languages:
-        paths = [folder / f"test-{language}.{suffix}" for folder in (predictions, labels)]
+    for language in languages:
+        paths = [folder / file_name(task.spec, language) for folder in (predictions, labels)]
         missing = [Problem(path, 0, "the file is missing") for path in paths if not path.is_file()]
         report.problems += missing
         if missing:
@@ -230,7 +246,8 @@ def _answers(report: Report, spec: TaskSpec, language: str, told: _Reading, gold
     questions: list[Question] = []
     try:
         if _fits(gold):
-            questions = list(read_questions(gold.path, spec.name, language, repeated_ids=True))
+            context = language.partition(".")[0]
+            questions = list(read_questions(gold.path, spec.name, context, repeated_ids=True))
     except UserError as error:
         gold.tell(error.line or 0, " ".join(str(part) for part in (error.what, error.found) if part))
     if not gold.problems and any(not question.answers for question in questions):

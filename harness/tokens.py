@@ -161,7 +161,8 @@ class Tokenizer:
         return Encoded(Ragged.of([e.ids for e in encodings]), Ragged.of(segments))
 
     def _encode_offsets(self, texts: list[str], max_length: int) -> Offsets:
-        out = self.hf(texts, truncation=True, max_length=max_length).encodings
+        # Without `verbose=False` a text longer than the model reads is warned about, whoever cuts it into windows.
+        out = self.hf(texts, truncation=True, max_length=max_length, verbose=False).encodings
         return Offsets(
             Ragged.of([e.ids for e in out]),
             Ragged.of([[s for s, _ in e.offsets] for e in out]),

@@ -6,7 +6,7 @@ from harness.records import Family, Question
 from harness.task import TaskSpec
 from tasks.answers import MLQA_LANGUAGES, Normalise, mlqa, squad
 from tasks.families.qa import QATask
-from tasks.qa_settings import DEVIATIONS, MINI, OFFICIAL, SQUAD_TRAIN
+from tasks.qa_settings import DEVIATIONS, MINI, OFFICIAL, SQUAD_HUB, SQUAD_TRAIN
 
 SPEC = TaskSpec(
     name="mlqa",
@@ -22,7 +22,14 @@ SPEC = TaskSpec(
                 "mlqa/MLQA_V1/test/test-context-{context}-question-{question}.json",
                 "mlqa/MLQA_V1/dev/dev-context-{context}-question-{question}.json",
             ),
-        }
+        },
+        "hub": {
+            "train": SQUAD_HUB,
+            "test": {"config": "MLQA.{context}.{question}", "split": "test"},
+            "notes": (
+                "the hub's texts are stripped; an answer that no longer stands at its offset is scored by its text",
+            ),
+        },
     },
     protocols={"official": OFFICIAL, "mini": MINI},
     licence="CC BY-SA 3.0 (MLQA), CC BY-SA 4.0 (SQuAD v1.1)",

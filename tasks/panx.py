@@ -23,6 +23,10 @@ SPEC = TaskSpec(
             "dev": "panx/dev-{view}.tsv",
             "test": "panx/test-{view}.tsv",
         },
+        "hub": {
+            split: {"config": "PAN-X.{view}", "split": name, "columns": ("tokens", "ner_tags")}
+            for split, name in (("train", "train"), ("dev", "validation"), ("test", "test"))
+        },
         "babel": {"task": "ner"},
     },
     protocols={

@@ -6,6 +6,7 @@ from harness.task import TaskSettings
 
 TYDIQA_TRAIN = "tydiqa/tydiqa-goldp-v1.1-train/tydiqa.goldp.{pivot}.train.json"
 SQUAD_TRAIN = ("squad/train-v1.1.json", TYDIQA_TRAIN)  # without SQuAD, TyDiQA's training set stands in; a note tells
+SQUAD_HUB = {"config": "SQuAD", "split": "train"}
 
 OFFICIAL = TaskSettings(
     learning_rate=3e-5,
@@ -25,7 +26,7 @@ MINI = TaskSettings(
     epochs=2,
     max_length=128,
     attention_dropout=False,
-    max_train=1500,
+    max_train=800,
     max_test=200,
     doc_stride=64,
     question_length=32,

@@ -8,6 +8,11 @@ from tasks.answers import Normalise, squad
 from tasks.families.qa import QATask
 from tasks.qa_settings import DEVIATIONS, MINI, OFFICIAL, TYDIQA_TRAIN
 
+_HUB_PREFIX = {
+    **{"ar": "arabic", "bn": "bengali", "en": "english", "fi": "finnish", "id": "indonesian", "ko": "korean"},
+    **{"ru": "russian", "sw": "swahili", "te": "telugu"},
+}
+
 SPEC = TaskSpec(
     name="tydiqa",
     title="TyDiQA-GoldP",
@@ -15,7 +20,13 @@ SPEC = TaskSpec(
     metric="f1",
     languages=("ar", "bn", "en", "fi", "id", "ko", "ru", "sw", "te"),
     labels=(),
-    locations={"folder": {"train": TYDIQA_TRAIN, "test": "tydiqa/tydiqa-goldp-v1.1-dev/tydiqa.goldp.{view}.dev.json"}},
+    locations={
+        "folder": {"train": TYDIQA_TRAIN, "test": "tydiqa/tydiqa-goldp-v1.1-dev/tydiqa.goldp.{view}.dev.json"},
+        "hub": {
+            "train": {"config": "tydiqa", "split": "train", "prefix": _HUB_PREFIX},
+            "test": {"config": "tydiqa", "split": "validation", "prefix": _HUB_PREFIX},
+        },
+    },
     protocols={"official": OFFICIAL, "mini": MINI},
     licence="Apache 2.0 (TyDiQA), CC BY-SA 3.0 (its passages from Wikipedia)",
     citation=(

@@ -19,6 +19,22 @@ SPEC = TaskSpec(
             "dev": "xnli/dev-{view}.tsv",
             "test": "xnli/test-{view}.tsv",
         },
+        "hub": {
+            "train": {"set": "nli"},
+            "dev": {
+                "config": "XNLI",
+                "split": "validation",
+                "language": "language",
+                "columns": ("sentence1", "sentence2", "gold_label"),
+            },
+            "test": {
+                "config": "XNLI",
+                "split": "test",
+                "language": "language",
+                "columns": ("sentence1", "sentence2", "gold_label"),
+            },
+            "notes": ("the csv quotes that the official files keep are not in the hub's texts",),
+        },
         "babel": {"task": "nli"},
     },
     protocols={

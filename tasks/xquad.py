@@ -6,7 +6,7 @@ from harness.records import Family, Question
 from harness.task import TaskSpec
 from tasks.answers import Normalise, squad
 from tasks.families.qa import QATask
-from tasks.qa_settings import DEVIATIONS, MINI, OFFICIAL, SQUAD_TRAIN
+from tasks.qa_settings import DEVIATIONS, MINI, OFFICIAL, SQUAD_HUB, SQUAD_TRAIN
 
 SPEC = TaskSpec(
     name="xquad",
@@ -15,7 +15,16 @@ SPEC = TaskSpec(
     metric="f1",
     languages=("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh"),
     labels=(),
-    locations={"folder": {"train": SQUAD_TRAIN, "test": "xquad/xquad.{view}.json"}},
+    locations={
+        "folder": {"train": SQUAD_TRAIN, "test": "xquad/xquad.{view}.json"},
+        "hub": {
+            "train": SQUAD_HUB,
+            "test": {"config": "XQuAD.{view}", "split": "validation"},
+            "notes": (
+                "the hub's texts are stripped; an answer that no longer stands at its offset is scored by its text",
+            ),
+        },
+    },
     protocols={"official": OFFICIAL, "mini": MINI},
     licence="CC BY-SA 4.0 (XQuAD and SQuAD v1.1)",
     citation=(

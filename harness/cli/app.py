@@ -36,6 +36,7 @@ COMMANDS: dict[str, Entry] = {
     "new-method": Entry("harness.cli.new_method:new_method", "Write a method of your own that already runs."),
     "tasks": Entry("harness.cli.tasks:tasks", "List the tasks, or describe one."),
     "sources": Entry("harness.cli.sources:sources", "List the kinds of data source, or what one source holds."),
+    "export-predictions": Entry("harness.cli.export:export_predictions", "Write a run's predictions as files."),
     "score": Entry("harness.cli.score:score", "Score anyone's predictions by the official rules."),
     "prepare": Entry("harness.cli.prepare:prepare", "Turn downloaded data sets into a folder to run on."),
     "doctor": Entry("harness.cli.doctor:doctor", "Check this machine, the database and the plug-ins."),

@@ -20,6 +20,9 @@ def score(
     seqeval: Annotated[
         str, typer.Option(help="Whose spans to count in tagging: 1.2.2, or 0.0.12 as in the official expected figures.")
     ] = VERSIONS[0],
+    languages: Annotated[
+        str, typer.Option(help="official: every language must be there; available: those that have labels.")
+    ] = "official",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: overall and detailed scores.")] = False,
 ) -> None:
     """Score predictions in XTREME's official layout, by its official rules.
@@ -38,7 +41,10 @@ def score(
 
     if seqeval not in VERSIONS:
         raise UsageError("unknown version of seqeval's rules", found=seqeval, expected=" or ".join(VERSIONS))
-    report = scored(predictions, labels, SUITES.get(suite), f"seqeval-{seqeval}")
+    if languages not in ("official", "available"):
+        raise UsageError("languages are not understood", found=languages, expected="official or available")
+    available = languages == "available"
+    report = scored(predictions, labels, SUITES.get(suite), f"seqeval-{seqeval}", available=available)
     for note in report.notices:
         typer.echo(note, err=True)
     if report.problems:

@@ -26,21 +26,21 @@ class Entry(NamedTuple):
 
 
 COMMANDS: dict[str, Entry] = {
-    "run": Entry("harness.cli.run:run", "Train methods, score a suite of tasks, put rows on the board."),
-    "ablation": Entry("harness.cli.ablation:ablation", "Run a named table of methods, each at its best learning rate."),
-    "resume": Entry("harness.cli.run:resume", "Go on with an interrupted run, from its last checkpoints."),
+    "run": Entry("harness.cli.run:run", "Train methods, score a suite of tasks, fill the board."),
+    "ablation": Entry("harness.cli.ablation:ablation", "Run a named table of methods, each at its best rate."),
+    "resume": Entry("harness.cli.run:resume", "Go on with an interrupted run, from its checkpoints."),
     "pretrain": Entry("harness.cli.run:pretrain", "Train a small base encoder and its tokenizer."),
     "show": Entry("harness.cli.show:show", "Print the scores, by task or by language."),
     "board": Entry("harness.cli.board:board", "Open the leaderboard in a browser."),
     "methods": Entry("harness.cli.methods:methods", "List the alignment methods, or describe one."),
     "new-method": Entry("harness.cli.new_method:new_method", "Write a method of your own that already runs."),
     "tasks": Entry("harness.cli.tasks:tasks", "List the tasks, or describe one."),
-    "sources": Entry("harness.cli.sources:sources", "List the kinds of data source, or what one source holds."),
+    "sources": Entry("harness.cli.sources:sources", "List the kinds of data source, or what one holds."),
     "export-predictions": Entry("harness.cli.export:export_predictions", "Write a run's predictions as files."),
     "score": Entry("harness.cli.score:score", "Score anyone's predictions by the official rules."),
     "prepare": Entry("harness.cli.prepare:prepare", "Turn downloaded data sets into a folder to run on."),
     "doctor": Entry("harness.cli.doctor:doctor", "Check this machine, the database and the plug-ins."),
-    "verify": Entry("harness.cli.verify:verify", "Check all artifacts, compute all stored scores again."),
+    "verify": Entry("harness.cli.verify:verify", "Check artifacts, compute all stored scores again."),
     "gc": Entry("harness.cli.gc:gc", "Remove artifacts that no run needs."),
     "db": Entry("harness.cli.db:db", "Create, upgrade or describe the database of scores."),
 }

@@ -49,10 +49,8 @@ class Report:
     notices: list[str] = field(default_factory=list)
 
     def task_score(self, name: str) -> float:
-        """The mean over languages of the task's metric; for question answering that of F1 and exact match."""
-        spec, scores = TASKS.get(name).spec, self.tasks[name]
-        metrics = ("exact_match", "f1") if spec.family is Family.QA else (spec.metric,)
-        return fmean(fmean(scores[metric].values()) for metric in metrics)
+        """The mean over languages of the task's metric."""
+        return fmean(self.tasks[name][TASKS.get(name).spec.metric].values())
 
     def overall(self) -> dict[str, float]:
         """The mean over all tasks, and over the tasks of each family; only where all of them are there."""

@@ -17,8 +17,8 @@ from harness.sources.lines import fields_of, read_lines, scan, shorten
 from harness.sources.questions import labelled_questions, question_count, read_questions
 from harness.task import TaskSpec
 
-_OLD_LABELS = {"contradictory": "contradiction"}
-_PLACEHOLDERS = ("", "NS")  # PAWS-X has NS where a sentence could not be translated
+OLD_LABELS = {"contradictory": "contradiction"}
+PLACEHOLDERS = ("", "NS")  # PAWS-X has NS where a sentence could not be translated
 _SORTED_LINES = 5  # from this many lines on, sorted English is taken for the official layout, not for chance
 
 
@@ -78,7 +78,7 @@ def text_pairs(path: Path, labels: Sequence[str], *, withheld: bool) -> Iterator
 
 
 def _label(path: Path, number: int, text: str, labels: Sequence[str]) -> str:
-    label = _OLD_LABELS.get(text.strip(), text.strip())
+    label = OLD_LABELS.get(text.strip(), text.strip())
     if label not in labels:
         raise UserError(
             "a label outside the set",
@@ -122,7 +122,7 @@ def _row_clusters(cell: Cell) -> list[str]:
     clusters: list[str] = []
     for row, (_, text) in enumerate(read_lines(cell.parallel)):
         first = text.split("\t")[0]
-        known = row if first in _PLACEHOLDERS else first_row.setdefault(first, row)
+        known = row if first in PLACEHOLDERS else first_row.setdefault(first, row)
         clusters.append(f"{cell.spec.name}-{cell.split}-{known}")
     return clusters
 
@@ -207,7 +207,7 @@ def _read_aligned(cell: Cell) -> list[Record]:
     for side, other in (("source", "target"), ("target", "source")):
         for row, text in enumerate(texts[side]):
             english = texts["target"][row]
-            cluster = _text_cluster(cell, english) if labelled or side == "target" else ""
+            cluster = text_cluster(cell.spec.name, cell.split, english) if labelled or side == "target" else ""
             partners = (f"{names[other]}-{row}",) if labelled else None
             records.append(PoolSentence(f"{names[side]}-{row}", side, text, partners, cluster))
     return records
@@ -255,9 +255,10 @@ def check_parallel(first: Path, second: Path) -> None:
         )
 
 
-def _text_cluster(cell: Cell, english: str) -> str:
+def text_cluster(task: str, split: str, english: str) -> str:
+    """The cluster of sentences that translate the same English text."""
     digest = hashlib.sha256(english.strip().encode()).hexdigest()
-    return f"{cell.spec.name}-{cell.split}-{digest[:16]}"
+    return f"{task}-{split}-{digest[:16]}"
 
 
 def _read_mining(cell: Cell) -> list[Record]:
@@ -272,7 +273,7 @@ def _read_mining(cell: Cell) -> list[Record]:
         for name, text in sentences.items():
             mates = None if partners is None else partners[side].get(name, ())
             english = text if side == "target" else texts["target"][mates[0]] if mates else ""
-            cluster = _text_cluster(cell, english) if english else ""
+            cluster = text_cluster(cell.spec.name, cell.split, english) if english else ""
             records.append(PoolSentence(name, side, text, mates, cluster))
     return records
 

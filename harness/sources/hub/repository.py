@@ -124,9 +124,18 @@ class Repository:
 
     def _streamed(self, path: str, columns: list[str]) -> Iterator[pa.Table]:
         where = f"datasets/{self.name}@{self.commit}/{path}"
-        file = pq.ParquetFile(self._patiently(path, lambda: HfFileSystem().open(where, "rb", block_size=1 << 20)))
+        file = self._read_streamed(path, lambda: pq.ParquetFile(HfFileSystem().open(where, "rb", block_size=1 << 20)))
         for group in range(file.num_row_groups):
-            yield self._patiently(path, partial(file.read_row_group, group, columns=columns))
+            yield self._read_streamed(path, partial(file.read_row_group, group, columns=columns))
+
+    def _read_streamed(self, path: str, read: Callable[[], Any]) -> Any:
+        """What `read` returns. The file system of the client makes further attempts itself."""
+        try:
+            return read()
+        except pa.ArrowInvalid as error:
+            raise self._wrong("a file is damaged", path, str(error), "Parquet", _CONNECTION) from error
+        except (_HTTP, OSError) as error:
+            raise self._told(path, error) from error
 
     def names(self, table: pa.Table, config: str, column: str) -> list[str] | None:
         """The label names of a ClassLabel column, from the file's own metadata or the card; None for plain values."""
@@ -232,6 +241,8 @@ class Repository:
 
     def _told(self, what: str, error: Exception) -> UserError:
         remedy = next((text for kind, text in _REMEDIES if isinstance(error, kind)), _CONNECTION)
+        if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
+            remedy = next((text for kind, text in _REMEDIES if isinstance(error, kind)), _CLOSED)
         if constants.HF_HUB_OFFLINE:
             remedy = "unset HF_HUB_OFFLINE once, so that what is missing here can be fetched"
         found = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
@@ -246,10 +257,11 @@ class Repository:
 
 
 _CONNECTION = "check the connection and HF_ENDPOINT, and run the command again: what was fetched is kept"
+_CLOSED = "check the name; for a private data set, `hf auth login` or set HF_TOKEN"
 _REMEDIES: tuple[tuple[type[Exception], str], ...] = (
     (GatedRepoError, "accept the terms on the data set's page, then `hf auth login` or set HF_TOKEN"),
     (RevisionNotFoundError, "name a commit, tag or branch that exists after the @, or leave it out"),
-    (RepositoryNotFoundError, "check the name; for a private data set, `hf auth login` or set HF_TOKEN"),
+    (RepositoryNotFoundError, _CLOSED),
     (OfflineModeIsEnabled, "unset HF_HUB_OFFLINE once"),
     (LocalEntryNotFoundError, _CONNECTION),
     (EntryNotFoundError, "name another revision: OWNER/NAME@COMMIT"),

@@ -165,7 +165,9 @@ class _Planner:
             file=self.recipe.source,
             found=", ".join(have) or "nothing",
             expected=", ".join(missing) or f"at least one of {', '.join(spec.languages)}",
-            remedy="give --languages available to score what is there, or complete the data",
+            remedy="give --languages available to score what is there, or complete the data"
+            if have
+            else f"choose a suite without {spec.name}, or another source",
         )
 
     def _check_needs(self) -> None:

@@ -8,7 +8,7 @@ they were aligned on the same languages; runs that were not aligned stand in eac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -19,7 +19,22 @@ from harness.languages import Alignment, groups
 from harness.overlaps import overlap_of
 from harness.store.averages import summarise
 from harness.store.schema import AVERAGE
-from harness.tables import HEADLINE, Column, Key, Record, Results, by_key, in_order, results_of, seed_of, selected
+from harness.tables import (
+    HEADLINE,
+    Column,
+    Key,
+    Record,
+    Results,
+    by_key,
+    by_run,
+    in_order,
+    records_of,
+    results_of,
+    seed_of,
+    selected,
+)
+
+_OF_SCORE = ("task", "view", "metric", "selection", "value")
 
 
 class _Part(NamedTuple):
@@ -71,14 +86,12 @@ def _parts(scores: pd.DataFrame, summaries: pd.DataFrame, by: str, selection: st
             expected="a run of a method that trains, made or resumed since alignment data are kept",
             remedy="run it again: what is there is not computed again",
         )
-    found = dict(iter(scores.groupby("run")))
+    found = by_run(records_of(scores[["run", *_OF_SCORE]]))
     for key, rows in by_key(totals).items():
         for alignment in _alignments(rows) if by == "aligned" else [None]:
             chosen = rows if alignment is None else [row for row in rows if _alignment(row) in (None, alignment)]
-            runs: dict[str, list[Record]] = {}
-            for row in chosen:
-                runs.setdefault(row["run"], []).append(row)
-            values = {run: _values(found.get(run, scores[:0]), own, selection) for run, own in runs.items()}
+            runs = by_run(chosen)
+            values = {run: _values(found.get(run, ()), own, selection) for run, own in runs.items()}
             views = {run: _views(own, values[run]) for run, own in runs.items()}
             every = [view for own in views.values() for listed in own.values() for view in listed]
             yield _Part(key, runs, values, views, groups(by, every, key.source, alignment))
@@ -92,14 +105,13 @@ def _alignments(rows: Sequence[Record]) -> list[Alignment]:
     return sorted({alignment for row in rows if (alignment := _alignment(row))})
 
 
-def _values(scores: pd.DataFrame, totals: Sequence[Record], selection: str) -> dict[tuple[str, str], float]:
+def _values(scores: Iterable[Record], totals: Sequence[Record], selection: str) -> dict[tuple[str, str], float]:
     """The official scores of one run: those whose metric its summaries name."""
     metric = {row["task"]: row["metric"] for row in totals}
-    columns = (scores[name] for name in ("task", "view", "metric", "selection", "value"))
     return {
-        (task, view): float(value)
-        for task, view, name, chosen, value in zip(*columns, strict=True)
-        if metric.get(task) == name and chosen in (selection, "")
+        (row["task"], row["view"]): float(row["value"])
+        for row in scores
+        if metric.get(row["task"]) == row["metric"] and row["selection"] in (selection, "")
     }
 
 

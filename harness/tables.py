@@ -71,7 +71,10 @@ class Cell(NamedTuple):
     @property
     def sd(self) -> float | None:
         """Standard deviation over seeds, with n - 1; None for a single seed."""
-        return statistics.stdev(self.values) if len(self.values) > 1 else None
+        if len(self.values) < 2:
+            return None
+        mean = statistics.fmean(self.values)
+        return math.sqrt(math.fsum((value - mean) ** 2 for value in self.values) / (len(self.values) - 1))
 
 
 NOTHING = Cell((), 0, 1)
@@ -120,12 +123,17 @@ def by_language(scores: pd.DataFrame, summaries: pd.DataFrame, task: str, select
 
     `scores` and `summaries` come from the store with split="test"; the official metric is the one summarised.
     """
-    means = by_key([row for row in selected(summaries, selection) if row["task"] == task])
-    cells = by_key([row for row in selected(scores, selection) if row["task"] == task])
+    kept = scores[(scores["task"] == task) & scores["selection"].isin([selection, ""])]
+    views_of = by_run(records_of(kept[["run", "view", "metric", "value"]]))
     tables = []
-    for key, totals in means.items():
+    for key, totals in by_key([row for row in selected(summaries, selection) if row["task"] == task]).items():
         metric = totals[0]["metric"]
-        views = [_view_record(row) for row in cells.get(key, []) if row["metric"] == metric]
+        views = [
+            _view_record(total, row)
+            for total in totals
+            for row in views_of.get(total["run"], ())
+            if row["metric"] == metric
+        ]
         names = sorted({row["task"] for row in views})
         columns = (*(Column(name, metric) for name in names), Column(AVERAGE, metric))
         records = [*views, *({**row, "task": AVERAGE, "behind": (task, None)} for row in totals)]
@@ -160,22 +168,32 @@ def score_records(scores: pd.DataFrame) -> list[dict[str, Any]]:
     return [
         {"seed": seed_of(row), **{renamed.get(name, name): _plain(row[name]) for name in (*same, *more)}}
         | {"contamination": _contamination(row)}
-        for row in _records(scores)
+        for row in records_of(scores)
     ]
 
 
-def _records(frame: pd.DataFrame) -> list[Record]:
-    columns = list(frame.columns)
-    return [dict(zip(columns, row, strict=True)) for row in frame.itertuples(index=False, name=None)]
+def records_of(frame: pd.DataFrame) -> list[Record]:
+    """The rows of a frame, as dictionaries."""
+    names = list(frame.columns)
+    columns = [frame[name].to_numpy(dtype=object) for name in names]  # Arrow's strings are slow one by one
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def selected(frame: pd.DataFrame, selection: str) -> list[Record]:
     """The records of this selection and of tasks that select nothing, of the newest run for each row and seed pair."""
-    records = [row for row in _records(frame) if row["selection"] in (selection, "")]
+    records = [row for row in records_of(frame) if row["selection"] in (selection, "")]
     runs = {row["run"]: row for row in records}  # what tells runs apart is the same in all records of a run
     newest = {(_key(row), _identity(row), _seeds(row)): row["run"] for row in sorted(runs.values(), key=_born)}
     kept = set(newest.values())
     return [row for row in records if row["run"] in kept]
+
+
+def by_run(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Records by their run, in the order of its first."""
+    runs: dict[str, list[Record]] = {}
+    for row in records:
+        runs.setdefault(row["run"], []).append(row)
+    return runs
 
 
 def _born(row: Record) -> Any:
@@ -244,9 +262,10 @@ def in_order(records: Sequence[Record]) -> tuple[Column, ...]:
     return tuple(Column(name, "" if name == AVERAGE else metric[name]) for name in names)
 
 
-def _view_record(row: Record) -> Record:
-    behind = row["task"], (row["view"],)
-    return {**row, "task": row["view"], "n_views": 1, "expected_views": 1, "complete": True, "behind": behind}
+def _view_record(total: Record, row: Record) -> Record:
+    """The score of one view in the shape of the summary of its task."""
+    counts = {"n_views": 1, "expected_views": 1, "complete": True}
+    return {**total, "task": row["view"], "value": row["value"], **counts, "behind": (total["task"], (row["view"],))}
 
 
 def _contamination(row: Record) -> dict[str, Any] | None:
@@ -263,8 +282,8 @@ def _touched(row: Record) -> list[Touched]:
 def results_of(key: Key, records: Sequence[Record], view: str, selection: str, columns: tuple[Column, ...]) -> Results:
     """The table of one key from records of the shape of summaries, whose `task` names a column."""
     groups: dict[tuple[str, ...], list[Record]] = {}
-    for row in records:
-        groups.setdefault(_identity(row), []).append(row)
+    for rows in by_run(records).values():
+        groups.setdefault(_identity(rows[0]), []).extend(rows)
     labels = _labels(groups)
     rows = sorted((_row(labels[identity], group) for identity, group in groups.items()), key=_rank)
     languages = max(len(row["languages"]) for row in records)
@@ -275,8 +294,10 @@ def _row(label: str, records: Sequence[Record]) -> Row:
     first = records[0]
     control = first["kind"] == "trained" and (first["method"] in CONTROLS or bool(first["transform"]))
     badge = "control" if control else "" if first["kind"] == "trained" else first["kind"]
-    names = {row["task"] for row in records}
-    cells = {name: _cell([row for row in records if row["task"] == name]) for name in names}
+    columns: dict[str, list[Record]] = {}
+    for row in records:
+        columns.setdefault(row["task"], []).append(row)
+    cells = {name: _cell(rows) for name, rows in columns.items()}
     runs = tuple(dict.fromkeys(row["run"] for row in records))
     seeds = len({_seeds(row) for row in records})
     return Row(label, first["method"], first["transform"], badge, seeds, cells, runs)

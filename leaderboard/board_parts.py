@@ -96,7 +96,7 @@ def _cells(choice: Choice, summaries: pd.DataFrame) -> pd.DataFrame:
     if choice.columns == TASKS and choice.languages is None:
         return pd.DataFrame()
     task = choice.task if choice.columns == LANGUAGES and choice.languages is None else None
-    return data.cells(data.location(), _runs(summaries), "test", task)
+    return data.values(data.location(), _runs(summaries), task)
 
 
 def _runs(summaries: pd.DataFrame) -> tuple[str, ...]:
@@ -122,7 +122,7 @@ def _foreign(results: Results, choice: Choice) -> list[Results]:
     others = data.foreign(place, results.key.suite)
     if others.empty:
         return []
-    cells = data.cells(place, _runs(others))
+    cells = data.values(place, _runs(others))
     return [found for _, rows in others.groupby("protocol", sort=False) for found in board.table(rows, cells, choice)]
 
 
@@ -155,7 +155,7 @@ def _bands(view: View, results: Results) -> None:
             if badge == printed.BADGE:
                 parts.notes(printed.sources(data.printed(), results.key.suite))
     with st.container(horizontal=True, vertical_alignment="center"):
-        parts.offer(downloads.of_results(results), "board")
+        parts.offer(lambda: downloads.of_results(results), "board")
         if clicked is None:
             st.caption("Click a figure to see the runs behind it.")
     if clicked is not None and clicked[0].runs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -124,15 +124,21 @@ def _safe(text: str) -> str:
     return text
 
 
-def offer(files: Files, name: str) -> None:
-    """Downloads of a table in four forms."""
-    kinds = (
-        ("CSV", files.csv, "csv", "text/csv"),
-        ("JSON", files.json, "json", "application/json"),
-        ("Markdown", files.markdown, "md", "text/markdown"),
-        ("LaTeX", files.latex, "tex", "application/x-tex"),
-    )
-    with st.popover("Download", icon=":material/download:", help="The table as it is shown."):
+@st.fragment
+def offer(made: Callable[[], Files], name: str) -> None:
+    """Downloads of a table in four forms, which are made when they are asked for."""
+    with st.popover(
+        "Download", icon=":material/download:", help="The table as it is shown.", key=f"{name}-files", on_change="rerun"
+    ) as opened:
+        if not opened.open:
+            return
+        files = made()
+        kinds = (
+            ("CSV", files.csv, "csv", "text/csv"),
+            ("JSON", files.json, "json", "application/json"),
+            ("Markdown", files.markdown, "md", "text/markdown"),
+            ("LaTeX", files.latex, "tex", "application/x-tex"),
+        )
         for label, text, ending, mime in kinds:
             st.download_button(
                 label,
@@ -146,7 +152,7 @@ def offer(files: Files, name: str) -> None:
 
 
 def offer_frame(shown: pd.DataFrame, title: str, name: str, notes: Sequence[str] = ()) -> None:
-    offer(downloads.of_frame(shown, title, name, notes=notes), f"download-{name}")
+    offer(lambda: downloads.of_frame(shown, title, name, notes=notes), f"download-{name}")
 
 
 def chart(drawn: alt.TopLevelMixin | None, question: str, name: str, about: str = "") -> None:

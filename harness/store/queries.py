@@ -163,10 +163,12 @@ class Store:
         order = ("method", "align_seed", "finetune_seed", "task", "view", "run", "step")
         return self._with_runs(schema.score, where, order)
 
-    def cells(self, **where: Where) -> pd.DataFrame:
-        """One row per score, without its run's settings. Filters are columns of the table `score`."""
+    def cells(self, columns: Sequence[str] = (), **where: Where) -> pd.DataFrame:
+        """One row per score, without its run's settings, with all or some columns of the table `score`, of which any
+        may be a filter."""
         table = schema.score
-        return self._read(sa.select(table).where(*_conditions(where, table)).order_by(*table.primary_key))
+        chosen = [table.c[name] for name in columns] or list(table.c)
+        return self._read(sa.select(*chosen).where(*_conditions(where, table)).order_by(*table.primary_key))
 
     def summaries(self, **where: Where) -> pd.DataFrame:
         """One row per (run, task, selection) with its run's settings; the task `average` is the mean over tasks."""
@@ -222,7 +224,9 @@ class Store:
 
 def _fetched(connection: Connection, query: sa.Select[Any]) -> pd.DataFrame:
     result = connection.execute(query)
-    return pd.DataFrame(result.all(), columns=list(result.keys()))
+    names, rows = list(result.keys()), result.all()
+    columns = zip(*rows, strict=True) if rows else ([] for _ in names)
+    return pd.DataFrame(dict(zip(names, map(list, columns), strict=True)), columns=names)  # by column: half the time
 
 
 def _conditions(where: Mapping[str, Where], *tables: sa.FromClause) -> list[sa.ColumnElement[bool]]:

@@ -12,13 +12,13 @@ from harness.grouping import by_group
 from harness.languages import Alignment, groups, language
 from harness.rendering import clean
 from harness.store import AVERAGE
-from harness.store.averages import Summary, by_selection, summarise
-from harness.tables import HEADLINE, Cell, Column, Key, Results, Row, by_language, by_task
+from harness.store.averages import by_selection, summarise
+from harness.tables import HEADLINE, Cell, Column, Key, Record, Results, Row, by_language, by_run, by_task, records_of
 
 TASKS, LANGUAGES, GROUPS = "Tasks", "Languages", "Groups"
 SECONDS, TOKENS = Column("align time", "s"), Column("align tokens", "M")
 COSTS = (SECONDS, TOKENS)
-_OF_SUMMARY = ("split", "selection", *Summary._fields)
+VALUES = ("run", "task", "view", "selection", "metric", "value")  # of a score, what tables are made of
 
 
 class Facet(NamedTuple):
@@ -73,8 +73,9 @@ def tasks(summaries: pd.DataFrame) -> list[str]:
 
 def languages(summaries: pd.DataFrame) -> list[str]:
     """The languages of the views that the runs are to be scored on; of those that were, where that is not known."""
-    listed = [view for views in summaries["views"] for names in views.values() for view in names]
-    known = listed or [code for codes in summaries["languages"] for code in codes]
+    runs = summaries.drop_duplicates("run")
+    listed = {view for views in runs["views"] for names in views.values() for view in names}
+    known = listed or {code for codes in runs["languages"] for code in codes}
     return sorted({view.partition(".")[0] for view in known})
 
 
@@ -116,12 +117,15 @@ def _told(results: Results, choice: Choice) -> Results:
 def _of_languages(summaries: pd.DataFrame, cells: pd.DataFrame, choice: Choice) -> list[Results]:
     if choice.languages is not None:
         summaries = restricted(summaries, cells, choice.languages)
-        cells = cells[[_language(view) in choice.languages for view in cells["view"]]]
+        cells = _of(cells, choice.languages)
     if summaries.empty:
         return []
-    settings = summaries.drop(columns=list(_OF_SUMMARY)).drop_duplicates("run")
-    scores = cells.drop(columns="protocol").merge(settings, on="run")
-    return [_told(found, choice) for found in by_language(scores, summaries, choice.task, choice.selection)]
+    return [_told(found, choice) for found in by_language(cells, summaries, choice.task, choice.selection)]
+
+
+def _of(cells: pd.DataFrame, keep: Collection[str]) -> pd.DataFrame:
+    """The scores of some languages."""
+    return cells[cells["view"].isin([view for view in cells["view"].unique() if _language(view) in keep])]
 
 
 def _language(view: str) -> str:
@@ -130,22 +134,21 @@ def _language(view: str) -> str:
 
 def restricted(summaries: pd.DataFrame, cells: pd.DataFrame, keep: Collection[str]) -> pd.DataFrame:
     """`summaries` computed again over the views of some languages alone. Tasks that have none of them are left out."""
-    values = {name: rows.to_dict("records") for name, rows in cells.groupby("run", sort=False)}
+    scored = by_run(records_of(_of(cells, keep)[list(VALUES)]))
     every = _views(summaries, cells)
-    records: list[dict[Any, Any]] = []
-    for name, rows in summaries.groupby("run", sort=False):
-        own = rows[rows["task"] != AVERAGE].drop_duplicates("task")
-        metric = dict(zip(own["task"], own["metric"], strict=True))
-        listed = {task: rows["views"].iloc[0].get(task, every.get(task, ())) for task in metric}
+    records: list[Record] = []
+    for name, rows in by_run(records_of(summaries)).items():
+        metric = {row["task"]: row["metric"] for row in rows if row["task"] != AVERAGE}
+        listed = {task: rows[0]["views"].get(task, every.get(task, ())) for task in metric}
         expected = {task: [v for v in views if _language(v) in keep] for task, views in listed.items()}
         expected = {task: views for task, views in expected.items() if views}
         if not expected:
             continue
-        settings = rows.drop(columns=list(_OF_SUMMARY)).iloc[0].to_dict() | {"views": expected}
-        scored: Any = values.get(name, [])
-        for selection, found in by_selection(scored, metric).items():
-            key = {**settings, "split": "test", "selection": selection}
-            records += [key | summary._asdict() for summary in summarise(found, expected, metric)]
+        settings = {**rows[0], "split": "test", "views": expected}
+        for selection, found in by_selection(scored.get(name, []), metric).items():
+            records += [
+                {**settings, "selection": selection, **one._asdict()} for one in summarise(found, expected, metric)
+            ]
     return pd.DataFrame(records, columns=list(summaries.columns))
 
 

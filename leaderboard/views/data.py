@@ -5,7 +5,10 @@ The store is opened for reading alone. What comes back is a copy that the caller
 
 from __future__ import annotations
 
+import functools
+import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +20,13 @@ import streamlit as st
 from harness.cli.home import database_url
 from harness.errors import UserError
 from harness.store import AVERAGE, Store
+from harness.store.database import parse
 from harness.store.queries import GROUP
 from harness.tables import Key
 from leaderboard.published import Published, load
+from leaderboard.views.board import VALUES
 
-FRESH_SECONDS = 5
+FRESH_SECONDS, KEPT_SECONDS = 5, 600
 OPEN = ("planned", "running")
 FOREIGN = ("external", "published")  # kinds of runs that were not trained here
 RUN_COLUMNS = (
@@ -48,8 +53,34 @@ def reading(place: str) -> Iterator[Store]:
 
 
 def cached(function: F) -> F:
-    """Keeps answers for a few seconds, so that a live run is seen and a filter does not ask again."""
-    return cast(F, st.cache_data(ttl=FRESH_SECONDS, show_spinner=False, max_entries=100)(function))
+    """Keeps answers until the store changes, so that a filter does not ask again and a live run is seen."""
+
+    # all queries share one cache, since Streamlit tells functions apart by their text; so the name is part of the key
+    @st.cache_data(ttl=KEPT_SECONDS, show_spinner=False, max_entries=60)
+    def kept(name: str, state: tuple[object, ...], *given: object) -> Any:
+        return function(*given)
+
+    @functools.wraps(function)
+    def asked(place: str, *given: object) -> Any:
+        return kept(function.__qualname__, state(place), place, *given)
+
+    return cast(F, asked)
+
+
+def state(place: str) -> tuple[object, ...]:
+    """What changes when the store does: times and sizes of an SQLite store's files; of any other, the clock."""
+    url = parse(place)
+    if url.get_backend_name() != "sqlite":
+        return (time.monotonic() // FRESH_SECONDS,)
+    files = [Path(f"{url.database}{ending}") for ending in ("", "-wal")]
+    return tuple((found.st_mtime_ns, found.st_size) for file in files if (found := _stat(file)))
+
+
+def _stat(file: Path) -> os.stat_result | None:
+    try:
+        return file.stat()
+    except OSError:
+        return None
 
 
 @cached
@@ -84,6 +115,14 @@ def cells(place: str, runs: tuple[str, ...], split: str = "test", task: str | No
 
 
 @cached
+def values(place: str, runs: tuple[str, ...], task: str | None = None) -> pd.DataFrame:
+    """What tables need of the test scores of some runs."""
+    where: Any = {"task": task} if task else {}
+    with reading(place) as store:
+        return store.cells(VALUES, run=list(runs), split="test", **where)
+
+
+@cached
 def links(place: str, runs: tuple[str, ...], kinds: tuple[str, ...] = ()) -> pd.DataFrame:
     """The stages that some runs used, one row per run and stage."""
     where: Any = {"kind": list(kinds)} if kinds else {}
@@ -99,7 +138,7 @@ def log(place: str, newest: int, statuses: tuple[str, ...] = ()) -> pd.DataFrame
         return store.runs(RUN_COLUMNS, newest, **where).iloc[::-1].reset_index(drop=True)
 
 
-@st.cache_data(ttl=60, show_spinner=False)
+@cached
 def has_maps(place: str) -> bool:
     """Whether any run has been measured and mapped by `alignboard project`; no store has none."""
     try:

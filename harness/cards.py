@@ -1,11 +1,11 @@
-"""What the board tells of tasks, so that it needs neither their code nor their data."""
+"""What the board tells of tasks and of named tables, so that it needs neither their code nor their data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.registry import TASKS
+from harness.registry import ABLATIONS, TASKS
 from harness.task import TaskSpec
 
 
@@ -27,4 +27,15 @@ def _card(spec: TaskSpec) -> dict[str, Any]:
         "sizes": dict(spec.sizes),
         "trained": spec.trained,
         "calibrated": spec.calibrated,
+    }
+
+
+def ablation_cards(method: str, config: Mapping[str, Any], transform: str) -> dict[str, dict[str, str]]:
+    """The named tables that have a row of this method, of these changes of its configuration, on this transform."""
+    broken = ABLATIONS.broken()
+    found = {name: ABLATIONS.get(name) for name in ABLATIONS.names() if name not in broken}
+    return {
+        name: {"title": table.title, "reference": table.reference}
+        for name, table in found.items()
+        if any((row.method, dict(row.config), row.transform) == (method, dict(config), transform) for row in table.rows)
     }

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from browsing import browser, complaints, visit  # noqa: F401
 
 from harness.sources.folder import Folder
 

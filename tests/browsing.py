@@ -1,0 +1,146 @@
+"""Boards that run, and a real browser on them: what the tests of the pages share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from leaderboard import launch
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+
+PAGES = ("", "ablation", "method", "compare", "alignment", "embeddings", "runs", "protocol")
+IDLE = '[data-testid="stApp"][data-test-script-state="notRunning"]'
+
+
+class Served(NamedTuple):
+    """The address of a running board, and its store."""
+
+    address: str
+    store: Path
+
+
+def chromium() -> str:
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("no Chromium is installed")
+        pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = chromium()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+def serve(store: Path, home: Path) -> Iterator[Served]:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    environment = {name: value for name, value in os.environ.items() if name != "ALIGNBOARD_DB"}
+    environment["ALIGNBOARD_HOME"] = str(home)
+    server = subprocess.Popen(launch.command(str(store), port, "/board"), env=environment, stdout=subprocess.DEVNULL)
+    address = f"http://localhost:{port}/board"
+    try:
+        wait_for(f"{address}/_stcore/health", server)
+        yield Served(address, store)
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(480):
+        assert server.poll() is None, "the server ended"
+        try:
+            with urllib.request.urlopen(address, timeout=5):
+                return
+        except urllib.error.URLError:
+            time.sleep(0.25)
+    pytest.fail("the server did not answer")
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What pages of this test complain of: errors on the console, exceptions, failed requests."""
+    return []
+
+
+@pytest.fixture
+def visit(browser: Browser, complaints: list[str]) -> Iterator[Callable[..., Page]]:
+    """Opens an address and waits until the page is drawn."""
+    pages: list[Page] = []
+
+    def open_page(address: str, width: int = 1280, scheme: str = "light") -> Page:
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+        page.set_default_timeout(30_000)
+        pages.append(page)
+        page.on("console", lambda message: complaints.extend(complaint(message)))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("requestfailed", lambda request: complaints.extend(failure(request)))
+        page.goto(address)
+        page.locator("h1").first.wait_for()
+        settled(page)
+        return page
+
+    yield open_page
+    for page in pages:
+        page.close()
+
+
+def complaint(message: ConsoleMessage) -> list[str]:
+    """An error on the console. Streamlit asks below the page for what lies at the root, and finds nothing there."""
+    url = message.location.get("url", "")
+    return [message.text] if message.type == "error" and "/_stcore/" not in url else []
+
+
+def failure(request: Request) -> list[str]:
+    """What failed; a request that the page itself gave up, as on a reload, did not."""
+    return [] if request.failure == "net::ERR_ABORTED" else [f"{request.failure}: {request.url}"]
+
+
+def settled(page: Page) -> None:
+    page.locator(IDLE).wait_for()
+    page.wait_for_timeout(400)
+    page.locator(IDLE).wait_for()
+
+
+def choose(page: Page, box: str, option: str) -> None:
+    """Takes an option of a select box. A click while the expander around it still opens may close the list again."""
+    wanted = page.get_by_role("option", name=option)
+    for _ in range(30):
+        if wanted.count():
+            break
+        page.get_by_role("combobox", name=box).click()
+        page.wait_for_timeout(1_000)
+    wanted.click()
+
+
+def cells(page: Page, number: int = 0) -> list[list[str]]:
+    """The rows of a table as a screen reader gets them."""
+    frame = page.locator('[data-testid="stDataFrame"]').nth(number)
+    frame.locator("canvas table tbody tr").first.wait_for(state="attached")
+    return [row.locator("td").all_inner_texts() for row in frame.locator("canvas table tbody tr").all()]
+
+
+def at(served: Served, page: str, **query: str) -> str:
+    return f"{served.address}/{page}" + (f"?{urllib.parse.urlencode(query)}" if query else "")

@@ -138,6 +138,8 @@ class Method(nn.Module):
     control: ClassVar[str | None] = "continued-mlm"
     reference: ClassVar[str] = ""
     objective: ClassVar[str] = ""
+    formula: ClassVar[str] = ""  # of the objective: LaTeX in mathematics mode, for the board
+    symbols: ClassVar[str] = ""  # one line on the symbols of the formula
     trains: ClassVar[bool] = True
     batch: ClassVar[Pairs | Tokens] = Pairs(64)
     paper: ClassVar[dict[str, Any]] = {}  # the paper's alignment settings, where they differ from the recipe's

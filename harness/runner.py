@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 
 from harness import provenance
 from harness.artifacts import Artifacts
-from harness.cards import task_cards
+from harness.cards import ablation_cards, task_cards
 from harness.evidence import SCORES
 from harness.executors.local import Failed, Listener, Local
 from harness.guard import OVERLAP
@@ -220,7 +221,12 @@ def _run_row(plan: RunPlan) -> RunRow:
         dirty=version.dirty,
         packages=provenance.package_versions(),
         host=provenance.host(),
-        card={**card(recipe.method), "settings": _settings(plan), "tasks": task_cards(plan.expected)},
+        card={
+            **card(recipe.method),
+            "settings": _settings(plan),
+            "tasks": task_cards(plan.expected),
+            "ablations": ablation_cards(recipe.method, recipe.config, recipe.transform),
+        },
     )
 
 
@@ -241,6 +247,8 @@ def card(method: str) -> dict[str, Any]:
         "docstring": (cls.__doc__ or "").strip(),
         "reference": cls.reference,
         "objective": cls.objective,
+        "formula": inspect.cleandoc(cls.formula),
+        "symbols": cls.symbols,
         "control": cls.control,
         "needs": sorted(cls.needs),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -10,7 +11,7 @@ import streamlit as st
 
 from harness.rendering import inert
 from harness.tables import Key, Results, Row
-from leaderboard import charts, evidence, parts
+from leaderboard import charts, evidence, formulas, parts
 from leaderboard.state import Address
 from leaderboard.views import board, data, method, runs, table
 from leaderboard.views.board import Choice
@@ -106,6 +107,7 @@ def _card(row: Row, card: dict[str, Any]) -> None:
         st.badge(row.badge, color="gray")
     if card.get("objective"):
         parts.told(str(card["objective"]))
+    draw_formula(card)
     facts = {
         "Reference": card.get("reference"),
         "Measured against": card.get("control"),
@@ -122,6 +124,19 @@ def _card(row: Row, card: dict[str, Any]) -> None:
             for line in part.text.splitlines():
                 formula = line.startswith("    ")
                 (st.code if formula else st.text)(inert(line.strip(), most=2000), **_plain(formula))
+
+
+def draw_formula(card: Mapping[str, Any]) -> None:
+    """The objective as its method declares it: typeset where it is plain mathematics, else as it is written."""
+    text = str(card.get("formula") or "")
+    if not text.strip():
+        return
+    drawn = formulas.typeset(text)
+    if drawn is None:
+        st.code(inert(text, most=formulas.MOST), language=None, wrap_lines=True)
+    else:
+        st.latex(drawn, width="content")
+    parts.notes([str(card["symbols"])] if card.get("symbols") else ())
 
 
 def _plain(formula: bool) -> dict[str, Any]:

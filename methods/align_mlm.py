@@ -36,6 +36,10 @@ class AlignMLM(PairMethod):
     needs: ClassVar[frozenset[Corpus]] = frozenset({Corpus.PARALLEL, Corpus.DICTIONARY})
     reference: ClassVar[str] = "Tang et al. 2022, arXiv 2211.08547"
     objective: ClassVar[str] = "masked LM + cosine of the input embeddings of all dictionary pairs"
+    formula: ClassVar[str] = r"""
+    \mathcal{L} = \mathcal{L}_{\mathrm{MLM}} - \frac{\lambda}{|D|} \sum_{(i, j) \in D} \cos(E_i, E_j)
+    """
+    symbols: ClassVar[str] = "D: the pairs of the dictionary, all at every step; E: the input word embeddings; λ = 10."
     paper: ClassVar[dict[str, Any]] = {
         "steps": 500_000,
         "batch_size": 128,

@@ -35,6 +35,19 @@ class AMBER(PairMethod):
 
     reference: ClassVar[str] = "Hu et al. 2021, arXiv 2010.07972"
     objective: ClassVar[str] = "TLM + sentence contrast by dot products + agreement of both directions of attention"
+    formula: ClassVar[str] = r"""
+    \begin{aligned}
+    \mathcal{L} &= \mathcal{L}_{\mathrm{TLM}} + \mathcal{L}_{\mathrm{SA}} + \mathcal{L}_{\mathrm{WA}} \\
+    \mathcal{L}_{\mathrm{SA}} &= -\frac{1}{n} \sum_{i=1}^{n} \log
+        \frac{e^{c_{x_i}^\top c_{y_i}}}{\sum_j e^{c_{x_i}^\top c_{y_j}}} \\
+    \mathcal{L}_{\mathrm{WA}} &= 1 - \frac{1}{H} \sum_{h=1}^{H}
+        \frac{\sum_{i, j} A^h_{x \to y}[i, j] \, A^h_{y \to x}[j, i]}{\min(|x|, |y|)}
+    \end{aligned}
+    """
+    symbols: ClassVar[str] = (
+        "c: the mean of a sentence's last states; A: the two blocks of a layer's attention between the sides of a "
+        "joined pair, rows the asking side; H heads."
+    )
     in_batch: ClassVar[frozenset[str]] = frozenset({"sentence"})
     paper: ClassVar[dict[str, Any]] = {"batch_size": 64, "accumulation": 32}
 

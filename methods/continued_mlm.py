@@ -26,6 +26,8 @@ class ContinuedMLM(PairMethod):
     control: ClassVar[str | None] = "mbert"
     reference: ClassVar[str] = "Devlin et al. 2019, arXiv 1810.04805"
     objective: ClassVar[str] = "masked LM on both sides of the pairs, unpaired"
+    formula: ClassVar[str] = r"\mathcal{L} = -\frac{1}{|M|} \sum_{t \in M} \log P(x_t \mid x_{\setminus M})"
+    symbols: ClassVar[str] = "M: the masked subwords of both sides of the pairs, 15 % of all."
 
     class Config(MethodConfig):
         """mask_rate: the share of masked subwords."""

@@ -50,6 +50,19 @@ class DictMLM(PairMethod):
     needs: ClassVar[frozenset[Corpus]] = frozenset({Corpus.PARALLEL, Corpus.DICTIONARY})
     reference: ClassVar[str] = "Chaudhary et al. 2020, arXiv 2010.12566"
     objective: ClassVar[str] = "masked LM whose label may be a dictionary translation, given its language"
+    formula: ClassVar[str] = r"""
+    \begin{aligned}
+    \mathcal{L} &= -\frac{1}{|M|} \sum_{t \in M} \log P(y_t \mid x_{\setminus M}, l_t) \\
+    (y_t, l_t) &= \begin{cases}
+        (x_t, l_x) & \text{with probability } 1 - p \\
+        (w, l) & \text{with probability } p
+    \end{cases}
+    \end{aligned}
+    """
+    symbols: ClassVar[str] = (
+        "M: the masked subwords; w: a translation of xₜ into language l, both drawn evenly; words that the dictionary "
+        "lacks stay themselves; p = 0.5."
+    )
 
     class Config(MethodConfig):
         """mask_rate: the share of masked subwords (a choice, not published); exchange_rate: p, 0.5 in the paper's

@@ -36,6 +36,20 @@ class InfoXLM(XLM):
 
     reference: ClassVar[str] = "Chi et al. 2021, arXiv 2007.07834"
     objective: ClassVar[str] = "masked LM + translation LM + momentum contrast of a middle layer's [CLS] (XlCo)"
+    formula: ClassVar[str] = r"""
+    \begin{aligned}
+    \mathcal{L} &= \mathcal{L}_{\mathrm{MLM}} + \mathcal{L}_{\mathrm{TLM}} + \mathcal{L}_{\mathrm{XlCo}} \\
+    \mathcal{L}_{\mathrm{XlCo}} &= -\mathbb{E} \left[ \log
+        \frac{e^{q^\top k / \tau}}{e^{q^\top k / \tau} + \sum_{j \in Q} e^{q^\top j / \tau}} \right] \\
+    q &= W f_\theta(c_x)_{\mathrm{[CLS]}} \\
+    k &= W' f_{\theta'}(c_y)_{\mathrm{[CLS]}} \\
+    \theta' &\leftarrow m \theta' + (1 - m) \theta
+    \end{aligned}
+    """
+    symbols: ClassVar[str] = (
+        "c: two pairs mixed up, their x sides or their y sides, masked; f: a middle layer; Q: a queue of past keys; "
+        "W′ follows W as θ′ does θ; τ = 0.25, m = 0.999."
+    )
     paper: ClassVar[dict[str, Any]] = {
         "steps": 200_000,
         "batch_size": 64,  # 2,048 pairs a step in the paper, whose negatives come from the queue

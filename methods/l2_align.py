@@ -36,6 +36,16 @@ class L2Align(PairMethod):
     needs: ClassVar[frozenset[Corpus]] = frozenset({Corpus.PARALLEL, Corpus.DICTIONARY})
     reference: ClassVar[str] = "Cao et al. 2020, arXiv 2002.03518"
     objective: ClassVar[str] = "squared distance of translated words + of the pivot's states from the original ones"
+    formula: ClassVar[str] = r"""
+    \begin{aligned}
+    \mathcal{L} &= \frac{1}{n} \sum_{(i, j) \in A} \lVert f(i, x) - f(j, y) \rVert^2 \\
+        &\quad + \frac{\lambda}{n} \sum_{t} \lVert f(t, x) - f_0(t, x) \rVert^2
+    \end{aligned}
+    """
+    symbols: ClassVar[str] = (
+        "A: the word pairs of the n sentence pairs (x, y), x in the pivot; t: every token of x; f: the last layer, "
+        "f₀: that of the original encoder; λ = 1."
+    )
     paper: ClassVar[dict[str, Any]] = {  # one epoch of 250,000 pairs in each of five languages, a tenth of it warm-up
         "steps": 156_250,
         "batch_size": 8,

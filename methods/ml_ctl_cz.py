@@ -24,6 +24,21 @@ class MLCTLCZ(SentenceWordMethod):
     decoupled: ClassVar[bool] = True
     reference: ClassVar[str] = "Chen et al. 2022, arXiv 2202.13083"
     objective: ClassVar[str] = "CZ-NCE over [sentence; word] vectors, 2n-2 negatives, + 0.1 masked LM"
+    formula: ClassVar[str] = r"""
+    \begin{aligned}
+    \mathcal{L} &= \frac{1}{2n} \sum_{i=1}^{n} \bigl( \ell(x_i) + \ell(y_i) \bigr) + \alpha \,
+        \mathcal{L}_{\mathrm{MLM}} \\
+    \ell(x_i) &= -\log \frac{e^{s(x_i, y_i)}}{\sum_{k \in K_i} e^{s(x_i, k)}} \\
+    s(a, b) &= \frac{\cos(a, b)}{\tau} \\
+    x_i &= W_2 \mathrm{ReLU}(W_1 [u_i^{\mathrm{snt}}; u_i^{\mathrm{wrd}}] + b_1) + b_2 \\
+    u_i &= \bar{h}^{\,1}_i + \bar{h}^{\,L}_i
+    \end{aligned}
+    """
+    symbols: ClassVar[str] = (
+        "xᵢ, yᵢ: the two sides of pair i, each its sentence and one word of it, from their mean states after the "
+        "first and the last layer; Kᵢ: the other 2n − 2 of the batch, but for repeats of the same sentence; τ = 0.07, "
+        "α = 0.1."
+    )
 
     class Config(SentenceWordConfig):
         pass

@@ -35,6 +35,16 @@ class MMTE(PairMethod):
 
     reference: ClassVar[str] = "Siddhant et al. 2020, arXiv 1909.00437"
     objective: ClassVar[str] = "cross-entropy of the translation under a decoder, both directions"
+    formula: ClassVar[str] = r"""
+    \begin{aligned}
+    \mathcal{L} &= -\frac{1}{|y|} \sum_{t=1}^{|y|} \log P(y_t \mid y_{<t}, l_y, x) \\
+    P(w \mid \cdot) &= \frac{e^{E_w^\top d_t}}{\sum_{w'} e^{E_{w'}^\top d_t}}
+    \end{aligned}
+    """
+    symbols: ClassVar[str] = (
+        "x, y: a sentence and its translation, in both directions; l: the language of y; dₜ: the decoder's state; E: "
+        "the encoder's input embeddings."
+    )
 
     class Config(MethodConfig):
         """The decoder's shape; all are choices.

@@ -46,6 +46,17 @@ class MSimCSE(Method):
     needs: ClassVar[frozenset[Corpus]] = frozenset({Corpus.NLI})
     reference: ClassVar[str] = "Wang et al. 2022, arXiv 2211.06127"
     objective: ClassVar[str] = "InfoNCE of premise and entailment, contradictions as hard negatives; pivot only"
+    formula: ClassVar[str] = r"""
+    \begin{aligned}
+    \mathcal{L} &= -\frac{1}{n} \sum_{i=1}^{n} \log
+        \frac{e^{s_{ii}^+}}{\sum_{j=1}^{n} \bigl( e^{s_{ij}^+} + e^{s_{ij}^-} \bigr)} \\
+    s_{ij}^{\pm} &= \frac{\cos(h_i, h_j^{\pm})}{\tau} \\
+    h &= \tanh(W h_{\mathrm{[CLS]}} + b)
+    \end{aligned}
+    """
+    symbols: ClassVar[str] = (
+        "hᵢ: a premise of the pivot; hᵢ⁺, hᵢ⁻: what follows from it and what contradicts it; τ = 0.05."
+    )
     in_batch: ClassVar[frozenset[str]] = frozenset({"contrast"})
     paper: ClassVar[dict[str, Any]] = {"learning_rate": 1e-5, "batch_size": 128, "max_length": 32}
 

@@ -33,6 +33,20 @@ class PPA(PairMethod):
 
     reference: ClassVar[str] = "Pan et al. 2021, arXiv 2010.12547"
     objective: ClassVar[str] = "translation LM + momentum contrast of [CLS] with a queue"
+    formula: ClassVar[str] = r"""
+    \begin{aligned}
+    \mathcal{L} &= \mathcal{L}_{\mathrm{TLM}} + \mathcal{L}_{\mathrm{sent}} \\
+    \mathcal{L}_{\mathrm{sent}} &= -\frac{1}{n} \sum_{i=1}^{n} \log
+        \frac{e^{s(q_i, k_i)}}{e^{s(q_i, k_i)} + \sum_{k \in Q} e^{s(q_i, k)}} \\
+    s(a, b) &= \frac{\cos(a, b)}{\tau} \\
+    q_i &= g_\theta\bigl(f_\theta(x_i)_{\mathrm{[CLS]}}\bigr) \\
+    k_i &= g_{\theta'}\bigl(f_{\theta'}(y_i)_{\mathrm{[CLS]}}\bigr) \\
+    \theta' &\leftarrow m \theta' + (1 - m) \theta
+    \end{aligned}
+    """
+    symbols: ClassVar[str] = (
+        "xᵢ, yᵢ: the sides of pair i in an order drawn anew; Q: a queue of past keys; τ = 0.05, m = 0.999."
+    )
 
     class Config(MethodConfig):
         """Choices that suit an mBERT-like base; the share of masked subwords alone is published as it stands here.

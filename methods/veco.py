@@ -31,6 +31,16 @@ class VECO(PairMethod):
 
     reference: ClassVar[str] = "Luo et al. 2021, arXiv 2010.16046"
     objective: ClassVar[str] = "masked LM, and masked LM with cross-attention to the translation"
+    formula: ClassVar[str] = r"""
+    \begin{aligned}
+    \mathcal{L} &= -\frac{1}{|M|} \sum_{t \in M} \log P(x_t \mid \hat{x}; \theta_s) \\
+        &\quad - \frac{1}{|M|} \sum_{t \in M} \log P(x_t \mid \hat{x}, \hat{y}; \theta_s, \theta_c)
+    \end{aligned}
+    """
+    symbols: ClassVar[str] = (
+        "x̂, ŷ: a masked sentence and its masked translation, either side in turn; M: the masked subwords; θ: the "
+        "encoder (s) and the cross-attention to the translation's last states plugged into each of its layers (c)."
+    )
 
     class Config(MethodConfig):
         """mask_rate: the share of masked subwords; cross_weight: of masked LM with cross-attention; warm_plugs: the

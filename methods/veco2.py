@@ -42,6 +42,21 @@ class VECO2(PairMethod):
     needs: ClassVar[frozenset[Corpus]] = frozenset({Corpus.PARALLEL, Corpus.DICTIONARY})
     reference: ClassVar[str] = "VECO 2.0 (as described), Zhang et al. 2023, arXiv 2304.08205"
     objective: ClassVar[str] = "masked LM + TLM + contrast of sentences + contrast of words inside a bilingual instance"
+    formula: ClassVar[str] = r"""
+    \begin{aligned}
+    \mathcal{L} &= \mathcal{L}_{\mathrm{MLM}} + \mathcal{L}_{\mathrm{TLM}} + \mathcal{L}_{\mathrm{seq}}
+        + \mathcal{L}_{\mathrm{tok}} \\
+    \mathcal{L}_{\mathrm{seq}} &= -\frac{1}{2n} \sum_{i=1}^{n} \log \frac{e^{s(u_i, v_i)}}{\sum_j e^{s(u_i, v_j)}} \\
+        &\quad - \frac{1}{2n} \sum_{i=1}^{n} \log \frac{e^{s(v_i, u_i)}}{\sum_j e^{s(v_i, u_j)}} \\
+    \mathcal{L}_{\mathrm{tok}} &= -\frac{1}{2m} \sum_{a} \log
+        \frac{e^{s(a, b)}}{e^{s(a, b)} + \sum_{c \in T} e^{s(a, c)}} \\
+    s(a, b) &= \frac{\cos(a, b)}{\tau}
+    \end{aligned}
+    """
+    symbols: ClassVar[str] = (
+        "uᵢ, vᵢ: the two sentences of pair i; a, b: each of the 2m words and its translation; T: the tokens of the "
+        "same pair that belong to neither; τ = 0.05 for sentences, 0.1 for words."
+    )
     in_batch: ClassVar[frozenset[str]] = frozenset({"sequence"})
 
     class Config(MethodConfig):

@@ -39,6 +39,18 @@ class WordContrast(PairMethod):
     objective: ClassVar[str] = (
         "contrast of translated words over the batch's words + distance from the original weights"
     )
+    formula: ClassVar[str] = r"""
+    \begin{aligned}
+    \mathcal{L} &= -\frac{1}{2m} \sum_{a} \log \frac{e^{s(a, p)}}{\sum_{c \in C(a)} e^{s(a, c)}} \\
+        &\quad + \lambda \, \lVert \theta - \theta_0 \rVert_2 \\
+    s(a, c) &= \frac{\cos\bigl(g(h_a), g(h_c)\bigr)}{\tau} \\
+    g(h) &= W_2 \, \mathrm{ReLU}(W_1 h)
+    \end{aligned}
+    """
+    symbols: ClassVar[str] = (
+        "a, p: each of the 2m words and its translation; C(a): all words of the batch but a (weak: those of the other "
+        "side); θ₀: the original weights; τ = 0.1, λ = 1."
+    )
     in_batch: ClassVar[frozenset[str]] = frozenset({"contrast"})
     paper: ClassVar[dict[str, Any]] = {
         "steps": 100_000,

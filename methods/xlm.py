@@ -35,6 +35,16 @@ class XLM(PairMethod):
 
     reference: ClassVar[str] = "Lample and Conneau 2019, arXiv 1901.07291"
     objective: ClassVar[str] = "masked LM on the sides alone + masked LM on both joined (TLM)"
+    formula: ClassVar[str] = r"""
+    \begin{aligned}
+    \mathcal{L} &= \mathcal{L}_{\mathrm{MLM}} + \mathcal{L}_{\mathrm{TLM}} \\
+    \mathcal{L}_{\mathrm{TLM}} &= -\frac{1}{|M|} \sum_{t \in M} \log P(z_t \mid z_{\setminus M}) \\
+    z &= [\mathrm{CLS}] \, x \, [\mathrm{SEP}] \, y \, [\mathrm{SEP}]
+    \end{aligned}
+    """
+    symbols: ClassVar[str] = (
+        "M: the masked subwords of both sides, 15 % of all; the masked LM is the same on x and on y alone."
+    )
     paper: ClassVar[dict[str, Any]] = {"learning_rate": 1e-4}
 
     class Config(MethodConfig):

@@ -34,6 +34,20 @@ class XLMAlign(PairMethod):
 
     reference: ClassVar[str] = "Chi et al. 2021, arXiv 2106.06381"
     objective: ClassVar[str] = "masked LM + TLM + pointer from masked tokens to their self-labelled alignments"
+    formula: ClassVar[str] = r"""
+    \begin{aligned}
+    \mathcal{L} &= \mathcal{L}_{\mathrm{MLM}} + \mathcal{L}_{\mathrm{TLM}} + \mathcal{L}_{\mathrm{DWA}} \\
+    \mathcal{L}_{\mathrm{DWA}} &= -\frac{1}{|M|} \sum_{i \in M} \log
+        \frac{e^{q_i^\top k_{a(i)} / \sqrt{d}}}{\sum_j e^{q_i^\top k_j / \sqrt{d}}} \\
+    q_i &= W_q h_i + b_q \\
+    k_j &= W_k h_j + b_k \\
+    a &= \mathrm{IterMax}\bigl(\mathrm{Sinkhorn}(H_x H_y^\top)\bigr)
+    \end{aligned}
+    """
+    symbols: ClassVar[str] = (
+        "M: the masked tokens; a(i): the partner of token i, if it has one, in the unmasked pair; j: the tokens of "
+        "the other sentence; H: states of a middle layer, without gradient."
+    )
     paper: ClassVar[dict[str, Any]] = {
         "steps": 200_000,
         "batch_size": 64,

@@ -43,6 +43,19 @@ class XLME(PairMethod):
 
     reference: ClassVar[str] = "Chi et al. 2022, arXiv 2106.16138"
     objective: ClassVar[str] = "replaced token detection on the sides alone and on both joined"
+    formula: ClassVar[str] = r"""
+    \begin{aligned}
+    \mathcal{L} &= \mathcal{L}_{\mathrm{MLM}}(G) + \mathcal{L}_{\mathrm{TLM}}(G) \\
+        &\quad + \lambda \bigl( \mathcal{L}_{\mathrm{MRTD}}(D) + \mathcal{L}_{\mathrm{TRTD}}(D) \bigr) \\
+    \mathcal{L}_{\mathrm{RTD}} &= -\frac{1}{T} \sum_{t=1}^{T} \log P_D(r_t \mid \tilde{z}) \\
+    r_t &= \mathbf{1}[\tilde{z}_t \neq z_t] \\
+    \tilde{z}_t &\sim P_G(z_t \mid z_{\setminus M}) \text{ for } t \in M
+    \end{aligned}
+    """
+    symbols: ClassVar[str] = (
+        "z: a side alone (MRTD) or both joined (TRTD), of T tokens; M: the masked ones, which alone are drawn anew; "
+        "G: the generator; D: the encoder; λ = 50."
+    )
 
     class Config(MethodConfig):
         """mask_rate: the share of masked subwords; detection_weight: of the two detection terms, 50 in the paper;

@@ -53,6 +53,18 @@ class XLMK(Method):
     needs: ClassVar[frozenset[Corpus]] = frozenset({Corpus.ENTITIES})
     reference: ClassVar[str] = "Jiang et al. 2022, arXiv 2109.12573"
     objective: ClassVar[str] = "masked LM + InfoNCE with memory between mentions and descriptions in another language"
+    formula: ClassVar[str] = r"""
+    \begin{aligned}
+    \mathcal{L} &= \mathcal{L}_{\mathrm{MLM}} + \mathcal{L}_{\mathrm{w2d}} + \mathcal{L}_{\mathrm{d2w}} \\
+    \mathcal{L}_{\mathrm{w2d}} &= -\frac{1}{2n} \sum_{a} \log
+        \frac{e^{s(a, p)}}{e^{s(a, p)} + \sum_{k \in K} e^{s(a, k)}} \\
+    s(a, b) &= \frac{\cos(a, b)}{\tau}
+    \end{aligned}
+    """
+    symbols: ClassVar[str] = (
+        "a, p: each of the n mentions and n descriptions of the batch and its partner; K: those of other entities, "
+        "in the batch and in a memory of past descriptions, in d2w of past mentions; τ = 0.07."
+    )
     in_batch: ClassVar[frozenset[str]] = frozenset({"words", "documents"})
 
     class Config(MethodConfig):

@@ -23,6 +23,8 @@ CARD = {
     "docstring": "A method of tests.\n\nReference: nobody. Objective: simple\n    L = 1 - cos(x, y)\nInputs: pairs.",
     "reference": "nobody 2026",
     "objective": "one minus the cosine of translations",
+    "formula": r"\mathcal{L} = 1 - \cos(x, y)",
+    "symbols": "x, y: the two sides of a pair.",
     "control": "continued-mlm",
     "needs": ["parallel"],
 }
@@ -179,6 +181,7 @@ def hostile_world(path: Path, home: Path) -> Path:
     store = Store.open(path, create=True)
     for place, name in enumerate(HOSTILE):
         card = {**CARD, "docstring": name, "objective": name, "reference": name, "control": name}
+        card |= {"formula": name, "symbols": name}
         run = furnish(store, home, name, 40.0 + place, 1, suite=HOSTILE[0], source=HOSTILE[2], base=HOSTILE[1])
         mapped(store, home, run)
         tasks = {task: {**about, "title": name, "licence": name} for task, about in task_cards(VIEWS).items()}

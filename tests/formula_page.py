@@ -1,0 +1,13 @@
+"""A page of the tests that draws formulas as the page Method does: a list of cards, as JSON, in the environment."""
+
+import json
+import os
+
+import streamlit as st
+
+from leaderboard import method_parts
+
+st.title("Formulas", anchor=False)
+for place, card in enumerate(json.loads(os.environ["FORMULAS"])):
+    with st.container(key=f"formula-{place}"):
+        method_parts.draw_formula(card)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import pandas as pd
@@ -10,12 +11,15 @@ import streamlit as st
 from harness.rendering import inert
 from harness.store import AVERAGE
 from harness.tables import Key, Results, Row
-from leaderboard import charts, parts
+from leaderboard import difference_charts, look, parts
 from leaderboard.method_parts import group
 from leaderboard.state import Address
 from leaderboard.views import board, compare, data, method, table
 
-SIGNED = "%+.1f"
+WIDTHS = {"text": 480, "gold": 150, "first": 150, "second": 150}  # pixels of the columns of items
+ONE_LINE, MORE, MOST_LINES = 34, 20, 5  # pixels of a row of one line and of each further one
+WRAPPED = 66  # pixels of a row in which Streamlit begins to wrap text
+SIGNED = ("difference", "low", "high")
 
 
 class Chosen(NamedTuple):
@@ -65,17 +69,24 @@ def body(address: Address, chosen: Chosen) -> None:
 
 def _config(one: str, two: str, name: str, label: str) -> dict[str, object]:
     number = st.column_config.NumberColumn
+    over = "Standard deviation over seeds."
     return {
         name: st.column_config.TextColumn(label, pinned=True, width=110),
         "first": number(inert(one, most=30), format="%.1f"),
-        "first sd": number("± first", format="%.1f", width=84, help="Standard deviation over seeds."),
+        "first sd": number(f"± {inert(one, most=20)}", format="%.1f", width=110, help=over),
         "second": number(inert(two, most=30), format="%.1f"),
-        "second sd": number("± second", format="%.1f", width=84, help="Standard deviation over seeds."),
-        "difference": number("Difference", format=SIGNED, width=100),
+        "second sd": number(f"± {inert(two, most=20)}", format="%.1f", width=110, help=over),
+        "difference": number("Difference", width=100),
         "error": number("Standard error", format="%.2f", width=120, help="Of the difference, over paired items."),
-        "low": number("95 % from", format=SIGNED, width=90),
-        "high": number("to", format=SIGNED, width=80),
+        "low": number("95 % from", width=90),
+        "high": number("to", width=80),
     }
+
+
+def _drawn(shown: pd.DataFrame, name: str, config: Mapping[str, object]) -> None:
+    """A table of differences: what is empty in all rows is left out, zero has no sign."""
+    kept = shown.dropna(axis="columns", how="all")
+    parts.frame(kept, name, config, {column: look.signed for column in SIGNED if column in kept})
 
 
 def _tasks(chosen: Chosen, one: str, two: str) -> None:
@@ -84,7 +95,7 @@ def _tasks(chosen: Chosen, one: str, two: str) -> None:
         st.info("No task has a complete score in both rows.")
         return
     named = shown.replace({"task": {AVERAGE: "Average"}})
-    parts.frame(named, "tasks", _config(one, two, "task", "Task"))
+    _drawn(named, "tasks", _config(one, two, "task", "Task"))
     parts.offer_frame(named, f"{two} less {one}, by task", "tasks")
 
 
@@ -92,12 +103,15 @@ def _languages(chosen: Chosen, lines: pd.DataFrame, one: str, two: str) -> None:
     if lines.empty:
         st.info(f"No language of {inert(chosen.task, 'markdown', 40)} has a score in both rows.")
         return
-    task = inert(chosen.task, "label", 40)
+    task = chosen.task
     about = "The line is the 95 % interval over paired items, for the runs that were made; it is no test."
-    parts.chart(charts.differences(lines), f"In which languages of {task} do they differ?", "differences", about)
-    parts.frame(lines, "languages", _config(one, two, "view", "Language"))
+    parts.chart(
+        difference_charts.differences(lines), f"In which languages of {task} do they differ?", "differences", about
+    )
+    _drawn(lines, "languages", _config(one, two, "view", "Language"))
     parts.offer_frame(lines, f"{two} less {one}, {chosen.task} by language", "languages", [table.ERROR_NOTE])
-    parts.chart(charts.scatter(lines, one, two), "Language by language", "scatter", "Above the line the second leads.")
+    drawn = difference_charts.scatter(lines, one, two)
+    parts.chart(drawn, "Language by language", "scatter", f"A point is a language. Above the line {two} leads.")
 
 
 def _items(address: Address, found: compare.Sides, lines: pd.DataFrame, one: str, two: str) -> None:
@@ -119,14 +133,16 @@ def _items(address: Address, found: compare.Sides, lines: pd.DataFrame, one: str
     )
     config = {
         "outcome": st.column_config.TextColumn("Right", width=120),
-        "text": st.column_config.TextColumn("Text", width=420),
-        "gold": st.column_config.TextColumn("Gold"),
-        "first": st.column_config.TextColumn(inert(one, most=30)),
-        "second": st.column_config.TextColumn(inert(two, most=30)),
+        "text": st.column_config.TextColumn("Text", width=WIDTHS["text"]),
+        "gold": st.column_config.TextColumn("Gold", width=WIDTHS["gold"]),
+        "first": st.column_config.TextColumn(inert(one, most=30), width=WIDTHS["first"]),
+        "second": st.column_config.TextColumn(inert(two, most=30), width=WIDTHS["second"]),
         "item": st.column_config.TextColumn("Item"),
     }
     if shown.empty:
         st.info("No item is left. Search for other words, or clear the filter.")
         return
-    parts.frame(shown, "items", config, height=min(420, 38 + 56 * len(shown)), row_height=56)
+    lines_ = min(MOST_LINES, compare.lines_of(shown, WIDTHS))
+    row = ONE_LINE if lines_ == 1 else max(WRAPPED, ONE_LINE + MORE * (lines_ - 1))
+    parts.frame(shown, "items", config, height=min(480, 38 + row * len(shown)), row_height=row)
     parts.offer_frame(shown, f"Items of {view}: {one}, {two}", "items")

@@ -88,7 +88,7 @@ def _plain(value: Any) -> Any:
 def _text(value: Any) -> str:
     if value is None:
         return DASH
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    return f"{round(value, 2) + 0.0:.2f}" if isinstance(value, float) else str(value)  # zero has no sign
 
 
 def _markdown(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]], notes: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -10,13 +11,14 @@ import streamlit as st
 from harness.files import INTRINSIC
 from harness.rendering import inert
 from harness.tables import Key, Results, Row
-from leaderboard import charts, parts
+from leaderboard import look, map_charts, parts
 from leaderboard.method_parts import table_of
 from leaderboard.state import Address
 from leaderboard.views import board, data, intrinsic, method, table
 
 PROJECT = "alignboard project"
 SIDES = 4  # maps that stand side by side
+AS_THEY_ARE = "As they are"
 KINDS = {"t-SNE": "tsne", "PCA": "pca"}
 
 
@@ -54,7 +56,7 @@ def alignment(address: Address) -> None:
         measure = names[address.select("Measure", list(names), "measure", width=160)]
         task = address.select("Transfer on", board.tasks(chosen.summaries), "task", width=150)
         by = address.select("Colour", list(intrinsic.PROPERTIES), "colour", width=140)
-        ranks = address.pick("Values", ["As they are", "Ranks within a language"], "values")
+        ranks = address.pick("Values", [AS_THEY_ARE, "Ranks within a language"], "values")
     address.tell()
     if not chosen.rows:
         _nothing()
@@ -64,30 +66,39 @@ def alignment(address: Address) -> None:
     cells = data.cells(place, runs, "test", task)
     measured = data.cells(place, runs, INTRINSIC)
     found = intrinsic.points(chosen.rows, measured, cells, measure, task, chosen.selection, metric)
-    found = intrinsic.within_ranks(found) if ranks != "As they are" else found
+    found = intrinsic.within_ranks(found) if ranks != AS_THEY_ARE else found
     if found.empty:
         st.info(
             "No language has both this measure and this score. Choose another task, or leave the values as they are."
         )
         return
-    _transfer(found, measure, task, by, chosen.key.source)
+    _transfer(found, measure, task, by, chosen.key.source, ranks != AS_THEY_ARE)
 
 
-def _transfer(found: pd.DataFrame, measure: str, task: str, by: str, source: str) -> None:
+def _transfer(found: pd.DataFrame, measure: str, task: str, by: str, source: str, ranks: bool) -> None:
     about = intrinsic.MEASURES[measure]
     coefficients = intrinsic.correlations(found)
     told = intrinsic.sentence(coefficients)
-    parts.told(f"{len(found)} points, a method and a language each" + (f": {told}" if told else ""))
-    parts.notes([f"{about}.", "Points of one method or one language are not independent: the intervals take them so."])
+    count = f"{len(found)} points" + (f": {told}" if told else "")
+    parts.told(f"A point is one method in one language, mean over its seeds. {count}")
+    within = ["Ranks are among the methods of one language, 1 the lowest: what differs between languages is out."]
+    independent = "Points of one method or one language are not independent: the intervals take them so."
+    parts.notes([f"{about}.", *(within if ranks else ()), independent])
     name = about.partition(":")[0]
-    drawn = charts.transfer(intrinsic.coloured(found, by, source), name, f"{task}, %")
-    parts.chart(drawn, f"Does better alignment go with better transfer on {inert(task, 'markdown', 40)}?", "transfer")
+    axes = (f"{name}, rank", f"{task}, rank") if ranks else (intrinsic.axis(measure), f"{task}, %")
+    coloured = intrinsic.coloured(found, by, source)
+    digits = intrinsic.digits(measure)
+    drawn = map_charts.transfer(coloured, *map(inert, axes), digits)
+    groups = coloured["colour"].nunique()
+    limit = len(look.PALETTE)
+    more = f"Coloured are the first {limit} of {groups}; a colour stands for one alone." if groups > limit else ""
+    parts.chart(drawn, f"Does better alignment go with better transfer on {task}?", "transfer", more)
     number = st.column_config.NumberColumn
     config = {
         "row": st.column_config.TextColumn("Method", pinned=True),
         "view": st.column_config.TextColumn("Language"),
-        "measure": number(name, format="%.3f"),
-        "transfer": number("Score, %", format="%.1f"),
+        "measure": number(axes[0], format=f"%.{1 if ranks else digits}f"),
+        "transfer": number(axes[1], format="%.1f"),
     }
     parts.frame(found, "points", config, height=min(420, 38 + 34 * len(found)))
     parts.offer_frame(found, f"{name} against {task}", "alignment", notes=[told])
@@ -95,6 +106,7 @@ def _transfer(found: pd.DataFrame, measure: str, task: str, by: str, source: str
 
 def embeddings(address: Address) -> None:
     """Maps of the same sentences under several methods."""
+    limit = len(look.PALETTE)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = _chosen(address)
         names = table.named(chosen.rows)
@@ -104,20 +116,32 @@ def embeddings(address: Address) -> None:
         maps = {table.name_of(row.label): _map(row) for row in rows}
         found = {name: points for name, points in maps.items() if not points.empty}
         codes = sorted({str(code) for points in found.values() for code in points["language"]})
-        shown = address.several("Languages", codes, "languages", placeholder="the first 3") if codes else []
+        help = f"At most {limit}: a colour stands for one language."
+        asked = address.several("Languages", codes, "languages", placeholder="the first 3", help=help) if codes else []
     address.tell()
     if not found:
         _nothing()
         return
-    kept = shown or codes[:3]
-    parts.told(f"translation pairs of {', '.join(kept)}, a line between each sentence and its translation")
-    st.caption("A map shows neighbours, not distances: compare how lines lie, not where clouds are.")
-    for column, (name, points) in zip(list(st.columns(2)) * SIDES, found.items(), strict=False):
-        with column:
-            parts.told(name)
-            st.altair_chart(charts.embeddings(points[points["language"].isin(kept)], kind, kept), key=f"map-{name}")
-    every = pd.concat([points.assign(method=name) for name, points in found.items()], ignore_index=True)
-    parts.offer_frame(every[every["language"].isin(kept)], "Maps of sentences", "embeddings")
+    kept = asked[:limit] or codes[:3]
+    left = [text for text in (_left(wanted, SIDES, "methods"), _left(asked, limit, "languages")) if text]
+    kept_points = {name: points[points["language"].isin(kept)] for name, points in found.items()}
+    parts.told(f"Translation pairs of {', '.join(kept)}, a line between each sentence and its translation.")
+    parts.notes([*left, "A map shows neighbours, not distances: compare how lines lie, not where clouds are."])
+    parts.chart_files(map_charts.figure(kept_points, kind, kept), "Sentences and their translations", "maps")
+    parts.plain_chart(map_charts.legend(kept), "legend")
+    drawn = list(kept_points.items())
+    for at in range(0, len(drawn), 2):
+        for column, (name, points) in zip(st.columns(2), drawn[at : at + 2], strict=False):
+            with column:
+                parts.told(name)
+                parts.plain_chart(map_charts.embeddings(points, kind, kept), f"map-{name}")
+    every = pd.concat([points.assign(method=name) for name, points in kept_points.items()], ignore_index=True)
+    parts.offer_frame(every, "Maps of sentences", "embeddings")
+
+
+def _left(asked: Sequence[str], limit: int, what: str) -> str:
+    """What to say where more is asked for than is shown."""
+    return f"Shown are the first {limit} of {len(asked)} {what} that were chosen." if len(asked) > limit else ""
 
 
 def _map(row: Row) -> pd.DataFrame:

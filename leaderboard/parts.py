@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import altair as alt
 import pandas as pd
 import streamlit as st
+from pandas.io.formats.style import Styler
+from streamlit.delta_generator import DeltaGenerator
 
 from harness.errors import UserError
-from harness.rendering import inert
+from harness.rendering import DASH, inert
 from harness.store.database import NoStoreError
 from harness.tables import Key, Results
-from leaderboard import downloads
+from leaderboard import downloads, look, printing
 from leaderboard.downloads import Files
 from leaderboard.state import Address
 from leaderboard.views import data, table
 from leaderboard.views.board import FACETS, Facet, key_of
 
 FIRST_ROWS = "alignboard run mbert continued-mlm ml-ctl-cz --suite xtreme-align --source babel --protocol mini"
+Words = Sequence[str] | Callable[[float], str]  # of a column of numbers
 SENTENCE = 400  # characters of a line that is made of foreign names
 
 
@@ -85,6 +87,14 @@ def is_dark() -> bool:
     return st.context.theme.type == "dark"
 
 
+def expect_table(place: DeltaGenerator) -> None:
+    """On the first page of a visit an empty table stands where the table will be, so that the browser loads what draws
+    tables while the store is read."""
+    if "expected" not in st.session_state:
+        st.session_state["expected"] = True
+        place.dataframe(pd.DataFrame({"Method": []}), hide_index=True, key="expected-table")
+
+
 def results(shown: Results, name: str, *, select: bool = False) -> tuple[int, str] | None:
     """A table of results; with `select` the row and the column of the cell that was clicked."""
     event: Any = st.dataframe(
@@ -102,17 +112,38 @@ def results(shown: Results, name: str, *, select: bool = False) -> tuple[int, st
     return (int(cells[0][0]), str(cells[0][1])) if cells else None
 
 
-def frame(shown: pd.DataFrame, name: str, config: Mapping[str, Any] | None = None, **options: Any) -> Any:
-    """Any other table. Its own menu saves it as it is, so its texts are no formulas already here."""
+def frame(
+    shown: pd.DataFrame,
+    name: str,
+    config: Mapping[str, Any] | None = None,
+    told: Mapping[str, Words] | None = None,
+    **options: Any,
+) -> Any:
+    """Any other table. Its own menu saves it as it is, so its texts are no formulas already here.
+
+    `told` has the words of columns of numbers, which are drawn in their place and sorted as the numbers.
+    """
     safe = shown.map(lambda value: _safe(value) if isinstance(value, str) else value)
     return st.dataframe(
-        safe,
+        _in_words(safe, told) if told else safe,
         hide_index=True,
         column_config=dict(config or {}),
         key=name,
         placeholder="–",
         **{"height": "content", "row_height": 34, **options},
     )
+
+
+def _in_words(shown: pd.DataFrame, told: Mapping[str, Words]) -> Styler:
+    """A table whose numbers of some columns are drawn in words; where there is no number a dash stands."""
+    styler = shown.style
+    for column, words in told.items():
+        if callable(words):
+            styler = styler.format(words, subset=[column], na_rep=DASH)
+            continue
+        for row, text in zip(shown.index, words, strict=True):
+            styler = styler.format(lambda _, text=text: text, subset=pd.IndexSlice[row, column], na_rep=DASH)
+    return styler
 
 
 def _safe(text: str) -> str:
@@ -155,14 +186,48 @@ def offer_frame(shown: pd.DataFrame, title: str, name: str, notes: Sequence[str]
     offer(lambda: downloads.of_frame(shown, title, name, notes=notes), f"download-{name}")
 
 
-def chart(drawn: alt.TopLevelMixin | None, question: str, name: str, about: str = "") -> None:
-    """A chart under its question; nothing where there is nothing to draw. Its own menu saves it as PNG or SVG."""
+def chart(drawn: Any, question: str, name: str, about: str = "", printed: Any = None) -> None:
+    """A chart under its question, with its files; nothing where there is nothing to draw. `printed` is the chart as it
+    stands in files, where that is another one. What names hold is no markup in the question."""
     if drawn is None:
         return
-    st.subheader(question, anchor=False)
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.subheader(inert(question, "label", 120), anchor=False, width="content")
+        chart_files(printed or drawn, question, name, about)
     if about:
-        st.caption(about)
-    st.altair_chart(drawn, key=name)
+        st.caption(inert(about, "label", SENTENCE))
+    plain_chart(drawn, name)
+
+
+def plain_chart(drawn: Any, name: str) -> None:
+    """A chart alone, in the dress of the page."""
+    st.altair_chart(look.dressed(drawn, dark=is_dark()), key=name)
+
+
+@st.fragment
+def chart_files(drawn: Any, title: str, name: str, about: str = "") -> None:
+    """A chart as files for print, each made when it is asked for."""
+    with st.popover(
+        "Save chart",
+        type="tertiary",
+        icon=":material/download:",
+        help="The chart on white, for print.",
+        key=f"{name}-chart-files",
+        on_change="rerun",
+        width="content",
+    ) as opened:
+        if not opened.open:
+            return
+        for kind, mime in printing.KINDS.items():
+            st.download_button(
+                kind,
+                printing.file(lambda: printing.spec(drawn, title, about), kind),
+                file_name=f"{downloads.stem(name)}.{kind.lower()}",
+                mime=mime,
+                key=f"{name}-{kind}",
+                on_click="ignore",
+                width="stretch",
+            )
 
 
 def nothing_left(keys: Sequence[str]) -> None:

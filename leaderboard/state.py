@@ -75,6 +75,10 @@ class Address:
         typed = st.text_input(label, key=key, bind="query-params", placeholder=placeholder, max_chars=200, width=width)
         return typed or ""
 
+    def switch(self, label: str, key: str) -> bool:
+        """Something that is off unless it is asked for."""
+        return st.toggle(label, key=key, bind="query-params")
+
     def check(self, key: str, options: Sequence[str], instead: str) -> None:
         """Notes each value of the address that is none of the options."""
         for value in st.query_params.get_all(key):

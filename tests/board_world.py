@@ -153,7 +153,7 @@ def world(path: Path, home: Path) -> Path:
         50.0,
         1,
         recipe_hash="recipe2",
-        recipe={"align": {"steps": 200}},
+        recipe={"align": {"steps": 200, "learning_rate": 1e-4}},
         status="interrupted",
         tasks=("xnli",),
     )

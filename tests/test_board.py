@@ -251,9 +251,9 @@ def test_alignment_against_transfer(furnished: Path) -> None:
 
 def test_maps_stand_side_by_side(furnished: Path) -> None:
     app = page_of("embeddings")
-    assert "translation pairs of qab, qac, qad" in said(app)
+    assert "Translation pairs of qab, qac, qad" in said(app)
     app.multiselect(key="languages").set_value(["qaf"]).run()
-    assert "translation pairs of qaf" in said(app)
+    assert "Translation pairs of qaf" in said(app)
 
 
 def test_a_shared_board_asks_to_sign_in(filled: Path) -> None:

@@ -199,17 +199,20 @@ def test_attribution_adds_up(made: World) -> None:
     last = next(row for row in ends[1] if row.label == "ml-ctl")
     assert steps[-1].after == last.cell(AVERAGE).mean
     assert all(a.after == b.before for a, b in pairwise(steps))
-    assert [step.name for step in ablation.attribution(made.table(), "info-snt")][-1] == "the true pairs"
+    assert [step.name for step in ablation.attribution(made.table(), "info-snt")][-1] == "the objective on the true pairs"
 
 
 def test_families_of_rows_and_their_recipes(made: World) -> None:
     rows = made.table().rows
     recipes = ablation.recipes(rows, made.summaries)
+    families = ablation.families(rows, recipes, {})
     base = next(row for row in rows if row.label.startswith("cz-snt ["))
-    names = ablation.families(base, rows, recipes)
-    assert names[:2] == [ablation.EVERYTHING, ablation.SAME_METHOD]
-    assert "align.steps" in names
-    (other,) = ablation.members(base, rows, "align.steps", recipes)
+    field = ablation.Family(ablation.FIELD, "align.steps")
+    assert ablation.Family(ablation.SAME_METHOD, "cz-snt") in families
+    assert ablation.ALL in families
+    (other,) = ablation.members(base, rows, families[field])
+    assert {row.method for row in ablation.of_family(rows, families[field])} == {"cz-snt"}
+    assert len(ablation.members(base, rows, families[ablation.ALL])) == len(rows) - 1
     fields = ablation.diff(recipes[base.label], recipes[other.label]).set_index("field")
     assert sorted(fields.loc["align.steps"]) == ["100", "200"]
 

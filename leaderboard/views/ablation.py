@@ -13,20 +13,40 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from harness.languages import language
+from harness.rendering import DASH
 from harness.store import AVERAGE
 from harness.tables import Results, Row
 from leaderboard import evidence
+from leaderboard.look import signed
 from leaderboard.views import compare
 from leaderboard.views.runs import settings
 from leaderboard.views.table import name_of
 
 EVERYTHING, SAME_METHOD = "all rows", "same method"
+TABLE, FIELD = "table", "recipe field"
 CHAIN = ("mbert", "continued-mlm", "shuffled-pairs")
+TUNING, TUNED = "tuning", "align.learning_rate"  # the record of the rates that were tried, and the field that was set
+
+
+class Family(NamedTuple):
+    """Rows that are to be seen together: a named table of the literature, those of one method, or those that differ in
+    one field of their recipe and agree in all else."""
+
+    kind: str
+    name: str = ""
+    title: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}".strip()
+
+
+ALL = Family(EVERYTHING)
 
 
 class Step(NamedTuple):
-    """One step from the base encoder to a method: what was added, the average before and after it."""
+    """One step from the base encoder to a method: its kind, what was added, the average before and after it."""
 
+    kind: str
     name: str
     before: float
     after: float
@@ -38,27 +58,74 @@ def recipes(rows: Sequence[Row], summaries: pd.DataFrame) -> dict[str, dict[str,
     return {row.label: settings(firsts.get(row.runs[0]) or {}) for row in rows if row.runs}
 
 
-def families(base: Row, rows: Sequence[Row], recipes: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What may be laid beside the base: all rows, those of its method, or those with another value of a field."""
-    namesakes = [row for row in rows if row.method == base.method and row.label != base.label]
-    fields = [
-        field for row in namesakes for field in differing(recipes.get(base.label, {}), recipes.get(row.label, {}))
-    ]
-    return [EVERYTHING, *([SAME_METHOD] if namesakes else []), *dict.fromkeys(fields)]
+def tables(rows: Sequence[Row], summaries: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """The named tables that each row belongs to, with their titles, as the card of its first run tells; by label."""
+    cards: dict[str, Any] = dict(zip(summaries["run"], summaries["card"], strict=True))
+    told = {row.label: (cards.get(row.runs[0]) or {}).get("ablations") or {} for row in rows if row.runs}
+    return {label: {name: str(each.get("title", "")) for name, each in found.items()} for label, found in told.items()}
 
 
-def members(
-    base: Row, rows: Sequence[Row], family: str, recipes: Mapping[str, Mapping[str, Any]], chosen: Sequence[str] = ()
-) -> list[Row]:
-    """The rows of a family apart from the base; only those named in `chosen`, where some are."""
-    others = [row for row in rows if row.label != base.label]
-    if family == SAME_METHOD:
-        others = [row for row in others if row.method == base.method]
-    elif family != EVERYTHING:
-        own = recipes.get(base.label, {})
-        others = [row for row in others if row.method == base.method]
-        others = [row for row in others if family in differing(own, recipes.get(row.label, {}))]
-    return [row for row in others if not chosen or name_of(row.label) in chosen]
+def families(
+    rows: Sequence[Row], recipes: Mapping[str, Mapping[str, Any]], tables: Mapping[str, Mapping[str, str]]
+) -> dict[Family, list[frozenset[str]]]:
+    """What the rows may be narrowed to, each with the sets of labels that may be laid beside each other: everything,
+    the named tables, the methods of several rows, and the fields of the recipe in which alone some rows differ."""
+    titles = {name: title for row in rows for name, title in tables.get(row.label, {}).items()}
+    found: dict[Family, list[frozenset[str]]] = {ALL: [frozenset(row.label for row in rows)]}
+    for name in sorted(titles):
+        found[Family(TABLE, name, titles[name])] = [
+            frozenset(row.label for row in rows if name in tables.get(row.label, {}))
+        ]
+    for method in dict.fromkeys(row.method for row in rows):
+        found[Family(SAME_METHOD, method)] = [frozenset(row.label for row in rows if row.method == method)]
+    for name, sets in sorted(alike(rows, recipes).items()):
+        found[Family(FIELD, name)] = sets
+    kept = {family: [labels for labels in sets if len(labels) > 1] for family, sets in found.items()}
+    return {family: sets for family, sets in kept.items() if sets or family == ALL}
+
+
+def alike(rows: Sequence[Row], recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, list[frozenset[str]]]:
+    """For each field of the recipe the sets of rows that differ in it and agree in all else.
+
+    A method's own configuration goes with the method, and a learning rate that was tuned is no setting.
+    """
+    settings = {row.label: _set(recipes[row.label]) for row in rows if row.label in recipes}
+    groups: dict[tuple[str, frozenset[tuple[str, str]]], dict[str, str]] = {}
+    for field in sorted({name for found in settings.values() for name in found}):
+        own = (field, "config") if field == "method" else (field,)
+        for label, found in settings.items():
+            rest = frozenset((name, value) for name, value in found.items() if not _within(name, own))
+            groups.setdefault((field, rest), {})[label] = found.get(field, "")
+    sets: dict[str, list[frozenset[str]]] = {}
+    for (field, _), values in groups.items():
+        if len(set(values.values())) > 1:
+            sets.setdefault(field, []).append(frozenset(values))
+    return sets
+
+
+def _set(recipe: Mapping[str, Any]) -> dict[str, str]:
+    """What a recipe sets, as text by dotted name; empty parts set nothing."""
+    tuned = any(name.startswith(f"{TUNING}.") for name in recipe)
+    return {
+        name: json.dumps(value)
+        for name, value in recipe.items()
+        if value != {} and not _within(name, (TUNING, TUNED) if tuned else (TUNING,))
+    }
+
+
+def _within(name: str, parts: Sequence[str]) -> bool:
+    return any(name == part or name.startswith(f"{part}.") for part in parts)
+
+
+def of_family(rows: Sequence[Row], sets: Sequence[frozenset[str]]) -> list[Row]:
+    """The rows of a family, in their order; all of them where there is no set."""
+    return [row for row in rows if not sets or any(row.label in labels for labels in sets)]
+
+
+def members(base: Row, rows: Sequence[Row], sets: Sequence[frozenset[str]], chosen: Sequence[str] = ()) -> list[Row]:
+    """The rows of a family that may be laid beside a base; only those named in `chosen`, where some are."""
+    beside = {label for labels in sets if base.label in labels for label in labels} - {base.label}
+    return [row for row in rows if row.label in beside and (not chosen or name_of(row.label) in chosen)]
 
 
 def differing(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[str]:
@@ -110,6 +177,28 @@ def intervals(
     return pd.DataFrame(lines, columns=["row", "difference", "error", "low", "high"])
 
 
+def widths(
+    base: Row, others: Sequence[Row], cells: pd.DataFrame, metrics: Mapping[str, str], selection: str
+) -> pd.DataFrame:
+    """Half the 95 % interval of each difference in points, in the shape of `deltas`: a column for each task of
+    `metrics`, and the average. Empty cells where items are not paired or their statistics are not on this machine."""
+    lines = []
+    for row in others:
+        errors = {
+            task: _error(compare.sides(base, row, cells, task, selection, metric)) for task, metric in metrics.items()
+        }
+        known = {**errors, AVERAGE: evidence.total(errors.values())}
+        lines.append({name: None if error is None else evidence.Z * error for name, error in known.items()})
+    return pd.DataFrame(lines, columns=[*metrics, AVERAGE], dtype=float)
+
+
+def told(gap: float | None, wide: float | None) -> str:
+    """A difference in words, with half its interval where that is known."""
+    if gap is None or pd.isna(gap):
+        return DASH
+    return signed(gap) if wide is None or pd.isna(wide) else f"{signed(gap)} ± {wide:.1f}"
+
+
 def _error(found: compare.Sides) -> float | None:
     """The standard error of the difference of two task scores over paired items."""
     parts = []
@@ -150,6 +239,16 @@ def by_distance(found: pd.DataFrame, source: str) -> tuple[pd.DataFrame, str]:
     return kept.assign(distance=kept["view"].map(classes)), "Class of resources, 0 (none) to 5 (Joshi et al. 2020)"
 
 
+_ADDED = {  # by what stood before and what comes now: the kind of a step, and its words
+    ("mbert", "continued-mlm"): ("text", "same text, masked LM"),
+    ("mbert", "shuffled-pairs"): ("text and objective", "text and the objective on shuffled pairs"),
+    ("continued-mlm", "shuffled-pairs"): ("objective", "the objective on shuffled pairs"),
+    ("mbert", ""): ("all", "text, objective and pairs together"),
+    ("continued-mlm", ""): ("objective and pairs", "the objective on the true pairs"),
+    ("shuffled-pairs", ""): ("pairs", "the true pairs"),
+}
+
+
 def attribution(results: Results, method: str) -> list[Step]:
     """The steps from the base encoder to a method: same text, its objective on shuffled partners, the true pairing.
 
@@ -160,21 +259,16 @@ def attribution(results: Results, method: str) -> list[Step]:
         if row.method in CHAIN and not row.transform:
             rows.setdefault(row.method, row)
         elif row.method == method:
-            rows.setdefault(row.transform or method, row)
-    names = {
-        "continued-mlm": "same text, masked LM",
-        "shuffled-pairs": "the objective on shuffled pairs",
-        method: "the true pairs",
-    }
-    averages = {name: rows[name].cell(AVERAGE).mean for name in (*CHAIN, method) if name in rows}
+            rows.setdefault(row.transform, row)
+    averages = {name: rows[name].cell(AVERAGE).mean for name in (*CHAIN, "") if name in rows}
     known = [(name, value) for name, value in averages.items() if value is not None]
-    if len(known) < 2 or known[-1][0] != method:
+    if len(known) < 2 or known[-1][0]:
         return []
-    pairs = itertools.pairwise(known)
-    return [Step(names.get(name, name), before, after) for (_, before), (name, after) in pairs]
+    return [Step(*_ADDED[former, name], before, after) for (former, before), (name, after) in itertools.pairwise(known)]
 
 
-def attributable(results: Results) -> list[str]:
-    """Methods whose gain can be taken apart: trained ones with an average."""
+def attributions(results: Results, among: Sequence[str] | None = None) -> dict[str, list[Step]]:
+    """The steps of every method whose gain can be taken apart (trained ones with an average), best first."""
     found = [row.method for row in results.rows if not row.badge and row.cell(AVERAGE).mean is not None]
-    return [name for name in dict.fromkeys(found) if attribution(results, name)]
+    kept = [name for name in dict.fromkeys(found) if among is None or name in among]
+    return {name: steps for name in kept if (steps := attribution(results, name))}

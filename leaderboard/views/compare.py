@@ -5,7 +5,8 @@ Intervals are of items alone, paired by cluster: the runs that were made are hel
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -14,6 +15,8 @@ from harness.store import AVERAGE
 from harness.tables import Row
 from leaderboard import evidence
 
+LINES = " | "  # between the lines of a text
+CHARACTER = 7.0  # mean width of a character of a table in pixels
 FIRST, SECOND, BOTH, NEITHER = "only the first", "only the second", "both", "neither"
 OUTCOMES = (FIRST, SECOND, BOTH, NEITHER)
 
@@ -105,7 +108,23 @@ def _examples(side: pd.DataFrame, view: str, metric: str, seed: int) -> pd.DataF
     if len(rows) <= seed:
         return pd.DataFrame()
     row: Any = rows.iloc[seed]
-    return evidence.examples(str(row["stage"]), str(row["selection"]), view, metric)
+    found = evidence.examples(str(row["stage"]), str(row["selection"]), view, metric)
+    texts = [name for name in ("text", "gold", "prediction") if name in found]
+    return found.assign(**{name: [in_line(str(text)) for text in found[name]] for name in texts})
+
+
+def in_line(text: str) -> str:
+    """A text of several lines in one, a bar between premise and hypothesis, or between question and context."""
+    return LINES.join(part for line in text.splitlines() if (part := line.strip()))
+
+
+def lines_of(shown: pd.DataFrame, widths: Mapping[str, int]) -> int:
+    """How many lines the texts of most items take in columns of these widths in pixels."""
+    taken = [
+        [math.ceil(len(text) * CHARACTER / (width - 16)) for text in shown[name]] for name, width in widths.items()
+    ]
+    longest = sorted(max(each) for each in zip(*taken, strict=True))
+    return max(1, longest[(len(longest) * 9) // 10]) if longest else 1
 
 
 def searched(found: pd.DataFrame, outcomes: Sequence[str], words: str) -> pd.DataFrame:

@@ -23,8 +23,20 @@ MEASURES = {
     "separation": "Separation: share of the variance that lies between the two languages, 0 is one cloud",
     "anisotropy": "Anisotropy: mean cosine of different sentences of a language (Ethayarajh 2019)",
 }
+PERCENT = ("retrieval",)  # measures in percent; the others have no unit
 PROPERTIES = ("method", "family", "script", "resource")
 FEWEST = 4  # points that a correlation is told of
+
+
+def digits(measure: str) -> int:
+    """The decimal places of a measure: one of a percentage, three of a cosine, a share or a similarity."""
+    return 1 if measure in PERCENT else 3
+
+
+def axis(measure: str) -> str:
+    """A measure as the title of an axis, with its unit."""
+    name = MEASURES[measure].partition(":")[0]
+    return f"{name}, %" if measure in PERCENT else name
 
 
 class Correlation(NamedTuple):

@@ -1,0 +1,202 @@
+"""How charts look: colours for both grounds, axes, signed figures, names that stay inside and apart, the dress."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+GAIN, LOSS = "#2b7bba", "#cf7f2b"  # blue and orange: told apart by colour-blind eyes
+CONTROL, METHOD = "#8b979d", "#2b8aa8"
+EXTERNAL, PUBLISHED = "#8a6fb0", "#b07d2b"
+# each at least 3 : 1 on the light and on the dark ground
+PALETTE = ("#2b7bba", "#cf7f2b", "#008f76", "#7d6fd0", "#c65f9a", "#7b8790", "#94823a", "#3a9bd1")
+OTHERS = "#8b979d"  # what the palette has no colour left for
+GROUND = {False: "#ffffff", True: "#14181b"}  # by whether the theme is dark, as in the server's theme
+INK = {False: "#0d1215", True: "#f2f4f5"}
+QUIET = {False: "#5d676d", True: "#a4afb5"}
+MIDDLE = {False: "#e6eaec", True: "#2b3338"}  # no difference, in a map of differences
+DEEPEST = 0.9  # of a colour in the widest difference on a map: a figure on it stays legible
+NARROWEST = 5.0  # percentage points that an axis of scores spans at least
+NAME_WIDTH = 170  # pixels of a name on an axis; longer ones end in dots, and the tooltip has them whole
+CHARACTER = 6.2  # mean width of a character in pixels at the size of labels
+_WIDTHS = (250, 560, 1000)  # plotting areas in pixels, from a phone's to a screen's, in which names have to fit
+FIT: Any = alt.AutoSizeParams(type="fit-x", contains="padding")  # the height is that of the plotting area alone
+
+
+def signed(value: float, digits: int = 1) -> str:
+    """A difference as people read it: always with its sign, but for zero, which has none."""
+    text = f"{abs(value):.{digits}f}"
+    if float(text) == 0:
+        return text
+    return f"+{text}" if value > 0 else f"\u2212{text}"
+
+
+def span(values: Sequence[float]) -> list[float]:
+    """The ends of an axis of percentages: a narrow range of values is not blown up into a difference."""
+    middle, half = (min(values) + max(values)) / 2, max(max(values) - min(values), NARROWEST) * 0.6
+    return [max(0.0, middle - half), min(100.0, middle + half)]
+
+
+def names_axis(**more: Any) -> alt.Axis:
+    """An axis of names, each beside its row."""
+    same = {"ticks": False, "domain": False, "grid": False, "labelOverlap": False, "labelFlush": False}
+    return alt.Axis(**{**same, "labelLimit": NAME_WIDTH, **more})
+
+
+def signed_axis(**more: Any) -> alt.Axis:
+    """An axis of differences: plain numbers with their sign, zero without."""
+    told = "datum.value == 0 ? '0' : format(datum.value, '+~f')"
+    return alt.Axis(**{"tickCount": 5, "labelExpr": told, **more})
+
+
+def zero(channel: str) -> alt.Chart:
+    """The line where there is no difference, along `channel` (x or y)."""
+    line = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(color=CONTROL, strokeWidth=1)
+    return line.encode(**{channel: "zero:Q"})
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of "#rrggbb" (WCAG 2)."""
+    parts = np.array([int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)])
+    linear = np.where(parts <= 0.03928, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def contrast(one: str, two: str) -> float:
+    """The contrast of two colours, from 1 to 21 (WCAG 2)."""
+    low, high = sorted((luminance(one), luminance(two)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def mixed(one: str, two: str, share: float) -> str:
+    """The colour that lies `share` of the way from one to two, in RGB: no third hue comes in between."""
+    ends = [[int(colour[at : at + 2], 16) for at in (1, 3, 5)] for colour in (one, two)]
+    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in zip(*ends, strict=True))
+
+
+def tile(difference: float, widest: float, *, dark: bool) -> tuple[str, str]:
+    """The colour of a difference on a map, and that of the figure on it, whichever ink is the clearer."""
+    share = min(1.0, abs(difference) / widest) * DEEPEST if widest else 0.0
+    fill = mixed(MIDDLE[dark], GAIN if difference > 0 else LOSS, share)
+    return fill, max(INK.values(), key=lambda ink: contrast(fill, ink))
+
+
+class Spot(NamedTuple):
+    """Where a name stands beside its point: a Vega alignment and baseline, and the way there in pixels."""
+
+    align: str
+    baseline: str
+    dx: int
+    dy: int
+
+
+SPOTS = (
+    Spot("left", "middle", 8, 0),
+    Spot("right", "middle", -8, 0),
+    Spot("left", "bottom", 5, -5),
+    Spot("right", "bottom", -5, -5),
+    Spot("left", "top", 5, 6),
+    Spot("right", "top", -5, 6),
+)
+Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
+
+
+def spots(
+    places: Sequence[tuple[float, float]],
+    names: Sequence[str],
+    height: int,
+    lines: Sequence[tuple[float, float]] = (),
+    most: int = NAME_WIDTH,
+) -> list[Spot | None]:
+    """A spot for each name, in their order, where it covers no point, no line and no other name and stays inside.
+
+    `places` are the points as shares of the plotting area from its left and from its top, `lines` more places to keep
+    clear of. A name without such a spot has None: its point's tooltip tells it.
+    """
+    taken: list[list[Box]] = [[] for _ in _WIDTHS]
+    for at, width in enumerate(_WIDTHS):
+        taken[at] += [(x * width - 4, y * height - 4, x * width + 4, y * height + 4) for x, y in places]
+        taken[at] += [(x * width - 1, y * height - 1, x * width + 1, y * height + 1) for x, y in lines]
+    found: list[Spot | None] = []
+    for (x, y), name in zip(places, names, strict=True):
+        size = min(most, len(name) * CHARACTER)
+        choices = ((spot, [_box(spot, x * width, y * height, size) for width in _WIDTHS]) for spot in SPOTS)
+        free = next(((spot, boxes) for spot, boxes in choices if _is_free(boxes, taken, height)), None)
+        found.append(free[0] if free else None)
+        for at, box in enumerate(free[1] if free else ()):
+            taken[at].append(box)
+    return found
+
+
+def _box(spot: Spot, x: float, y: float, size: float) -> Box:
+    left = x + spot.dx - (size if spot.align == "right" else 0)
+    top = y + spot.dy - {"top": 0, "middle": 6, "bottom": 12}[spot.baseline]
+    return left, top, left + size, top + 12
+
+
+def _is_free(boxes: Sequence[Box], taken: Sequence[Sequence[Box]], height: int) -> bool:
+    """Whether the boxes, one for each width, lie inside the plotting area and on nothing that is there."""
+    return all(
+        box[0] >= 0 and box[1] >= -8 and box[2] <= width + 8 and box[3] <= height
+        and not any(_meet(box, other) for other in others)
+        for box, width, others in zip(boxes, _WIDTHS, taken, strict=True)
+    )  # fmt: skip
+
+
+def _meet(one: Box, two: Box) -> bool:
+    return one[0] < two[2] and two[0] < one[2] and one[1] < two[3] and two[1] < one[3]
+
+
+def texts(
+    frame: pd.DataFrame, found: Sequence[Spot | None], most: int = NAME_WIDTH, **encoding: Any
+) -> list[alt.Chart]:
+    """One layer of names for each spot that is used; `encoding` says where points lie and what the text is."""
+    layers = []
+    for spot in dict.fromkeys(spot for spot in found if spot is not None):
+        rows = frame[[other == spot for other in found]]
+        layers.append(alt.Chart(rows).mark_text(**spot._asdict(), limit=most).encode(**encoding))
+    return layers
+
+
+def apart(values: Sequence[float], domain: Sequence[float], height: int, least: int = 14) -> list[float]:
+    """Where names at the ends of lines stand: by their value, but at least so many pixels from each other."""
+    low, high = domain
+    gap = least / height * (high - low)
+    order = sorted(range(len(values)), key=lambda at: values[at])
+    placed: list[float] = []
+    for at in order:
+        placed.append(max(values[at], placed[-1] + gap) if placed else values[at])
+    placed[-1:] = [min(placed[-1], high)] if placed else []
+    for at in range(len(placed) - 2, -1, -1):
+        placed[at] = min(placed[at], placed[at + 1] - gap)
+    return [place for _, place in sorted(zip(order, placed, strict=True))]
+
+
+def dressed(drawn: Any, *, dark: bool) -> Any:
+    """A chart as it stands on a page: plain text in the quiet ink of the theme, its plotting area as high as asked."""
+    copy = drawn.configure_text(color=QUIET[dark], fontSize=12)
+    return copy if copy.autosize is not alt.Undefined else copy.properties(autosize=FIT)
+
+
+def line_ends(last: pd.DataFrame, x: Any, domain: Sequence[float], height: int, colour: Any = None) -> alt.LayerChart:
+    """Names at the ends of lines, each behind a dot of its line's colour, where lines have one.
+
+    `last` has one row for each line, with `name` and its last `value`.
+    """
+    frame = last.assign(place=apart(last["value"].tolist(), domain, height), dot="\u25cf")
+    y = alt.Y("place:Q", scale=alt.Scale(domain=list(domain), nice=False))
+    base = alt.Chart(frame).encode(x=x, y=y)
+    names = base.mark_text(align="left", baseline="middle", dx=18 if colour else 8).encode(text="name:N")
+    if colour is None:
+        return alt.layer(names)
+    dots = base.mark_text(align="left", baseline="middle", dx=8, fontSize=11).encode(text="dot:N", color=colour)
+    return alt.layer(dots, names)
+
+
+def room(names: Sequence[str]) -> dict[str, float]:
+    """The padding of a chart that has these names to the right of its plotting area."""
+    return {"left": 5, "top": 5, "bottom": 5, "right": 22 + CHARACTER * max(map(len, names), default=0)}

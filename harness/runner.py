@@ -225,6 +225,7 @@ def _run_row(plan: RunPlan) -> RunRow:
             **card(recipe.method),
             "settings": _settings(plan),
             "tasks": task_cards(plan.expected),
+            "stages": [[stage.fingerprint, stage.kind, stage.task] for stage in plan.stages],
             "ablations": ablation_cards(recipe.method, recipe.config, recipe.transform),
         },
     )

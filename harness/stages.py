@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from harness.encoder import Encoder
 from harness.evidence import Scored
 from harness.files import PROJECTION
 from harness.guard import draw, judge, save
+from harness.logs import logged
 from harness.method import Method, check_layers
 from harness.plan import PRETRAIN_OBJECTIVE, Stage, opened, running_text
 from harness.pretraining import pretrain
@@ -85,8 +87,13 @@ def work(stage: Stage, bench: Workbench) -> Done:
             return known
         for plugin in stage.place["plugins"]:
             load_plugin(Path(plugin))
-        with bench.artifacts.create(fingerprint, stage.kind, {"title": stage.title}) as folder:
-            _measured(stage, bench, folder)
+        begun = f"{stage.title}: {bench.device}, {torch.get_num_threads()} threads, process {os.getpid()}"
+        with (
+            logged(bench.artifacts.work(fingerprint), begun, bench.watch) as log,
+            bench.artifacts.create(fingerprint, stage.kind, {"title": stage.title}) as folder,
+        ):
+            _measured(stage, replace(bench, watch=log), folder)
+            log.leave(folder)
         return Done(fingerprint, False, json.loads((bench.input(fingerprint) / COST).read_text()))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 
@@ -11,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from harness.executors.local import Failed
+from harness.logs import duration, told
 from harness.plan import Stage
 from harness.stages import Done
 from harness.training import Rate
@@ -73,22 +73,3 @@ class Show:
         self.progress.update(self.whole, completed=self.done, note=f"{self.done}/{len(self.titles)}  {elapsed}")
         if line is not None:
             self.console.print(line)
-
-
-def told(rate: Rate) -> str:
-    """Rate, time left and losses in a few words."""
-    losses = " ".join(f"{name} {value:.3g}" for name, value in rate.losses.items())
-    left = "" if math.isinf(rate.seconds_left) else f"{duration(rate.seconds_left)} left"
-    return "  ".join(filter(None, (f"{rate.steps_per_second:.1f} steps/s", left, losses)))
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them: 0.4 s, 12 s, 3 min 20 s, 2 h 05 min."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -123,6 +123,7 @@ def pretrain(
     from harness.artifacts import Artifacts
     from harness.cli.progress import Show
     from harness.executors.local import Failed, Local
+    from harness.files import LOG
     from harness.plan import opened, pretrain_stage
     from harness.recipe import pretrain_settings
 
@@ -142,7 +143,7 @@ def pretrain(
     assert found is not None
     temporary = out.with_name(out.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(found.path, temporary, ignore=shutil.ignore_patterns("manifest.json", "cost.json"))
+    shutil.copytree(found.path, temporary, ignore=shutil.ignore_patterns("manifest.json", "cost.json", LOG))
     if out.is_dir():
         out.rmdir()
     temporary.rename(out)
@@ -152,8 +153,9 @@ def pretrain(
 def execute(plans: Sequence[Any], workers: int | None, device: str, db: str | None) -> None:
     """Runs plans, then prints the table of the runs that were asked for."""
     from harness.artifacts import Artifacts
-    from harness.cli.progress import Show, duration
+    from harness.cli.progress import Show
     from harness.executors.local import Local
+    from harness.logs import duration
     from harness.runner import Runner
     from harness.store import Store
 

@@ -282,8 +282,8 @@ def _touched(row: Record) -> list[Touched]:
 def results_of(key: Key, records: Sequence[Record], view: str, selection: str, columns: tuple[Column, ...]) -> Results:
     """The table of one key from records of the shape of summaries, whose `task` names a column."""
     groups: dict[tuple[str, ...], list[Record]] = {}
-    for rows in by_run(records).values():
-        groups.setdefault(_identity(rows[0]), []).extend(rows)
+    for of_run in by_run(records).values():
+        groups.setdefault(_identity(of_run[0]), []).extend(of_run)
     labels = _labels(groups)
     rows = sorted((_row(labels[identity], group) for identity, group in groups.items()), key=_rank)
     languages = max(len(row["languages"]) for row in records)

@@ -49,12 +49,16 @@ def filters(address: Address, found: pd.DataFrame) -> View:
         task = address.select("Task", board.tasks(summaries), "task", width=150) if columns == LANGUAGES else ""
         grouping = _grouping(address, summaries) if columns == GROUPS else "family"
         selection = address.select("Selection", board.selections(summaries), "selection", help=table.SELECTION_HELP)
-    with st.expander("Languages and columns", expanded=any(name in st.query_params for name in NARROWING)):
-        languages = _languages(address, summaries, key)
+    asked = any(name in st.query_params for name in NARROWING)
+    with st.expander("Languages and columns", expanded=asked, key="narrowing", on_change="rerun") as more:
+        # what is closed and narrows nothing is not drawn: the browser need not load it before the first table
+        drawn = more.open or asked or any(st.session_state.get(name, ANY) not in (ANY, []) for name in NARROWING)
+        languages = _languages(address, summaries, key) if drawn else None
         choice = Choice(columns, task, grouping, selection, languages)
         cells = _cells(choice, summaries)
         tables = board.table(summaries, cells, choice)
-        shown = _finished(address, tables[0], summaries, choice) if tables and tables[0].rows else None
+        shown = _finished(tables[0], summaries, choice) if tables and tables[0].rows else None
+        shown = _columns(address, shown) if shown and drawn else shown
     return View(key, choice, found, summaries, cells, shown)
 
 
@@ -96,21 +100,27 @@ def _cells(choice: Choice, summaries: pd.DataFrame) -> pd.DataFrame:
     if choice.columns == TASKS and choice.languages is None:
         return pd.DataFrame()
     task = choice.task if choice.columns == LANGUAGES and choice.languages is None else None
-    return data.values(data.location(), _runs(summaries), task)
+    views = None if choice.columns == GROUPS else board.views_of(summaries, choice.languages)
+    return data.values(data.location(), _runs(summaries), task, views)
 
 
 def _runs(summaries: pd.DataFrame) -> tuple[str, ...]:
     return tuple(summaries["run"].unique())
 
 
-def _finished(address: Address, results: Results, summaries: pd.DataFrame, choice: Choice) -> Results:
-    """With costs, rows from elsewhere, and the columns that were asked for."""
+def _finished(results: Results, summaries: pd.DataFrame, choice: Choice) -> Results:
+    """With costs, and rows from elsewhere."""
     shown = results
     if choice.columns == TASKS:
         shown = board.with_costs(shown, data.links(data.location(), _runs(summaries), ("align",)))
     shown = board.with_foreign(shown, _foreign(shown, choice))
     if choice.columns == TASKS and choice.languages is None:
         shown = printed.with_published(shown, data.printed())
+    return shown
+
+
+def _columns(address: Address, shown: Results) -> Results:
+    """The columns that were asked for."""
     names = {table.heading(column.name): column.name for column in shown.columns}
     wanted = address.several("Columns shown", list(names), "columns_shown", help="Averages stay what they are.")
     return board.with_columns(shown, [names[name] for name in wanted]) if wanted else shown
@@ -206,6 +216,7 @@ def _control(view: View, row: Row) -> str:
     return table.name_of(named[0].label) if named else ""
 
 
+@st.fragment
 def charts_below(results: Results) -> None:
     """How far the seeds lie apart, and what a score costs."""
     parts.chart(charts.seeds(board.band(results, "control", "")), "How far apart are the seeds?", "seeds")

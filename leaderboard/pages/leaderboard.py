@@ -8,8 +8,12 @@ from leaderboard import board_parts, parts
 from leaderboard.state import Address
 
 st.title("Leaderboard", anchor=False)
-address = Address()
 groups = parts.groups()
-view = board_parts.filters(address, groups)
-address.tell()
-board_parts.body(view)
+above, below = st.container(), st.empty()
+parts.expect_table(below)
+with above:
+    address = Address()
+    view = board_parts.filters(address, groups)
+    address.tell()
+with below.container():
+    board_parts.body(view)

@@ -79,6 +79,16 @@ def languages(summaries: pd.DataFrame) -> list[str]:
     return sorted({view.partition(".")[0] for view in known})
 
 
+def views_of(summaries: pd.DataFrame, keep: Collection[str] | None) -> tuple[str, ...] | None:
+    """The views that some languages have in any task; None asks for all, as it must where runs do not tell theirs."""
+    listed = list(summaries.drop_duplicates("run")["views"])
+    if keep is None or not all(listed):
+        return None
+    return tuple(
+        sorted({view for views in listed for names in views.values() for view in names if _language(view) in keep})
+    )
+
+
 def alignment(summaries: pd.DataFrame) -> Alignment | None:
     """Which languages the group was aligned on, as the first run tells of which it is known."""
     return next((found for facts in summaries["alignment"] if (found := Alignment.of(facts))), None)

@@ -115,9 +115,11 @@ def cells(place: str, runs: tuple[str, ...], split: str = "test", task: str | No
 
 
 @cached
-def values(place: str, runs: tuple[str, ...], task: str | None = None) -> pd.DataFrame:
-    """What tables need of the test scores of some runs."""
-    where: Any = {"task": task} if task else {}
+def values(
+    place: str, runs: tuple[str, ...], task: str | None = None, views: tuple[str, ...] | None = None
+) -> pd.DataFrame:
+    """What tables need of the test scores of some runs, of one task or all, of some views or all."""
+    where: Any = ({"task": task} if task else {}) | ({} if views is None else {"view": list(views)})
     with reading(place) as store:
         return store.cells(VALUES, run=list(runs), split="test", **where)
 

@@ -208,7 +208,7 @@ def visit(browser: Any, address: str) -> Visit:
         page.get_by_role("radio", name="Languages", exact=True)
     )
     changed = clicked(page, columns.first)
-    drawn(page, "l00")
+    drawn(page, "l01")
     page.close()
     return Visit(first / 1000, narrowed / 1000, changed / 1000)
 

@@ -152,7 +152,7 @@ def body(view: View) -> None:
 def _bands(view: View, results: Results) -> None:
     own = board.band(results, "control", "")
     clicked = _band(own, "results")
-    parts.notes([table.unit(results), *results.notes])
+    parts.notes([table.unit(results), *results.notes, "Click a figure to see the runs behind it."])
     for badge, about in (
         ("external", "Predictions made elsewhere, scored here. Their training is not ours."),
         ("published", "Figures as others printed them, under their own settings. They enter no comparison."),
@@ -164,10 +164,7 @@ def _bands(view: View, results: Results) -> None:
             clicked = _band(rows, badge) or clicked
             if badge == printed.BADGE:
                 parts.notes(printed.sources(data.printed(), results.key.suite))
-    with st.container(horizontal=True, vertical_alignment="center"):
-        parts.offer(lambda: downloads.of_results(results), "board")
-        if clicked is None:
-            st.caption("Click a figure to see the runs behind it.")
+    parts.offer(lambda: downloads.of_results(results), "board")
     if clicked is not None and clicked[0].runs:
         _behind(view, *clicked)
 

@@ -16,7 +16,7 @@ from harness.store.averages import by_selection, summarise
 from harness.tables import HEADLINE, Cell, Column, Key, Record, Results, Row, by_language, by_run, by_task, records_of
 
 TASKS, LANGUAGES, GROUPS = "Tasks", "Languages", "Groups"
-SECONDS, TOKENS = Column("align time", "s"), Column("align tokens", "M")
+SECONDS, TOKENS = Column("time", "s"), Column("tokens", "M")
 COSTS = (SECONDS, TOKENS)
 VALUES = ("run", "task", "view", "selection", "metric", "value")  # of a score, what tables are made of
 

@@ -73,7 +73,7 @@ def state(place: str) -> tuple[object, ...]:
     if url.get_backend_name() != "sqlite":
         return (time.monotonic() // FRESH_SECONDS,)
     files = [Path(f"{url.database}{ending}") for ending in ("", "-wal")]
-    return tuple((found.st_mtime_ns, found.st_size) for file in files if (found := _stat(file)))
+    return tuple((found.st_mtime_ns, found.st_size) for file in files if (found := _stat(file)) and found.st_size)
 
 
 def _stat(file: Path) -> os.stat_result | None:

@@ -24,11 +24,12 @@ TASK_HELP = {
     "tydiqa": "Question answering on questions written in each language. F1 over words.",
     "bucc2018": "Finding translations in two large pools, most sentences having none. F1 of the mined pairs.",
     "tatoeba": "Nearest neighbour among translations of 1,000 short sentences. Accuracy.",
-    "align time": "Seconds that the device worked on the alignment, mean over seeds. Fine-tuning costs all rows alike.",
-    "align tokens": "Million tokens that the alignment has seen, mean over seeds.",
+    "time": "Seconds that the device worked on the alignment, mean over seeds. Fine-tuning costs all rows alike.",
+    "tokens": "Million tokens that the alignment has seen, mean over seeds.",
     AVERAGE: "Plain mean. It exists only where every task and language has a score.",
 }
 METRICS = {"f1": "F1", "exact_match": "EM"}
+_SHORT = {**METRICS, "accuracy": "acc"}  # in the head of a column
 SELECTION_HELP = (
     "Which checkpoint of the fine-tuning is scored: english, the best on the English development set, is the headline; "
     "oracle, the best on each language's own, shows what better selection could gain."
@@ -65,12 +66,15 @@ def named(rows: Sequence[Row]) -> dict[str, Row]:
 def figures(results: Results) -> pd.DataFrame:
     """One row per method, one column per task or language, in the words of `alignboard show`.
 
-    Figures are padded to "100.0", so that their text sorts as the numbers do.
+    Figures are padded to "100.0", so that their text sorts as the numbers do. A band of one role does not repeat it,
+    and how many seeds stand behind published figures is not known.
     """
+    roles = {row.badge for row in results.rows}
     rows = [
         {"method": name_of(row.label)}
         | {column.name: _padded(shown(row.cell(column.name), row.seeds)) for column in results.columns}
-        | {"seeds": row.seeds, "role": row.badge}
+        | ({} if roles == {"published"} else {"seeds": row.seeds})
+        | ({} if len(roles) == 1 else {"role": row.badge})
         for row in results.rows
     ]
     return pd.DataFrame(rows)
@@ -112,8 +116,8 @@ def column_config(results: Results) -> dict[str, Any]:
     column = st.column_config
     config: dict[str, Any] = {
         "method": column.TextColumn("Method", pinned=True, width=_wide([name_of(row.label) for row in results.rows])),
-        "seeds": column.NumberColumn("Seeds", width=64, help="Runs averaged, each with its own random seeds."),
-        "role": column.TextColumn("Role", help="control: what gains are measured against."),
+        "seeds": column.NumberColumn("Seeds", width=60, help="Runs averaged, each with its own random seeds."),
+        "role": column.TextColumn("Role", width=76, help="control: what gains are measured against."),
     }
     for name, metric in results.columns:
         label = heading(name, metric if results.view == "task" else "")
@@ -126,10 +130,9 @@ def column_config(results: Results) -> dict[str, Any]:
 def heading(name: str, metric: str = "") -> str:
     """The head of a column: the average by its word, the unit in parentheses."""
     words = "Average" if name == AVERAGE else clean(name)
-    return f"{words} ({METRICS.get(metric, clean(metric))})" if metric else words
+    return f"{words} ({_SHORT.get(metric, clean(metric))})" if metric else words
 
 
 def _wide(texts: Sequence[str]) -> int:
-    return min(
-        240, max(72, round(6.6 * max(map(len, texts), default=0)) + 22)
-    )  # pixels, from the mean width of a character
+    """Pixels, from the mean width of a character."""
+    return min(240, max(64, round(6.4 * max(map(len, texts), default=0)) + 20))

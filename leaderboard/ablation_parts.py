@@ -74,12 +74,10 @@ def body(address: Address, chosen: Chosen) -> None:
         st.code(parts.FIRST_ROWS, language="bash")
         return
     base = table.name_of(chosen.base.label)
-    about = f", {chosen.family.title}" if chosen.family.title else ""
-    more = len(chosen.others) - MOST
-    parts.told(f"Differences to {base} in points, means over seeds{about}.")
-    if more > 0:
-        parts.notes([f"The first {MOST} of {len(chosen.others)} rows; choose others under Rows."])
-        chosen = chosen._replace(others=chosen.others[:MOST])
+    parts.told(f"Differences to {base} in points, means over seeds.")
+    many = f"The first {MOST} of {len(chosen.others)} rows; choose others under Rows."
+    parts.notes([line for line in (chosen.family.title, many if len(chosen.others) > MOST else "") if line])
+    chosen = chosen._replace(others=chosen.others[:MOST])
     _tasks(address, chosen, base)
     _one_task(chosen, base)
     _attribution(address, chosen)
@@ -106,7 +104,8 @@ def _tasks(address: Address, chosen: Chosen, base: str) -> None:
         "row": st.column_config.TextColumn("Method", pinned=True, width=NAME_WIDTH),
         "role": st.column_config.TextColumn("Role", width=90),
     }
-    kept = (shown if shown["role"].any() else shown.drop(columns="role")).dropna(axis="columns", how="all")
+    order = ["row", *names, *(["role"] if shown["role"].any() else [])]  # on a phone the figures come first
+    kept = shown[order].dropna(axis="columns", how="all")
     parts.frame(kept, "deltas", config, {name: words for name, words in told.items() if name in kept})
     wide = widths.add_suffix(" ±")
     both = pd.concat([shown, wide], axis="columns")[[*shown.columns[:2], *(n for m in names for n in (m, f"{m} ±"))]]

@@ -63,7 +63,7 @@ def pareto(results: Results) -> alt.LayerChart | None:
     Rows on the line are named first, the others where there is room.
     """
     points = [
-        {"method": inert(row.label, most=40), "badge": row.badge or "method", "score": score, "cost": cost}
+        {"method": inert(row.label, most=28), "badge": row.badge or "method", "score": score, "cost": cost}
         for row in results.rows
         if (score := row.cell(AVERAGE).mean) is not None and (cost := row.cell(SECONDS.name).mean or 0.0) is not None
         if row.badge not in ("external", "published")
@@ -194,4 +194,4 @@ def dev(curve: pd.DataFrame) -> alt.LayerChart | None:
     last = frame.sort_values("step").drop_duplicates("name", keep="last")
     names = look.line_ends(last, x, ends, _DEV_HEIGHT)
     lines = base.mark_line(strokeWidth=1.5, point=alt.OverlayMarkDef(size=25, color=METHOD), color=METHOD)
-    return alt.layer(lines, names).properties(height=_DEV_HEIGHT, padding=look.room(last["name"].tolist()))
+    return alt.layer(lines, names).properties(height=_DEV_HEIGHT)

@@ -126,7 +126,7 @@ def by_distance(placed: pd.DataFrame, axis: str) -> alt.LayerChart | None:
     lines = alt.Chart(means).mark_line(strokeWidth=1.5).encode(x=x, y=y, color=colour)
     names = look.line_ends(last, x, ends, _DISTANCE_HEIGHT, colour)
     layered = alt.layer(look.zero("y"), lines, dots, names)
-    return layered.properties(height=_DISTANCE_HEIGHT, padding=look.room(last["name"].tolist()))
+    return layered.properties(height=_DISTANCE_HEIGHT)
 
 
 def waterfall(steps: Sequence[Step]) -> alt.LayerChart:
@@ -149,7 +149,7 @@ def waterfall(steps: Sequence[Step]) -> alt.LayerChart:
         tooltip=tips,
     )
     figures = base.mark_text(align="left", dx=5).encode(x=alt.X("end:Q", scale=scale), text="told:N")
-    return alt.layer(bars, figures).properties(height=34 * len(frame), padding=look.room(["+99.9"]))
+    return alt.layer(bars, figures).properties(height=34 * len(frame))
 
 
 def attribution(taken: Mapping[str, Sequence[Step]]) -> alt.LayerChart | None:
@@ -185,4 +185,4 @@ def attribution(taken: Mapping[str, Sequence[Step]]) -> alt.LayerChart | None:
     figures = base.mark_text(align="left", baseline="middle", dx=4, fontSize=10).encode(text="told:N", x=alt.X("end:Q"))
     frame["end"] = frame["difference"].clip(lower=0)
     height = (12 * len(kinds) + 8) * len(order)
-    return alt.layer(look.zero("x"), bars, figures).properties(height=height, padding=look.room(["+99.9"]))
+    return alt.layer(look.zero("x"), bars, figures).properties(height=height)

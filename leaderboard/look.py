@@ -18,10 +18,11 @@ OTHERS = "#8b979d"  # what the palette has no colour left for
 GROUND = {False: "#ffffff", True: "#14181b"}  # by whether the theme is dark, as in the server's theme
 INK = {False: "#0d1215", True: "#f2f4f5"}
 QUIET = {False: "#5d676d", True: "#a4afb5"}
-MIDDLE = {False: "#e6eaec", True: "#2b3338"}  # no difference, in a map of differences
-DEEPEST = 0.9  # of a colour in the widest difference on a map: a figure on it stays legible
+MIDDLE = {False: "#e9eaeb", True: "#2f3133"}  # no difference, in a map of differences
+TILE_INKS = ("#000000", "#ffffff")  # one of them has at least 4.5 : 1 on any colour
 NARROWEST = 5.0  # percentage points that an axis of scores spans at least
-NAME_WIDTH = 170  # pixels of a name on an axis; longer ones end in dots, and the tooltip has them whole
+NAME_WIDTH = 150  # pixels of a name on an axis; longer ones end in dots, and the tooltip has them whole
+SHORT = 120  # pixels of a name beside a point
 CHARACTER = 6.2  # mean width of a character in pixels at the size of labels
 _WIDTHS = (250, 560, 1000)  # plotting areas in pixels, from a phone's to a screen's, in which names have to fit
 FIT: Any = alt.AutoSizeParams(type="fit-x", contains="padding")  # the height is that of the plotting area alone
@@ -80,9 +81,9 @@ def mixed(one: str, two: str, share: float) -> str:
 
 def tile(difference: float, widest: float, *, dark: bool) -> tuple[str, str]:
     """The colour of a difference on a map, and that of the figure on it, whichever ink is the clearer."""
-    share = min(1.0, abs(difference) / widest) * DEEPEST if widest else 0.0
+    share = min(1.0, abs(difference) / widest) if widest else 0.0
     fill = mixed(MIDDLE[dark], GAIN if difference > 0 else LOSS, share)
-    return fill, max(INK.values(), key=lambda ink: contrast(fill, ink))
+    return fill, max(TILE_INKS, key=lambda ink: contrast(fill, ink))
 
 
 class Spot(NamedTuple):
@@ -110,25 +111,29 @@ def spots(
     names: Sequence[str],
     height: int,
     lines: Sequence[tuple[float, float]] = (),
-    most: int = NAME_WIDTH,
+    most: int = SHORT,
 ) -> list[Spot | None]:
     """A spot for each name, in their order, where it covers no point, no line and no other name and stays inside.
 
     `places` are the points as shares of the plotting area from its left and from its top, `lines` more places to keep
-    clear of. A name without such a spot has None: its point's tooltip tells it.
+    clear of. Where there is no such spot a name may stand on a line; without any spot it has None, and its point's
+    tooltip tells it.
     """
-    taken: list[list[Box]] = [[] for _ in _WIDTHS]
-    for at, width in enumerate(_WIDTHS):
-        taken[at] += [(x * width - 4, y * height - 4, x * width + 4, y * height + 4) for x, y in places]
-        taken[at] += [(x * width - 1, y * height - 1, x * width + 1, y * height + 1) for x, y in lines]
+    taken: list[list[Box]] = []
+    along: list[list[Box]] = []
+    for width in _WIDTHS:
+        taken.append([(x * width - 4, y * height - 4, x * width + 4, y * height + 4) for x, y in places])
+        along.append([(x * width - 1, y * height - 1, x * width + 1, y * height + 1) for x, y in lines])
     found: list[Spot | None] = []
     for (x, y), name in zip(places, names, strict=True):
         size = min(most, len(name) * CHARACTER)
-        choices = ((spot, [_box(spot, x * width, y * height, size) for width in _WIDTHS]) for spot in SPOTS)
-        free = next(((spot, boxes) for spot, boxes in choices if _is_free(boxes, taken, height)), None)
-        found.append(free[0] if free else None)
-        for at, box in enumerate(free[1] if free else ()):
-            taken[at].append(box)
+        boxes = {spot: [_box(spot, x * width, y * height, size) for width in _WIDTHS] for spot in SPOTS}
+        free = [spot for spot in SPOTS if _is_free(boxes[spot], taken, height)]
+        clear = [spot for spot in free if _is_free(boxes[spot], along, height)]
+        found.append(next(iter((*clear, *free)), None))
+        if free:
+            for others, box in zip(taken, boxes[(*clear, *free)[0]], strict=True):
+                others.append(box)
     return found
 
 
@@ -151,9 +156,7 @@ def _meet(one: Box, two: Box) -> bool:
     return one[0] < two[2] and two[0] < one[2] and one[1] < two[3] and two[1] < one[3]
 
 
-def texts(
-    frame: pd.DataFrame, found: Sequence[Spot | None], most: int = NAME_WIDTH, **encoding: Any
-) -> list[alt.Chart]:
+def texts(frame: pd.DataFrame, found: Sequence[Spot | None], most: int = SHORT, **encoding: Any) -> list[alt.Chart]:
     """One layer of names for each spot that is used; `encoding` says where points lie and what the text is."""
     layers = []
     for spot in dict.fromkeys(spot for spot in found if spot is not None):
@@ -195,8 +198,3 @@ def line_ends(last: pd.DataFrame, x: Any, domain: Sequence[float], height: int, 
         return alt.layer(names)
     dots = base.mark_text(align="left", baseline="middle", dx=8, fontSize=11).encode(text="dot:N", color=colour)
     return alt.layer(dots, names)
-
-
-def room(names: Sequence[str]) -> dict[str, float]:
-    """The padding of a chart that has these names to the right of its plotting area."""
-    return {"left": 5, "top": 5, "bottom": 5, "right": 22 + CHARACTER * max(map(len, names), default=0)}

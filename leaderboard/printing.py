@@ -14,7 +14,8 @@ from leaderboard import look
 WIDTH = 640  # pixels of a chart, which has none of its own on the page
 LONGEST = 300  # characters of a text in a file
 KINDS: dict[str, str] = {"SVG": "image/svg+xml", "PDF": "application/pdf", "PNG": "image/png"}
-_FONT = "Source Sans 3, Source Sans Pro, Helvetica, Arial, sans-serif"
+_FONT = "sans-serif"  # the one that is surely there when text is measured and drawn
+_FONTS = "Source Sans 3, Source Sans Pro, Helvetica, Arial, sans-serif"  # the board's, where who reads an SVG has it
 _LABEL = {"labelColor": look.QUIET[False], "titleColor": look.QUIET[False], "titleFontWeight": "normal"}
 CONFIG: dict[str, Any] = {
     "background": look.GROUND[False],
@@ -68,7 +69,8 @@ def converted(made: dict[str, Any], kind: str) -> bytes:
 
     same: dict[str, Any] = {"vl_version": "6.4", "allowed_base_urls": []}
     if kind == "SVG":
-        return str(vl_convert.vegalite_to_svg(made, **same)).encode()
+        drawn = str(vl_convert.vegalite_to_svg(made, **same))
+        return drawn.replace(f'font-family="{_FONT}"', f'font-family="{_FONTS}"').encode()
     if kind == "PDF":
         return bytes(vl_convert.vegalite_to_pdf(made, **same))
     return bytes(vl_convert.vegalite_to_png(made, scale=2.0, **same))

@@ -67,7 +67,7 @@ class StageLog:
         rare = max(PAUSE, (now - self.began) / 60)
         if rate.step == rate.total or self._last is None or now - self._last >= rare:
             self._last = now
-            self.say(STEP, f"{rate.step:,}/{rate.total:,}  {told(rate)}".rstrip())
+            self.say(STEP, f"{rate.step:,}/{rate.total:,}  {told(rate) if rate.losses else ''}".rstrip())
 
     def _tell_evaluations(self) -> None:
         """A line for each evaluation since the last look: the loop tells its watch nothing of them."""
@@ -167,12 +167,9 @@ class _Overheard:
         if self._begun:
             self._log.say(self._kind, self._begun)
 
-    @property
-    def rich_proxied_file(self) -> Any:
-        """Where rich draws its bars, which are no lines of a log."""
-        return getattr(self._stream, "rich_proxied_file", self._stream)
-
     def __getattr__(self, name: str) -> Any:
+        if name == "rich_proxied_file":  # where rich writes past a stream that stands for a terminal
+            raise AttributeError(name)
         return getattr(self._stream, name)
 
 
@@ -225,6 +222,11 @@ def _evaluations(file: Path) -> dict[int, str]:
         values = " ".join(f"{name} {value:.1f}" for name, value in metrics.items())
         found.setdefault(int(step), []).append(f"{view} {values}")
     return {step: ", ".join(views) for step, views in found.items()}
+
+
+def kind_of(line: str) -> str:
+    """The kind of a line of a log; some other text where it is none."""
+    return line[21:26].strip()
 
 
 def told(rate: Rate) -> str:

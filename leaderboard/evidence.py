@@ -16,7 +16,7 @@ import pandas as pd
 import streamlit as st
 
 from harness.cli.home import artifacts_root
-from harness.files import EXAMPLES, STATISTICS
+from harness.files import EXAMPLES, LOG, STATISTICS
 
 Z = 1.96  # half the width of a 95 % interval in standard errors
 NOTHING = pd.DataFrame({"view": [], "cluster": [], "influence": []})
@@ -28,6 +28,15 @@ def file(fingerprint: str, name: str) -> Path | None:
         return None
     path = artifacts_root() / "objects" / fingerprint[:2] / fingerprint / name
     return path if path.is_file() else None
+
+
+def log(fingerprint: str) -> Path | None:
+    """The log of a stage, in its artifact or where it is worked on or failed; None where neither is there."""
+    there = file(fingerprint, LOG)
+    if there is None and fingerprint.isalnum():
+        work = artifacts_root() / "work" / fingerprint / LOG
+        there = work if work.is_file() else None
+    return there
 
 
 def influences(fingerprint: str, selection: str, metric: str) -> pd.DataFrame:

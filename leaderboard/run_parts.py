@@ -9,11 +9,12 @@ import streamlit as st
 
 from harness.errors import UserError
 from harness.rendering import inert
-from leaderboard import charts, parts
+from leaderboard import charts, downloads, parts
 from leaderboard.state import Address
-from leaderboard.views import data, runs
+from leaderboard.views import data, logs, runs
 
 ALL = "all"
+NEWEST = "newest"  # the stage that is at work, or failed, or ended last
 LIVE_SECONDS = 3
 
 
@@ -84,6 +85,8 @@ def _choose() -> None:
     listed: list[str] = st.session_state.get("listed", [])
     if rows and rows[0] < len(listed):
         st.session_state["run"] = inert(listed[rows[0]], most=60)
+        st.session_state.pop("log", None)  # the stages of another run
+        st.query_params.pop("log", None)
 
 
 def _one(name: str) -> None:
@@ -100,10 +103,15 @@ def _one(name: str) -> None:
         st.error("A stage failed. `alignboard resume` tries again what failed.", icon=":material/error:")
         st.code(_lines(run["error"]), language=None, wrap_lines=True)
     links = data.links(place, (name,))
+    done = run["status"] == "done"
+    if not done:
+        _logs(run, links)
     if links.empty:
         st.text("No stage is done yet.")
     else:
         _stages(links)
+    if done:
+        _logs(run, links)
     _surroundings(run)
 
 
@@ -117,6 +125,33 @@ def _stages(links: pd.DataFrame) -> None:
     parts.frame(stages, "stages", runs.STAGES)
     parts.offer_frame(stages, "Stages", "stages")
     parts.chart(charts.timeline(runs.timeline(links)), "Where did the time go?", "timeline")
+
+
+def _logs(run: dict[str, Any], links: pd.DataFrame) -> None:
+    """The end of the log of one stage, which follows the stage while it is worked on."""
+    found = logs.listed(run, links)
+    if not found:
+        if not links.empty:
+            st.caption("The logs of these stages are not on this machine.")
+        return
+    live = run["status"] in data.OPEN
+    st.subheader("What is happening?" if live else "What happened?", anchor=False)
+    address = Address()
+    by_name = {NEWEST: logs.newest(found)} | {log.stage: log for log in found}
+    log = by_name[address.select("Log of the stage", list(by_name), "log", width=260, always=True)]
+    address.tell()
+    text = logs.read(log, live)
+    parts.told(f"{log.stage}: {text.state}{', ' + text.extent if text.lines else ''}")
+    with st.container(height=min(420, 40 + 22 * len(text.lines)), border=False, autoscroll=True):
+        st.code(text.last, language=None, wrap_lines=True)
+    st.download_button(
+        "Download the log",
+        text.whole,
+        file_name=f"{downloads.stem(log.stage.replace(' ', '-'), 'log')}.txt",
+        mime="text/plain",
+        icon=":material/download:",
+        on_click="ignore",
+    )
 
 
 def _surroundings(run: dict[str, Any]) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 import pandas as pd
 from made_up import LANGUAGES, METHODS, METRIC, VIEWS, put, run_row
 
-from harness.cards import task_cards
-from harness.files import EXAMPLES
+from harness.cards import ablation_cards, task_cards
+from harness.files import EXAMPLES, LOG
 from harness.store import RunRow, ScoreRow, StageRow, Store
 
 ITEMS = 40  # of each view
@@ -77,6 +77,7 @@ def stages(home: Path, run: RunRow) -> list[StageRow]:
     align = fingerprint("align", run.id)
     losses = [{"step": step, "contrast": 3 - step / 50, "mlm": 6 - step / 90} for step in (20, 40, 60)]
     (folder(home, align) / "trace.json").write_text(json.dumps({"losses": losses}), encoding="utf-8")
+    (folder(home, align) / LOG).write_text("2026-01-01 10:00:00Z end   done in 50 s\n", encoding="utf-8")
     same: dict[str, Any] = {"status": "done", "device": "cpu", "precision": "fp32", "peak_memory_bytes": 2**29}
     times = [
         {"started": run.created + timedelta(seconds=at), "finished": run.created + timedelta(seconds=at + 50)}
@@ -100,7 +101,8 @@ def stages(home: Path, run: RunRow) -> list[StageRow]:
 def furnish(store: Store, home: Path, method: str, level: float, seed: int, **changes: Any) -> RunRow:
     """One run with everything behind it. `tasks` names those that it has scores of."""
     tasks: Sequence[str] = changes.pop("tasks", tuple(VIEWS))
-    card = {**CARD, "tasks": task_cards(VIEWS)}
+    tables = ablation_cards(method, {}, str(changes.get("transform", "")))
+    card = {**CARD, "tasks": task_cards(VIEWS), "ablations": tables}
     recipe = {"method": method, "align": {"steps": 100, "learning_rate": 1e-4}, "seed_of": "tests"}
     run = run_row(method, seed, **changes)
     run = replace(run, card=card, recipe={**recipe, **run.recipe}, host={"cpu": "a cpu"}, packages={"torch": "2"})
@@ -188,7 +190,9 @@ def hostile_world(path: Path, home: Path) -> Path:
         store.add_run(
             replace(run, card={**card, "tasks": tasks}, recipe={"x": name, name: name}, packages={name: name})
         )
-        store.add_run(replace(run, id=f"failed-{place}", status="failed", error=name, method=name))
+        named = {"stages": [[fingerprint("align", run.id), name, name], [f"../../{name}", name, None]]}
+        store.add_run(replace(run, id=f"failed-{place}", status="failed", error=name, method=name, card=named))
+        (folder(home, fingerprint("align", run.id)) / LOG).write_text("\n".join(HOSTILE), encoding="utf-8")
     for text in (folder(home, fingerprint("score", f"run-{HOSTILE[0]}-1", "xnli")) / EXAMPLES,):
         if text.exists():
             pd.read_parquet(text).assign(text=HOSTILE[1], prediction=HOSTILE[0]).to_parquet(text)

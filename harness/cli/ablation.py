@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -120,7 +121,7 @@ def _run(
     executor = Local.on(Artifacts(artifacts_root()), workers, device)
     searches = [search(recipe, rates, plugins=plugins()) for recipe in recipes]
     stages = {fingerprint: stage for row in searches for fingerprint, stage in row.stages.items()}
-    console = Console(stderr=True)
+    console = Console(file=sys.stderr)
     tried = sum(len(row.trials) for row in searches)
     if tried:
         console.print(f"Trying {len(rates)} learning rates on the pivot's dev sets: {tried} alignments")

@@ -17,7 +17,11 @@ from harness.training import Rate
 
 
 class Show:
-    """Use as a context manager around the work; `titles` names every stage by its fingerprint."""
+    """Use as a context manager around the work; `titles` names every stage by its fingerprint.
+
+    `console` holds the stream itself and does not look it up: while a stage is at work, what goes to the standard
+    streams goes to its log too, and bars do not belong there.
+    """
 
     def __init__(self, titles: Mapping[str, str], console: Console) -> None:
         self.console, self.titles = console, titles

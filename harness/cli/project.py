@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -51,7 +52,7 @@ def project(
     }
     projector = Projector(store, artifacts, plans)
     titles = {stage.fingerprint: f"project {plans[run].recipe.method}" for run, stage in projector.stages.items()}
-    with Show(titles, Console(stderr=True)) as display:
+    with Show(titles, Console(file=sys.stderr)) as display:
         report = projector.run(Local.on(artifacts, workers, device), display)
     typer.echo(f"{report.made} maps made, {report.hits} found, for {report.finished} runs")
     if report.failures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -134,7 +135,7 @@ def pretrain(
     stage = pretrain_stage(settings.model_dump(), opened(source).manifest([]), place)
     artifacts = Artifacts(artifacts_root())
     executor = Local.on(artifacts, workers=1, device=device)
-    console = Console(stderr=True)
+    console = Console(file=sys.stderr)
     with Show({stage.fingerprint: stage.title}, console) as display:
         for end in executor.run([stage], display):
             if isinstance(end, Failed):
@@ -162,7 +163,7 @@ def execute(plans: Sequence[Any], workers: int | None, device: str, db: str | No
     artifacts = Artifacts(artifacts_root())
     executor = Local.on(artifacts, workers, device)
     store = Store.open(db or database_url(), create=True)
-    console = Console(stderr=True)
+    console = Console(file=sys.stderr)
     with Show({s.fingerprint: s.title for plan in plans for s in plan.stages}, console) as display:
         report = Runner(store, artifacts, executor, display).run(plans)
     console.print(

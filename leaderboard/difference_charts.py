@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -154,7 +155,7 @@ def waterfall(steps: Sequence[Step]) -> alt.LayerChart:
 
 def attribution(taken: Mapping[str, Sequence[Step]]) -> alt.LayerChart | None:
     """The steps of several methods as bars from zero, one line for each method. None without any."""
-    lines = [
+    lines: list[dict[str, Any]] = [
         {"method": inert(method, most=60), "kind": step.kind, "difference": step.after - step.before}
         for method, steps in taken.items()
         for step in steps

@@ -88,7 +88,7 @@ def _transfer(found: pd.DataFrame, measure: str, task: str, by: str, source: str
     axes = (f"{name}, rank", f"{task}, rank") if ranks else (intrinsic.axis(measure), f"{task}, %")
     coloured = intrinsic.coloured(found, by, source)
     digits = intrinsic.digits(measure)
-    drawn = map_charts.transfer(coloured, *map(inert, axes), digits)
+    drawn = map_charts.transfer(coloured, inert(axes[0]), inert(axes[1]), digits)
     groups = coloured["colour"].nunique()
     limit = len(look.PALETTE)
     more = f"Coloured are the first {limit} of {groups}; a colour stands for one alone." if groups > limit else ""

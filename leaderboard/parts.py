@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
-from pandas.io.formats.style import Styler
 from streamlit.delta_generator import DeltaGenerator
 
 from harness.errors import UserError
@@ -134,16 +133,20 @@ def frame(
     )
 
 
-def _in_words(shown: pd.DataFrame, told: Mapping[str, Words]) -> Styler:
+def _in_words(shown: pd.DataFrame, told: Mapping[str, Words]) -> Any:
     """A table whose numbers of some columns are drawn in words; where there is no number a dash stands."""
-    styler = shown.style
+    styler: Any = shown.style
     for column, words in told.items():
         if callable(words):
             styler = styler.format(words, subset=[column], na_rep=DASH)
             continue
         for row, text in zip(shown.index, words, strict=True):
-            styler = styler.format(lambda _, text=text: text, subset=pd.IndexSlice[row, column], na_rep=DASH)
+            styler = styler.format(_always(text), subset=pd.IndexSlice[row, column], na_rep=DASH)
     return styler
+
+
+def _always(text: str) -> Callable[[object], str]:
+    return lambda _: text
 
 
 def _safe(text: str) -> str:

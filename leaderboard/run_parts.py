@@ -73,8 +73,8 @@ def _list(chosen: Chosen) -> None:
     if log.empty:
         return
     shown = runs.listed(log, data.progress(place, tuple(log["id"])))
-    rows = {"height": min(38 + 34 * len(shown), 420)}
-    parts.frame(shown, "runs", runs.LIST, on_select=_choose, selection_mode="single-row", **rows)
+    height = min(38 + 34 * len(shown), 420)
+    parts.frame(shown, "runs", runs.LIST, on_select=_choose, selection_mode="single-row", height=height)
     st.session_state["listed"] = list(shown["run"])
     parts.offer_frame(shown, "Runs", "runs")
 

@@ -7,6 +7,7 @@ the group holds stubs that carry a one-line summary, and the command that was as
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -16,6 +17,10 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from harness.cli import failures
+
+# Threads of OpenMP wait for each other by spinning. On cores that others use too this burns the time that the thread
+# they wait for would need (docs/benchmarks.md); a short spin is as fast on free cores.
+SPINS = "10000"
 
 
 class Entry(NamedTuple):
@@ -123,5 +128,7 @@ def root(
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     failures.install_warnings()
+    if "OMP_WAIT_POLICY" not in os.environ:  # workers inherit it; it must stand before torch is imported
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     with failures.told():
         get_command(app)(args=sys.argv[1:] if arguments is None else arguments, prog_name="alignboard")

@@ -44,7 +44,7 @@ def filters(address: Address) -> Chosen:
             st.code(parts.FIRST_ROWS, language="bash")
             st.stop()
         last = next((at for at, row in enumerate(results.rows) if not row.badge), 1)
-        one = address.select("First", list(names), "a", width=230, always=True, index=max(0, last - 1))
+        one = address.select("First", list(names), "a", width=230, always=True, index=last - 1 if last else 1)
         two = address.select("Second", list(names), "b", width=230, always=True, index=last)
         task = address.select("Task", board.tasks(summaries), "task", width=150)
     return Chosen(key, groups, summaries, results, names[one], names[two], task, selection)

@@ -153,7 +153,7 @@ def _scores(chosen: Chosen) -> None:
         return
     parts.chart(
         charts.views(lines),
-        f"How does it do on {inert(chosen.task, 'markdown', 40)}?",
+        f"How does it do on {chosen.task}?",
         "views",
         "Dots are seeds, bars their mean. The line is the 95 % interval of the first run over its items.",
     )

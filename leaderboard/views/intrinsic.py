@@ -14,6 +14,7 @@ from harness.files import PROJECTION
 from harness.languages import language
 from harness.tables import Row
 from leaderboard import evidence
+from leaderboard.look import signed
 from leaderboard.views.table import name_of
 
 MEASURES = {
@@ -108,7 +109,7 @@ def _interval(name: str, value: float, n: int, error: float) -> Correlation:
 
 def sentence(found: Sequence[Correlation]) -> str:
     """The coefficients in words."""
-    return ", ".join(f"{c.name} {c.value:+.2f} [{c.low:+.2f}, {c.high:+.2f}]" for c in found)
+    return ", ".join(f"{c.name} {signed(c.value, 2)} [{signed(c.low, 2)}, {signed(c.high, 2)}]" for c in found)
 
 
 def sentences(fingerprint: str) -> pd.DataFrame:

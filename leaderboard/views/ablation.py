@@ -89,9 +89,12 @@ def alike(rows: Sequence[Row], recipes: Mapping[str, Mapping[str, Any]]) -> dict
 
     A method's own configuration goes with the method, and a learning rate that was tuned is no setting.
     """
-    settings = {row.label: _set(recipes[row.label]) for row in rows if row.label in recipes}
+    every = {row.label: _set(recipes[row.label]) for row in rows if row.label in recipes}
+    fields = sorted({name for found in every.values() for name in found})
+    fields = [name for name in fields if len({found.get(name) for found in every.values()}) > 1]
+    settings = {label: {name: found[name] for name in fields if name in found} for label, found in every.items()}
     groups: dict[tuple[str, frozenset[tuple[str, str]]], dict[str, str]] = {}
-    for field in sorted({name for found in settings.values() for name in found}):
+    for field in fields:
         own = (field, "config") if field == "method" else (field,)
         for label, found in settings.items():
             rest = frozenset((name, value) for name, value in found.items() if not _within(name, own))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from leaderboard import live
 from leaderboard.views import data
 
 # inline, since an icon by name is fetched from a foreign server
@@ -32,6 +33,16 @@ if st.secrets.load_if_toml_exists() and "auth" in st.secrets and not st.user.get
     st.button("Sign in", on_click=st.login)
     st.stop()
 
-shown = [name for name in PAGES if name not in MAPPED or data.has_maps(data.location())]
-pages = [st.Page(f"../pages/{name}.py", title=PAGES[name], default=name == "leaderboard") for name in shown]
-st.navigation(pages, position="top").run()
+hidden = () if data.has_maps(data.location()) else MAPPED
+pages = [
+    st.Page(
+        f"../pages/{name}.py",
+        title=title,
+        default=name == "leaderboard",
+        visibility="hidden" if name in hidden else "visible",
+    )
+    for name, title in PAGES.items()
+]
+page = st.navigation(pages, position="top")
+live.follow()
+page.run()

@@ -181,8 +181,9 @@ def _shown(line: str) -> str:
 @contextmanager
 def _overheard(log: StageLog) -> Iterator[None]:
     """The standard streams of this process, and what loggers write to them, are also written into a log."""
-    heard = {name: _Overheard(getattr(sys, name), log, kind) for name, kind in (("stdout", OUT), ("stderr", ERR))}
-    streams = {name: getattr(sys, name) for name in heard}
+    kinds = {"stdout": OUT, "stderr": ERR}
+    streams = {name: stream for name in kinds if (stream := getattr(sys, name)) is not None}  # a service may have none
+    heard = {name: _Overheard(stream, log, kinds[name]) for name, stream in streams.items()}
     handlers = [
         (handler, handler.stream, heard[name])
         for handler in _handlers()

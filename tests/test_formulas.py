@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from browsing import settled, wait_for
 from hypothesis import given
 from hypothesis import strategies as some
 
+from harness import scaffold
 from harness.registry import METHODS
 from harness.runner import card
 from leaderboard import formulas
@@ -63,6 +65,13 @@ def test_every_method_that_trains_has_a_formula(name: str) -> None:
 
 def test_a_method_without_an_objective_has_none() -> None:
     assert card("mbert")["formula"] == ""
+
+
+def test_the_formula_of_a_new_method_is_typeset() -> None:
+    (text,) = scaffold.plugin(scaffold.Names.of("near-pairs")).values()
+    found = re.search(r'formula = r"""(.*?)"""', text, re.DOTALL)
+    assert found
+    assert formulas.typeset(found[1]) is not None
 
 
 @pytest.mark.parametrize("place", range(len(HOSTILE)))

@@ -10,10 +10,12 @@ import warnings
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from test_runner import plans, run
 
 from harness import logs
 from harness.artifacts import Artifacts
+from harness.cli import failures
 from harness.errors import UserError
 from harness.files import LOG
 from harness.logs import logged
@@ -76,6 +78,26 @@ def test_what_is_written_is_in_the_log_and_where_it_was_written_to(
     assert not isinstance(sys.stdout, logs._Overheard)
     assert handler.stream is not None
     assert not isinstance(handler.stream, logs._Overheard)
+
+
+def test_bars_are_no_part_of_a_log_but_messages_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The display holds its stream before a stage begins; warnings of the command line look theirs up."""
+    display = Console(file=sys.stderr, force_terminal=True)
+    with display.status("a bar that turns"), logged(tmp_path, "align a", Nobody()):
+        display.print("a line of the display")
+        print("a line of the stage")
+        failures.say("warning", "a plug-in is broken", "yellow")
+    assert kinds(tmp_path)[1:] == [("out", "a line of the stage"), ("err", "warning: a plug-in is broken")]
+    told = "".join(capsys.readouterr())
+    assert all(text in told for text in ("a bar that turns", "a line of the display", "a line of the stage", "broken"))
+
+
+def test_a_process_without_streams_has_logs_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    with logged(tmp_path, "align a", Nobody()):
+        print("on")
+    assert kinds(tmp_path) == [("start", "align a"), ("out", "on")]
+    assert sys.stderr is None
 
 
 def test_progress_is_told_now_and_then_and_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

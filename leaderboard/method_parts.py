@@ -171,8 +171,11 @@ def _curves(chosen: Chosen) -> None:
         st.subheader("How did the alignment learn?", anchor=False)
         st.caption("Loss terms, mean over seeds.")
         for column, (term, drawn) in zip(itertools.cycle(st.columns(min(3, len(terms)))), terms.items(), strict=False):
-            column.caption(inert(term, "label", 40))
-            column.altair_chart(drawn, key=f"loss-{term}")
+            with column:
+                with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+                    st.caption(inert(term, "label", 40), width="content")
+                    parts.chart_files(drawn, f"Loss term {term}", f"loss-{term}")
+                parts.plain_chart(drawn, f"loss-{term}")
     dev = data.cells(place, chosen.row.runs, "dev", chosen.task)
     curve = method.dev_curve(dev, chosen.task, method.metric_of(chosen.summaries, chosen.task))
     parts.chart(charts.dev(curve), "How did the fine-tuning learn?", "dev")

@@ -39,7 +39,9 @@ class AlignMLM(PairMethod):
     formula: ClassVar[str] = r"""
     \mathcal{L} = \mathcal{L}_{\mathrm{MLM}} - \frac{\lambda}{|D|} \sum_{(i, j) \in D} \cos(E_i, E_j)
     """
-    symbols: ClassVar[str] = "D: the pairs of the dictionary, all at every step; E: the input word embeddings; λ = 10."
+    symbols: ClassVar[str] = (
+        "D: the pairs of the dictionary, all at every step; E: the input word embeddings; by default λ = 10."
+    )
     paper: ClassVar[dict[str, Any]] = {
         "steps": 500_000,
         "batch_size": 128,

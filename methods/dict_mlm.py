@@ -61,7 +61,7 @@ class DictMLM(PairMethod):
     """
     symbols: ClassVar[str] = (
         "M: the masked subwords; w: a translation of xₜ into language l, both drawn evenly; words that the dictionary "
-        "lacks stay themselves; p = 0.5."
+        "lacks stay themselves; by default p = 0.5."
     )
 
     class Config(MethodConfig):

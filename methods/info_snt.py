@@ -33,7 +33,7 @@ class InfoSnt(SentenceWordMethod):
     """
     symbols: ClassVar[str] = (
         "xᵢ, yᵢ: the two sides of pair i, from their mean states after the first and the last layer; Kᵢ: the other 2n "
-        "− 2 sentences of the batch, but for repeats of the same; τ = 0.07, α = 0.1."
+        "− 2 sentences of the batch, but for repeats of the same; by default τ = 0.07, α = 0.1."
     )
 
     class Config(SentenceWordConfig):

@@ -48,7 +48,7 @@ class InfoXLM(XLM):
     """
     symbols: ClassVar[str] = (
         "c: two pairs mixed up, their x sides or their y sides, masked; f: a middle layer; Q: a queue of past keys; "
-        "W′ follows W as θ′ does θ; τ = 0.25, m = 0.999."
+        "W′ follows W as θ′ does θ; by default τ = 0.25, m = 0.999."
     )
     paper: ClassVar[dict[str, Any]] = {
         "steps": 200_000,

@@ -44,7 +44,7 @@ class L2Align(PairMethod):
     """
     symbols: ClassVar[str] = (
         "A: the word pairs of the n sentence pairs (x, y), x in the pivot; t: every token of x; f: the last layer, "
-        "f₀: that of the original encoder; λ = 1."
+        "f₀: that of the original encoder; by default λ = 1."
     )
     paper: ClassVar[dict[str, Any]] = {  # one epoch of 250,000 pairs in each of five languages, a tenth of it warm-up
         "steps": 156_250,

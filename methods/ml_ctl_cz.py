@@ -36,8 +36,8 @@ class MLCTLCZ(SentenceWordMethod):
     """
     symbols: ClassVar[str] = (
         "xᵢ, yᵢ: the two sides of pair i, each its sentence and one word of it, from their mean states after the "
-        "first and the last layer; Kᵢ: the other 2n − 2 of the batch, but for repeats of the same sentence; τ = 0.07, "
-        "α = 0.1."
+        "first and the last layer; Kᵢ: the other 2n − 2 of the batch, but for repeats of the same sentence; by "
+        "default τ = 0.07, α = 0.1."
     )
 
     class Config(SentenceWordConfig):

@@ -55,7 +55,7 @@ class MSimCSE(Method):
     \end{aligned}
     """
     symbols: ClassVar[str] = (
-        "hᵢ: a premise of the pivot; hᵢ⁺, hᵢ⁻: what follows from it and what contradicts it; τ = 0.05."
+        "hᵢ: a premise of the pivot; hᵢ⁺, hᵢ⁻: what follows from it and what contradicts it; by default τ = 0.05."
     )
     in_batch: ClassVar[frozenset[str]] = frozenset({"contrast"})
     paper: ClassVar[dict[str, Any]] = {"learning_rate": 1e-5, "batch_size": 128, "max_length": 32}

@@ -45,7 +45,7 @@ class PPA(PairMethod):
     \end{aligned}
     """
     symbols: ClassVar[str] = (
-        "xᵢ, yᵢ: the sides of pair i in an order drawn anew; Q: a queue of past keys; τ = 0.05, m = 0.999."
+        "xᵢ, yᵢ: the sides of pair i in an order drawn anew; Q: a queue of past keys; by default τ = 0.05, m = 0.999."
     )
 
     class Config(MethodConfig):

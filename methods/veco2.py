@@ -55,7 +55,7 @@ class VECO2(PairMethod):
     """
     symbols: ClassVar[str] = (
         "uᵢ, vᵢ: the two sentences of pair i; a, b: each of the 2m words and its translation; T: the tokens of the "
-        "same pair that belong to neither; τ = 0.05 for sentences, 0.1 for words."
+        "same pair that belong to neither; by default τ = 0.05 for sentences, 0.1 for words."
     )
     in_batch: ClassVar[frozenset[str]] = frozenset({"sequence"})
 

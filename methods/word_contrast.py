@@ -49,7 +49,7 @@ class WordContrast(PairMethod):
     """
     symbols: ClassVar[str] = (
         "a, p: each of the 2m words and its translation; C(a): all words of the batch but a (weak: those of the other "
-        "side); θ₀: the original weights; τ = 0.1, λ = 1."
+        "side); θ₀: the original weights; by default τ = 0.1, λ = 1."
     )
     in_batch: ClassVar[frozenset[str]] = frozenset({"contrast"})
     paper: ClassVar[dict[str, Any]] = {

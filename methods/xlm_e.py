@@ -54,7 +54,7 @@ class XLME(PairMethod):
     """
     symbols: ClassVar[str] = (
         "z: a side alone (MRTD) or both joined (TRTD), of T tokens; M: the masked ones, which alone are drawn anew; "
-        "G: the generator; D: the encoder; λ = 50."
+        "G: the generator; D: the encoder; by default λ = 50."
     )
 
     class Config(MethodConfig):

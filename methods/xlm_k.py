@@ -62,8 +62,8 @@ class XLMK(Method):
     \end{aligned}
     """
     symbols: ClassVar[str] = (
-        "a, p: each of the n mentions and n descriptions of the batch and its partner; K: those of other entities, "
-        "in the batch and in a memory of past descriptions, in d2w of past mentions; τ = 0.07."
+        "a, p: each of the n mentions and n descriptions of the batch and its partner; K: those of other entities, in "
+        "the batch and in a memory of past descriptions, in d2w of past mentions; by default τ = 0.07."
     )
     in_batch: ClassVar[frozenset[str]] = frozenset({"words", "documents"})
 

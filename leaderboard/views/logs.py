@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from harness.logs import END, FAIL, LIMIT, STOP, kind_of
+from harness.logs import END, FAIL, LIMIT, STOP, duration, kind_of
 from harness.rendering import inert
 from leaderboard import evidence
 from leaderboard.views.runs import stage_name
@@ -100,4 +100,5 @@ def _state(log: Log, lines: list[str], running: bool) -> str:
     ended = STATES.get(kind_of(lines[-1]) if lines else "")
     if ended is not None:
         return ended
-    return f"at work, last heard of {max(0.0, time.time() - log.written):.0f} s ago" if running else "stopped unheard"
+    silent = duration(max(0.0, time.time() - log.written))
+    return f"at work, last heard of {silent} ago" if running else "stopped unheard"

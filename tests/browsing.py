@@ -92,7 +92,7 @@ def visit(browser: Browser, complaints: list[str]) -> Iterator[Callable[..., Pag
 
     def open_page(address: str, width: int = 1280, scheme: str = "light") -> Page:
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(90_000)
         pages.append(page)
         page.on("console", lambda message: complaints.extend(complaint(message)))
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -144,3 +144,21 @@ def cells(page: Page, number: int = 0) -> list[list[str]]:
 
 def at(served: Served, page: str, **query: str) -> str:
     return f"{served.address}/{page}" + (f"?{urllib.parse.urlencode(query)}" if query else "")
+
+
+def grid(page: Page, number: int = 0) -> list[dict[str, str]]:
+    """The rows of a table by the heads of its columns. What is out of sight to the right is not there."""
+    rows = cells(page, number)
+    frame = page.locator('[data-testid="stDataFrame"]').nth(number)
+    heads = frame.locator("canvas table thead th").all_inner_texts()
+    return [dict(zip(heads, row, strict=True)) for row in rows]
+
+
+def download(page: Page, number: int, kind: str) -> str:
+    """The text of a file of the page's downloads of tables."""
+    button = page.get_by_role("button", name="Download", exact=True).nth(number)
+    button.click()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name=kind, exact=True).click()
+    page.keyboard.press("Escape")
+    return Path(waiting.value.path()).read_text(encoding="utf-8")

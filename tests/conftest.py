@@ -52,3 +52,13 @@ def finished_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("ALIGNBOARD_HOME", str(home))
         assert called(*MBERT, *(word for change in TINY for word in ("--set", change)), "--workers", "1") == 0
     return home
+
+
+@pytest.fixture(scope="session")
+def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the demo at its smallest, made by the command line. Not to be written to: copy it."""
+    import demo_world
+
+    home = tmp_path_factory.mktemp("demo")
+    demo_world.make(home)
+    return home

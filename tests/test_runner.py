@@ -97,6 +97,7 @@ def test_every_task_and_view_has_a_score_and_every_run_its_provenance(home: Path
         assert row["status"] == "done"
         assert row["packages"]["torch"]
         assert row["card"]["docstring"]
+        assert "ml-ctl" in row["card"]["ablations"]
         assert row["views"] == {task: list(views) for task, views in plan.expected.items()}
         judged = {(cell["task"], cell["view"]) for cell in row["alignment"].get("overlap", ())}
         assert judged == (set() if plan.recipe.method == "mbert" else _cells(plan))

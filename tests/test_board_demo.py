@@ -200,6 +200,22 @@ def table_of(text: str) -> dict[str, list[str]]:
     return found
 
 
+def test_back_returns_to_the_filters(visit: Callable[..., Page], complaints: list[str], demo: Demo) -> None:
+    page = visit(at(demo.served, "", columns="Languages", task="panx", script="Cyrillic"))
+    left, before = page.url, cells(page)
+    page.get_by_role("link", name="Ablation", exact=True).click()
+    page.get_by_role("heading", name="Ablation", exact=True).wait_for()
+    settled(page)
+    for _ in range(2):  # between the two pages Streamlit leaves the former one's address without its filters
+        page.go_back()
+        page.get_by_role("heading", name="Leaderboard", exact=True).wait_for()
+        settled(page)
+    assert page.url == left
+    page.get_by_text("1 language").first.wait_for()
+    assert cells(page) == before
+    assert complaints == []
+
+
 COLUMNS = {
     "ablation": {"Method": "row", "panx": "panx", "Average": "average"},
     "method": {"Language": "view", "Score, %": "score", "Seeds": "seeds", "Items": "items"},
@@ -352,6 +368,8 @@ def test_runs_tells_what_failed_and_how_long_stages_took(visit: Callable[..., Pa
     page = visit(at(demo.served, "runs"), WIDE)
     page.get_by_text("1 failed, 8 done").wait_for()
     assert sorted(row["Run"] for row in grid(page)) == sorted(every["id"])
+    (told,) = (row["What failed"] for row in grid(page) if row["Status"] == "failed")
+    assert told == f"align never-trains seed 0: RuntimeError: {WRONG}"
     failed = visit(at(demo.served, "runs", run=every.loc[every["status"] == "failed", "id"].item()), WIDE)
     failed.get_by_text("A stage failed").wait_for()
     failed.get_by_text(f"RuntimeError: {WRONG}").first.wait_for()

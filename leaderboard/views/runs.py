@@ -67,11 +67,17 @@ def listed(log: pd.DataFrame, progress: pd.DataFrame, now: datetime | None = Non
                 "minutes": None if ended is None else (ended - record["created"]).total_seconds() / 60,
                 "stages": row.get("stages"),
                 "views": f"{int(row['scored'])}/{int(row['expected'])}" if row.get("expected") else "",
-                "message": "" if _missing(record["error"]) else clean(record["error"])[:200],
+                "message": "" if _missing(record["error"]) else clean(gist(record["error"]))[:200],
                 "run": record["id"],
             }
         )
     return pd.DataFrame(lines, columns=list(LIST))
+
+
+def gist(error: str) -> str:
+    """A failure in one line: the stage and the last line of its traceback; a message without one as it is."""
+    stage, traceback, lines = error.partition(": Traceback (most recent call last):\n")
+    return f"{stage}: {lines.strip().splitlines()[-1]}" if traceback and lines.strip() else error
 
 
 def _missing(value: Any) -> bool:

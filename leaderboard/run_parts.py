@@ -77,6 +77,8 @@ def _list(chosen: Chosen) -> None:
     parts.frame(shown, "runs", runs.LIST, on_select=_choose, selection_mode="single-row", height=height)
     st.session_state["listed"] = list(shown["run"])
     parts.offer_frame(shown, "Runs", "runs")
+    if st.session_state.pop("clicked", False):
+        st.rerun(scope="app")  # the run stands outside of the part that a click draws anew
 
 
 def _choose() -> None:
@@ -85,6 +87,7 @@ def _choose() -> None:
     listed: list[str] = st.session_state.get("listed", [])
     if rows and rows[0] < len(listed):
         st.session_state["run"] = inert(listed[rows[0]], most=60)
+        st.session_state["clicked"] = True
         st.session_state.pop("log", None)  # the stages of another run
         st.query_params.pop("log", None)
 

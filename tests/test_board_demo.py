@@ -370,6 +370,10 @@ def test_runs_tells_what_failed_and_how_long_stages_took(visit: Callable[..., Pa
     assert sorted(row["Run"] for row in grid(page)) == sorted(every["id"])
     (told,) = (row["What failed"] for row in grid(page) if row["Status"] == "failed")
     assert told == f"align never-trains seed 0: RuntimeError: {WRONG}"
+    box = page.locator('[data-testid="stDataFrame"]').first.bounding_box()
+    assert box
+    page.mouse.click(box["x"] + 16, box["y"] + 36 + 17)
+    page.get_by_text("A stage failed").wait_for()
     failed = visit(at(demo.served, "runs", run=every.loc[every["status"] == "failed", "id"].item()), WIDE)
     failed.get_by_text("A stage failed").wait_for()
     failed.get_by_text(f"RuntimeError: {WRONG}").first.wait_for()

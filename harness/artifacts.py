@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.errors import UserError
+from harness.files import artifact_place, work_place
 
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -139,10 +140,10 @@ class Artifacts:
         return Collected(tuple(sorted(set(gone))), size)
 
     def _object(self, fingerprint: str) -> Path:
-        return self.root / "objects" / _checked(fingerprint)[:2] / fingerprint
+        return self.root / artifact_place(_checked(fingerprint))
 
     def _work(self, fingerprint: str) -> Path:
-        return self.root / "work" / _checked(fingerprint)
+        return self.root / work_place(_checked(fingerprint))
 
     @contextmanager
     def _staging(self, fingerprint: str) -> Iterator[Path]:

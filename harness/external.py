@@ -20,6 +20,7 @@ from harness import evidence, provenance
 from harness.artifacts import Artifacts
 from harness.errors import UsageError, UserError
 from harness.evidence import Scored
+from harness.files import artifact_place
 from harness.layout import file_name
 from harness.recipe import digest
 from harness.records import Record
@@ -236,7 +237,7 @@ def _stored(artifacts: Artifacts, task: str, report: Report, told: Mapping[str, 
 
 
 def _stage(fingerprint: str, kind: str, task: str) -> StageRow:
-    place = f"objects/{fingerprint[:2]}/{fingerprint}"
+    place = artifact_place(fingerprint)
     commit = provenance.code_version().commit
     return StageRow(
         fingerprint=fingerprint, kind=kind, task=task, status="done", artifact=place, started=now(), code_version=commit

@@ -16,6 +16,7 @@ from harness.artifacts import Artifacts
 from harness.cards import ablation_cards, task_cards
 from harness.evidence import SCORES
 from harness.executors.local import Failed, Listener, Local
+from harness.files import artifact_place
 from harness.guard import OVERLAP
 from harness.plan import RunPlan, Stage, opened
 from harness.recipe import digest, method_config
@@ -264,7 +265,7 @@ def stage_row(stage: Stage, done: Done) -> StageRow:
         kind=stage.kind,
         task=stage.task,
         status="done",
-        artifact=f"objects/{stage.fingerprint[:2]}/{stage.fingerprint}",
+        artifact=artifact_place(stage.fingerprint),
         **times,
         **cost,
     )

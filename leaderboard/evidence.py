@@ -16,7 +16,7 @@ import pandas as pd
 import streamlit as st
 
 from harness.cli.home import artifacts_root
-from harness.files import EXAMPLES, LOG, STATISTICS
+from harness.files import EXAMPLES, LOG, STATISTICS, artifact_place, work_place
 
 Z = 1.96  # half the width of a 95 % interval in standard errors
 NOTHING = pd.DataFrame({"view": [], "cluster": [], "influence": []})
@@ -26,7 +26,7 @@ def file(fingerprint: str, name: str) -> Path | None:
     """A file of the artifact of a stage; None where it is not on this machine."""
     if not fingerprint.isalnum():
         return None
-    path = artifacts_root() / "objects" / fingerprint[:2] / fingerprint / name
+    path = artifacts_root() / artifact_place(fingerprint) / name
     return path if path.is_file() else None
 
 
@@ -34,7 +34,7 @@ def log(fingerprint: str) -> Path | None:
     """The log of a stage, in its artifact or where it is worked on or failed; None where neither is there."""
     there = file(fingerprint, LOG)
     if there is None and fingerprint.isalnum():
-        work = artifacts_root() / "work" / fingerprint / LOG
+        work = artifacts_root() / work_place(fingerprint) / LOG
         there = work if work.is_file() else None
     return there
 

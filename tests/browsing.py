@@ -155,10 +155,15 @@ def grid(page: Page, number: int = 0) -> list[dict[str, str]]:
 
 
 def download(page: Page, number: int, kind: str) -> str:
-    """The text of a file of the page's downloads of tables."""
-    button = page.get_by_role("button", name="Download", exact=True).nth(number)
-    button.click()
+    """The text of a file of the page's downloads of tables. A click while the menu is still closing opens nothing."""
+    wanted = page.get_by_role("button", name=kind, exact=True)
+    for _ in range(20):
+        page.get_by_role("button", name="Download", exact=True).nth(number).click()
+        page.wait_for_timeout(1_500)
+        if wanted.count():
+            break
     with page.expect_download() as waiting:
-        page.get_by_role("button", name=kind, exact=True).click()
+        wanted.click()
     page.keyboard.press("Escape")
+    wanted.wait_for(state="detached")
     return Path(waiting.value.path()).read_text(encoding="utf-8")

@@ -39,7 +39,7 @@ demo: $(STAMP)
 	@echo 'The same table by language:  $(BIN)/alignboard show --by language'
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m 'not long'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not long'
 
 test-long: $(STAMP)
 	$(BIN)/python -m pytest -m long

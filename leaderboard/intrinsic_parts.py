@@ -12,7 +12,7 @@ from harness.files import INTRINSIC
 from harness.rendering import inert
 from harness.tables import Key, Results, Row
 from leaderboard import look, map_charts, parts
-from leaderboard.method_parts import table_of
+from leaderboard.method_parts import group
 from leaderboard.state import Address
 from leaderboard.views import board, data, intrinsic, method, table
 
@@ -33,11 +33,7 @@ class Chosen(NamedTuple):
 
 
 def _chosen(address: Address) -> Chosen:
-    groups = parts.groups()
-    key = parts.key(address, groups)
-    summaries = data.summaries(data.location(), key)
-    selection = address.select("Selection", board.selections(summaries), "selection", help=table.SELECTION_HELP)
-    summaries, results = table_of(key, selection)
+    key, _, summaries, results, selection, _ = group(address)
     runs = tuple(name for row in results.rows for name in row.runs)
     made = set(data.links(data.location(), runs, ("project",))["run"])
     return Chosen(key, summaries, results, selection, [row for row in results.rows if made & set(row.runs)])

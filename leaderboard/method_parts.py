@@ -65,18 +65,11 @@ def group(address: Address) -> Group:
     key = parts.key(address, groups)
     summaries = data.summaries(data.location(), key)
     selection = address.select("Selection", board.selections(summaries), "selection", help=table.SELECTION_HELP)
-    summaries, results = table_of(key, selection)
-    return Group(key, groups, summaries, results, selection, table.named(results.rows))
-
-
-def table_of(key: Key, selection: str) -> tuple[pd.DataFrame, Results]:
-    """The runs of a group and their table by task; ends the page where the selection has none."""
-    summaries = data.summaries(data.location(), key)
     tables = board.table(summaries, pd.DataFrame(), Choice(selection=selection))
     if not tables:
         st.info("No run of this group has been scored under this selection.")
         st.stop()
-    return summaries, tables[0]
+    return Group(key, groups, summaries, tables[0], selection, table.named(tables[0].rows))
 
 
 def filters(address: Address) -> Chosen:

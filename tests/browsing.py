@@ -154,6 +154,17 @@ def grid(page: Page, number: int = 0) -> list[dict[str, str]]:
     return [dict(zip(heads, row, strict=True)) for row in rows]
 
 
+def assert_whole(page: Page, name: str, width: int) -> None:
+    """The page has its title, what it is to show, no error, and nothing wider than the window."""
+    assert page.locator("h1").inner_text() == (name or "leaderboard").capitalize()
+    assert page.locator('[data-testid="stException"], [data-testid="stAlertContentError"]').count() == 0
+    if name == "embeddings":
+        page.locator('[data-testid="stVegaLiteChart"]').nth(1).wait_for()
+    else:
+        assert cells(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def download(page: Page, number: int, kind: str) -> str:
     """The text of a file of the page's downloads of tables. A click while the menu is still closing opens nothing."""
     wanted = page.get_by_role("button", name=kind, exact=True)

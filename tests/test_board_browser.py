@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from board_world import hostile_world, world
-from browsing import PAGES, Served, at, cells, choose, serve, settled
+from browsing import PAGES, Served, assert_whole, at, cells, choose, serve, settled
 
 from harness.rendering import shown
 from harness.store import Store
@@ -66,13 +66,7 @@ def test_every_page_is_whole(
     visit: Callable[..., Page], complaints: list[str], served: Served, name: str, width: int
 ) -> None:
     page = visit(at(served, name), width)
-    assert page.locator("h1").inner_text() == (name or "leaderboard").capitalize()
-    assert page.locator('[data-testid="stException"], [data-testid="stAlertContentError"]').count() == 0
-    if name == "embeddings":
-        page.locator('[data-testid="stVegaLiteChart"]').nth(1).wait_for()
-    else:
-        assert cells(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert_whole(page, name, width)
     assert complaints == []
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from browsing import PAGES, Served, at, cells, choose, download, grid, serve, settled
+from browsing import PAGES, Served, assert_whole, at, cells, choose, download, grid, serve, settled
 from called import called
 from demo_world import WRONG
 
@@ -120,13 +120,7 @@ def test_every_page_is_whole(
     visit: Callable[..., Page], complaints: list[str], demo: Demo, name: str, width: int
 ) -> None:
     page = visit(at(demo.served, name), width)
-    assert page.locator("h1").inner_text() == (name or "leaderboard").capitalize()
-    assert page.locator('[data-testid="stException"], [data-testid="stAlertContentError"]').count() == 0
-    if name == "embeddings":
-        page.locator('[data-testid="stVegaLiteChart"]').nth(1).wait_for()
-    else:
-        assert cells(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert_whole(page, name, width)
     assert complaints == []
 
 

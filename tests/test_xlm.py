@@ -92,6 +92,7 @@ def test_languages_follow_the_order_of_the_sides() -> None:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_masked_word_is_read_off_the_translation(seed: int) -> None:
     found = probe.probe(seed)
+    assert found["true_after"] < found["shuffled_after"] - 0.3
     assert found["true_after"] < found["true_before"]
     before, after = (found[f"shuffled_{when}"] - found[f"true_{when}"] for when in ("before", "after"))
     assert after > max(before, 0.1), "another sentence's translation costs more than it cost the base"

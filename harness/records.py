@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Family(StrEnum):
@@ -127,6 +128,13 @@ class AlignedPair:
     possible: frozenset[tuple[int, int]]
 
 
+class Relation(NamedTuple):
+    """How an entity is related to another: in the words of its language, and the id of the other's record there."""
+
+    name: str
+    object: str
+
+
 @dataclass(frozen=True, slots=True)
 class Entity:
     """An entity's name and description in one language, and a sentence that mentions it at `span` (code points)."""
@@ -137,6 +145,7 @@ class Entity:
     description: str
     mention: str
     span: tuple[int, int]
+    relations: tuple[Relation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

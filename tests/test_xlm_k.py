@@ -17,7 +17,8 @@ from small_world import Trial, alone, corpora
 from benchmarks.probes.xlm_k import probe
 from harness.errors import UserError
 from harness.records import Corpus, Entity
-from methods.xlm_k import XLMK, by_entity
+from methods.objectives.entities import EntityExample, by_entity
+from methods.xlm_k import XLMK
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +29,15 @@ def _alone() -> Iterator[None]:
 
 def entities() -> list[Any]:
     return list(corpora(XLMK).records(Corpus.ENTITIES))
+
+
+def distant(trial: Trial, count: int) -> list[EntityExample]:
+    """Examples of as many entities, in several languages, with facts and short enough to be joined whole."""
+    found: dict[int, EntityExample] = {}
+    for i, example in enumerate(trial.examples):
+        if example.facts and len(example.description) <= trial.method.room and i % 8 == len(found) % 8:
+            found.setdefault(example.entity, example)
+    return list(found.values())[:count]
 
 
 def test_descriptions_are_of_the_same_entity_in_another_language() -> None:
@@ -44,7 +54,56 @@ def test_descriptions_are_of_the_same_entity_in_another_language() -> None:
         name = tokens(record.mention[slice(*record.span)], add_special_tokens=False).input_ids
         assert example.mention[slice(*example.span)].tolist() == name
         others = [r.description for r in group if r.language != record.language]
-        assert [ids.tolist() for ids in example.descriptions] == tokens(others).input_ids
+        assert [ids.tolist() for ids in example.translations] == tokens(others).input_ids
+        assert example.description.tolist() == tokens(record.description).input_ids
+
+
+def test_facts_lead_to_the_objects_descriptions_in_another_language() -> None:
+    trial, records = Trial("xlm-k"), entities()
+    groups, by_id = by_entity(records), {record.id: record for record in records}
+    tokens = trial.method.tokenizer.hf
+    flat = [record for group in groups for record in group]
+    told = 0
+    for record, example in zip(flat, trial.examples, strict=True):
+        assert len(example.facts) == len(record.relations)
+        for relation, fact in zip(record.relations, example.facts, strict=True):
+            assert fact.relation.tolist() == tokens(relation.name).input_ids
+            group = groups[fact.object]
+            assert by_id[relation.object] in group
+            others = [r.description for r in group if r.language != record.language]
+            assert [ids.tolist() for ids in fact.descriptions] == tokens(others).input_ids
+            told += 1
+    assert told > len(flat)
+
+
+def test_a_batch_asks_one_fact_of_each_entity_that_has_any() -> None:
+    trial = Trial("xlm-k")
+    chosen = [trial.examples[0]._replace(facts=()), *distant(trial, 8)]
+    batch = trial.method.collate(chosen, np.random.default_rng(0))
+    asked = [e for e in chosen if e.facts]
+    assert 0 < len(asked) < len(chosen)
+    subjects = [ids.tolist() for ids in batch["subjects"].ids.split(batch["subjects"].lengths)]
+    described = [ids.tolist() for ids in batch["descriptions"].ids.split(batch["descriptions"].lengths)]
+    objects = batch["objects"].tolist()
+    assert len(described) == len(chosen) + len(asked)
+    for example, subject, target, answer in zip(asked, subjects, objects, described[len(chosen) :], strict=True):
+        told = [[*example.description.tolist(), *fact.relation[1:].tolist()] for fact in example.facts]
+        assert subject in told
+        fact = example.facts[told.index(subject)]
+        assert target == fact.object
+        assert answer in [ids.tolist() for ids in fact.descriptions]
+
+
+def test_without_facts_the_rest_is_trained_alone() -> None:
+    trial = Trial("xlm-k", dropout=0.0)
+    chosen = [example._replace(facts=()) for example in distant(trial, 6)]
+    batch = trial.method.collate(chosen, np.random.default_rng(0))
+    terms = trial.method.loss(trial.encoder, batch, 0)
+    assert (terms["entailment"].sum.item(), terms["entailment"].count) == (0.0, 0.0)
+    sum(term.sum for term in terms.values()).backward()
+    assert trial.method.subject_head[0].weight.grad is None
+    assert trial.method.word_head[0].weight.grad.any()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in trial.step.parameters())
 
 
 def test_a_mention_is_masked_as_a_whole_or_not_at_all() -> None:
@@ -59,13 +118,15 @@ def test_a_mention_is_masked_as_a_whole_or_not_at_all() -> None:
 
 
 def test_the_loss_is_that_of_the_paper(tmp_path: Path) -> None:
-    trial = Trial("xlm-k", dropout=0.0, temperature=0.2, queue=10, word_weight=0.5, document_weight=2.0)
+    weights = {"word_weight": 0.5, "document_weight": 2.0, "entailment_weight": 3.0}
+    trial = Trial("xlm-k", dropout=0.0, temperature=0.2, queue=10, **weights)
     run = trial.run(batch=4)
     for _ in range(2):  # 8 of the 10 places of either memory are taken
         run.step()
     trial.step.eval()
-    batch = trial.batch(5, seed=3)
+    batch = trial.method.collate(distant(trial, 5), np.random.default_rng(3))
     batch["entities"][1] = batch["entities"][0]  # two mentions of one entity
+    batch["objects"][2] = int(trial.method.remembered.keys[3, 0])  # an object that memory holds
     plain = Plain(trial.encoder, tmp_path)
     contexts, described = plain.passes(batch["text"]), plain.passes(batch["descriptions"])
     trial.step.double()
@@ -78,18 +139,24 @@ def test_the_loss_is_that_of_the_paper(tmp_path: Path) -> None:
             for out, place in zip(contexts, places, strict=True)
         ]
         documents = [_headed(trial.method.document_head, out.hidden_states[-1][0, 0]) for out in described]
-    assert {name: term.weight for name, term in terms.items()} == {"mlm": 1.0, "words": 0.5, "documents": 2.0}
+        asked = plain.passes(batch["subjects"])
+        subjects = [_headed(trial.method.subject_head, out.hidden_states[-1][0, 0]) for out in asked]
+    documents, objects = documents[:5], documents[5:]
+    weights = {"mlm": 1.0, "words": 0.5, "documents": 2.0, "entailment": 3.0}
+    assert {name: term.weight for name, term in terms.items()} == weights
     expected = masked_mean(contexts, batch["text"], batch["positions"], batch["labels"])
     assert means["mlm"] == pytest.approx(expected, rel=1e-5)
     numbers = batch["entities"].tolist()
     memory = trial.method.remembered.keys[:8, 0].int().tolist()
-    for name, asking, asked, kept in (
-        ("words", words, documents, trial.method.documents),
-        ("documents", documents, words, trial.method.words),
-    ):
+    pairs = {
+        "words": (words, documents, numbers, trial.method.documents),
+        "documents": (documents, words, numbers, trial.method.words),
+        "entailment": (subjects, objects, batch["objects"].tolist(), trial.method.documents),
+    }
+    for name, (asking, asked, own, kept) in pairs.items():
         past = [(number, key) for number, key in zip(memory, kept.keys[:8].numpy(), strict=True)]
-        total = _info_nce(asking, asked, numbers, past) + _info_nce(asked, asking, numbers, past)
-        assert means[name] == pytest.approx(total / 10, rel=1e-9)
+        total = _info_nce(asking, asked, own, past) + _info_nce(asked, asking, own, past)
+        assert means[name] == pytest.approx(total / (2 * len(own)), rel=1e-9)
 
 
 def _headed(head: Any, state: torch.Tensor) -> np.ndarray:
@@ -131,12 +198,14 @@ def test_memory_holds_the_last_vectors_with_their_entities() -> None:
     assert not trial.method.words.keys.requires_grad
 
 
-def test_each_contrast_reaches_both_heads_and_not_the_language_model_head() -> None:
-    for name in ("words", "documents"):
+def test_each_contrast_reaches_its_two_heads_and_not_the_language_model_head() -> None:
+    for name, heads in (("words", "wd"), ("documents", "wd"), ("entailment", "sd")):
         trial = Trial("xlm-k")
-        trial.method.loss(trial.encoder, trial.batch(), 0)[name].sum.backward()
-        assert trial.method.word_head[0].weight.grad.any()
-        assert trial.method.document_head[0].weight.grad.any()
+        batch = trial.method.collate(distant(trial, 8), np.random.default_rng(0))
+        trial.method.loss(trial.encoder, batch, 0)[name].sum.backward()
+        for head in ("word_head", "document_head", "subject_head"):
+            gradient = getattr(trial.method, head)[0].weight.grad
+            assert (gradient is not None and bool(gradient.any())) == (head[0] in heads)
         assert trial.encoder.blocks[0].attention.self.query.weight.grad.any()
         assert trial.encoder.model.cls.predictions.transform.dense.weight.grad is None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
+from typing import NamedTuple
 
 from harness.records import (
     AlignedPair,
@@ -14,10 +15,11 @@ from harness.records import (
     Entity,
     MonoSentence,
     ParallelPair,
+    Relation,
     TextPair,
 )
 from harness.sources.babel import edits
-from harness.sources.babel.concepts import concepts
+from harness.sources.babel.concepts import RELATIONS, concepts, members
 from harness.sources.babel.dice import Dice
 from harness.sources.babel.grammar import Word, extent, links, named, realise, text
 from harness.sources.babel.languages import PIVOT
@@ -26,12 +28,13 @@ from harness.sources.babel.meaning import denotation
 from harness.sources.babel.pairs import nli_items, paraphrase_items
 from harness.sources.babel.sentences import ALL_FRAMES, NER_PROFILE, POOL_PROFILE, Statement, statements, stream
 from harness.sources.babel.settings import Settings
-from harness.sources.babel.world import Event, Name, Phrase, Profile, split_of
+from harness.sources.babel.world import FRAMES, NAME_TYPES, Event, Name, Phrase, Profile, split_of
 
 PIVOT_TEXT = 3  # the pivot has so many times the running text of another language
 FREE = 25  # in a hundred of the translations: expressed in a style of their own
 RESTATED = 90  # in a hundred of the running texts: an event and what follows from it
 FEATURES = 64
+FACTS = 2  # drawn for each entity
 MONO_PROFILE = Profile(
     frames=(*ALL_FRAMES, "act", "act", "give"), names=12, adjective=30, place=30, adverb_place=15, time=25, manner=12,
     speech=4, pronoun=6, demonstrative=6, article=8, number=10,
@@ -125,24 +128,41 @@ def _pairs(settings: Settings, code: str, task: str, split: str, count: int) -> 
 
 
 def entities(settings: Settings, code: str) -> Iterator[Entity]:
-    """Named individuals: a sentence that introduces each, and another that mentions it. Parallel across languages."""
+    """Named individuals: a sentence that introduces each, another that mentions it, and how it is related to others.
+    Parallel across languages."""
     words = lexicon(settings.seed, settings.languages[code])
-    for i, (role, first, second) in enumerate(_introductions(settings.seed, settings.sizes.entities)):
-        phrase = edits.phrase_of(first.event, role)
-        assert phrase is not None
-        assert isinstance(phrase.head, Name)
-        mention = realise(second.event, words, second.style)
-        span = _span(mention, f"{role}.")
-        description = text(realise(first.event, words, first.style))
-        name = text(named(phrase.head, words))
-        yield Entity(f"entity-{code}-{i:05}", code, name, description, text(mention), span)
+    introductions = _introductions(settings.seed, settings.sizes.entities)
+    facts = _facts(settings.seed, tuple(known.name.type for known in introductions))
+    for i, known in enumerate(introductions):
+        mention = realise(known.second.event, words, known.second.style)
+        yield Entity(
+            id=_entity_id(code, i),
+            language=code,
+            name=text(named(known.name, words)),
+            description=text(realise(known.first.event, words, known.first.style)),
+            mention=text(mention),
+            span=_span(mention, f"{known.role}."),
+            relations=tuple(Relation(words.forms[f.relation][0], _entity_id(code, f.object)) for f in facts[i]),
+        )
+
+
+def _entity_id(code: str, number: int) -> str:
+    return f"entity-{code}-{number:05}"
+
+
+class Introduction(NamedTuple):
+    """An entity, the role in which it appears, and two statements about it."""
+
+    name: Name
+    role: str
+    first: Statement
+    second: Statement
 
 
 @lru_cache(maxsize=4)
-def _introductions(seed: int, count: int) -> tuple[tuple[str, Statement, Statement], ...]:
-    """For each entity the role in which it appears, and two statements about it."""
+def _introductions(seed: int, count: int) -> tuple[Introduction, ...]:
     waiting: dict[tuple[str, str], tuple[Name, Statement]] = {}
-    found: list[tuple[str, Statement, Statement]] = []
+    found: list[Introduction] = []
     known: set[Name] = set()
     for statement in stream(seed, "entities", "corpus", NER_PROFILE):
         role, phrase = next(((r, p) for r, p in edits.roles(statement.event) if isinstance(p.head, Name)), ("", None))
@@ -160,8 +180,43 @@ def _introductions(seed: int, count: int) -> tuple[tuple[str, Statement, Stateme
         event = edits.with_phrase(statement.event, role, Phrase(name))
         if split_of(seed, event) == "corpus" and event != first.event:
             del waiting[place]
-            found.append((role, first, Statement(event, statement.style)))
+            found.append(Introduction(name, role, first, Statement(event, statement.style)))
     raise AssertionError("the stream of statements has no end")
+
+
+class Fact(NamedTuple):
+    """What is told of an entity: the concept of the relation, and the number of the other entity."""
+
+    relation: str
+    object: int
+
+
+@lru_cache(maxsize=4)
+def _facts(seed: int, types: tuple[str, ...]) -> tuple[tuple[Fact, ...], ...]:
+    """Up to two facts of each entity, of different relations, with entities before it: a longer list of entities leaves
+    the facts of the shorter one as they are."""
+    dice, facts = Dice("facts", seed), []
+    earlier: dict[str, list[int]] = {kind: [] for kind in NAME_TYPES}
+    for i, kind in enumerate(types):
+        told: dict[str, int] = {}
+        for _ in range(FACTS):
+            relation, wanted = _relation(dice, kind)
+            if earlier[wanted] and relation not in told:
+                told[relation] = dice.pick(earlier[wanted])
+        facts.append(tuple(Fact(relation, other) for relation, other in told.items()))
+        earlier[kind].append(i)
+    return tuple(facts)
+
+
+def _relation(dice: Dice, kind: str) -> tuple[str, str]:
+    """A relation that an entity of that type may have to another, and the type of the other: places lie somewhere,
+    persons and organisations do something."""
+    if kind == "LOC":
+        return dice.pick(tuple(RELATIONS)), "LOC"
+    frame, wanted = dice.pick(
+        [(f, p) for f, (agents, patients, _) in FRAMES.items() if kind in agents for p in patients if p in NAME_TYPES]
+    )
+    return dice.pick(members(frame, "VERB")), wanted
 
 
 def _span(sentence: tuple[Word, ...], role: str) -> tuple[int, int]:

@@ -31,9 +31,10 @@ class VECO2(PairMethod):
         Contrastive Learning", technical report 2023, arXiv 2304.08205. No code was released; what the report's abstract
         leaves open is filled in here, so that this row is a method of its description, not a reproduction.
     Objective: L = L_MLM + L_TLM + L_seq + L_tok. L_seq = -1/2n sum_i ( log softmax_j s(u_i, v_j)|_i + log softmax_j
-        s(v_i, u_j)|_i ), u, v the sentence vectors of the n pairs, each side encoded alone; L_tok = -1/2m sum_a log(
-        e^s(a,b) / ( e^s(a,b) + sum_{c in T(a)} e^s(a,c) ) ), a each of the m words and translations b of a bilingual
-        instance, T(a) the tokens of that instance that belong to neither; s cosine over temperature, last layer.
+        s(v_i, u_j)|_i ), u, v the sentence vectors of the n pairs, each side alone with the masks of L_MLM; L_tok =
+        -1/2m sum_a log( e^s(a,b) / ( e^s(a,b) + sum_{c in T(a)} e^s(a,c) ) ), a each of the m words and translations
+        b of a bilingual instance, T(a) the tokens of that instance that belong to neither; s cosine over temperature,
+        last layer.
     Inputs: parallel pairs of the sample and every dictionary word pair in them (the report: synonyms of a thesaurus). A
         word is the mean of its subwords, read from the pass of L_TLM; a pair with a masked subword is left out there.
     Relations: without L_tok and L_seq, `xlm`. `word-contrast` takes the words of the whole batch as negatives.

@@ -73,7 +73,7 @@ def test_facts_lead_to_the_objects_descriptions_in_another_language() -> None:
             others = [r.description for r in group if r.language != record.language]
             assert [ids.tolist() for ids in fact.descriptions] == tokens(others).input_ids
             told += 1
-    assert told > len(flat)
+    assert told > len(flat) / 4
 
 
 def test_a_batch_asks_one_fact_of_each_entity_that_has_any() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,10 +12,10 @@ from benchmarks.probes.common import aligned
 from harness.pair_method import PairExample
 
 
-def probe(seed: int) -> dict[str, float]:
+def probe(seed: int, **training: Any) -> dict[str, float]:
     """Mean TLM loss per masked token of held-out pairs with their partners, and with shuffled ones of their language;
     before training (`*_before`) and after."""
-    trained = aligned("xlm", seed)
+    trained = aligned("xlm", seed, **training)
     pairs = sorted(trained.held_out, key=lambda pair: pair.language)
     examples = list(trained.method.examples(trained.on(tuple(pairs))))
     shuffled = [e._replace(target=other.target) for e, other in zip(examples, _turned(examples), strict=True)]

@@ -1,9 +1,9 @@
-"""XLM-K on entities that it never read: does a mention find its entity in another language?"""
+"""XLM-K on entities that it never read: do a mention, and a fact, find the entity in another language?"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,46 +16,73 @@ from harness.packing import Spans, pack
 from harness.pair_method import token_span
 from harness.records import Corpus, Entity
 from harness.sources.babel import Babel
+from methods.objectives.bilingual import joined
 
-HELD_OUT = 150  # entities
+UNREAD = 150  # entities
 
 Head = Callable[[Tensor], Tensor]
+ByLanguage = dict[str, list[Entity]]
+
+
+class Heads(NamedTuple):
+    """What makes vectors of mentions' first tokens, and of the [CLS] of descriptions and of subjects; None: means of
+    tokens instead."""
+
+    mention: Head | None = None
+    description: Head | None = None
+    subject: Head | None = None
 
 
 def probe(seed: int, **training: Any) -> dict[str, float]:
-    """Accuracy@1 of held-out entities over all ordered pairs of languages: before (`base_...`), after training, and for
-    mentions after the same training without either contrast (`mentions_without`), which leaves masked LM.
+    """Accuracy@1 of unread entities over all ordered pairs of languages: before (`base_...`), after training, and after
+    the same training without the contrasts (`..._without`), which leaves masked LM.
 
-    `mentions`: a mention among the mentions of another language, by the means of their tokens. `names`: the same, each
-    name standing alone. `descriptions`: a mention among the descriptions of another language, as the method does it;
-    the base, which has no heads, compares means.
+    `mentions`: a mention among the mentions of another language, by means of tokens. `descriptions`: a mention among
+    the descriptions of another language. `objects`: a description with the name of a relation among the descriptions of
+    all other entities in another language, read ones included, to find what the relation leads to. The last two take
+    the trained heads; the base and the training without contrasts, which have none, compare means.
     """
-    settings = {"steps": 900, "learning_rate": 1e-3, "queue": 96, "mention_mask_rate": 0.0, **training}
+    settings = {"steps": 1200, "learning_rate": 1e-3, "queue": 96, "mention_mask_rate": 0.0, **training}
     trained = aligned("xlm-k", seed, **settings)
-    without = aligned("xlm-k", seed, **{**settings, "word_weight": 0.0, "document_weight": 0.0})
-    entities = held_out(seed)
-    method, base, encoder = trained.method, trained.base, trained.encoder
-    heads = method.word_head, method.document_head
+    off = dict.fromkeys(("word_weight", "document_weight", "entailment_weight"), 0.0)
+    without = aligned("xlm-k", seed, **{**settings, **off})
+    method = trained.method
+    heads = Heads(method.word_head, method.document_head, method.subject_head)
+    found = {}
+    for name, encoder, its in (
+        ("base_{}", trained.base, Heads()),
+        ("{}_without", without.encoder, Heads()),
+        ("{}", trained.encoder, heads),
+    ):
+        for kind, value in measure(encoder, its, seed).items():
+            found[name.format(kind)] = value
+    every = len(entities(seed)[LANGUAGES[0]])
+    return {**found, "chance": 1 / UNREAD, "objects_chance": 1 / (every - 1)}
+
+
+@torch.no_grad()
+def measure(encoder: Encoder, heads: Heads, seed: int) -> dict[str, float]:
+    """The three accuracies of an encoder."""
+    known = entities(seed)
+    unread = {code: records[-UNREAD:] for code, records in known.items()}
+    plain = {code: mentions(encoder, records) for code, records in unread.items()}
+    said = {code: mentions(encoder, records, heads.mention) for code, records in unread.items()}
+    told = {
+        code: texts(encoder, [r.description for r in records], heads.description) for code, records in known.items()
+    }
     return {
-        "base_mentions": across(mentions(base, entities), mentions(base, entities)),
-        "mentions": across(mentions(encoder, entities), mentions(encoder, entities)),
-        "mentions_without": across(mentions(without.encoder, entities), mentions(without.encoder, entities)),
-        "base_names": across(texts(base, entities, "name"), texts(base, entities, "name")),
-        "names": across(texts(encoder, entities, "name"), texts(encoder, entities, "name")),
-        "base_descriptions": across(mentions(base, entities), texts(base, entities, "description")),
-        "descriptions": across(
-            mentions(encoder, entities, heads[0]), texts(encoder, entities, "description", heads[1])
-        ),
-        "chance": 1 / HELD_OUT,
+        "mentions": across(plain, plain),
+        "descriptions": across(said, {code: vectors[-UNREAD:] for code, vectors in told.items()}),
+        "objects": objects(encoder, heads.subject, known, told),
     }
 
 
-def held_out(seed: int) -> dict[str, list[Entity]]:
-    """By language the entities that come after those of the world's corpus."""
+def entities(seed: int) -> ByLanguage:
+    """By language the entities of the world's corpus, and after them as many as are never read."""
     settings = world(seed).source.settings
-    more = Babel.open(f"seed={seed},entities={settings.sizes.entities + HELD_OUT}")
+    more = Babel.open(f"seed={seed},entities={settings.sizes.entities + UNREAD}")
     return {
-        code: [e for e in more.corpus(Corpus.ENTITIES, (code,)) if isinstance(e, Entity)][-HELD_OUT:]
+        code: [e for e in more.corpus(Corpus.ENTITIES, (code,)) if isinstance(e, Entity)]
         for code in (more.pivot, *LANGUAGES)
     }
 
@@ -71,32 +98,42 @@ def across(queries: dict[str, Tensor], candidates: dict[str, Tensor]) -> float:
     return float(torch.cat(hits).float().mean())
 
 
-@torch.no_grad()
-def mentions(encoder: Encoder, entities: dict[str, list[Entity]], head: Head | None = None) -> dict[str, Tensor]:
+def objects(encoder: Encoder, head: Head | None, known: ByLanguage, told: dict[str, Tensor]) -> float:
+    """The share of facts of unread entities whose object has the nearest of all descriptions of another language but
+    the subject's own."""
+    hits = []
+    for code, records in known.items():
+        numbers = {record.id: i for i, record in enumerate(records)}
+        facts = [(record, r) for record in records[-UNREAD:] for r in record.relations]
+        asked = subjects(encoder, [(s.description, r.name) for s, r in facts], head)
+        own, wanted = ([numbers[n] for n in ids] for ids in ([s.id for s, _ in facts], [r.object for _, r in facts]))
+        for other in (told[b] for b in known if b != code):
+            similar = (asked @ other.T).scatter(1, torch.tensor(own)[:, None], -torch.inf)
+            hits.append(similar.argmax(1) == torch.tensor(wanted))
+    return float(torch.cat(hits).float().mean())
+
+
+def mentions(encoder: Encoder, records: Sequence[Entity], head: Head | None = None) -> Tensor:
     """Unit vectors of the mentions: the mean of their tokens, or their first token under a head."""
-    found = {}
-    for code, records in entities.items():
-        encoded = encoder.tokenizer.encode_offsets([record.mention for record in records], MAX_LENGTH)
-        text = pack([encoded.ids[i] for i in range(len(records))])
-        bounds = [token_span(encoded, i, Span(*record.span)) for i, record in enumerate(records)]
-        starts = text.starts
-        states = encoder(text)
-        spans = Spans.of([(start + a, start + b) for start, (a, b) in zip(starts, bounds, strict=True)])
-        first = torch.tensor([start + a for start, (a, _) in zip(starts, bounds, strict=True)])
-        vectors = states.spans(spans) if head is None else head(states.tokens()[first])
-        found[code] = functional.normalize(vectors, dim=1)
-    return found
+    encoded = encoder.tokenizer.encode_offsets([record.mention for record in records], MAX_LENGTH)
+    text = pack([encoded.ids[i] for i in range(len(records))])
+    bounds = [token_span(encoded, i, Span(*record.span)) for i, record in enumerate(records)]
+    states = encoder(text)
+    spans = Spans.of([(start + a, start + b) for start, (a, b) in zip(text.starts, bounds, strict=True)])
+    first = torch.tensor([start + a for start, (a, _) in zip(text.starts, bounds, strict=True)])
+    return functional.normalize(states.spans(spans) if head is None else head(states.tokens()[first]), dim=1)
 
 
-@torch.no_grad()
-def texts(
-    encoder: Encoder, entities: dict[str, list[Entity]], field: str, head: Head | None = None
-) -> dict[str, Tensor]:
-    """Unit vectors of names or descriptions: the mean of their tokens, or their [CLS] under a head."""
-    found = {}
-    for code, records in entities.items():
-        ids = encoder.tokenizer.encode([getattr(record, field) for record in records], MAX_LENGTH).ids
-        states = encoder(pack([ids[i] for i in range(len(ids))], special_ids=encoder.tokenizer.special_ids))
-        vectors = states.mean() if head is None else head(states.cls())
-        found[code] = functional.normalize(vectors, dim=1)
-    return found
+def texts(encoder: Encoder, chosen: Sequence[str], head: Head | None = None) -> Tensor:
+    """Unit vectors of texts: the mean of their tokens, or their [CLS] under a head."""
+    ids = encoder.tokenizer.encode(chosen, MAX_LENGTH).ids
+    states = encoder(pack([ids[i] for i in range(len(ids))], special_ids=encoder.tokenizer.special_ids))
+    return functional.normalize(states.mean() if head is None else head(states.cls()), dim=1)
+
+
+def subjects(encoder: Encoder, asked: Sequence[tuple[str, str]], head: Head | None = None) -> Tensor:
+    """Unit vectors of descriptions joined with the names of relations: their means, or their [CLS] under a head."""
+    sides = [encoder.tokenizer.encode(list(side), MAX_LENGTH).ids for side in zip(*asked, strict=True)]
+    pairs = [(sides[0][i], sides[1][i]) for i in range(len(asked))]
+    states = encoder(joined(pairs, MAX_LENGTH, special_ids=encoder.tokenizer.special_ids))
+    return functional.normalize(states.mean() if head is None else head(states.cls()), dim=1)

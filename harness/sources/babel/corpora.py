@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, lru_cache
 from typing import NamedTuple
 
@@ -19,22 +20,25 @@ from harness.records import (
     TextPair,
 )
 from harness.sources.babel import edits
-from harness.sources.babel.concepts import RELATIONS, concepts, members
+from harness.sources.babel.concepts import concepts
 from harness.sources.babel.dice import Dice
 from harness.sources.babel.grammar import Word, extent, links, named, realise, text
 from harness.sources.babel.languages import PIVOT
 from harness.sources.babel.lexicon import CASES, Lexicon, lexicon
 from harness.sources.babel.meaning import denotation
 from harness.sources.babel.pairs import nli_items, paraphrase_items
-from harness.sources.babel.sentences import ALL_FRAMES, NER_PROFILE, POOL_PROFILE, Statement, statements, stream
+from harness.sources.babel.sentences import ALL_FRAMES, POOL_PROFILE, Statement, statements, stream
 from harness.sources.babel.settings import Settings
-from harness.sources.babel.world import FRAMES, NAME_TYPES, Event, Name, Phrase, Profile, split_of
+from harness.sources.babel.world import NAME_TYPES, Event, Name, Phrase, Profile, split_of
 
 PIVOT_TEXT = 3  # the pivot has so many times the running text of another language
 FREE = 25  # in a hundred of the translations: expressed in a style of their own
 RESTATED = 90  # in a hundred of the running texts: an event and what follows from it
 FEATURES = 64
-FACTS = 2  # drawn for each entity
+ENTITY_PROFILE = Profile(
+    frames=(*ALL_FRAMES, "employ", "serve", "value", "visit"), names=85, place_name=80, adjective=40, place=60,
+    manner=20, time=35, title=8, article=5,
+)  # fmt: skip
 MONO_PROFILE = Profile(
     frames=(*ALL_FRAMES, "act", "act", "give"), names=12, adjective=30, place=30, adverb_place=15, time=25, manner=12,
     speech=4, pronoun=6, demonstrative=6, article=8, number=10,
@@ -128,21 +132,19 @@ def _pairs(settings: Settings, code: str, task: str, split: str, count: int) -> 
 
 
 def entities(settings: Settings, code: str) -> Iterator[Entity]:
-    """Named individuals: a sentence that introduces each, another that mentions it, and how it is related to others.
-    Parallel across languages."""
+    """Named individuals: a sentence that describes each, another that mentions it, and how it is related to one before
+    it, as the description tells. Parallel across languages."""
     words = lexicon(settings.seed, settings.languages[code])
-    introductions = _introductions(settings.seed, settings.sizes.entities)
-    facts = _facts(settings.seed, tuple(known.name.type for known in introductions))
-    for i, known in enumerate(introductions):
-        mention = realise(known.second.event, words, known.second.style)
+    for i, known in enumerate(_individuals(settings.seed, settings.sizes.entities)):
+        mention = realise(known.mention.event, words, known.mention.style)
         yield Entity(
             id=_entity_id(code, i),
             language=code,
             name=text(named(known.name, words)),
-            description=text(realise(known.first.event, words, known.first.style)),
+            description=text(realise(known.description.event, words, known.description.style)),
             mention=text(mention),
             span=_span(mention, f"{known.role}."),
-            relations=tuple(Relation(words.forms[f.relation][0], _entity_id(code, f.object)) for f in facts[i]),
+            relations=tuple(Relation(words.forms[f.relation][0], _entity_id(code, f.object)) for f in known.facts),
         )
 
 
@@ -150,73 +152,63 @@ def _entity_id(code: str, number: int) -> str:
     return f"entity-{code}-{number:05}"
 
 
-class Introduction(NamedTuple):
-    """An entity, the role in which it appears, and two statements about it."""
-
-    name: Name
-    role: str
-    first: Statement
-    second: Statement
-
-
-@lru_cache(maxsize=4)
-def _introductions(seed: int, count: int) -> tuple[Introduction, ...]:
-    waiting: dict[tuple[str, str], tuple[Name, Statement]] = {}
-    found: list[Introduction] = []
-    known: set[Name] = set()
-    for statement in stream(seed, "entities", "corpus", NER_PROFILE):
-        role, phrase = next(((r, p) for r, p in edits.roles(statement.event) if isinstance(p.head, Name)), ("", None))
-        if len(found) == count:
-            return tuple(found)
-        if phrase is None or not isinstance(phrase.head, Name):
-            continue
-        place = role, phrase.head.type
-        if place not in waiting:
-            if phrase.head not in known:
-                known.add(phrase.head)
-                waiting[place] = phrase.head, statement
-            continue
-        name, first = waiting[place]
-        event = edits.with_phrase(statement.event, role, Phrase(name))
-        if split_of(seed, event) == "corpus" and event != first.event:
-            del waiting[place]
-            found.append(Introduction(name, role, first, Statement(event, statement.style)))
-    raise AssertionError("the stream of statements has no end")
-
-
 class Fact(NamedTuple):
-    """What is told of an entity: the concept of the relation, and the number of the other entity."""
+    """What a description tells of its entity: the concept of a relation, and the number of the other entity."""
 
     relation: str
     object: int
 
 
+class Individual(NamedTuple):
+    """An entity, the role in which it appears, what describes it, what mentions it, and its facts."""
+
+    name: Name
+    role: str
+    description: Statement
+    mention: Statement
+    facts: tuple[Fact, ...]
+
+
 @lru_cache(maxsize=4)
-def _facts(seed: int, types: tuple[str, ...]) -> tuple[tuple[Fact, ...], ...]:
-    """Up to two facts of each entity, of different relations, with entities before it: a longer list of entities leaves
-    the facts of the shorter one as they are."""
-    dice, facts = Dice("facts", seed), []
-    earlier: dict[str, list[int]] = {kind: [] for kind in NAME_TYPES}
-    for i, kind in enumerate(types):
-        told: dict[str, int] = {}
-        for _ in range(FACTS):
-            relation, wanted = _relation(dice, kind)
-            if earlier[wanted] and relation not in told:
-                told[relation] = dice.pick(earlier[wanted])
-        facts.append(tuple(Fact(relation, other) for relation, other in told.items()))
-        earlier[kind].append(i)
-    return tuple(facts)
+def _individuals(seed: int, count: int) -> tuple[Individual, ...]:
+    """A longer list begins with the shorter one."""
+    dice = Dice("individuals", seed)
+    found: list[Individual] = []
+    known: dict[str, dict[Name, int]] = {kind: {} for kind in NAME_TYPES}
+    for statement in stream(seed, "entities", "corpus", ENTITY_PROFILE):
+        if len(found) == count:
+            return tuple(found)
+        names = [(role, p.head) for role, p in edits.roles(statement.event) if isinstance(p.head, Name)]
+        if not names or names[0][1] in known[names[0][1].type]:
+            continue
+        role, name = names[0]
+        event, facts = _told(replace(statement.event, negated=False), names[1:], known, dice)
+        others = [other for other in _retold(event, role, dice) if split_of(seed, other) == "corpus"]
+        if split_of(seed, event) == "corpus" and others:
+            mention = Statement(dice.pick(others), edits.style(dice))
+            known[name.type][name] = len(found)
+            found.append(Individual(name, role, Statement(event, statement.style), mention, facts))
+    raise AssertionError("the stream of statements has no end")
 
 
-def _relation(dice: Dice, kind: str) -> tuple[str, str]:
-    """A relation that an entity of that type may have to another, and the type of the other: places lie somewhere,
-    persons and organisations do something."""
-    if kind == "LOC":
-        return dice.pick(tuple(RELATIONS)), "LOC"
-    frame, wanted = dice.pick(
-        [(f, p) for f, (agents, patients, _) in FRAMES.items() if kind in agents for p in patients if p in NAME_TYPES]
-    )
-    return dice.pick(members(frame, "VERB")), wanted
+def _told(
+    event: Event, names: Sequence[tuple[str, Name]], known: Mapping[str, Mapping[Name, int]], dice: Dice
+) -> tuple[Event, tuple[Fact, ...]]:
+    """The event with the first of these names, in its role, replaced by one that is known: a fact of its entity."""
+    for role, name in names:
+        if known[name.type]:
+            other = dice.pick(tuple(known[name.type]))
+            relation = event.place.relation if role == "place" and event.place else event.verb
+            return edits.with_phrase(event, role, Phrase(other)), (Fact(relation, known[name.type][other]),)
+    return event, ()
+
+
+def _retold(event: Event, role: str, dice: Dice) -> list[Event]:
+    """Events that say what the event says of who is in that role, but for two claims changed and perhaps a circumstance
+    left out."""
+    changed = [again for other in edits.conflicting(event, dice) for again in edits.conflicting(other, dice)]
+    less = [again for other in changed for again in (*edits.circumstances(other), other) if other != event]
+    return [again for again in less if edits.phrase_of(again, role) == edits.phrase_of(event, role)]
 
 
 def _span(sentence: tuple[Word, ...], role: str) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from harness.training import Step, TrainSettings, train
 LANGUAGES = ("qab", "qac", "qad")  # the pivot's three nearest
 PAIRS, HELD_OUT = 1500, 300  # per language
 MAX_LENGTH = 48
-BASE = PretrainSettings(steps=2000, max_length=2 * MAX_LENGTH)
+BASE = PretrainSettings(steps=4000, learning_rate=1e-3, max_length=2 * MAX_LENGTH)
 
 
 @dataclass(frozen=True)

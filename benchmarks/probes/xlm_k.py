@@ -42,7 +42,7 @@ def probe(seed: int, **training: Any) -> dict[str, float]:
     all other entities in another language, read ones included, to find what the relation leads to. The last two take
     the trained heads; the base and the training without contrasts, which have none, compare means.
     """
-    settings = {"steps": 1200, "learning_rate": 1e-3, "queue": 96, "mention_mask_rate": 0.0, **training}
+    settings = {"steps": 1200, "learning_rate": 1e-3, "queue": 96, **training}
     trained = aligned("xlm-k", seed, **settings)
     off = dict.fromkeys(("word_weight", "document_weight", "entailment_weight"), 0.0)
     without = aligned("xlm-k", seed, **{**settings, **off})

@@ -16,7 +16,7 @@ from harness.method import Batch, Corpora, MethodConfig, Term
 from harness.packing import segment_mean
 from harness.pair_method import PairExample, PairMethod
 from harness.records import Corpus
-from methods.objectives.dictionary import Entry, Pieces, entries
+from methods.objectives.dictionary import entries, share_of
 from methods.objectives.masking import masked_batch, masked_lm
 
 
@@ -68,7 +68,7 @@ class AlignMLM(PairMethod):
 
     def build(self, encoder: Encoder, corpora: Corpora) -> None:
         super().build(encoder, corpora)
-        chosen = _share(entries(corpora, single=self.config.words == "single"), self.config.share)
+        chosen = share_of(entries(corpora, single=self.config.words == "single"), self.config.share)
         words = {pieces: i for i, pieces in enumerate(dict.fromkeys(w for e in chosen for w in (e.source, e.target)))}
         pairs = dict.fromkeys((words[e.source], words[e.target]) for e in chosen)
         sizes = torch.tensor([len(pieces) for pieces in words])
@@ -91,13 +91,3 @@ class AlignMLM(PairMethod):
         """(D,) the cosine of every pair, of `embeddings` (V, H)."""
         words = functional.normalize(segment_mean(embeddings[self.flat], self.owner, self.sizes), dim=1)
         return (words[self.pairs[:, 0]] * words[self.pairs[:, 1]]).sum(1)
-
-
-def _share(found: Sequence[Entry], share: float) -> list[Entry]:
-    """The entries of a share of the pivot's words, drawn by torch's generator: at least one word's."""
-    words: list[Pieces] = list(dict.fromkeys(entry.source for entry in found))
-    if share == 1:
-        return list(found)
-    order = torch.randperm(len(words)).tolist()
-    kept = {words[i] for i in order[: max(1, round(share * len(words)))]}
-    return [entry for entry in found if entry.source in kept]

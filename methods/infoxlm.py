@@ -9,14 +9,13 @@ from typing import Annotated, Any, ClassVar
 import torch
 from numpy.random import Generator
 from torch import Tensor, nn
-from torch.nn import functional
 
 from harness.encoder import Encoder
 from harness.method import Batch, Corpora, LayerOf, Term
 from harness.pair_method import PairExample
 from methods.objectives.bilingual import Side, joined
 from methods.objectives.masking import masked_batch
-from methods.objectives.momentum import Momentum, Queue
+from methods.objectives.momentum import Momentum, Queue, queue_nce
 from methods.xlm import XLM
 
 View = tuple[Side, Side]
@@ -112,17 +111,11 @@ class InfoXLM(XLM):
 
     def contrast(self, queries: Tensor, keys: Tensor) -> Term:
         """Each query against its own key and what the queue holds; nothing while the queue must still fill."""
-        with torch.autocast(queries.device.type, enabled=False):
-            wide = torch.promote_types(queries.dtype, torch.float32)
-            q, k, held = queries.to(wide), keys.to(wide), self.queue.keys.to(wide)
-            if self.config.normalize:
-                q, k, held = (functional.normalize(vectors, dim=1) for vectors in (q, k, held))
-            negatives = (q @ held.T).masked_fill(self.queue.empty(), -torch.inf)
-            logits = torch.cat([(q * k).sum(1, keepdim=True), negatives], dim=1) / self.config.temperature
-            losses = logits.logsumexp(1) - logits[:, 0]
-        if self.config.wait_for_queue:
+        config = self.config
+        losses = queue_nce(queries, keys, self.queue, temperature=config.temperature, normalize=config.normalize)
+        if config.wait_for_queue:
             losses = losses * ~self.queue.empty().any()
-        return Term(losses.sum(), float(len(losses)), self.config.xlco_weight)
+        return Term(losses.sum(), float(len(losses)), config.xlco_weight)
 
     def after_step(self, encoder: Encoder) -> None:
         self.queue.push()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from numpy.random import Generator
 from torch import nn
@@ -19,14 +17,7 @@ from harness.packing import pack
 from harness.records import Corpus, TextPair
 from harness.tokens import Tokenizer
 from methods.objectives.contrastive import nce
-
-
-class Triplet(NamedTuple):
-    """A premise with a hypothesis that follows from it and one that contradicts it, as token ids with specials."""
-
-    premise: np.ndarray
-    entailed: np.ndarray
-    contradicted: np.ndarray
+from methods.objectives.inference import Triplet, triplets
 
 
 class MSimCSE(Method):
@@ -95,15 +86,3 @@ class MSimCSE(Method):
         candidates = torch.cat([entailed, contradicted])
         losses = nce(premises, candidates, own, temperature=self.config.temperature)
         return {"contrast": Term(losses.sum(), float(len(losses)))}
-
-
-def triplets(pairs: Iterable[TextPair]) -> list[tuple[str, str, str]]:
-    """(premise, entailed, contradicted), in the order of the premises."""
-    hypotheses: dict[str, dict[str | None, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for pair in pairs:
-        hypotheses[pair.first][pair.label].append(pair.second)
-    return [
-        (premise, entailed, contradicted)
-        for premise, by_label in hypotheses.items()
-        for entailed, contradicted in zip(by_label["entailment"], by_label["contradiction"], strict=False)
-    ]

@@ -7,16 +7,15 @@ from typing import ClassVar
 
 import torch
 from numpy.random import Generator
-from torch import Tensor, nn
+from torch import nn
 
 from harness.encoder import Encoder
 from harness.method import Batch, Corpora, MethodConfig, Term
 from harness.packing import pack
 from harness.pair_method import PairExample, PairMethod
 from methods.objectives.bilingual import either_order, joined, room
-from methods.objectives.contrastive import nce
 from methods.objectives.masking import masked_batch, masked_lm
-from methods.objectives.momentum import Momentum, Queue
+from methods.objectives.momentum import Momentum, Queue, queue_nce
 
 
 class PPA(PairMethod):
@@ -87,24 +86,11 @@ class PPA(PairMethod):
         with torch.no_grad():
             keys = self.slow["head"](self.slow["encoder"](batch["keys"]).cls())
         self.queue.add(keys)
+        losses = queue_nce(queries, keys, self.queue, temperature=self.config.temperature)
         return {
             "tlm": masked_lm(encoder, hidden, batch["positions"], batch["labels"]),
-            "contrast": self.contrast(queries, keys),
+            "contrast": Term(losses.sum(), float(len(losses)), self.config.sentence_weight),
         }
-
-    def contrast(self, queries: Tensor, keys: Tensor) -> Term:
-        """Each query against its own key and what the queue holds; the other keys of the batch are no negatives."""
-        n = len(queries)
-        others = torch.ones(n, n, dtype=torch.bool, device=keys.device)
-        empty = self.queue.empty().expand(n, -1)
-        losses = nce(
-            queries,
-            torch.cat([keys, self.queue.keys.to(keys.dtype)]),
-            torch.arange(n, device=keys.device),
-            exclude=torch.cat([others, empty], dim=1),
-            temperature=self.config.temperature,
-        )
-        return Term(losses.sum(), float(n), self.config.sentence_weight)
 
     def after_step(self, encoder: Encoder) -> None:
         self.queue.push()

@@ -7,10 +7,13 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from statistics import median
+from types import ModuleType
 
 import pytest
 
 import harness
+from harness.registry import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLIC = {f"harness.{name}": module for name, module in harness._HOME.items()}
@@ -117,6 +120,17 @@ def test_the_board_imports_no_torch() -> None:
 def test_files_are_short() -> None:
     lengths = {name_of(path): path.read_text(encoding="utf-8").count("\n") for path in FILES}
     assert not {name: lines for name, lines in lengths.items() if lines > MAX_FILE}
+
+
+def test_a_method_is_read_at_a_sitting() -> None:
+    lengths = {cls.__module__: length_of(sys.modules[cls.__module__]) for cls in map(METHODS.get, METHODS.names())}
+    assert len(lengths) > 20
+    assert max(lengths.values()) < 200
+    assert median(lengths.values()) < 100
+
+
+def length_of(module: ModuleType) -> int:
+    return len(Path(module.__file__ or "").read_text(encoding="utf-8").splitlines())
 
 
 def test_functions_fit_on_a_screen() -> None:

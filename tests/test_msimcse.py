@@ -16,7 +16,8 @@ from small_world import Trial, alone, corpora, source, tokenizer
 from benchmarks.probes.msimcse import probe
 from harness.errors import UserError
 from harness.records import Corpus, TextPair
-from methods.msimcse import MSimCSE, triplets
+from methods.msimcse import MSimCSE
+from methods.objectives.inference import triplets
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from benchmarks.probes.amber import sentence_retrieval, vectors
 from benchmarks.probes.common import aligned, world
 from harness.encoder import Encoder
 from harness.records import TextPair
-from methods.msimcse import triplets
+from methods.objectives.inference import triplets
 from tasks.xnli import SPEC
 
 HELD_OUT = 300  # triplets

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from harness.errors import UserError
@@ -46,6 +47,16 @@ def entries(corpora: Corpora, *, single: bool) -> list[Entry]:
             remedy="give a dictionary of the sample's languages, or a tokenizer with a larger vocabulary",
         )
     return kept
+
+
+def share_of(found: Sequence[Entry], share: float) -> list[Entry]:
+    """The entries of a share of the pivot's words, drawn by torch's generator: at least one word's."""
+    words: list[Pieces] = list(dict.fromkeys(entry.source for entry in found))
+    if share == 1:
+        return list(found)
+    order = torch.randperm(len(words)).tolist()
+    kept = {words[i] for i in order[: max(1, round(share * len(words)))]}
+    return [entry for entry in found if entry.source in kept]
 
 
 def continuing(tokenizer: Tokenizer) -> NDArray[np.bool_]:

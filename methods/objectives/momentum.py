@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from harness import distributed
 from harness.encoder import Encoder
@@ -81,3 +82,19 @@ class Queue(nn.Module):
         places = (first + torch.arange(len(kept), device=keys.device)) % len(self)
         self.keys[places] = kept
         self.pushed += count
+
+
+def queue_nce(queries: Tensor, keys: Tensor, queue: Queue, *, temperature: float, normalize: bool = True) -> Tensor:
+    """InfoNCE of each query (n, d) against its own key (n, d) and what the queue holds, (n,).
+
+    The other keys of the batch are no negatives. Similarities are cosines with `normalize`, else dot products, over the
+    temperature; computed in float32 at least, whatever the autocast. Against an empty queue the loss is 0.
+    """
+    with torch.autocast(queries.device.type, enabled=False):
+        wide = torch.promote_types(queries.dtype, torch.float32)
+        q, k, held = queries.to(wide), keys.to(wide), queue.keys.to(wide)
+        if normalize:
+            q, k, held = (functional.normalize(vectors, dim=1) for vectors in (q, k, held))
+        negatives = (q @ held.T).masked_fill(queue.empty(), -torch.inf)
+        logits = torch.cat([(q * k).sum(1, keepdim=True), negatives], dim=1) / temperature
+        return logits.logsumexp(1) - logits[:, 0]

@@ -16,7 +16,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from harness.artifacts import Artifacts
-from harness.errors import UserError
+from harness.errors import UserError, unknown
 from harness.executors.local import Failed, Local
 from harness.plan import RunPlan, Stage, plan_run
 from harness.recipe import Recipe
@@ -51,6 +51,8 @@ class Ablation:
 def named(name: str) -> Ablation:
     """The ablation registered as `name`, or `all`: every method that can be loaded. Raises UsageError for others."""
     if name != EVERYTHING:
+        if name not in ABLATIONS:
+            raise unknown("ablation", name, (*ABLATIONS.names(), EVERYTHING), remedy="`alignboard ablation` lists them")
         table: Ablation = ABLATIONS.get(name)
         return table
     broken = METHODS.broken()

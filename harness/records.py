@@ -129,7 +129,7 @@ class AlignedPair:
 
 
 class Relation(NamedTuple):
-    """How an entity is related to another: in the words of its language, and the id of the other's record there."""
+    """How an entity is related to another: in the words of its language, and which `entity` the other is."""
 
     name: str
     object: str
@@ -137,10 +137,14 @@ class Relation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """An entity's name and description in one language, and a sentence that mentions it at `span` (code points)."""
+    """An entity's name and description in one language, and a sentence that mentions it at `span` (code points).
+
+    `entity` tells which it is, alike in every language (`Q64`); an entity may have several records in a language.
+    """
 
     id: str
     language: str
+    entity: str
     name: str
     description: str
     mention: str

@@ -20,6 +20,7 @@ from typing import Any, Generic, TypeVar
 from harness.errors import UsageError, UserError, unknown
 
 T = TypeVar("T")
+LISTED_BY = {"method": "methods", "task": "tasks", "source": "sources"}  # commands
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ class Registry(Generic[T]):
 
     def _point(self, name: str) -> EntryPoint:
         if name not in self._points:
-            raise unknown(self.kind, name, self.names(), remedy=f"`alignboard {self.kind}s` lists them")
+            told = f"`alignboard {LISTED_BY[self.kind]}` lists them" if self.kind in LISTED_BY else None
+            raise unknown(self.kind, name, self.names(), remedy=told)
         points = self._points[name]
         if len(points) > 1:
             raise _duplicate(self.kind, name, [Origin(_distribution(p), p.value) for p in points])

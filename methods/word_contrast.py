@@ -16,7 +16,7 @@ from harness.method import Batch, Corpora, MethodConfig, Term
 from harness.pair_method import PairMethod
 from harness.records import Corpus
 from methods.objectives.contrastive import info_nce, nce
-from methods.objectives.word_vectors import Subword, word_pair_batch, word_vectors
+from methods.objectives.word_vectors import Subword, first_of_each, word_pair_batch, word_vectors
 from methods.objectives.words import WordPairExample, WordPairExamples
 
 
@@ -90,16 +90,19 @@ class WordContrast(PairMethod):
 
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         x, y = word_vectors(encoder(batch["text"]), batch["words"])
-        terms = {"contrast": self.contrast(self.head(x), self.head(y))}
+        terms = {"contrast": self.contrast(self.head(x), self.head(y), batch["names"])}
         if self.original is not None:
             terms["distance"] = Term(distance(encoder, self.original), 1.0, self.config.regulariser)
         return terms
 
-    def contrast(self, x: Tensor, y: Tensor) -> Term:
-        """The contrastive term over the words of this micro-batch on all ranks, m pairs x, y (m, width)."""
-        x, y = distributed.gather(x), distributed.gather(y)
+    def contrast(self, x: Tensor, y: Tensor, names: Tensor) -> Term:
+        """The contrastive term over the words of this micro-batch on all ranks, m pairs x, y (m, width), each taken
+        once: in a sentence that the sample repeats a word would be a negative of itself."""
+        x, y, names = distributed.gather(x), distributed.gather(y), distributed.gather(names)
         if not len(x):
             return Term((x + y).sum(), 0.0)
+        once = first_of_each(names)
+        x, y = x[once], y[once]
         chosen = strong if self.config.strength == "strong" else weak
         losses = chosen(x, y, self.config.temperature)
         return Term(losses.sum(), float(len(losses)))

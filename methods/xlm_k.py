@@ -36,8 +36,8 @@ class XLMK(Method):
         documents (w2d, OE) or past words (d2w). L_MLM: the mentions' sentences. No momentum encoder: memory holds the
         encoder's own past outputs.
     Inputs: the entity corpus (a sentence with a mention, a description, and relations, in several languages); a
-        description in another language and a fact are drawn anew each time. No bitext. Records of one entity share
-        their id but for the language. A source that tells no relations trains without L_OE.
+        description in another language and a fact are drawn anew each time. No bitext. Relations
+        that lead to several entities are not asked for. A source that tells no relations trains without L_OE.
     Relations: the released code has masked entity prediction alone; that object entailment takes its form, its memory
         and its weight is a choice. Left out are the heads' batch norms (a batch split over ranks would be another
         batch). Other entries of the anchor's own entity are no negatives: memory here outlives an epoch.
@@ -97,7 +97,7 @@ class XLMK(Method):
             raise UserError(
                 "no entity is described in two languages",
                 found=f"{len(records)} records in {len({r.language for r in records})} languages",
-                expected="records of one entity whose ids differ in the language alone",
+                expected="records with the same `entity` in two languages",
             )
         return tokenised(groups, corpora)
 

@@ -137,6 +137,11 @@ def test_the_tables_name_methods_that_exist() -> None:
     ("words", "told"),
     [
         (["ml-clt"], "did you mean"),
+        (["nothing"], "align-mlm, all, ml-ctl\n"),
+        (["nothing"], "`alignboard ablation` lists them"),
+        (["ml-ctl", "--grid", "1e-4,nan"], "the grid is not understood"),
+        (["ml-ctl", "--grid", "inf"], "the grid is not understood"),
+        (["ml-ctl", "--grid", "1e-4", "--recipe", "paper"], "a grid contradicts the paper recipe"),
         (["ml-ctl", "--grid", "1e-4,fast"], "the grid is not understood"),
         (["ml-ctl", "--grid", "1e-4,1e-4"], "the grid is not understood"),
         (["ml-ctl", "--source", "folder:/no/such/folder"], "folder"),

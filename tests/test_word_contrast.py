@@ -18,6 +18,7 @@ from benchmarks.probes import l2_align, word_contrast
 from harness.errors import UserError
 from harness.matching import Lexicon
 from harness.records import Corpus
+from methods.objectives.word_vectors import first_of_each
 
 NAMES = ("word-contrast", "l2-align")
 
@@ -150,16 +151,24 @@ def test_the_regulariser_of_l2_align_moves_the_pivots_side_alone() -> None:
     assert moved.tolist() == [i < batch["pivot"].tokens for i in range(batch["text"].tokens)]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_sentence_that_the_sample_repeats_is_read_once(name: str) -> None:
-    trial = Trial(name)
+@torch.no_grad()
+def test_words_of_a_sentence_that_the_sample_repeats_are_no_negatives_of_themselves() -> None:
+    trial = Trial("word-contrast", dropout=0.0)
     numbers = [i for i in range(len(sample())) if trial.examples[i].words][:3]
     once, twice = (
-        trial.method.collate([trial.examples[i] for i in rows], np.random.default_rng(0))
-        for rows in (numbers, [*numbers, numbers[0]])
+        trial.method.loss(
+            trial.encoder, trial.method.collate([trial.examples[i] for i in rows], np.random.default_rng(0)), 0
+        )["contrast"]
+        for rows in (numbers, [numbers[1], *numbers, numbers[0]])
     )
-    assert torch.equal(once["text"].ids, twice["text"].ids)
-    assert torch.equal(once["words"].index, twice["words"].index)
+    assert twice.count == once.count
+    assert float(twice.sum) == pytest.approx(float(once.sum), rel=1e-5)
+
+
+def test_names_are_kept_where_they_stand_first() -> None:
+    names = torch.tensor([(7, 0), (7, 1), (2, 0), (7, 1), (2, 0), (2, 1)])
+    assert first_of_each(names).tolist() == [0, 1, 2, 5]
+    assert first_of_each(names[:0]).tolist() == []
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -16,7 +16,7 @@ from small_world import Trial, alone, corpora
 
 from benchmarks.probes.xlm_k import probe
 from harness.errors import UserError
-from harness.records import Corpus, Entity
+from harness.records import Corpus, Entity, Relation
 from methods.objectives.entities import EntityExample, by_entity
 from methods.xlm_k import XLMK
 
@@ -60,7 +60,7 @@ def test_descriptions_are_of_the_same_entity_in_another_language() -> None:
 
 def test_facts_lead_to_the_objects_descriptions_in_another_language() -> None:
     trial, records = Trial("xlm-k"), entities()
-    groups, by_id = by_entity(records), {record.id: record for record in records}
+    groups = by_entity(records)
     tokens = trial.method.tokenizer.hf
     flat = [record for group in groups for record in group]
     told = 0
@@ -69,7 +69,7 @@ def test_facts_lead_to_the_objects_descriptions_in_another_language() -> None:
         for relation, fact in zip(record.relations, example.facts, strict=True):
             assert fact.relation.tolist() == tokens(relation.name).input_ids
             group = groups[fact.object]
-            assert by_id[relation.object] in group
+            assert {r.entity for r in group} == {relation.object}
             others = [r.description for r in group if r.language != record.language]
             assert [ids.tolist() for ids in fact.descriptions] == tokens(others).input_ids
             told += 1
@@ -210,16 +210,38 @@ def test_each_contrast_reaches_its_two_heads_and_not_the_language_model_head() -
         assert trial.encoder.model.cls.predictions.transform.dense.weight.grad is None
 
 
+class Held:
+    """Corpora of these records."""
+
+    tokenizer, max_length = corpora(XLMK).tokenizer, 48
+
+    def __init__(self, records: list[Entity]) -> None:
+        self.held = records
+
+    def records(self, kind: Corpus) -> list[Entity]:
+        return self.held
+
+
+def test_relations_that_cannot_be_asked_for_are_left_out() -> None:
+    a, b = (replace(next(r for r in entities() if r.language == code), relations=()) for code in ("qaa", "qab"))
+    others = [replace(record, id=f"{record.id}-{name}", entity=name) for record in (a, b) for name in ("X", "Y")]
+
+    def facts(*relations: tuple[str, str]) -> list[tuple[int, ...]]:
+        asking = replace(a, entity="Q", relations=tuple(Relation(*relation) for relation in relations))
+        examples = XLMK().examples(Held([asking, replace(b, entity="Q"), *others]))  # type: ignore[arg-type]
+        return [tuple(fact.object for fact in example.facts) for example in examples]
+
+    assert facts() == [()] * 6
+    assert facts(("in", "X"), ("near", "Y"))[0] == (1, 2)
+    assert facts(("in", "X"), ("in", "X"))[0] == (1,)
+    assert facts(("in", "X"), ("in", "Y"), ("near", "Y"))[0] == (2,), "nobody can tell which of two is meant"
+    assert facts(("in", "nobody"), ("near", "X"))[0] == (1,)
+
+
 def test_entities_in_one_language_are_refused() -> None:
-    class OneLanguage:
-        tokenizer, max_length = corpora(XLMK).tokenizer, 48
-
-        def records(self, kind: Corpus) -> list[Entity]:
-            one = next(record for record in entities() if record.language == "qab")
-            return [one, replace(one, id="entity-qab-other")]
-
+    one = next(record for record in entities() if record.language == "qab")
     with pytest.raises(UserError, match=r"described in two languages\n.*2 records in 1 languages"):
-        XLMK().examples(OneLanguage())  # type: ignore[arg-type]
+        XLMK().examples(Held([one, replace(one, entity="another")]))  # type: ignore[arg-type]
 
 
 @pytest.mark.long

@@ -9,6 +9,7 @@ import torch
 from torch.nn.functional import normalize
 
 from benchmarks.probes.common import Trained, aligned
+from benchmarks.probes.xlm import following
 from harness.encoder import Encoder
 from harness.pair_method import PairMethod
 
@@ -22,7 +23,7 @@ def probe(seed: int, **training: Any) -> dict[str, float]:
     trained = aligned("infoxlm", seed, **{"queue": QUEUE, **training})
     without = aligned("infoxlm", seed, **{"queue": QUEUE, "xlco_weight": 0.0, **training})
     assert not bool(trained.method.queue.empty().any()), "the contrast never began"
-    true, shuffled = _tlm(trained, 0), _tlm(trained, 1)
+    true, shuffled = _tlm(trained, turned=False), _tlm(trained, turned=True)
     return {
         "retrieval_before": _retrieval(trained, trained.base),
         "retrieval_without": _retrieval(without, without.encoder),
@@ -49,10 +50,11 @@ def _retrieval(trained: Trained, encoder: Encoder) -> float:
 
 
 @torch.no_grad()
-def _tlm(trained: Trained, shift: int) -> float:
-    """Mean loss per masked token of the pairs joined, each with the partner `shift` places on in its language."""
+def _tlm(trained: Trained, *, turned: bool) -> float:
+    """Mean loss per masked token of the pairs joined, each with its partner, or `turned` with the next one's of its
+    language."""
     examples = sorted(_examples(trained), key=lambda e: e.language)
-    moved = [*examples[shift:], *examples[:shift]]
-    pairs = [a._replace(target=b.target) for a, b in zip(examples, moved, strict=True)]
+    partners = following(examples) if turned else examples
+    pairs = [a._replace(target=b.target) for a, b in zip(examples, partners, strict=True)]
     term = trained.method.loss(trained.encoder, trained.method.collate(pairs, np.random.default_rng(0)), 0)["tlm"]
     return float(term.sum) / term.count

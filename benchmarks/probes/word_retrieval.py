@@ -34,7 +34,8 @@ def held_out(trained: Trained) -> list[WordPairs]:
     found = []
     for language in sorted({pair.language for pair in trained.held_out}):
         chosen = [examples[i] for i in numbers if trained.held_out[i].language == language]
-        batch = word_pair_batch(chosen, "mean", special_ids=trained.corpora.tokenizer.special_ids)
+        once = list({example.pair.sentence: example for example in chosen}.values())
+        batch = word_pair_batch(once, "mean", special_ids=trained.corpora.tokenizer.special_ids)
         found.append(WordPairs(language, batch["text"], batch["words"]))
     return found
 

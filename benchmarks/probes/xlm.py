@@ -16,9 +16,9 @@ def probe(seed: int, **training: Any) -> dict[str, float]:
     """Mean TLM loss per masked token of held-out pairs with their partners, and with shuffled ones of their language;
     before training (`*_before`) and after."""
     trained = aligned("xlm", seed, **training)
-    pairs = sorted(trained.held_out, key=lambda pair: pair.language)
-    examples = list(trained.method.examples(trained.on(tuple(pairs))))
-    shuffled = [e._replace(target=other.target) for e, other in zip(examples, _turned(examples), strict=True)]
+    once = {pair.sentence: pair for pair in trained.held_out}.values()
+    examples = list(trained.method.examples(trained.on(tuple(sorted(once, key=lambda pair: pair.language)))))
+    shuffled = [e._replace(target=other.target) for e, other in zip(examples, following(examples), strict=True)]
     found = {}
     for when, encoder in (("before", trained.base), ("after", trained.encoder)):
         for name, chosen in (("true", examples), ("shuffled", shuffled)):
@@ -26,12 +26,12 @@ def probe(seed: int, **training: Any) -> dict[str, float]:
     return found
 
 
-def _turned(examples: Sequence[PairExample]) -> list[PairExample]:
+def following(examples: Sequence[PairExample]) -> list[PairExample]:
     """Each example's follower in its language, the last one's being the first: nobody keeps the partner."""
     groups: dict[str, list[PairExample]] = {}
     for example in examples:
         groups.setdefault(example.language, []).append(example)
-    return [e for group in groups.values() for e in (*group[7:], *group[:7])]
+    return [e for group in groups.values() for e in (*group[1:], *group[:1])]
 
 
 @torch.no_grad()

@@ -39,8 +39,9 @@ def probe(seed: int, **training: Any) -> dict[str, float]:
 
     `mentions`: a mention among the mentions of another language, by means of tokens. `descriptions`: a mention among
     the descriptions of another language. `objects`: a description with the name of a relation among the descriptions of
-    all other entities in another language, read ones included, to find what the relation leads to. The last two take
-    the trained heads; the base and the training without contrasts, which have none, compare means.
+    all other entities in another language, read ones included, to find what the relation leads to; `objects_of_two`:
+    the same for entities with two relations, `objects_swapped`: when they are asked with the other relation. All but
+    the first take the trained heads; the base and the training without contrasts, which have none, compare means.
     """
     settings = {"steps": 1200, "learning_rate": 1e-3, "queue": 96, **training}
     trained = aligned("xlm-k", seed, **settings)
@@ -48,22 +49,20 @@ def probe(seed: int, **training: Any) -> dict[str, float]:
     without = aligned("xlm-k", seed, **{**settings, **off})
     method = trained.method
     heads = Heads(method.word_head, method.document_head, method.subject_head)
-    found = {}
+    found, known = {}, entities(seed)
     for name, encoder, its in (
         ("base_{}", trained.base, Heads()),
         ("{}_without", without.encoder, Heads()),
         ("{}", trained.encoder, heads),
     ):
-        for kind, value in measure(encoder, its, seed).items():
+        for kind, value in measure(encoder, its, known).items():
             found[name.format(kind)] = value
-    every = len(entities(seed)[LANGUAGES[0]])
-    return {**found, "chance": 1 / UNREAD, "objects_chance": 1 / (every - 1)}
+    return {**found, "chance": 1 / UNREAD, "objects_chance": 1 / (len(known[LANGUAGES[0]]) - 1)}
 
 
 @torch.no_grad()
-def measure(encoder: Encoder, heads: Heads, seed: int) -> dict[str, float]:
-    """The three accuracies of an encoder."""
-    known = entities(seed)
+def measure(encoder: Encoder, heads: Heads, known: ByLanguage) -> dict[str, float]:
+    """The accuracies of an encoder."""
     unread = {code: records[-UNREAD:] for code, records in known.items()}
     plain = {code: mentions(encoder, records) for code, records in unread.items()}
     said = {code: mentions(encoder, records, heads.mention) for code, records in unread.items()}
@@ -74,6 +73,8 @@ def measure(encoder: Encoder, heads: Heads, seed: int) -> dict[str, float]:
         "mentions": across(plain, plain),
         "descriptions": across(said, {code: vectors[-UNREAD:] for code, vectors in told.items()}),
         "objects": objects(encoder, heads.subject, known, told),
+        "objects_of_two": objects(encoder, heads.subject, known, told, two=True),
+        "objects_swapped": objects(encoder, heads.subject, known, told, two=True, swapped=True),
     }
 
 
@@ -98,18 +99,32 @@ def across(queries: dict[str, Tensor], candidates: dict[str, Tensor]) -> float:
     return float(torch.cat(hits).float().mean())
 
 
-def objects(encoder: Encoder, head: Head | None, known: ByLanguage, told: dict[str, Tensor]) -> float:
+def objects(
+    encoder: Encoder,
+    head: Head | None,
+    known: ByLanguage,
+    told: dict[str, Tensor],
+    *,
+    two: bool = False,
+    swapped: bool = False,
+) -> float:
     """The share of facts of unread entities whose object has the nearest of all descriptions of another language but
-    the subject's own."""
+    the subject's own; with `two` those of entities with two relations, with `swapped` asked with the other one."""
     hits = []
     for code, records in known.items():
-        numbers = {record.id: i for i, record in enumerate(records)}
-        facts = [(record, r) for record in records[-UNREAD:] for r in record.relations]
-        asked = subjects(encoder, [(s.description, r.name) for s, r in facts], head)
-        own, wanted = ([numbers[n] for n in ids] for ids in ([s.id for s, _ in facts], [r.object for _, r in facts]))
+        numbers = {record.entity: i for i, record in enumerate(records)}
+        facts = [
+            (record, record.relations[::-1][k] if swapped else relation, relation.object)
+            for record in records[-UNREAD:]
+            for k, relation in enumerate(record.relations)
+            if not two or len(record.relations) == 2
+        ]
+        asked = subjects(encoder, [(record.description, relation.name) for record, relation, _ in facts], head)
+        own = torch.tensor([numbers[record.entity] for record, _, _ in facts])
+        wanted = torch.tensor([numbers[other] for _, _, other in facts])
         for other in (told[b] for b in known if b != code):
-            similar = (asked @ other.T).scatter(1, torch.tensor(own)[:, None], -torch.inf)
-            hits.append(similar.argmax(1) == torch.tensor(wanted))
+            similar = (asked @ other.T).scatter(1, own[:, None], -torch.inf)
+            hits.append(similar.argmax(1) == wanted)
     return float(torch.cat(hits).float().mean())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -27,6 +28,8 @@ from harness.cli.run import (
     plugins,
 )
 from harness.errors import UsageError
+
+ROW = ("method", "config", "transform")
 
 
 def ablation(
@@ -66,6 +69,13 @@ def ablation(
     from harness.recipe import GRIDS, make_recipe
 
     table = named(name)
+    if grid and recipe == "paper":
+        raise UsageError(
+            "a grid contradicts the paper recipe",
+            found=f"--recipe paper --grid {grid}",
+            expected="each method at its paper's rate",
+            remedy="leave out --grid, or take --recipe matched",
+        )
     rates = _rates(grid) if grid else GRIDS[protocol] if protocol in GRIDS and recipe != "paper" else ()
     recipes = [
         make_recipe(
@@ -102,7 +112,7 @@ def _rates(text: str) -> tuple[float, ...]:
         rates = tuple(float(part) for part in text.split(","))
     except ValueError:
         rates = ()
-    if not rates or min(rates) <= 0 or len(set(rates)) < len(rates):
+    if not rates or not all(math.isfinite(r) and r > 0 for r in rates) or len(set(rates)) < len(rates):
         raise UsageError("the grid is not understood", found=text, expected="learning rates such as 1e-4,3e-4,1e-3")
     return rates
 
@@ -128,7 +138,7 @@ def _run(
     with Show({fingerprint: stage.title for fingerprint, stage in stages.items()}, console) as display:
         tuned = tune(searches, executor, display)
     if tried:
-        print_table(("method", "transform", *map(_named, rates), "taken"), [_trial_row(row) for row in tuned])
+        print_table((*ROW, *map(_named, rates), "taken"), [_trial_row(row) for row in tuned])
     plans = plan_runs([row.recipe for row in tuned], range(seeds), plugins())
     execute(plans, workers, device, db)
     _print_costs(plans, db)
@@ -138,10 +148,15 @@ def _named(rate: float) -> str:
     return f"{rate:g}"
 
 
+def _row_name(recipe: Any) -> dict[str, str]:
+    config = ", ".join(f"{field}={value}" for field, value in recipe.config.items())
+    return {"method": recipe.method, "config": config, "transform": recipe.transform}
+
+
 def _trial_row(row: Any) -> dict[str, Any]:
     taken = _named(row.recipe.align.learning_rate) if row.scores else None
     scores = {_named(rate): f"{score:.1f}" for rate, score in row.scores.items()}
-    return {"method": row.recipe.method, "transform": row.recipe.transform, **scores, "taken": taken}
+    return {**_row_name(row.recipe), **scores, "taken": taken}
 
 
 def _print_costs(plans: Sequence[Any], db: str | None) -> None:
@@ -161,8 +176,7 @@ def _print_costs(plans: Sequence[Any], db: str | None) -> None:
     )
     records = [
         {
-            "method": recipe.method,
-            "transform": recipe.transform,
+            **_row_name(recipe),
             "tokens_seen": f"{cost.tokens:,.0f}",
             "seconds_per_1,000_pairs": f"{cost.seconds:.2f}",
             f"times_{CONTROL}": f"{cost.seconds / control.seconds:.2f}" if control else None,
@@ -170,4 +184,4 @@ def _print_costs(plans: Sequence[Any], db: str | None) -> None:
         for recipe, cost in costs
         if cost is not None
     ]
-    print_table(("method", "transform", "tokens_seen", "seconds_per_1,000_pairs", f"times_{CONTROL}"), records)
+    print_table((*ROW, "tokens_seen", "seconds_per_1,000_pairs", f"times_{CONTROL}"), records)

@@ -41,24 +41,24 @@ def by_entity(records: Iterable[Entity]) -> list[list[Entity]]:
     """The records of each entity that has them in two languages or more."""
     groups: dict[str, list[Entity]] = defaultdict(list)
     for record in records:
-        groups[_entity(record.id, record.language)].append(record)
+        groups[record.entity].append(record)
     return [group for group in groups.values() if len({record.language for record in group}) > 1]
 
 
 def tokenised(groups: Sequence[Sequence[Entity]], corpora: Corpora) -> list[EntityExample]:
-    """One example per record; mentions that the maximal length cuts off are left out, and so are relations to entities
-    without a record in another language."""
+    """One example per record; mentions that the maximal length cuts off are left out, and so are relations to several
+    entities and to those that are in no group."""
     flat = [record for group in groups for record in group]
-    numbers = {_entity(record.id, record.language): i for i, group in enumerate(groups) for record in group}
+    numbers = {group[0].entity: i for i, group in enumerate(groups)}
     tokens, length = corpora.tokenizer, corpora.max_length
     mentions = tokens.encode_offsets([record.mention for record in flat], length)
     encoded = tokens.encode([record.description for record in flat], length).ids
     names = list(dict.fromkeys(relation.name for record in flat for relation in record.relations))
-    named = tokens.encode(names, length).ids
+    named = tokens.encode(names, length).ids if names else ()
     relations = {name: named[i] for i, name in enumerate(names)}
     described: list[list[tuple[str, Ids]]] = [[] for _ in groups]  # by entity: language and description
     for row, record in enumerate(flat):
-        described[numbers[_entity(record.id, record.language)]].append((record.language, encoded[row]))
+        described[numbers[record.entity]].append((record.language, encoded[row]))
 
     def elsewhere(entity: int, language: str) -> tuple[Ids, ...]:
         return tuple(ids for code, ids in described[entity] if code != language)
@@ -67,17 +67,17 @@ def tokenised(groups: Sequence[Sequence[Entity]], corpora: Corpora) -> list[Enti
     for row, record in enumerate(flat):
         if int(mentions.ends[row].max(initial=0)) < record.span[1]:
             continue
-        number = numbers[_entity(record.id, record.language)]
-        led = [(relation.name, numbers.get(_entity(relation.object, record.language))) for relation in record.relations]
-        facts = [Fact(relations[n], o, elsewhere(o, record.language)) for n, o in led if o is not None]
+        number, code = numbers[record.entity], record.language
+        objects = {name: numbers[other] for name, other in functional(record).items() if other in numbers}
+        facts = tuple(Fact(relations[name], other, elsewhere(other, code)) for name, other in objects.items())
         span = token_span(mentions, row, Span(*record.span))
-        translations = elsewhere(number, record.language)
-        examples.append(
-            EntityExample(mentions.ids[row], span, number, encoded[row], translations, tuple(f for f in facts if f[2]))
-        )
+        examples.append(EntityExample(mentions.ids[row], span, number, encoded[row], elsewhere(number, code), facts))
     return examples
 
 
-def _entity(record: str, language: str) -> str:
-    """What the ids of an entity's records have in common: all but the language."""
-    return record.replace(f"-{language}-", "-")
+def functional(record: Entity) -> dict[str, str]:
+    """The relations that lead to one entity each, with that entity: of several none would be the answer."""
+    objects: dict[str, set[str]] = defaultdict(set)
+    for name, other in record.relations:
+        objects[name].add(other)
+    return {name: others.pop() for name, others in objects.items() if len(others) == 1}

@@ -132,24 +132,25 @@ def _pairs(settings: Settings, code: str, task: str, split: str, count: int) -> 
 
 
 def entities(settings: Settings, code: str) -> Iterator[Entity]:
-    """Named individuals: a sentence that describes each, another that mentions it, and how it is related to one before
+    """Named individuals: a sentence that describes each, another that mentions it, and how it is related to some before
     it, as the description tells. Parallel across languages."""
     words = lexicon(settings.seed, settings.languages[code])
     for i, known in enumerate(_individuals(settings.seed, settings.sizes.entities)):
         mention = realise(known.mention.event, words, known.mention.style)
         yield Entity(
-            id=_entity_id(code, i),
+            id=f"entity-{code}-{i:05}",
             language=code,
+            entity=_entity(i),
             name=text(named(known.name, words)),
             description=text(realise(known.description.event, words, known.description.style)),
             mention=text(mention),
             span=_span(mention, f"{known.role}."),
-            relations=tuple(Relation(words.forms[f.relation][0], _entity_id(code, f.object)) for f in known.facts),
+            relations=tuple(Relation(words.forms[f.relation][0], _entity(f.object)) for f in known.facts),
         )
 
 
-def _entity_id(code: str, number: int) -> str:
-    return f"entity-{code}-{number:05}"
+def _entity(number: int) -> str:
+    return f"entity-{number:05}"
 
 
 class Fact(NamedTuple):
@@ -194,18 +195,20 @@ def _individuals(seed: int, count: int) -> tuple[Individual, ...]:
 def _told(
     event: Event, names: Sequence[tuple[str, Name]], known: Mapping[str, Mapping[Name, int]], dice: Dice
 ) -> tuple[Event, tuple[Fact, ...]]:
-    """The event with the first of these names, in its role, replaced by one that is known: a fact of its entity."""
+    """The event with these names, each in its role, replaced by others that are known: the facts of its entity. What
+    somebody does is told of the first of them that it is done to, where it is done of the place."""
+    told: dict[str, int] = {}
     for role, name in names:
-        if known[name.type]:
+        relation = event.place.relation if role == "place" and event.place else event.verb
+        if known[name.type] and relation not in told:
             other = dice.pick(tuple(known[name.type]))
-            relation = event.place.relation if role == "place" and event.place else event.verb
-            return edits.with_phrase(event, role, Phrase(other)), (Fact(relation, known[name.type][other]),)
-    return event, ()
+            event = edits.with_phrase(event, role, Phrase(other))
+            told[relation] = known[name.type][other]
+    return event, tuple(Fact(relation, other) for relation, other in told.items())
 
 
 def _retold(event: Event, role: str, dice: Dice) -> list[Event]:
-    """Events that say what the event says of who is in that role, but for two claims changed and perhaps a circumstance
-    left out."""
+    """Events that say what the event says of who is in that role, but for one or two claims, changed or left out."""
     changed = [again for other in edits.conflicting(event, dice) for again in edits.conflicting(other, dice)]
     less = [again for other in changed for again in (*edits.circumstances(other), other) if other != event]
     return [again for again in less if edits.phrase_of(again, role) == edits.phrase_of(event, role)]

@@ -58,13 +58,14 @@ class PretrainSettings(Frozen):
     """A small encoder from scratch: its shape, its WordPiece vocabulary, and its masked-LM training.
 
     The defaults suit a small made-up world; real text of several languages wants a vocabulary of 20,000 and more.
+    After 0 steps the weights are random: what follows trains from scratch.
     """
 
     layers: int = Field(4, gt=0)
     hidden: int = Field(128, gt=0)
     vocab_size: int = Field(4000, gt=100)
     max_length: int = Field(128, gt=2)
-    steps: int = Field(8000, gt=0)
+    steps: int = Field(8000, ge=0)
     batch_tokens: int = Field(512, gt=0)
     learning_rate: float = Field(2e-3, gt=0)
     mask_rate: float = Field(0.2, gt=0, lt=1)

@@ -31,6 +31,7 @@ class AlignMLM(PairMethod):
         made from English token by token, so that D pairs single tokens; D here holds the entries of one subword on
         either side that are not the same subword.
     Relations: without the second term, `continued-mlm`. It needs no pairing of sentences, and no word in a sentence.
+        The paper trains from scratch: `--base init:12x768 --set pretrain.steps=0`.
     """
 
     needs: ClassVar[frozenset[Corpus]] = frozenset({Corpus.PARALLEL, Corpus.DICTIONARY})

@@ -42,9 +42,10 @@ class DictMLM(PairMethod):
         language and back. Only words of one subword, with translations of one subword, are exchanged, as in the paper,
         whose text is not parallel and whose dictionaries have over 30 languages.
     Relations: p = 0 is `continued-mlm` but for the vectors. It needs no pairing: any text of the dictionary's languages
-        would do. `align-mlm` ties the same entries in the embeddings. The paper trains from scratch and conditions its
-        output on l_t by a transform whose form is not known to us: adding a vector is a choice. Of its values p alone
-        is known, so `--recipe paper` changes nothing; Tang et al. train theirs as `align-mlm` is.
+        would do. `align-mlm` ties the same entries in the embeddings. The paper trains from scratch (as
+        `--base init:12x768 --set pretrain.steps=0` does) and conditions its output on l_t by a transform whose form is
+        not known to us: adding a vector is a choice. Of its values p alone is known, so `--recipe paper` changes
+        nothing; Tang et al. train theirs as `align-mlm` is.
     """
 
     needs: ClassVar[frozenset[Corpus]] = frozenset({Corpus.PARALLEL, Corpus.DICTIONARY})

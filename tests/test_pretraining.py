@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from harness.errors import UserError
-from harness.pretraining import SPECIAL, learn_tokenizer, pretrain
-from harness.recipe import PretrainSettings
+from harness.pretraining import SPECIAL, learn_tokenizer, new_encoder, pretrain
+from harness.recipe import PretrainSettings, make_recipe
 from methods.objectives.pretraining import MaskedLanguageModel
 
 TEXTS = [f"{a}{b}o {b}{c}a l{c}{a}e ver{b} {a}!" for a in ("ka", "bo", "ßi", "né") for b in "pqrstv" for c in "mnzx"]
@@ -45,6 +45,19 @@ def test_a_new_encoder_learns() -> None:
     assert trace.losses[-1]["mlm"] < trace.losses[0]["mlm"] - 0.5
     assert encoder.depth == 1
     assert encoder.max_length == 32
+
+
+def test_after_no_steps_the_weights_are_those_of_a_new_encoder() -> None:
+    settings = PretrainSettings(layers=1, hidden=64, vocab_size=120, steps=0, max_length=32)
+    encoder, trace = pretrain(TEXTS, settings, MaskedLanguageModel, torch.device("cpu"))
+    assert (trace.steps, trace.losses) == (0, [])
+    fresh = new_encoder(settings, encoder.tokenizer)
+    for ours, theirs in zip(encoder.parameters(), fresh.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    changes = ["pretrain.steps=0"]
+    chosen = make_recipe(method="align-mlm", base="init:1x64", source="babel", suite="xtreme", changes=changes)
+    assert chosen.pretrain is not None
+    assert chosen.pretrain.steps == 0
 
 
 def test_no_text_is_refused() -> None:

@@ -28,6 +28,7 @@ _HOME = {
     "Tokens": "harness.method",
     "UserError": "harness.errors",
     "attend": "harness.attention",
+    "gather": "harness.distributed",
     "pack": "harness.packing",
     "register": "harness.registry",
 }

@@ -7,6 +7,8 @@ import re
 import shlex
 import subprocess
 import sys
+import sysconfig
+import venv
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,26 @@ def test_the_package_registers_and_passes_its_own_test(here: Path) -> None:
     own = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(package / "tests")]
     done = subprocess.run(own, env=environment, capture_output=True, text=True, cwd=package)
     assert "2 passed" in done.stdout, done.stdout
+
+
+def test_pip_installs_the_package_in_an_environment_of_its_own(here: Path) -> None:
+    """What the environment has beside it is this one's: nothing is fetched."""
+    assert write("near-pairs", "--package") == 0
+    venv.create(here / "venv")
+    (site,) = (here / "venv").glob("lib/python*/site-packages")
+    python = here / "venv" / "bin" / "python"
+    (site / "outer.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n{ROOT}\n")
+    environment = {**os.environ, "PYTHONPATH": ""}
+
+    def run(*words: str) -> str:
+        done = subprocess.run([python, *words], env=environment, capture_output=True, text=True, cwd=here)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", str(here / "alignboard-near-pairs"))
+    assert list(site.glob("near_pairs.py")), "it went into the environment"
+    listed = run("-c", "from harness.cli.app import main; main()", "methods", "near-pairs")
+    assert "near_pairs:NearPairs (alignboard-near-pairs)" in listed
 
 
 def test_the_commands_of_the_guide_end_in_a_row(

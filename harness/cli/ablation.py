@@ -66,17 +66,10 @@ def ablation(
         _list()
         return
     from harness.ablation import named
-    from harness.recipe import GRIDS, make_recipe
+    from harness.recipe import make_recipe
 
     table = named(name)
-    if grid and recipe == "paper":
-        raise UsageError(
-            "a grid contradicts the paper recipe",
-            found=f"--recipe paper --grid {grid}",
-            expected="each method at its paper's rate",
-            remedy="leave out --grid, or take --recipe matched",
-        )
-    rates = _rates(grid) if grid else GRIDS[protocol] if protocol in GRIDS and recipe != "paper" else ()
+    rates = _rates(grid, protocol, recipe)
     recipes = [
         make_recipe(
             method=row.method,
@@ -107,13 +100,25 @@ def _list() -> None:
     print_table(("name", "rows", "title", "reference"), rows)
 
 
-def _rates(text: str) -> tuple[float, ...]:
+def _rates(grid: str, protocol: str, recipe: str) -> tuple[float, ...]:
+    """The learning rates to try: those asked for or the protocol's, none under the paper recipe."""
+    from harness.recipe import GRIDS
+
+    if not grid:
+        return GRIDS.get(protocol, ()) if recipe != "paper" else ()
+    if recipe == "paper":
+        raise UsageError(
+            "a grid contradicts the paper recipe",
+            found=f"--recipe paper --grid {grid}",
+            expected="each method at its paper's rate",
+            remedy="leave out --grid, or take --recipe matched",
+        )
     try:
-        rates = tuple(float(part) for part in text.split(","))
+        rates = tuple(float(part) for part in grid.split(","))
     except ValueError:
         rates = ()
     if not rates or not all(math.isfinite(r) and r > 0 for r in rates) or len(set(rates)) < len(rates):
-        raise UsageError("the grid is not understood", found=text, expected="learning rates such as 1e-4,3e-4,1e-3")
+        raise UsageError("the grid is not understood", found=grid, expected="learning rates such as 1e-4,3e-4,1e-3")
     return rates
 
 

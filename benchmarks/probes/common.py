@@ -21,6 +21,7 @@ from harness.training import Step, TrainSettings, train
 
 LANGUAGES = ("qab", "qac", "qad")  # the pivot's three nearest
 PAIRS, HELD_OUT = 1500, 300  # per language
+ENTITIES = 3000
 MAX_LENGTH = 48
 BASE = PretrainSettings(steps=4000, learning_rate=1e-3, max_length=2 * MAX_LENGTH)
 
@@ -51,7 +52,7 @@ class World(NamedTuple):
 @cache
 def world(seed: int) -> World:
     """The source, a base encoder from scratch, the sample, and pairs held out, all of this seed."""
-    source = Babel.open(f"seed={seed},mono=3000,parallel={PAIRS + HELD_OUT}")
+    source = Babel.open(f"seed={seed},mono=3000,parallel={PAIRS + HELD_OUT},entities={ENTITIES}")
     mono: Any = source.corpus(Corpus.MONO, (source.pivot, *LANGUAGES))
     settings = BASE.model_copy(update={"seed": seed})
     texts = list(dict.fromkeys(record.text for record in mono))

@@ -38,12 +38,12 @@ def probe(seed: int, **training: Any) -> dict[str, float]:
     the same training without the contrasts (`..._without`), which leaves masked LM.
 
     `mentions`: a mention among the mentions of another language, by means of tokens. `descriptions`: a mention among
-    the descriptions of another language. `objects`: a description with the name of a relation among the descriptions of
-    all other entities in another language, read ones included, to find what the relation leads to; `objects_of_two`:
-    the same for entities with two relations, `objects_swapped`: when they are asked with the other relation. All but
-    the first take the trained heads; the base and the training without contrasts, which have none, compare means.
+    the descriptions of another language. `objects`: a description with the name of a relation, to find what the
+    relation leads to among the descriptions, in another language, of all that such questions lead to; `objects_of_two`:
+    the questions about entities with two relations, `objects_swapped`: asked with the other relation. All but the first
+    take the trained heads; the base and the training without contrasts, which have none, compare means.
     """
-    settings = {"steps": 1200, "learning_rate": 1e-3, "queue": 96, **training}
+    settings = {"steps": 2000, "learning_rate": 1e-3, "queue": 96, **training}
     trained = aligned("xlm-k", seed, **settings)
     off = dict.fromkeys(("word_weight", "document_weight", "entailment_weight"), 0.0)
     without = aligned("xlm-k", seed, **{**settings, **off})
@@ -57,7 +57,8 @@ def probe(seed: int, **training: Any) -> dict[str, float]:
     ):
         for kind, value in measure(encoder, its, known).items():
             found[name.format(kind)] = value
-    return {**found, "chance": 1 / UNREAD, "objects_chance": 1 / (len(known[LANGUAGES[0]]) - 1)}
+    asked = {r.object for record in known[LANGUAGES[0]][-UNREAD:] for r in record.relations}
+    return {**found, "chance": 1 / UNREAD, "objects_chance": 1 / len(asked)}
 
 
 @torch.no_grad()
@@ -108,11 +109,14 @@ def objects(
     two: bool = False,
     swapped: bool = False,
 ) -> float:
-    """The share of facts of unread entities whose object has the nearest of all descriptions of another language but
-    the subject's own; with `two` those of entities with two relations, with `swapped` asked with the other one."""
+    """The share of facts of unread entities whose object has the nearest description in another language, of all
+    objects of such facts but the subject itself; with `two` those of entities with two relations, with `swapped` asked
+    with the other one."""
     hits = []
     for code, records in known.items():
         numbers = {record.entity: i for i, record in enumerate(records)}
+        no_object = torch.ones(len(records), dtype=torch.bool)
+        no_object[[numbers[r.object] for record in records[-UNREAD:] for r in record.relations]] = False
         facts = [
             (record, record.relations[::-1][k] if swapped else relation, relation.object)
             for record in records[-UNREAD:]
@@ -123,7 +127,7 @@ def objects(
         own = torch.tensor([numbers[record.entity] for record, _, _ in facts])
         wanted = torch.tensor([numbers[other] for _, _, other in facts])
         for other in (told[b] for b in known if b != code):
-            similar = (asked @ other.T).scatter(1, own[:, None], -torch.inf)
+            similar = (asked @ other.T).masked_fill(no_object, -torch.inf).scatter(1, own[:, None], -torch.inf)
             hits.append(similar.argmax(1) == wanted)
     return float(torch.cat(hits).float().mean())
 

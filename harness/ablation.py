@@ -20,6 +20,7 @@ from harness.errors import UserError, unknown
 from harness.executors.local import Failed, Local
 from harness.plan import RunPlan, Stage, plan_run
 from harness.recipe import Recipe
+from harness.records import Corpus
 from harness.registry import ABLATIONS, METHODS, TASKS
 from harness.runner import Display
 from harness.sources.transforms import ShuffledPairs
@@ -49,14 +50,32 @@ class Ablation:
 
 
 def named(name: str) -> Ablation:
-    """The ablation registered as `name`, or `all`: every method that can be loaded. Raises UsageError for others."""
-    if name != EVERYTHING:
-        if name not in ABLATIONS:
-            raise unknown("ablation", name, (*ABLATIONS.names(), EVERYTHING), remedy="`alignboard ablation` lists them")
+    """The ablation registered as `name`; `all`, every method that can be loaded; or a method beside its controls.
+
+    Raises UsageError for others.
+    """
+    if name in ABLATIONS:
         table: Ablation = ABLATIONS.get(name)
         return table
+    if name in METHODS:
+        return controlled(name)
+    if name != EVERYTHING:
+        known = {*ABLATIONS.names(), EVERYTHING, *METHODS.names()}
+        raise unknown("ablation", name, known, remedy="`alignboard ablation` lists them")
     broken = METHODS.broken()
     return Ablation("Every registered method", tuple(Row(method) for method in METHODS.names() if method not in broken))
+
+
+def controlled(name: str) -> Ablation:
+    """A method beside what its gain is measured against: the untrained base, its control and what that is measured
+    against in turn, and itself on shuffled pairs where it reads pairs."""
+    rows, method = [Row(name)], METHODS.get(name)
+    if Corpus.PARALLEL in method.needs and method.trains:
+        rows += shuffled(rows)
+    while method.control and Row(method.control) not in rows:
+        rows.insert(0, Row(method.control))
+        method = METHODS.get(method.control)
+    return Ablation(f"{name} beside its controls", tuple(rows))
 
 
 def shuffled(rows: Iterable[Row]) -> tuple[Row, ...]:

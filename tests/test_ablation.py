@@ -133,11 +133,20 @@ def test_the_tables_name_methods_that_exist() -> None:
     assert replace(ml_ctl, rows=()).title == ml_ctl.title
 
 
+def test_a_method_is_put_beside_its_controls() -> None:
+    base, control = Row("mbert"), Row("continued-mlm")
+    assert named("info-snt").rows == (base, control, Row("info-snt"), *shuffled([Row("info-snt")]))
+    assert named("xlm-k").rows == (base, control, Row("xlm-k")), "it reads no pairs"
+    assert named("continued-mlm").rows == (base, control, *shuffled([control]))
+    assert named("mbert").rows == (base,)
+    assert len(named("ml-ctl").rows) > 4, "the paper's table goes before the method"
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (["ml-clt"], "did you mean"),
-        (["nothing"], "align-mlm, all, ml-ctl\n"),
+        (["nothing"], "align-mlm, all, amber, "),
         (["nothing"], "`alignboard ablation` lists them"),
         (["ml-ctl", "--grid", "1e-4,nan"], "the grid is not understood"),
         (["ml-ctl", "--grid", "inf"], "the grid is not understood"),

@@ -33,7 +33,9 @@ ROW = ("method", "config", "transform")
 
 
 def ablation(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Which table; none lists them.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Which table or method; none lists the tables.")
+    ] = None,
     suite: Suite = "xtreme-align",
     source: Source = "babel",
     base: Base = "init:4x128",
@@ -54,12 +56,14 @@ def ablation(
 
     Under the matched recipe each row is first tried at every learning rate of the grid, with one seed, and judged by
     the pivot's dev sets alone; the best rate is then used for all seeds. Under the paper recipe each method keeps its
-    paper's rate. NAME `all` is every registered method. What was stopped goes on when the command is given again.
+    paper's rate. NAME `all` is every registered method; the name of a method that is no table's is that method, its
+    controls, and itself on shuffled pairs. What was stopped goes on when the command is given again.
 
     \b
     Examples:
       alignboard ablation
       alignboard ablation ml-ctl --source babel
+      alignboard --plugin near_pairs.py ablation near-pairs
       alignboard ablation all --source babel --seeds 3 --grid 1e-4,3e-4,1e-3
     """
     if name is None:

@@ -67,15 +67,17 @@ class XLMK(Method):
     class Config(MethodConfig):
         """The paper's values are not in the released code: all of these are choices. mask_rate: the share of masked
         subwords; mention_mask_rate: how often the mention is masked as a whole (a corpus whose contexts do not tell the
-        entity needs less); temperature: of the cosine; queue: entries of each memory (without a momentum encoder a long
-        one holds states that have drifted, which are told apart by their age and not by what they mean: keep it to the
-        entries of two steps or so where the learning rate is high); word_weight, document_weight, entailment_weight: of
-        L_w2d, L_d2w and L_OE; layer: whose states are contrasted."""
+        entity needs less); temperature: of the cosine; queue: entries of each memory; memory_from: the first step whose
+        negatives are also those of memory (without a momentum encoder it holds the states of an encoder that was
+        another: at a high rate, from the first step, all vectors may run away from it together and never part: begin
+        when the batch alone has taught them to, and keep the queue to two steps or so); word_weight, document_weight,
+        entailment_weight: of L_w2d, L_d2w and L_OE; layer: whose states are contrasted."""
 
         mask_rate: float = 0.15
         mention_mask_rate: float = 0.25
         temperature: float = 0.07
         queue: int = 128
+        memory_from: int = 200
         word_weight: float = 1.0
         document_weight: float = 1.0
         entailment_weight: float = 1.0
@@ -135,11 +137,12 @@ class XLMK(Method):
         words, documents, entities = (distributed.gather(part) for part in (words, documents, entities))
         subjects = self.subjects(encoder, batch, like=objects)
         subjects, objects, numbers = (distributed.gather(part) for part in (subjects, objects, batch["objects"]))
+        config = self.config
         return {
             "mlm": masked_lm(encoder, states.tokens(), batch["positions"], batch["labels"]),
-            "words": self.contrast(words, documents, entities, self.documents, self.config.word_weight),
-            "documents": self.contrast(documents, words, entities, self.words, self.config.document_weight),
-            "entailment": self.contrast(subjects, objects, numbers, self.documents, self.config.entailment_weight),
+            "words": self.contrast(words, documents, entities, self.documents, step, config.word_weight),
+            "documents": self.contrast(documents, words, entities, self.words, step, config.document_weight),
+            "entailment": self.contrast(subjects, objects, numbers, self.documents, step, config.entailment_weight),
         }
 
     def subjects(self, encoder: Encoder, batch: Batch, like: Tensor) -> Tensor:
@@ -150,14 +153,16 @@ class XLMK(Method):
         vectors: Tensor = self.subject_head(states)
         return vectors
 
-    def contrast(self, asking: Tensor, asked: Tensor, entities: Tensor, memory: Queue, weight: float) -> Term:
-        """Both directions between n vectors and their n partners, against one memory."""
+    def contrast(
+        self, asking: Tensor, asked: Tensor, entities: Tensor, memory: Queue, step: int, weight: float
+    ) -> Term:
+        """Both directions between n vectors and their n partners, against one memory once it counts."""
         n = len(asking)
         both = torch.cat([asking, asked])
         both = both.to(torch.promote_types(both.dtype, memory.keys.dtype))
         numbers = torch.cat([entities.repeat(2), self.remembered.keys[:, 0].to(entities.dtype)])
         exclude = numbers[None, :] == entities.repeat(2)[:, None]
-        exclude[:, 2 * n :] |= memory.empty()
+        exclude[:, 2 * n :] |= memory.empty() | (step < self.config.memory_from)
         losses = nce(
             both,
             torch.cat([both, memory.keys]),

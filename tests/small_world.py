@@ -28,7 +28,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "ppa": {"queue": 24, "width": 16},
     "ppa-switch": {"queue": 24, "width": 16},
     "mmte": {"layers": 2},
-    "xlm-k": {"queue": 24},
+    "xlm-k": {"queue": 24, "memory_from": 0},
     "infoxlm": {"queue": 8},
 }
 URI = "babel:size=small,parallel=40,paraphrase=60,nli=20"

@@ -119,7 +119,7 @@ def test_a_mention_is_masked_as_a_whole_or_not_at_all() -> None:
 
 def test_the_loss_is_that_of_the_paper(tmp_path: Path) -> None:
     weights = {"word_weight": 0.5, "document_weight": 2.0, "entailment_weight": 3.0}
-    trial = Trial("xlm-k", dropout=0.0, temperature=0.2, queue=10, **weights)
+    trial = Trial("xlm-k", dropout=0.0, temperature=0.2, queue=10, memory_from=0, **weights)
     run = trial.run(batch=4)
     for _ in range(2):  # 8 of the 10 places of either memory are taken
         run.step()
@@ -198,6 +198,28 @@ def test_memory_holds_the_last_vectors_with_their_entities() -> None:
     assert not trial.method.words.keys.requires_grad
 
 
+@torch.no_grad()
+def test_memory_counts_from_its_first_step_on() -> None:
+    trial = Trial("xlm-k", dropout=0.0, memory_from=5)
+    batch = trial.method.collate(distant(trial, 8), np.random.default_rng(0))
+    contrasts = ("words", "documents", "entailment")
+
+    def sums(step: int) -> list[float]:
+        terms = trial.method.loss(trial.encoder, batch, step)
+        return [float(terms[name].sum) for name in contrasts]
+
+    with torch.enable_grad():
+        run = trial.run(batch=8)
+        for _ in range(3):
+            run.step()
+    trial.step.eval()
+    asleep, awake = sums(4), sums(5)
+    assert all(now > before + 0.1 for now, before in zip(awake, asleep, strict=True))
+    for memory in (trial.method.words, trial.method.documents, trial.method.remembered):
+        memory.pushed.zero_()
+    assert sums(5) == asleep
+
+
 def test_each_contrast_reaches_its_two_heads_and_not_the_language_model_head() -> None:
     for name, heads in (("words", "wd"), ("documents", "wd"), ("entailment", "sd")):
         trial = Trial("xlm-k")
@@ -248,5 +270,7 @@ def test_entities_in_one_language_are_refused() -> None:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_unread_entities_are_found_across_languages(seed: int) -> None:
     seen = probe(seed)
-    assert seen["descriptions"] > 2 * seen["chance"], seen
+    assert seen["descriptions"] > 2 * max(seen["chance"], seen["base_descriptions"], seen["descriptions_without"]), seen
     assert seen["mentions"] > max(seen["base_mentions"], seen["mentions_without"]) + 0.05, seen
+    assert seen["objects"] > 2 * max(seen["objects_chance"], seen["base_objects"], seen["objects_without"]), seen
+    assert seen["objects_of_two"] > 2 * seen["objects_swapped"], "the relation tells which of two is meant"

@@ -43,7 +43,7 @@ def probe(seed: int, **training: Any) -> dict[str, float]:
     the questions about entities with two relations, `objects_swapped`: asked with the other relation. All but the first
     take the trained heads; the base and the training without contrasts, which have none, compare means.
     """
-    settings = {"steps": 2000, "learning_rate": 1e-3, "queue": 96, **training}
+    settings = {"steps": 900, "learning_rate": 1e-3, "queue": 96, **training}
     trained = aligned("xlm-k", seed, **settings)
     off = dict.fromkeys(("word_weight", "document_weight", "entailment_weight"), 0.0)
     without = aligned("xlm-k", seed, **{**settings, **off})

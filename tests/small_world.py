@@ -106,6 +106,14 @@ class Trial:
         return sum(term.weight * term.sum / max(term.count, 1.0) for term in terms)
 
 
+def move_away(modules: Any) -> None:
+    """Changes every weight of modules: copies that have not followed their originals."""
+    draw = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in modules.parameters():
+            weight += 0.05 * torch.randn(weight.shape, generator=draw)
+
+
 def settings(**change: Any) -> TrainSettings:
     return TrainSettings(
         **{"steps": 5, "learning_rate": 1e-3, "batch": 12, "schedule": "constant", "seed": 3, **change}

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_world import Trial, alone, tokenizer
+from plain_passes import Plain
+from small_world import Trial, alone, move_away, tokenizer
 from torch import Tensor
-from transformers import AutoModelForMaskedLM
 
 from benchmarks.probes import infoxlm
 from methods.infoxlm import mixed
@@ -79,13 +79,18 @@ def test_the_loss_is_that_of_the_paper(normalize: bool, tmp_path: Path) -> None:
     held = torch.randn(5, 64, generator=torch.Generator().manual_seed(0))
     trial.method.queue.keys[:] = held
     trial.method.queue.pushed += 5
+    slow = trial.method.slow
+    move_away(slow)
     batch = trial.batch(6)
-    trial.encoder.save(tmp_path)
+    model, copy = (
+        Plain(encoder, tmp_path / name).model for name, encoder in (("fast", trial.encoder), ("slow", slow["encoder"]))
+    )
     trial.step.double()
     terms = trial.method.loss(trial.encoder, batch, 0)
-    model = AutoModelForMaskedLM.from_pretrained(tmp_path, dtype=torch.float64, attn_implementation="eager").eval()
-    matrix = trial.method.project.weight  # that of the copy is equal before the first step
-    rows = [vectors_by_hand(model, matrix, batch[name]) for name in ("queries", "keys")]
+    rows = [
+        vectors_by_hand(model, trial.method.project.weight, batch["queries"]),
+        vectors_by_hand(copy, slow["project"].weight, batch["keys"]),
+    ]
     losses = []
     for q, k in zip(*rows, strict=True):
         scores = [float(q @ v) / (float(q.norm() * v.norm()) if normalize else 1.0) for v in (k, *held.double())]

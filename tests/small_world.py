@@ -100,6 +100,10 @@ class Trial:
     def batch(self, size: int = 12, seed: int = 0) -> Any:
         return self.method.collate([self.examples[i] for i in range(size)], np.random.default_rng(seed))
 
+    def spread(self, size: int = 12) -> list[Any]:
+        """Examples far apart: neighbours may be of one entity."""
+        return [self.examples[i * (len(self.examples) // size)] for i in range(size)]
+
     def loss(self, batch: Any) -> Any:
         """The weighted sum of the terms' means."""
         terms = self.method.loss(self.encoder, batch, 0).values()

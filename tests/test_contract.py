@@ -78,7 +78,7 @@ def test_gradients_reach_the_encoder_and_the_head(name: str) -> None:
     run = trial.run()
     for _ in range(2):
         run.step()
-    trial.loss(trial.batch()).backward()
+    trial.loss(trial.method.collate(trial.spread(), np.random.default_rng(0))).backward()
     weights = [*trial.encoder.base.named_parameters(), *trial.method.named_parameters()]
     still = [n for n, p in weights if p.requires_grad and p.ndim > 1 and (p.grad is None or not p.grad.any())]
     assert not still

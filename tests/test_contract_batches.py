@@ -90,14 +90,9 @@ def pairs() -> tuple[SamplePair, ...]:
     return tuple(pair for half in (slice(0, 2), slice(2, 4)) for row in rows for pair in row[half])
 
 
-def spread(trial: Trial) -> list[Any]:
-    """Twelve of the examples, far apart: neighbours may be of one entity."""
-    return [trial.examples[i * (len(trial.examples) // SIZE)] for i in range(SIZE)]
-
-
 def taken(trial: Trial, accumulation: int = 1, only: frozenset[str] | None = None, processes: int = 1) -> Found:
     """The loop's own step over the twelve examples, `only` these terms of the loss."""
-    examples = spread(trial)
+    examples = trial.spread(SIZE)
     whole = trial.method.loss
 
     def loss(encoder: Any, batch: Any, step: int) -> dict[str, Any]:
@@ -156,7 +151,7 @@ def test_a_contrast_within_the_batch_is_the_mean_over_micro_batches(name: str) -
     named = method_class(name).in_batch
     accumulated, joined = taken(trial_of(name), PARTS, named), taken(trial_of(name), only=named)
     trial = trial_of(name)
-    examples, half = spread(trial), SIZE // PARTS
+    examples, half = trial.spread(SIZE), SIZE // PARTS
     trial.step.train()
     apart = [
         trial.method.loss(trial.encoder, trial.method.collate(examples[at : at + half], Fixed()), 0)

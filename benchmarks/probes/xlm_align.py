@@ -20,8 +20,9 @@ HELD_OUT = 150  # gold pairs per language
 def probe(seed: int, **training: Any) -> dict[str, float]:
     """Alignment error rates on gold links of held-out pairs: before (`base_error`), after training (`error`), and
     after the same training without the pointer (`error_without`), which leaves the two language models."""
-    trained = aligned("xlm-align", seed, **training)
-    without = aligned("xlm-align", seed, **{**training, "align_weight": 0.0})
+    settings = {"steps": 900, **training}
+    trained = aligned("xlm-align", seed, **settings)
+    without = aligned("xlm-align", seed, **{**settings, "align_weight": 0.0})
     gold = [
         pair
         for code in LANGUAGES

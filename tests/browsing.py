@@ -124,6 +124,11 @@ def settled(page: Page) -> None:
     page.locator(IDLE).wait_for()
 
 
+def reads(page: Page, text: str) -> None:
+    """Waits until a text can be seen. Tables hold their texts twice, once out of sight, for screen readers."""
+    page.get_by_text(text).filter(visible=True).first.wait_for()
+
+
 def choose(page: Page, box: str, option: str) -> None:
     """Takes an option of a select box. A click while the expander around it still opens may close the list again."""
     wanted = page.get_by_role("option", name=option)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from board_world import hostile_world, world
-from browsing import PAGES, Served, assert_whole, at, cells, choose, serve, settled
+from browsing import PAGES, Served, assert_whole, at, cells, choose, reads, serve, settled
 
 from harness.rendering import shown
 from harness.store import Store
@@ -78,13 +78,13 @@ def test_a_filter_changes_scores_and_its_address_brings_them_back(
     page.get_by_text("Languages and columns").click()
     choose(page, "Script", "Cyrillic")
     page.wait_for_url(lambda url: "script=Cyrillic" in url)
-    page.get_by_text("1 language").first.wait_for()
+    reads(page, "1 language")
     settled(page)
     after = cells(page)
     assert sorted(row[0] for row in after) == sorted(row[0] for row in before)
     assert after[0][1] != before[0][1]
     again = visit(page.url)
-    again.get_by_text("1 language").first.wait_for()
+    reads(again, "1 language")
     assert cells(again) == after
     assert complaints == []
 

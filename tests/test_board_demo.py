@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from browsing import PAGES, Served, assert_whole, at, cells, choose, download, grid, serve, settled
+from browsing import PAGES, Served, assert_whole, at, cells, choose, download, grid, reads, serve, settled
 from called import called
 from demo_world import WRONG
 
@@ -148,7 +148,7 @@ def test_a_filter_changes_scores_and_its_address_brings_them_back(
     page.get_by_text("Languages and columns").click()
     choose(page, "Script", "Cyrillic")
     page.wait_for_url(lambda url: "script=Cyrillic" in url)
-    page.get_by_text("1 language").first.wait_for()
+    reads(page, "1 language")
     settled(page)
     after = own(page)
     for name, row in after.items():
@@ -158,7 +158,7 @@ def test_a_filter_changes_scores_and_its_address_brings_them_back(
         n: column(r, "udpos") for n, r in after.items()
     }
     again = visit(page.url, WIDE)
-    again.get_by_text("1 language").first.wait_for()
+    reads(again, "1 language")
     assert own(again) == after
     assert complaints == []
 
@@ -205,7 +205,7 @@ def test_back_returns_to_the_filters(visit: Callable[..., Page], complaints: lis
         page.get_by_role("heading", name="Leaderboard", exact=True).wait_for()
         settled(page)
     assert page.url == left
-    page.get_by_text("1 language").first.wait_for()
+    reads(page, "1 language")
     assert cells(page) == before
     assert complaints == []
 
@@ -370,7 +370,7 @@ def test_runs_tells_what_failed_and_how_long_stages_took(visit: Callable[..., Pa
     page.get_by_text("A stage failed").wait_for()
     failed = visit(at(demo.served, "runs", run=every.loc[every["status"] == "failed", "id"].item()), WIDE)
     failed.get_by_text("A stage failed").wait_for()
-    failed.get_by_text(f"RuntimeError: {WRONG}").first.wait_for()
+    reads(failed, f"RuntimeError: {WRONG}")
     done = visit(at(demo.served, "runs", run=demo.runs[FAST][0]), WIDE)
     stages = {row["Artifact"]: row for row in grid(done, 1)}
     assert set(stages) == set(links["fingerprint"])

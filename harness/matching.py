@@ -141,7 +141,7 @@ class Lexicon:
 def code_exact_matches(source: str, target: str, entries: Iterable[DictionaryEntry]) -> list[WordPair]:
     """The word pairs of the released script's rule: both lower-cased words are substrings that occur exactly once.
 
-    The script also asks for the same word pieces in the tokenised sentence, which is left to the tokenizer here.
+    The script also asks for the same word pieces in the tokenised sentence: see `methods.objectives.released_words`.
     """
     return Lexicon(entries, "substring").matches(source, target)
 

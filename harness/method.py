@@ -43,12 +43,12 @@ class Tokens:
 
 
 class MethodConfig(BaseModel):
-    """A method's own settings: frozen, unknown fields refused.
+    """A method's own settings: frozen; unknown fields, infinities and NaN are refused.
 
     Defaults are the paper's values; where those are not published, the docstring calls the default a choice.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True)

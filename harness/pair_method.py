@@ -16,18 +16,21 @@ from harness.packing import Spans, pack
 from harness.records import Corpus
 from harness.tokens import Offsets, Tokenizer
 
+TokenSpan = tuple[int, int]  # [start, end) in a tokenised sentence with its special tokens
+
 
 class PairExample(NamedTuple):
     """A tokenised pair: ids with special tokens, the word's token span [start, end) on each side, the sentence number,
     and the language of the target.
 
-    Without a word (none matched, or cut off by the maximal length) the span is the whole sentence without specials.
+    Without a word (none matched, or cut off on either side by the maximal length) both spans are the whole sentences
+    without specials: a word is never set against a sentence.
     """
 
     source: np.ndarray
     target: np.ndarray
-    source_span: tuple[int, int]
-    target_span: tuple[int, int]
+    source_span: TokenSpan
+    target_span: TokenSpan
     sentence: int
     language: str
 
@@ -55,24 +58,25 @@ class PairExamples(Sequence[PairExample]):
 
     def __getitem__(self, i: int) -> PairExample:  # type: ignore[override]
         pair = self.pairs[i]
-        return PairExample(
-            self.source.ids[i],
-            self.target.ids[i],
-            token_span(self.source, i, pair.source_span),
-            token_span(self.target, i, pair.target_span),
-            pair.sentence,
-            pair.language,
-        )
+        source, target = word_tokens(self.source, i, pair.source_span), word_tokens(self.target, i, pair.target_span)
+        if source is None or target is None:
+            source, target = sentence_tokens(self.source, i), sentence_tokens(self.target, i)
+        return PairExample(self.source.ids[i], self.target.ids[i], source, target, pair.sentence, pair.language)
 
 
-def token_span(offsets: Offsets, i: int, span: Span | None) -> tuple[int, int]:
-    """The tokens [start, end) of text `i` that overlap the code points of `span`; without any, all but specials."""
+def word_tokens(offsets: Offsets, i: int, span: Span | None) -> TokenSpan | None:
+    """The tokens of text `i` that overlap the code points of a word; None where the maximal length cut into it."""
     starts, ends = offsets.starts[i], offsets.ends[i]
-    inside = np.flatnonzero(ends > starts)
-    if span is not None:
-        hit = np.flatnonzero((starts < span.end) & (ends > span.start))
-        inside = hit if len(hit) else inside
-    return (int(inside[0]), int(inside[-1]) + 1) if len(inside) else (0, len(starts))
+    if span is None or int(ends.max(initial=0)) < span.end:
+        return None
+    hit = np.flatnonzero((starts < span.end) & (ends > span.start))
+    return (int(hit[0]), int(hit[-1]) + 1) if len(hit) else None
+
+
+def sentence_tokens(offsets: Offsets, i: int) -> TokenSpan:
+    """The tokens of text `i` without its special ones; all of them where there are no others."""
+    inside = np.flatnonzero(offsets.ends[i] > offsets.starts[i])
+    return (int(inside[0]), int(inside[-1]) + 1) if len(inside) else (0, len(offsets.starts[i]))
 
 
 class PairMethod(Method):

@@ -25,6 +25,7 @@ from harness.method import SamplePair, Span
 from harness.records import DictionaryEntry, ParallelPair
 
 _WORD = re.compile(r"\w+")
+COMMON = 0.05  # of the pivot's sentences: what stands in more of them is a function word
 _COUNTED = 20_000  # sentences in which function words are counted
 _FEW = 100  # a word in no more sentences than this is never called common
 PAIRS_FILE, CARD_FILE = "pairs.parquet", "sample.json"
@@ -48,7 +49,7 @@ class SampleSettings(BaseModel):
     balance: Literal["equal", "proportional"] = "equal"
     max_words_per_pair: int = Field(default=3, gt=0)
     max_chars: int = Field(default=400, gt=0)
-    max_word_share: float = Field(default=0.05, gt=0, le=1)
+    max_word_share: float = Field(default=COMMON, gt=0, le=1)
     matching: Matching = "word"
 
 
@@ -192,7 +193,7 @@ def _draws(
             expected="sentence pairs in at least one language",
             remedy="name languages that the source has parallel text for (`alignboard sources` lists them)",
         )
-    common = _common_words(parallel, settings.max_word_share)
+    common = common_words([pair.source for pair in parallel], settings.max_word_share)
     entries: dict[str, list[DictionaryEntry]] = {}
     for entry in dictionary:
         if entry.source.strip().lower() not in common:
@@ -201,10 +202,10 @@ def _draws(
     return [_Draw(rows[language], lexicons[language], settings) for language in sorted(rows)]
 
 
-def _common_words(parallel: Sequence[ParallelPair], share: float) -> set[str]:
-    """Lower-cased words that stand in more than this share of the pivot sentences (of an even choice of them)."""
-    chosen = parallel[:: 1 + len(parallel) // _COUNTED]
-    counts = Counter(word for pair in chosen for word in set(_WORD.findall(pair.source.lower())))
+def common_words(sentences: Sequence[str], share: float = COMMON) -> set[str]:
+    """Lower-cased words that stand in more than this share of the pivot's sentences (of an even choice of them)."""
+    chosen = sentences[:: 1 + len(sentences) // _COUNTED]
+    counts = Counter(word for sentence in chosen for word in set(_WORD.findall(sentence.lower())))
     return {word for word, count in counts.items() if count > max(share * len(chosen), _FEW)}
 
 

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from numpy.random import Generator
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
@@ -18,6 +17,7 @@ from harness.pair_method import PairExample, PairMethod
 from harness.records import Corpus
 from methods.objectives.dictionary import entries, share_of
 from methods.objectives.masking import masked_batch, masked_lm
+from methods.objectives.settings import Rate, Weight
 
 
 class AlignMLM(PairMethod):
@@ -57,10 +57,10 @@ class AlignMLM(PairMethod):
         on either side, "mean" all of them, a word being the mean of its subwords (a choice, not published); share: the
         share of the pivot's words that D covers, drawn at random (the paper: 0.25, 0.5 and 1 of the vocabulary)."""
 
-        mask_rate: float = 0.15
-        align_weight: float = 10.0
+        mask_rate: Rate = 0.15
+        align_weight: Weight = 10.0
         words: Literal["single", "mean"] = "single"
-        share: float = Field(1.0, gt=0, le=1)
+        share: Rate = 1.0
 
     flat: Tensor
     owner: Tensor

@@ -17,6 +17,7 @@ from harness.packing import PackedText
 from harness.pair_method import PairExample, PairMethod
 from methods.objectives.bilingual import either_order, joined, room
 from methods.objectives.masking import masked_batch, masked_lm
+from methods.objectives.settings import Rate, Weight
 
 
 class AMBER(PairMethod):
@@ -49,16 +50,16 @@ class AMBER(PairMethod):
         "joined pair, rows the asking side; H heads."
     )
     in_batch: ClassVar[frozenset[str]] = frozenset({"sentence"})
-    paper: ClassVar[dict[str, Any]] = {"batch_size": 64, "accumulation": 32}
+    paper: ClassVar[dict[str, Any]] = {"steps": 1_000_000, "batch_size": 64, "accumulation": 32}
 
     class Config(MethodConfig):
         """mask_rate: the share of masked subwords; sentence_weight, word_weight: of L_SA and L_WA; layer: whose
         attention is to agree, a choice; renormalised: divide each row of a block by its sum, so that attention within
         a side costs nothing (the blocks are taken as they are by default)."""
 
-        mask_rate: float = 0.15
-        sentence_weight: float = 1.0
-        word_weight: float = 1.0
+        mask_rate: Rate = 0.15
+        sentence_weight: Weight = 1.0
+        word_weight: Weight = 1.0
         layer: Annotated[int, LayerOf(1)] = -1
         renormalised: bool = False
 

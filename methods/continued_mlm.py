@@ -11,6 +11,7 @@ from harness.encoder import Encoder
 from harness.method import Batch, MethodConfig, Term
 from harness.pair_method import PairExample, PairMethod
 from methods.objectives.masking import masked_batch, masked_lm
+from methods.objectives.settings import Rate
 
 
 class ContinuedMLM(PairMethod):
@@ -32,7 +33,7 @@ class ContinuedMLM(PairMethod):
     class Config(MethodConfig):
         """mask_rate: the share of masked subwords."""
 
-        mask_rate: float = 0.15
+        mask_rate: Rate = 0.15
 
     def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
         text = super().collate(examples, rng)["text"]

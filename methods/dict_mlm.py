@@ -18,6 +18,7 @@ from harness.pair_method import PairExample, PairMethod
 from harness.records import Corpus
 from methods.objectives.dictionary import continuing, entries
 from methods.objectives.masking import masked_batch, masked_lm
+from methods.objectives.settings import Rate, Share
 
 
 class Drawn(NamedTuple):
@@ -72,8 +73,8 @@ class DictMLM(PairMethod):
         otherwise corrupted as ever, and the label stays the original; their vector of each token's language is then
         added to the embeddings, and changes with the word."""
 
-        mask_rate: float = 0.15
-        exchange_rate: float = 0.5
+        mask_rate: Rate = 0.15
+        exchange_rate: Share = 0.5
         variant: Literal["translated-label", "replaced-input"] = "translated-label"
 
     def build(self, encoder: Encoder, corpora: Corpora) -> None:

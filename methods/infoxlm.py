@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
 from numpy.random import Generator
@@ -16,9 +16,16 @@ from harness.pair_method import PairExample
 from methods.objectives.bilingual import Side, joined
 from methods.objectives.masking import masked_batch
 from methods.objectives.momentum import Momentum, Queue, queue_nce
+from methods.objectives.settings import Count, Share, Temperature, Weight
 from methods.xlm import XLM
 
-View = tuple[Side, Side]
+
+class View(NamedTuple):
+    """Two pairs mixed up: their sides as the query and as the key, and the sentence numbers of the two."""
+
+    queries: tuple[Side, Side]
+    keys: tuple[Side, Side]
+    sentences: tuple[int, int]
 
 
 class InfoXLM(XLM):
@@ -60,6 +67,7 @@ class InfoXLM(XLM):
         "clip": 1.0,
         "adam_betas": (0.9, 0.98),
         "adam_epsilon": 1e-6,
+        "max_length": 512,
     }
 
     class Config(XLM.Config):
@@ -77,12 +85,12 @@ class InfoXLM(XLM):
         xlco_weight: of the contrast, whose mean is taken apart from those of the other terms."""
 
         layer: Annotated[int | None, LayerOf(1)] = None
-        temperature: float = 0.25
+        temperature: Temperature = 0.25
         normalize: bool = False
-        queue: int = 16_384
-        momentum: float = 0.999
+        queue: Count = 16_384
+        momentum: Share = 0.999
         wait_for_queue: bool = False
-        xlco_weight: float = 1.0
+        xlco_weight: Weight = 1.0
 
     def build(self, encoder: Encoder, corpora: Corpora) -> None:
         super().build(encoder, corpora)
@@ -91,13 +99,14 @@ class InfoXLM(XLM):
         self.project = nn.Linear(encoder.width, encoder.width, bias=False)
         nn.init.normal_(self.project.weight, std=0.02)
         self.slow = Momentum(self.config.momentum, encoder=encoder, project=self.project)
-        self.queue = Queue(self.config.queue, encoder.width)
+        self.queue = Queue(self.config.queue, encoder.width, members=2)
 
     def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
         batch = super().collate(examples, rng)
         views = list(mixed(examples, rng))
-        for side, name in enumerate(("queries", "keys")):
-            text = joined([view[side] for view in views], self.room, special_ids=self.tokenizer.special_ids)
+        batch["about"] = torch.tensor([view.sentences for view in views])
+        for name in ("queries", "keys"):
+            text = joined([getattr(view, name) for view in views], self.room, special_ids=self.tokenizer.special_ids)
             batch[name] = masked_batch(text, self.tokenizer, rng, self.config.mask_rate)["text"]
         return batch
 
@@ -106,13 +115,13 @@ class InfoXLM(XLM):
         with torch.no_grad():
             slow: Any = self.slow["encoder"]
             keys = self.slow["project"](slow(batch["keys"], layers=(self.layer,)).cls(self.layer))
-        self.queue.add(keys)
-        return {**super().loss(encoder, batch, step), "xlco": self.contrast(queries, keys)}
+        self.queue.add(keys, batch["about"])
+        return {**super().loss(encoder, batch, step), "xlco": self.contrast(queries, keys, batch["about"])}
 
-    def contrast(self, queries: Tensor, keys: Tensor) -> Term:
+    def contrast(self, queries: Tensor, keys: Tensor, about: Tensor) -> Term:
         """Each query against its own key and what the queue holds; nothing while the queue must still fill."""
         config = self.config
-        losses = queue_nce(queries, keys, self.queue, temperature=config.temperature, normalize=config.normalize)
+        losses = queue_nce(queries, keys, about, self.queue, temperature=config.temperature, normalize=config.normalize)
         if config.wait_for_queue:
             losses = losses * ~self.queue.empty().any()
         return Term(losses.sum(), float(len(losses)), config.xlco_weight)
@@ -122,7 +131,7 @@ class InfoXLM(XLM):
         self.slow.follow({"encoder": encoder, "project": self.project})
 
 
-def mixed(examples: Sequence[PairExample], rng: Generator) -> Iterator[tuple[View, View]]:
+def mixed(examples: Sequence[PairExample], rng: Generator) -> Iterator[View]:
     """Mixed-up pairs: the same sides of two pairs of one language, and their other sides, in orders of their own.
 
     The pairs of a language are taken two by two; one left over goes with the first of its language.
@@ -134,4 +143,4 @@ def mixed(examples: Sequence[PairExample], rng: Generator) -> Iterator[tuple[Vie
             turned = rng.random(3) < 0.5
             x = (b.source, a.source) if turned[0] else (a.source, b.source)
             y = (b.target, a.target) if turned[1] else (a.target, b.target)
-            yield (y, x) if turned[2] else (x, y)
+            yield View(*((y, x) if turned[2] else (x, y)), (a.sentence, b.sentence))

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import torch
 from numpy.random import Generator
-from pydantic import Field
 from torch import Tensor
 
 from harness.encoder import Encoder
@@ -15,6 +14,7 @@ from harness.method import Batch, Corpora, MethodConfig, Term
 from harness.packing import pack
 from harness.pair_method import PairMethod
 from harness.records import Corpus
+from methods.objectives.settings import Weight, Whole
 from methods.objectives.word_vectors import Subword, word_pair_batch, word_vectors
 from methods.objectives.words import WordPairExample, WordPairExamples
 
@@ -61,8 +61,8 @@ class L2Align(PairMethod):
         many of the pivot's most frequent words are left out (0: the paper's aligner links function words too)."""
 
         subword: Subword = "last"
-        regulariser: float = Field(1.0, ge=0)
-        stop_words: int = Field(0, ge=0)
+        regulariser: Weight = 1.0
+        stop_words: Whole = 0
 
     def build(self, encoder: Encoder, corpora: Corpora) -> None:
         super().build(encoder, corpora)

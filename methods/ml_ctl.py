@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from harness.records import Corpus
 from methods.objectives.sentence_word import SentenceWordConfig, SentenceWordMethod
 
 
@@ -21,6 +22,7 @@ class MLCTL(SentenceWordMethod):
     """
 
     words: ClassVar[bool] = True
+    needs: ClassVar[frozenset[Corpus]] = frozenset({Corpus.PARALLEL, Corpus.DICTIONARY})
     reference: ClassVar[str] = "Chen et al. 2022, arXiv 2202.13083"
     objective: ClassVar[str] = "InfoNCE over [sentence; word] vectors, 2n-2 negatives, + 0.1 masked LM"
     formula: ClassVar[str] = r"""

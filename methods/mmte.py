@@ -17,6 +17,7 @@ from harness.errors import UsageError
 from harness.method import Batch, Corpora, MethodConfig, Term
 from harness.packing import PackedText, pack
 from harness.pair_method import PairExample, PairMethod
+from methods.objectives.settings import Count, Share
 
 ROWS = 512  # positions whose logits are held at a time
 
@@ -52,9 +53,9 @@ class MMTE(PairMethod):
         layers: of the decoder; heads: of its attention (none: as many as the base has); dropout: after each of its
         blocks and on their attention."""
 
-        layers: int = 6
-        heads: int | None = None
-        dropout: float = 0.1
+        layers: Count = 6
+        heads: Count | None = None
+        dropout: Share = 0.1
 
     def build(self, encoder: Encoder, corpora: Corpora) -> None:
         super().build(encoder, corpora)

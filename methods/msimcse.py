@@ -18,6 +18,7 @@ from harness.records import Corpus, TextPair
 from harness.tokens import Tokenizer
 from methods.objectives.contrastive import nce
 from methods.objectives.inference import Triplet, triplets
+from methods.objectives.settings import Temperature
 
 
 class MSimCSE(Method):
@@ -49,12 +50,17 @@ class MSimCSE(Method):
         "hᵢ: a premise of the pivot; hᵢ⁺, hᵢ⁻: what follows from it and what contradicts it; by default τ = 0.05."
     )
     in_batch: ClassVar[frozenset[str]] = frozenset({"contrast"})
-    paper: ClassVar[dict[str, Any]] = {"learning_rate": 1e-5, "batch_size": 128, "max_length": 32}
+    paper: ClassVar[dict[str, Any]] = {
+        "steps": 4_306,  # 2 epochs of the 275,601 triplets that SimCSE made of SNLI and MultiNLI
+        "learning_rate": 1e-5,
+        "batch_size": 128,
+        "max_length": 32,
+    }
 
     class Config(MethodConfig):
         """temperature: of the cosine."""
 
-        temperature: float = 0.05
+        temperature: Temperature = 0.05
 
     tokenizer: Tokenizer
 

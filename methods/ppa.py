@@ -16,6 +16,7 @@ from harness.pair_method import PairExample, PairMethod
 from methods.objectives.bilingual import either_order, joined, room
 from methods.objectives.masking import masked_batch, masked_lm
 from methods.objectives.momentum import Momentum, Queue, queue_nce
+from methods.objectives.settings import Count, Rate, Share, Temperature, Weight
 
 
 class PPA(PairMethod):
@@ -54,12 +55,12 @@ class PPA(PairMethod):
         width: of the projected vectors; mask_rate: the share of masked subwords; sentence_weight: of the sentence
         contrast beside the translation LM."""
 
-        temperature: float = 0.05
-        queue: int = 32_000
-        momentum: float = 0.999
-        width: int = 300
-        mask_rate: float = 0.15
-        sentence_weight: float = 1.0
+        temperature: Temperature = 0.05
+        queue: Count = 32_000
+        momentum: Share = 0.999
+        width: Count = 300
+        mask_rate: Rate = 0.15
+        sentence_weight: Weight = 1.0
 
     def build(self, encoder: Encoder, corpora: Corpora) -> None:
         super().build(encoder, corpora)
@@ -77,6 +78,7 @@ class PPA(PairMethod):
         return {
             "queries": pack([x for x, _ in sides], special_ids=special),
             "keys": pack([y for _, y in sides], special_ids=special),
+            "about": torch.tensor([[e.sentence] for e in examples]),
             **masked_batch(both, self.tokenizer, rng, self.config.mask_rate),
         }
 
@@ -85,8 +87,8 @@ class PPA(PairMethod):
         queries = self.head(encoder(batch["queries"]).cls())
         with torch.no_grad():
             keys = self.slow["head"](self.slow["encoder"](batch["keys"]).cls())
-        self.queue.add(keys)
-        losses = queue_nce(queries, keys, self.queue, temperature=self.config.temperature)
+        self.queue.add(keys, batch["about"])
+        losses = queue_nce(queries, keys, batch["about"], self.queue, temperature=self.config.temperature)
         return {
             "tlm": masked_lm(encoder, hidden, batch["positions"], batch["labels"]),
             "contrast": Term(losses.sum(), float(len(losses)), self.config.sentence_weight),

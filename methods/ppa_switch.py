@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from numpy.random import Generator
-from pydantic import Field
 
 from harness.errors import UserError
 from harness.method import Corpora
 from harness.records import Corpus, TextPair
+from methods.objectives.settings import Share
 from methods.ppa import PPA
 
 
@@ -26,6 +26,7 @@ class PPASwitch(PPA):
     Relations: `ppa` fine-tunes on the pivot alone; the alignment is the same.
     """
 
+    control: ClassVar[str | None] = "ppa"
     needs: ClassVar[frozenset[Corpus]] = PPA.needs | {Corpus.TRANSLATED_TRAIN}
 
     class Config(PPA.Config):
@@ -36,7 +37,7 @@ class PPASwitch(PPA):
         contrast beside the translation LM; code_switch: the probability that one sentence of a fine-tuning pair, drawn
         by a coin, is put back into the pivot."""
 
-        code_switch: float = Field(default=0.5, ge=0, le=1)
+        code_switch: Share = 0.5
 
     def prepare_finetuning(self, corpora: Corpora) -> None:
         self.versions: dict[str, list[TextPair]] = defaultdict(list)

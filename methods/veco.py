@@ -16,6 +16,7 @@ from harness.method import Batch, Corpora, MethodConfig, Term
 from harness.packing import PackedText
 from harness.pair_method import PairExample, PairMethod
 from methods.objectives.masking import masked_batch, masked_lm
+from methods.objectives.settings import Rate, Weight
 
 
 class VECO(PairMethod):
@@ -47,8 +48,8 @@ class VECO(PairMethod):
         plugs start as copies of each layer's self-attention (a choice, since the paper trains from scratch), else from
         random weights."""
 
-        mask_rate: float = 0.15
-        cross_weight: float = 1.0
+        mask_rate: Rate = 0.15
+        cross_weight: Weight = 1.0
         warm_plugs: bool = True
 
     def build(self, encoder: Encoder, corpora: Corpora) -> None:

@@ -9,19 +9,19 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor
 
 from harness import distributed
 from harness.encoder import Encoder, States
 from harness.method import Batch, Corpora, MethodConfig, Term
 from harness.packing import PackedText, Spans
-from harness.pair_method import PairMethod
+from harness.pair_method import PairMethod, TokenSpan
 from harness.records import Corpus
 from methods.objectives.bilingual import either_order, joined, room
 from methods.objectives.contrastive import nce
 from methods.objectives.masking import masked_batch, masked_lm
-from methods.objectives.words import TokenSpan, WordPairExample, WordPairExamples
+from methods.objectives.settings import Rate, Temperature, Weight, Whole
+from methods.objectives.words import WordPairExample, WordPairExamples
 
 
 class VECO2(PairMethod):
@@ -67,13 +67,13 @@ class VECO2(PairMethod):
         frequent words are left out of the pairs (0: none). All are choices: the report's values are not known
         to us. Sentences are read as they are masked for L_MLM."""
 
-        mask_rate: float = 0.15
-        sequence_temperature: float = Field(0.05, gt=0)
-        token_temperature: float = Field(0.1, gt=0)
+        mask_rate: Rate = 0.15
+        sequence_temperature: Temperature = 0.05
+        token_temperature: Temperature = 0.1
         sentence: Literal["mean", "cls"] = "mean"
-        sequence_weight: float = 1.0
-        token_weight: float = 1.0
-        stop_words: int = Field(0, ge=0)
+        sequence_weight: Weight = 1.0
+        token_weight: Weight = 1.0
+        stop_words: Whole = 0
 
     def build(self, encoder: Encoder, corpora: Corpora) -> None:
         super().build(encoder, corpora)

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from numpy.random import Generator
-from pydantic import Field
 from torch import Tensor, nn
 
 from harness import distributed
@@ -16,6 +15,7 @@ from harness.method import Batch, Corpora, MethodConfig, Term
 from harness.pair_method import PairMethod
 from harness.records import Corpus
 from methods.objectives.contrastive import info_nce, nce
+from methods.objectives.settings import Count, Temperature, Weight, Whole
 from methods.objectives.word_vectors import Subword, first_of_each, word_pair_batch, word_vectors
 from methods.objectives.words import WordPairExample, WordPairExamples
 
@@ -68,11 +68,11 @@ class WordContrast(PairMethod):
         aligner of Wu and Dredze and the dictionaries of Gaschi et al.)."""
 
         strength: Literal["weak", "strong"] = "strong"
-        temperature: float = Field(0.1, gt=0)
-        width: int = Field(128, gt=0)
+        temperature: Temperature = 0.1
+        width: Count = 128
         subword: Subword = "first"
-        regulariser: float = Field(1.0, ge=0)
-        stop_words: int = Field(0, ge=0)
+        regulariser: Weight = 1.0
+        stop_words: Whole = 0
 
     def build(self, encoder: Encoder, corpora: Corpora) -> None:
         super().build(encoder, corpora)

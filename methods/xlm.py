@@ -15,6 +15,7 @@ from harness.packing import PackedText
 from harness.pair_method import PairExample, PairMethod
 from methods.objectives.bilingual import either_order, joined, room
 from methods.objectives.masking import masked_batch, masked_lm
+from methods.objectives.settings import Rate, Weight
 
 
 class XLM(PairMethod):
@@ -53,8 +54,8 @@ class XLM(PairMethod):
         could then not tell the sides apart but by their segments); language_embeddings: a learnt vector per language
         added to the embeddings while training, zero at first, as in the paper, and dropped for the tasks."""
 
-        mask_rate: float = 0.15
-        mlm_weight: float = 1.0
+        mask_rate: Rate = 0.15
+        mlm_weight: Weight = 1.0
         reset_positions: bool = False
         language_embeddings: bool = False
 

@@ -16,6 +16,7 @@ from harness.pair_method import PairExample, PairMethod
 from methods.objectives.alignment import at_positions, iter_max, side_positions, sinkhorn
 from methods.objectives.bilingual import either_order, joined, room
 from methods.objectives.masking import masked_batch, masked_lm
+from methods.objectives.settings import Count, Rate, Weight, Whole
 
 
 class XLMAlign(PairMethod):
@@ -62,16 +63,17 @@ class XLMAlign(PairMethod):
     class Config(MethodConfig):
         """mask_rate: the share of masked subwords; mlm_weight: of masked LM on single sentences; align_weight: of the
         pointer; layer: the states that are aligned, None for two thirds of the depth (layer 8 of 12, the released
-        default); iterations: of Sinkhorn; rounds: of IterMax; align_from: the pointer's first step (the released
-        default is the first; its warm-up for a base that does not yet align is left to the user)."""
+        default); iterations: of Sinkhorn; rounds: of IterMax; align_from: the pointer's first step (0 in the
+        released code, whose base has seen more; a choice, so that translation LM has begun to align the base whose
+        labels the pointer learns)."""
 
-        mask_rate: float = 0.15
-        mlm_weight: float = 1.0
-        align_weight: float = 1.0
+        mask_rate: Rate = 0.15
+        mlm_weight: Weight = 1.0
+        align_weight: Weight = 1.0
         layer: Annotated[int | None, LayerOf()] = None
-        iterations: int = 2
-        rounds: int = 2
-        align_from: int = 0
+        iterations: Whole = 2
+        rounds: Count = 2
+        align_from: Whole = 100
 
     def build(self, encoder: Encoder, corpora: Corpora) -> None:
         super().build(encoder, corpora)

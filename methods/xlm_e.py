@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
 from numpy.random import Generator
@@ -16,6 +16,7 @@ from harness.packing import PackedText
 from harness.pair_method import PairExample, PairMethod
 from methods.objectives.bilingual import either_order, joined, room
 from methods.objectives.masking import masked_batch
+from methods.objectives.settings import Rate, Weight
 
 STREAMS = {"": ("tlm", "trtd"), "alone_": ("mlm", "mrtd")}  # prefix of the batch's keys: names of the two terms
 
@@ -57,13 +58,15 @@ class XLME(PairMethod):
         "G: the generator; D: the encoder; by default λ = 50."
     )
 
+    paper: ClassVar[dict[str, Any]] = {"steps": 125_000}
+
     class Config(MethodConfig):
         """mask_rate: the share of masked subwords; detection_weight: of the two detection terms, 50 in the paper;
         generator_layers: how many of the base's layers the generator starts from (none: a third, 4 of 12 as in the
         paper)."""
 
-        mask_rate: float = 0.15
-        detection_weight: float = 50.0
+        mask_rate: Rate = 0.15
+        detection_weight: Weight = 50.0
         generator_layers: Annotated[int | None, LayerOf(1)] = None
 
     def build(self, encoder: Encoder, corpora: Corpora) -> None:

@@ -21,6 +21,7 @@ from methods.objectives.contrastive import nce
 from methods.objectives.entities import EntityExample, by_entity, tokenised
 from methods.objectives.masking import masked_batch, masked_lm
 from methods.objectives.momentum import Queue
+from methods.objectives.settings import Count, Rate, Share, Temperature, Weight, Whole
 
 
 class XLMK(Method):
@@ -73,14 +74,14 @@ class XLMK(Method):
         when the batch alone has taught them to, and keep the queue to two steps or so); word_weight, document_weight,
         entailment_weight: of L_w2d, L_d2w and L_OE; layer: whose states are contrasted."""
 
-        mask_rate: float = 0.15
-        mention_mask_rate: float = 0.25
-        temperature: float = 0.07
-        queue: int = 128
-        memory_from: int = 200
-        word_weight: float = 1.0
-        document_weight: float = 1.0
-        entailment_weight: float = 1.0
+        mask_rate: Rate = 0.15
+        mention_mask_rate: Share = 0.25
+        temperature: Temperature = 0.07
+        queue: Count = 128
+        memory_from: Whole = 100
+        word_weight: Weight = 1.0
+        document_weight: Weight = 1.0
+        entailment_weight: Weight = 1.0
         layer: Annotated[int, LayerOf(1)] = -1
 
     tokenizer: Tokenizer
@@ -90,7 +91,6 @@ class XLMK(Method):
         self.room = room(encoder, corpora)
         self.word_head, self.document_head, self.subject_head = (_head(encoder.width) for _ in range(3))
         self.words, self.documents = (Queue(self.config.queue, encoder.width) for _ in range(2))
-        self.remembered = Queue(self.config.queue, 1)  # the entity numbers of both memories
 
     def examples(self, corpora: Corpora) -> Sequence[EntityExample]:
         records = [record for record in corpora.records(Corpus.ENTITIES) if isinstance(record, Entity)]
@@ -131,9 +131,8 @@ class XLMK(Method):
         words = self.word_head(states.tokens(layer)[batch["mentions"]])
         documents = self.document_head(encoder(batch["descriptions"], layers=(layer,)).cls(layer))
         documents, objects = documents.split((len(words), len(batch["objects"])))
-        self.words.add(words)
-        self.documents.add(documents)
-        self.remembered.add(entities[:, None])
+        self.words.add(words, entities[:, None])
+        self.documents.add(documents, entities[:, None])
         words, documents, entities = (distributed.gather(part) for part in (words, documents, entities))
         subjects = self.subjects(encoder, batch, like=objects)
         subjects, objects, numbers = (distributed.gather(part) for part in (subjects, objects, batch["objects"]))
@@ -160,20 +159,19 @@ class XLMK(Method):
         n = len(asking)
         both = torch.cat([asking, asked])
         both = both.to(torch.promote_types(both.dtype, memory.keys.dtype))
-        numbers = torch.cat([entities.repeat(2), self.remembered.keys[:, 0].to(entities.dtype)])
-        exclude = numbers[None, :] == entities.repeat(2)[:, None]
-        exclude[:, 2 * n :] |= memory.empty() | (step < self.config.memory_from)
+        numbers = entities.repeat(2)[:, None]
+        past = memory.no_negatives(numbers) | (step < self.config.memory_from)
         losses = nce(
             both,
             torch.cat([both, memory.keys]),
             torch.arange(n, 3 * n, device=both.device) % (2 * n),
-            exclude=exclude,
+            exclude=torch.cat([numbers == numbers.T, past], dim=1),
             temperature=self.config.temperature,
         )
         return Term(losses.sum(), float(2 * n), weight)
 
     def after_step(self, encoder: Encoder) -> None:
-        for memory in (self.words, self.documents, self.remembered):
+        for memory in (self.words, self.documents):
             memory.push()
 
 

@@ -29,6 +29,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "ppa-switch": {"queue": 24, "width": 16},
     "mmte": {"layers": 2},
     "xlm-k": {"queue": 24, "memory_from": 0},
+    "xlm-align": {"align_from": 0},
     "infoxlm": {"queue": 8},
 }
 URI = "babel:size=small,parallel=40,paraphrase=60,nli=20"

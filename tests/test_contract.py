@@ -259,7 +259,9 @@ def test_the_released_script_starts_from_a_random_head_and_lower_case() -> None:
     assert [pair.source for pair in exact.examples.pairs] == [pair.source.lower() for pair in pairs]
 
 
-@pytest.mark.parametrize("against", [{"symmetric": True}, {"lowercase": False}, {"separate_passes": False}])
+@pytest.mark.parametrize(
+    "against", [{"symmetric": True}, {"lowercase": False}, {"separate_passes": False}, {"masked_contrast": False}]
+)
 def test_the_released_script_cannot_be_contradicted(against: dict[str, bool]) -> None:
     config = method_class("ml-ctl-cz").Config
     (field, value) = next(iter(against.items()))

@@ -71,7 +71,7 @@ def trial_of(name: str) -> Trial:
             weight.data += 0.01 * torch.randn_like(weight)
     for module in trial.method.modules():
         if isinstance(module, Queue):  # full, with keys of no entity of the batch
-            module.keys.normal_() if module.keys.shape[1] > 1 else module.keys.fill_(-1)
+            module.keys.normal_()
             module.pushed.fill_(len(module))
     trial.step.double()
     return trial

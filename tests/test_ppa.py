@@ -44,13 +44,20 @@ def keys_of(trial: Trial) -> list[Tensor]:
 def test_the_queue_holds_the_newest_keys_in_a_ring(batch: int, accumulation: int) -> None:
     trial = Trial("ppa")
     keys, run = keys_of(trial), trial.run(batch=batch, accumulation=accumulation)
-    queue = trial.method.queue
+    queue, sentences, collate = trial.method.queue, [], trial.method.collate
+
+    def watched(examples: Any, rng: Any) -> Any:
+        sentences.extend(example.sentence for example in examples)
+        return collate(examples, rng)
+
+    run.collate = watched
     for step in range(1, 4):
         run.step()
         pushed = torch.cat(keys)
         assert len(pushed) == int(queue.pushed) == 10 * step
         places = torch.arange(max(0, 10 * step - len(queue)), 10 * step)
         assert torch.equal(queue.keys[places % len(queue)], pushed[places])
+        assert queue.about[places % len(queue), 0].tolist() == [sentences[place] for place in places]
         assert queue.empty().tolist() == [place >= 10 * step for place in range(len(queue))]
 
 
@@ -97,6 +104,7 @@ def test_the_loss_is_that_of_the_paper(tmp_path: Path) -> None:
     trial.method.queue.pushed += 5
     move_away(trial.method.slow)
     batch = trial.batch(4)
+    trial.method.queue.about[2, 0] = batch["about"][1, 0]  # a key of the second pair, pushed some steps ago
     models = [
         Plain(encoder, tmp_path / name).model
         for name, encoder in (("fast", trial.encoder), ("slow", trial.method.slow["encoder"]))
@@ -131,8 +139,10 @@ def contrast_by_hand(models: list[Any], trial: Trial, batch: Any) -> float:
         return out
 
     losses = []
-    for x, y in zip(*(batch[side].ids.split(batch[side].lengths) for side in ("queries", "keys")), strict=True):
-        q, candidates = project(x, 0), [project(y, 1), *trial.method.queue.keys[:5]]
+    sides = (batch[side].ids.split(batch[side].lengths) for side in ("queries", "keys"))
+    for i, (x, y) in enumerate(zip(*sides, strict=True)):
+        held = [key for place, key in enumerate(trial.method.queue.keys[:5]) if (i, place) != (1, 2)]
+        q, candidates = project(x, 0), [project(y, 1), *held]
         s = [math.exp(float(q @ k / (q.norm() * k.norm())) / 0.05) for k in candidates]
         losses.append(-math.log(s[0] / sum(s)))
     return float(np.mean(losses))

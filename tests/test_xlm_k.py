@@ -126,7 +126,7 @@ def test_the_loss_is_that_of_the_paper(tmp_path: Path) -> None:
     trial.step.eval()
     batch = trial.method.collate(distant(trial, 5), np.random.default_rng(3))
     batch["entities"][1] = batch["entities"][0]  # two mentions of one entity
-    batch["objects"][2] = int(trial.method.remembered.keys[3, 0])  # an object that memory holds
+    batch["objects"][2] = int(trial.method.documents.about[3, 0])  # an object that memory holds
     plain = Plain(trial.encoder, tmp_path)
     contexts, described = plain.passes(batch["text"]), plain.passes(batch["descriptions"])
     trial.step.double()
@@ -147,7 +147,7 @@ def test_the_loss_is_that_of_the_paper(tmp_path: Path) -> None:
     expected = masked_mean(contexts, batch["text"], batch["positions"], batch["labels"])
     assert means["mlm"] == pytest.approx(expected, rel=1e-5)
     numbers = batch["entities"].tolist()
-    memory = trial.method.remembered.keys[:8, 0].int().tolist()
+    memory = trial.method.documents.about[:8, 0].tolist()
     pairs = {
         "words": (words, documents, numbers, trial.method.documents),
         "documents": (documents, words, numbers, trial.method.words),
@@ -191,7 +191,7 @@ def test_memory_holds_the_last_vectors_with_their_entities() -> None:
     run.collate = watched
     for _ in range(4):
         run.step()
-    kept = trial.method.remembered.keys[:, 0].int().tolist()
+    kept = trial.method.words.about[:, 0].tolist()
     assert sorted(kept) == sorted(seen[-10:])
     assert kept[:6] == seen[10:16]
     assert trial.method.words.keys.any(1).all()
@@ -215,7 +215,7 @@ def test_memory_counts_from_its_first_step_on() -> None:
     trial.step.eval()
     asleep, awake = sums(4), sums(5)
     assert all(now > before + 0.1 for now, before in zip(awake, asleep, strict=True))
-    for memory in (trial.method.words, trial.method.documents, trial.method.remembered):
+    for memory in (trial.method.words, trial.method.documents):
         memory.pushed.zero_()
     assert sums(5) == asleep
 

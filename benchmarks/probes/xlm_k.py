@@ -13,7 +13,7 @@ from benchmarks.probes.common import LANGUAGES, MAX_LENGTH, aligned, world
 from harness.encoder import Encoder
 from harness.method import Span
 from harness.packing import Spans, pack
-from harness.pair_method import token_span
+from harness.pair_method import sentence_tokens, word_tokens
 from harness.records import Corpus, Entity
 from harness.sources.babel import Babel
 from methods.objectives.bilingual import joined
@@ -136,7 +136,9 @@ def mentions(encoder: Encoder, records: Sequence[Entity], head: Head | None = No
     """Unit vectors of the mentions: the mean of their tokens, or their first token under a head."""
     encoded = encoder.tokenizer.encode_offsets([record.mention for record in records], MAX_LENGTH)
     text = pack([encoded.ids[i] for i in range(len(records))])
-    bounds = [token_span(encoded, i, Span(*record.span)) for i, record in enumerate(records)]
+    bounds = [
+        word_tokens(encoded, i, Span(*record.span)) or sentence_tokens(encoded, i) for i, record in enumerate(records)
+    ]
     states = encoder(text)
     spans = Spans.of([(start + a, start + b) for start, (a, b) in zip(text.starts, bounds, strict=True)])
     first = torch.tensor([start + a for start, (a, _) in zip(text.starts, bounds, strict=True)])

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.errors import UserError
 from harness.method import Corpora, Span
-from harness.pair_method import token_span
+from harness.pair_method import TokenSpan, word_tokens
 from harness.records import Entity
 
 Ids = NDArray[np.integer]
@@ -30,7 +31,7 @@ class EntityExample(NamedTuple):
     sentence's language and those in the other languages, and its facts."""
 
     mention: Ids
-    span: tuple[int, int]
+    span: TokenSpan
     entity: int
     description: Ids
     translations: tuple[Ids, ...]
@@ -47,7 +48,7 @@ def by_entity(records: Iterable[Entity]) -> list[list[Entity]]:
 
 def tokenised(groups: Sequence[Sequence[Entity]], corpora: Corpora) -> list[EntityExample]:
     """One example per record; mentions that the maximal length cuts off are left out, and so are relations to several
-    entities and to those that are in no group."""
+    entities and to those that are in no group. Raises UserError where no mention is left."""
     flat = [record for group in groups for record in group]
     numbers = {group[0].entity: i for i, group in enumerate(groups)}
     tokens, length = corpora.tokenizer, corpora.max_length
@@ -65,13 +66,20 @@ def tokenised(groups: Sequence[Sequence[Entity]], corpora: Corpora) -> list[Enti
 
     examples = []
     for row, record in enumerate(flat):
-        if int(mentions.ends[row].max(initial=0)) < record.span[1]:
+        span = word_tokens(mentions, row, Span(*record.span))
+        if span is None:
             continue
         number, code = numbers[record.entity], record.language
         objects = {name: numbers[other] for name, other in functional(record).items() if other in numbers}
         facts = tuple(Fact(relations[name], other, elsewhere(other, code)) for name, other in objects.items())
-        span = token_span(mentions, row, Span(*record.span))
         examples.append(EntityExample(mentions.ids[row], span, number, encoded[row], elsewhere(number, code), facts))
+    if not examples:
+        raise UserError(
+            "every mention of an entity lies beyond the maximal length",
+            found=f"max_length {length}, {len(flat)} mentions",
+            expected="at least one mention within it",
+            remedy="raise align.max_length",
+        )
     return examples
 
 

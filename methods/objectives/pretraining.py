@@ -13,6 +13,7 @@ from harness.method import Batch, Method, MethodConfig, Term
 from harness.packing import pack
 from harness.tokens import Tokenizer
 from methods.objectives.masking import masked_batch, masked_lm
+from methods.objectives.settings import Rate
 
 
 class MaskedLanguageModel(Method):
@@ -23,7 +24,7 @@ class MaskedLanguageModel(Method):
     class Config(MethodConfig):
         """mask_rate: the share of masked subwords."""
 
-        mask_rate: float = 0.15
+        mask_rate: Rate = 0.15
 
     tokenizer: Tokenizer
 

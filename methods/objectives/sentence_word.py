@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -13,16 +12,17 @@ from torch import Tensor, nn
 
 from harness import distributed
 from harness.encoder import Encoder, States
-from harness.errors import UserError
-from harness.matching import Lexicon
-from harness.method import Batch, Corpora, LayerOf, MethodConfig, SamplePair, Term
+from harness.method import Batch, Corpora, LayerOf, MethodConfig, Term
 from harness.pair_method import PairExample, PairExamples, PairMethod
-from harness.records import Corpus, DictionaryEntry
+from harness.records import Corpus
 from methods.objectives.contrastive import cz_nce, in_batch_exclusions, info_nce
 from methods.objectives.masking import masked_batch, masked_lm
+from methods.objectives.released_words import of_own_subwords, substring_pairs
+from methods.objectives.settings import Rate, Temperature, Weight
 
 RELEASED = {
     "symmetric": False,
+    "masked_contrast": True,
     "separate_passes": True,
     "pretrained_head": False,
     "lowercase": True,
@@ -39,13 +39,15 @@ class SentenceWordConfig(MethodConfig):
     sides (the script anchors the pivot side only); masked_contrast: the contrast sees the masked sentences;
     separate_passes: masked LM and contrast in two passes with their own dropout; pretrained_head: start from the
     checkpoint's LM head (the script starts from a random one); lowercase: lower-case the text; substring_spans: place
-    words by the script's substring rule; exclude_same_sentence: pairs that repeat a sentence with another word are no
+    words by the script's rule (a substring that occurs once and whose subwords are subwords of the sentence, in
+    sentences that end before the maximal length; the script's list has no common words, so the dictionary's are left
+    out); exclude_same_sentence: pairs that repeat a sentence with another word are no
     negatives of each other; code_exact: the released script's behaviour in all of these.
     """
 
-    temperature: float = 0.07
-    mlm_weight: float = 0.1
-    mask_rate: float = 0.15
+    temperature: Temperature = 0.07
+    mlm_weight: Weight = 0.1
+    mask_rate: Rate = 0.15
     first_layer: Annotated[int, LayerOf()] = 1
     last_layer: Annotated[int, LayerOf(1)] = -1
     symmetric: bool = True
@@ -79,7 +81,6 @@ class SentenceWordMethod(PairMethod):
     words: ClassVar[bool] = False
     decoupled: ClassVar[bool] = False
     in_batch: ClassVar[frozenset[str]] = frozenset({"contrast"})
-    needs: ClassVar[frozenset[Corpus]] = frozenset({Corpus.PARALLEL, Corpus.DICTIONARY})
     paper: ClassVar[dict[str, Any]] = {
         "learning_rate": 2e-6,
         "schedule": "constant",
@@ -99,11 +100,13 @@ class SentenceWordMethod(PairMethod):
             encoder.reset_mlm_head()
 
     def examples(self, corpora: Corpora) -> Sequence[PairExample]:
-        pairs = corpora.sample
-        if self.config.substring_spans and self.words:
-            pairs = _substring_pairs(pairs, corpora.records(Corpus.DICTIONARY))  # type: ignore[arg-type]
+        pairs, by_script = corpora.sample, self.config.substring_spans and self.words
+        if by_script:
+            pairs = substring_pairs(pairs, corpora.records(Corpus.DICTIONARY))  # type: ignore[arg-type]
         if self.config.lowercase:
             pairs = [pair.lowered() for pair in pairs]
+        if by_script:
+            pairs = of_own_subwords(pairs, corpora)
         return PairExamples.of(pairs, corpora.tokenizer, corpora.max_length)
 
     def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
@@ -153,23 +156,3 @@ class SentenceWordMethod(PairMethod):
             term = masked_lm(encoder, hidden, batch["positions"][side], batch["labels"][side])
             terms[name] = Term(term.sum, term.count, self.config.mlm_weight / 2)
         return terms
-
-
-def _substring_pairs(pairs: Sequence[SamplePair], dictionary: Sequence[DictionaryEntry]) -> list[SamplePair]:
-    """The sample's sentences with words placed by the released script's rule; sentences without any are dropped."""
-    languages = {entry.language for entry in dictionary}
-    lexicons = {n: Lexicon([e for e in dictionary if e.language == n], "substring") for n in languages}
-    sentences = {pair.sentence: pair for pair in pairs}.values()
-    placed = [
-        replace(pair, source_span=match.source, target_span=match.target)
-        for pair in sentences
-        if pair.language in lexicons
-        for match in lexicons[pair.language].matches(pair.source, pair.target)
-    ]
-    if not placed:
-        raise UserError(
-            "the dictionary matches no sentence of the sample under the substring rule",
-            found=f"{len(sentences)} sentences, {len(dictionary)} entries",
-            expected="at least one word that occurs once on both sides",
-        )
-    return placed

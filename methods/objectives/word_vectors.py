@@ -11,7 +11,8 @@ from torch import Tensor
 from harness.encoder import States
 from harness.method import Batch
 from harness.packing import Spans, pack
-from methods.objectives.words import TokenSpan, WordPairExample
+from harness.pair_method import TokenSpan
+from methods.objectives.words import WordPairExample
 
 Subword = Literal["first", "last", "mean"]
 

@@ -17,11 +17,10 @@ from typing import Any, NamedTuple
 from harness.errors import UserError
 from harness.matching import Lexicon
 from harness.method import Corpora, SamplePair, Span
-from harness.pair_method import PairExample, PairExamples, token_span
+from harness.pair_method import PairExample, PairExamples, TokenSpan, word_tokens
 from harness.records import Corpus
 
 _WORD = re.compile(r"\w+")
-TokenSpan = tuple[int, int]  # [start, end) in a tokenised sentence with its special tokens
 
 
 class WordPairExample(NamedTuple):
@@ -43,7 +42,8 @@ class WordPairExamples(Sequence[WordPairExample]):
         """The sample's pairs. `skip_identical` leaves out words that are the same string on both sides, `stop_words`
         that many of the pivot's most frequent words (see `frequent`).
 
-        Each distinct sentence pair is matched once. Raises UserError where no word at all is placed.
+        Each distinct sentence pair is matched once. Raises UserError where no word at all is placed, or none within the
+        maximal length.
         """
         left_out = frequent(corpora.sample, stop_words)
         dictionary: Any = corpora.records(Corpus.DICTIONARY)
@@ -69,14 +69,22 @@ class WordPairExamples(Sequence[WordPairExample]):
                 expected="at least one word that occurs once on both sides",
                 remedy=f"leave fewer than {stop_words} stop words out" if stop_words else None,
             )
-        return cls(PairExamples.of(corpora.sample, corpora.tokenizer, corpora.max_length), spans)
+        examples = cls(PairExamples.of(corpora.sample, corpora.tokenizer, corpora.max_length), spans)
+        if not any(example.words for example in examples):
+            raise UserError(
+                "every word of the sample lies beyond the maximal length",
+                found=f"max_length {corpora.max_length}",
+                expected="at least one word pair within it on both sides",
+                remedy="raise align.max_length",
+            )
+        return examples
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, i: int) -> WordPairExample:  # type: ignore[override]
         source, target = self.pairs.source, self.pairs.target
-        placed = [(_tokens(source, i, s), _tokens(target, i, t)) for s, t in self.spans[i]]
+        placed = [(word_tokens(source, i, s), word_tokens(target, i, t)) for s, t in self.spans[i]]
         return WordPairExample(self.pairs[i], tuple((a, b) for a, b in placed if a and b))
 
 
@@ -87,10 +95,3 @@ def frequent(sample: Iterable[SamplePair], count: int) -> Collection[str]:
         return frozenset()
     found = Counter(word for text in {pair.source for pair in sample} for word in _WORD.findall(text.lower()))
     return frozenset(sorted(found, key=lambda word: (-found[word], word))[:count])
-
-
-def _tokens(offsets: Any, i: int, span: Span) -> TokenSpan | None:
-    """The tokens of a word; None where the maximal length cut it off."""
-    if int(offsets.ends[i].max(initial=0)) < span.end:
-        return None
-    return token_span(offsets, i, span)

@@ -95,7 +95,7 @@ def draw_sample(
             "the sample is too small to cover every language",
             found=f"size {settings.size} for {len(draws)} languages",
             expected="at least one pair for each language",
-            remedy="raise the sample's size, or name fewer languages",
+            remedy="raise --set sample.size=N, or name fewer languages",
         )
     pairs = _fill(draws, settings)
     coverage = tuple(draw.coverage() for draw in draws)
@@ -239,13 +239,13 @@ def _nothing(coverage: Sequence[Coverage], settings: SampleSettings) -> UserErro
             "every sentence pair is too long for the sample",
             found=f"{seen:,} sentence pairs over {settings.max_chars} characters",
             expected="at least one sentence pair within max_chars",
-            remedy="raise the sample's max_chars",
+            remedy="raise the limit: --set sample.max_chars=N",
         )
     return UserError(
         "the dictionary matches no sentence" if entries else "there is no dictionary to match words with",
         found=f"{entries:,} dictionary entries, {seen:,} sentence pairs in {', '.join(p.language for p in coverage)}",
         expected="sentence pairs in which an English word and its translation each stand exactly once",
-        remedy="use another dictionary, or set unmatched to sentence-only",
+        remedy="use another dictionary, or keep sentences without words: --set sample.unmatched=sentence-only",
     )
 
 

@@ -190,8 +190,8 @@ def test_a_language_without_dictionary_is_dropped_with_a_note() -> None:
 @pytest.mark.parametrize(
     ("parallel", "dictionary", "settings", "words"),
     [
-        (bitext("de", 9), entries(("horse", "Pferd")), {}, "matches no sentence.*unmatched to sentence-only"),
-        (bitext("de", 9), [], {}, "no dictionary.*unmatched to sentence-only"),
+        (bitext("de", 9), entries(("horse", "Pferd")), {}, "matches no sentence.*unmatched=sentence-only"),
+        (bitext("de", 9), [], {}, "no dictionary.*unmatched=sentence-only"),
         ([], [], {}, "no parallel text"),
         (bitext("de", 9), [], {"max_chars": 3}, "too long.*max_chars"),
     ],

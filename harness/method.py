@@ -181,3 +181,9 @@ class Method(nn.Module):
     def finetune_example(self, example: Any, rng: Generator) -> Any:
         """Changes a fine-tuning record before it is tokenised (PPA's code-switching). Identity by default."""
         return example
+
+
+def unfinished(cls: type[Method]) -> list[str]:
+    """What training calls and a class that trains has not defined, nor inherited from another than `Method`."""
+    called = ("examples", "collate", "loss")
+    return [name for name in called if cls.trains and getattr(cls, name) is getattr(Method, name)]

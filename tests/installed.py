@@ -11,7 +11,7 @@ def install(package: Path, site: Path, *, name: str | None = None) -> Path:
     """Installs `package` (a folder with a pyproject.toml and modules) in the folder `site`, which is returned."""
     project = tomllib.loads((package / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     distribution = name or project["name"]
-    info = site / f"{distribution}-{project['version']}.dist-info"
+    info = site / f"{distribution.replace('-', '_')}-{project['version']}.dist-info"  # up to the hyphen: the name
     info.mkdir(parents=True)
     head = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {project['version']}\n"
     (info / "METADATA").write_text(head, encoding="utf-8")

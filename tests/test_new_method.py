@@ -19,7 +19,7 @@ from test_runner import TINY
 from harness import registry, scaffold
 from harness.cli.app import main
 from harness.errors import UsageError
-from harness.registry import METHODS, load_plugin
+from harness.registry import ABLATIONS, METHODS, Origin, load_plugin
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -117,8 +117,59 @@ def test_nothing_is_overwritten(here: Path, capsys: pytest.CaptureFixture[str]) 
     assert [path.name for path in package.iterdir()] == ["README.md"]
 
 
+@pytest.mark.parametrize("folder", ["file", "file/deeper", "x" * 300, "new/" + "x" * 300])
+def test_a_folder_that_cannot_be_is_told(here: Path, folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "file").write_text("my work")
+    for options in ([], ["--package"]):
+        assert write("near-pairs", "--folder", folder, *options) == 2
+        told = capsys.readouterr()
+        assert f"{folder.split('/')[-1]}" in told.err
+        assert "remedy:" in told.err
+        assert told.out == ""
+    assert [path.name for path in here.iterdir()] == ["file"], "nothing was begun"
+
+
+def test_what_was_begun_is_taken_back(here: Path) -> None:
+    package = here / "alignboard-near-pairs"
+    package.mkdir()
+    (package / "tests").write_text("a file where a folder should be")
+    assert write("near-pairs", "--package") == 2
+    assert [path.name for path in package.iterdir()] == ["tests"]
+
+
+@pytest.mark.parametrize("options", [[], ["--package"]])
+def test_the_commands_that_are_suggested_can_be_pasted(
+    here: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert write("near-pairs", "--folder", "my folder/deep", *options) == 0
+    steps = [shlex.split(line) for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
+    (place,) = {word for words in steps for word in words if "my folder" in word}
+    assert Path(place).exists()
+
+
 @pytest.mark.parametrize("name", ["ml-ctl", "My-Method", "my_method", "-x", "a--b", "torch", "class", "../x", "é"])
 def test_names_that_cannot_be(name: str) -> None:
     with pytest.raises(UsageError) as refused:
         scaffold.Names.of(name)
     assert refused.value.remedy or refused.value.expected
+
+
+def test_a_name_of_a_table_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ABLATIONS, "_local", {})
+    ABLATIONS.add("near-far", object(), Origin("plug-in file", "near.py"))
+    for name in ("all", "near-far"):
+        with pytest.raises(UsageError, match=f"`alignboard ablation {name}` is a table already"):
+            scaffold.Names.of(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("term", "batch", "encoder", "method-config", "pair-method", "layer-of", "annotated"),
+        *("packed-text", "vectors"),  # of the package's test
+    ],
+)
+def test_a_class_that_would_hide_an_import_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="the class would hide a name") as refused:
+        scaffold.Names.of(name)
+    assert refused.value.found == "class " + name.title().replace("-", "")

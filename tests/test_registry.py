@@ -16,7 +16,7 @@ from harness import registry
 from harness.artifacts import Artifacts
 from harness.cli.verify import wrong_scores
 from harness.errors import UsageError, UserError
-from harness.registry import Registry, load_plugin
+from harness.registry import ABLATIONS, Registry, load_plugin
 from harness.store import Store
 
 PLUGINS = Path(__file__).parent / "plugins"
@@ -112,7 +112,7 @@ def test_the_same_package_on_two_paths_is_no_duplicate(
 def test_an_unknown_name_gets_the_nearest_ones(stranger: Path) -> None:
     with pytest.raises(UsageError) as caught:
         fresh().get("squared-distanse")
-    assert caught.value.remedy == "did you mean 'squared-distance'?"
+    assert str(caught.value.remedy).startswith("did you mean 'squared-distance'?")
     assert caught.value.exit_code == 2
 
 
@@ -154,6 +154,83 @@ def test_a_loose_file_cannot_take_a_name(methods: Registry[Any], tmp_path: Path)
 def test_a_loose_file_that_cannot_be_used_says_why(methods: Registry[Any], file: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         load_plugin(PLUGINS / file)
+
+
+LOOSE = """from harness import Corpus, Method, PairMethod, register
+from harness.registry import ABLATIONS, Origin
+
+
+"""
+
+
+def loose(folder: Path, code: str) -> Path:
+    """A loose plug-in file."""
+    file = folder / "mine.py"
+    file.write_text(LOOSE + code, encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("class Mine(PairMethod):\n    def loss(self, encoder, batch, step): ...\n", "registers nothing"),
+        ("@register\nclass Mine(PairMethod):\n    trains = False\n", "@register has no name"),
+        ('@register("mine")\nclass Mine(PairMethod):\n    pass\n', "'mine' trains and lacks loss"),
+        (
+            '@register("mine")\nclass Mine(Method):\n    def collate(self, examples, rng): ...\n',
+            "'mine' trains and lacks examples, loss",
+        ),
+        ('@register("mine")\ndef loss(encoder, batch, step): ...\n', "above the function loss, which is no class"),
+    ],
+)
+def test_a_mistake_in_a_loose_file_is_told_at_once(
+    methods: Registry[Any], tmp_path: Path, code: str, told: str
+) -> None:
+    with pytest.raises(UsageError, match=told) as caught:
+        load_plugin(loose(tmp_path, code))
+    assert caught.value.remedy or caught.value.expected
+    assert not registry.loaded_plugins()
+    assert "mine" not in methods
+
+
+def test_a_loose_file_may_add_to_another_registry(
+    methods: Registry[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ABLATIONS, "_local", {})
+    file = loose(tmp_path, 'ABLATIONS.add("mine", object(), Origin("plug-in file", __file__))\n')
+    load_plugin(file)
+    assert registry.loaded_plugins() == [file]
+
+
+CONTROLLED = """@register("mine")
+class Mine(Method):
+    trains, control = False, "{control}"
+
+
+@register("later")
+class Later(Method):
+    trains, control = False, None
+"""
+
+
+def test_a_control_may_be_registered_after_its_method(methods: Registry[Any], tmp_path: Path) -> None:
+    load_plugin(loose(tmp_path, CONTROLLED.format(control="later")))
+    assert methods.get("mine").control == "later"
+
+
+def test_a_control_that_nobody_registers_breaks_its_method_alone(methods: Registry[Any], tmp_path: Path) -> None:
+    load_plugin(loose(tmp_path, CONTROLLED.format(control="continued-mln")))
+    with pytest.raises(UserError, match="'mine' is broken: its control 'continued-mln' is not registered") as caught:
+        methods.get("mine")
+    assert "did you mean 'continued-mlm'" in str(caught.value.remedy)
+    assert methods.get("later").control is None
+
+
+def test_a_method_of_a_package_that_lacks_its_loss_is_broken(stranger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = stranger / "stranger_methods.py"
+    file.write_text(file.read_text(encoding="utf-8").replace("def loss(", "def los("), encoding="utf-8")
+    with pytest.raises(UserError, match="'squared-distance' is broken: it trains and lacks loss"):
+        fresh().get("squared-distance")
 
 
 def test_a_loose_file_joins_the_list_for_one_command() -> None:

@@ -6,7 +6,8 @@ import inspect
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from harness.errors import UserError
 from harness.registry import METHODS, TASKS, Registry
@@ -31,7 +32,7 @@ def describe_method(name: str) -> Json:
         **_method(cls),
         "name": name,
         "origin": str(METHODS.origin(name)),
-        "batch": str(cls.batch),
+        "batch": str(cls.batch) if cls.trains else None,
         "paper": dict(cls.paper),
         "config": [_field(key, info) for key, info in cls.Config.model_fields.items()],
         "config_description": _own_doc(cls.Config),
@@ -100,9 +101,20 @@ def _task(cls: Any) -> Json:
 
 
 def _field(name: str, info: Any) -> Json:
-    kind = info.annotation.__name__ if isinstance(info.annotation, type) else str(info.annotation)
     default = info.get_default(call_default_factory=True)
-    return {"field": name, "type": kind, "default": default, "description": info.description}
+    return {"field": name, "type": _kind(info.annotation), "default": default, "description": info.description}
+
+
+def _kind(annotation: Any) -> str:
+    """A type as one writes it: `int | None`, `'mean' | 'cls'`."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return " | ".join(map(repr, parts))
+    if origin in (Union, UnionType):
+        return " | ".join(map(_kind, parts))
+    if annotation is NoneType:
+        return "None"
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
 
 
 def _own_doc(config: type) -> str:

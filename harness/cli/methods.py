@@ -7,7 +7,11 @@ from typing import Annotated
 import typer
 
 from harness.cli import listing
-from harness.cli.output import print_fields, print_json, print_table
+from harness.cli.output import inner, print_fields, print_json, print_lines, print_table, print_text
+
+COLUMNS = ("name", "objective", "needs", "reference", "control", "status")  # a narrow terminal has the first ones
+LEAST = {"objective": 36, "reference": 34}  # columns of the terminal
+UNKNOWN = "no settings known as published; --recipe paper changes nothing"
 
 
 def methods(
@@ -16,9 +20,10 @@ def methods(
 ) -> None:
     """List the alignment methods, or describe one.
 
-    The list tells each method's reference and objective, what it needs beside the base encoder, the control that its
-    gain is measured against, and whether it can be loaded. With NAME: its docstring with the formula, every setting
-    with its default, the paper's alignment settings where they are known, and the package that it comes from.
+    The list tells each method's objective and reference, what it needs beside the base encoder, the control that its
+    gain is measured against, and whether it can be loaded; a narrow terminal shows less. With NAME: its docstring with
+    the formula, every setting with its default, the paper's alignment settings where they are known, and the package
+    that it comes from.
 
     \b
     Examples:
@@ -34,7 +39,7 @@ def methods(
     if as_json:
         print_json(records)
     else:
-        print_table(("name", "reference", "objective", "needs", "control", "status"), records)
+        print_lines(COLUMNS, records, LEAST, "`alignboard methods NAME` shows everything about one")
 
 
 def _describe(name: str, as_json: bool) -> None:
@@ -44,9 +49,12 @@ def _describe(name: str, as_json: bool) -> None:
         return
     settings, explained = record.pop("config"), record.pop("config_description")
     description = record.pop("description")
+    if record["trains"] and not record["paper"]:
+        record["paper"] = UNKNOWN
     print_fields(record)
-    typer.echo(f"\n{description}\n")
+    print_text(f"\n{description}")
     if settings:
         columns = ("field", "type", "default", "description")
-        print_table([name for name in columns if any(row[name] is not None for row in settings)], settings)
-        typer.echo(explained)
+        told = [name for name in columns if name == "default" or any(row[name] is not None for row in settings)]
+        print_table(told, [{**row, "default": inner(row["default"])} for row in settings])
+        print_text(explained)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -31,10 +32,10 @@ def new_method(
     if package:
         place = folder / names.distribution
         written = scaffold.write(scaffold.package(names), place)
-        steps = [f"pip install {_shown(place)}", f"alignboard methods {name}", _trial("", name)]
+        steps = [f"pip install {shlex.quote(_shown(place))}", f"alignboard methods {name}", _trial("", name)]
     else:
         written = scaffold.write(scaffold.plugin(names), folder)
-        loose = f"--plugin {written[0]} "
+        loose = f"--plugin {shlex.quote(str(written[0]))} "
         steps = [f"alignboard {loose}methods {name}", _trial(loose, name)]
     for path in written:
         typer.echo(f"wrote {path}")

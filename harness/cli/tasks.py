@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from harness.cli import listing
-from harness.cli.output import cell, print_fields, print_json, print_table
+from harness.cli.output import cell, inner, print_fields, print_json, print_lines, print_table, print_text
 
+COLUMNS = ("name", "title", "family", "metric", "languages", "status")  # a narrow terminal has the first ones
 OWN = {  # the settings that one family alone reads
     "retrieval": ("layer", "pooling", "neighbours", "margin", "strong"),
     "qa": ("doc_stride", "question_length", "answer_length", "best"),
@@ -51,7 +52,7 @@ def tasks(
     if as_json:
         print_json(records)
     else:
-        print_table(("name", "title", "family", "metric", "languages", "status"), records)
+        print_lines(COLUMNS, records, {"languages": 20}, "`alignboard tasks NAME` shows everything about one")
 
 
 def _describe(name: str, as_json: bool) -> None:
@@ -62,10 +63,10 @@ def _describe(name: str, as_json: bool) -> None:
     names = ("settings", "variants", "description", "locations", "choices", "deviations")
     apart = {key: record.pop(key) for key in names}
     print_fields(record)
-    typer.echo(f"\n{apart['description']}\n\nWhere its data lie:")
+    print_text(f"\n{apart['description']}\n\nWhere its data lie:")
     for kind, where in apart["locations"].items():
         for part, pattern in where.items():
-            typer.echo(f"  {kind} {part}: {cell(pattern)}")
+            print_text(f"  {kind} {part}: {cell(pattern)}")
     settings = apart["settings"]
     print_table(("setting", *settings), _by_setting(settings, record["family"], record["splits"]))
     _list("For some kinds of bases:", _variants(apart["variants"]))
@@ -76,13 +77,13 @@ def _describe(name: str, as_json: bool) -> None:
 
 def _list(title: str, lines: Sequence[str]) -> None:
     if lines:
-        typer.echo("\n".join((title, *(f"- {line}" for line in lines))))
+        print_text("\n".join((title, *(f"- {line}" for line in lines))))
 
 
 def _variants(variants: dict[str, list[listing.Json]]) -> list[str]:
     """A line for each kind of base for which a protocol has settings of its own."""
     return [
-        f"{protocol}, {each['name']}: " + ", ".join(f"{name} {cell(v)}" for name, v in each["changes"].items())
+        f"{protocol}, {each['name']}: " + ", ".join(f"{name} {inner(v)}" for name, v in each["changes"].items())
         for protocol, known in variants.items()
         for each in known
     ]

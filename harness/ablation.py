@@ -10,23 +10,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
 from harness.artifacts import Artifacts
-from harness.errors import UserError, unknown
+from harness.errors import UserError, counted, unknown
 from harness.executors.local import Failed, Local
-from harness.plan import RunPlan, Stage, plan_run
+from harness.plan import RunPlan, Stage, opened, plan_run
 from harness.recipe import Recipe
 from harness.records import Corpus
-from harness.registry import ABLATIONS, METHODS, TASKS
+from harness.registry import ABLATIONS, EVERYTHING, METHODS, TASKS
 from harness.runner import Display
 from harness.sources.transforms import ShuffledPairs
 from harness.stages import CURVE
 
-EVERYTHING = "all"
 CONTROL = "continued-mlm"  # costs are told relative to it: the same text and steps
 TUNED = ("sample", "pretrain", "align", "finetune")  # the stages of a trial: nothing of it reads a test set
 
@@ -83,6 +82,28 @@ def shuffled(rows: Iterable[Row]) -> tuple[Row, ...]:
     return tuple(Row(row.method, row.config, ShuffledPairs.name) for row in rows)
 
 
+def with_changes(rows: Sequence[Row], config: Mapping[str, Any]) -> list[Row]:
+    """The rows with settings of methods changed in every row whose method has them; the rows' own settings win.
+
+    Raises UsageError for a setting that no row's method has.
+    """
+    fields = [METHODS.get(row.method).Config.model_fields for row in rows]
+    known = {name for each in fields for name in each}
+    for name in config:
+        if name not in known:
+            raise unknown("setting of these methods", name, known)
+    return [
+        replace(row, config={**{name: value for name, value in config.items() if name in own}, **row.config})
+        for row, own in zip(rows, fields, strict=True)
+    ]
+
+
+def lacking(recipe: Recipe) -> list[str]:
+    """The corpora that the recipe's method needs and its source does not have."""
+    manifest = opened(recipe.source).manifest([])
+    return [kind for kind in sorted(METHODS.get(recipe.method).needs) if not manifest.languages(kind)]
+
+
 class Trial(NamedTuple):
     """A recipe at one learning rate of the grid, and the stages that measure it."""
 
@@ -91,7 +112,7 @@ class Trial(NamedTuple):
 
     @property
     def rate(self) -> float:
-        return self.recipe.align.learning_rate
+        return rate_of(self.recipe)
 
 
 @dataclass(frozen=True)
@@ -116,8 +137,15 @@ class Search:
         return {stage.fingerprint: stage for trial in self.trials for stage in trial.stages}
 
 
+def rate_of(recipe: Recipe) -> float:
+    """The learning rate of alignment, of a recipe that trains."""
+    assert recipe.align is not None
+    return recipe.align.learning_rate
+
+
 def at_rate(recipe: Recipe, rate: float) -> Recipe:
-    """The recipe with another learning rate of alignment."""
+    """The recipe, which trains, with another learning rate of alignment."""
+    assert recipe.align is not None
     return recipe.model_copy(update={"align": recipe.align.model_copy(update={"learning_rate": rate})})
 
 
@@ -126,7 +154,7 @@ def search(recipe: Recipe, grid: Sequence[float], seed: int = 0, plugins: Sequen
 
     Raises UserError for data that the recipe asks for and the source lacks.
     """
-    if not grid or not METHODS.get(recipe.method).trains:
+    if not grid or recipe.align is None:
         return Search(recipe)
     if len(grid) == 1:
         return Search(at_rate(recipe, grid[0]))
@@ -154,7 +182,8 @@ def tune(searches: Sequence[Search], executor: Local, display: Display) -> list[
             display.ended(stages[end.fingerprint], end)
     if failed:
         reasons = "\n".join(sorted({end.message for end in failed}))
-        raise UserError(f"{len(failed)} stages of the grid failed; give the same command to try them again\n{reasons}")
+        told = counted(len(failed), "stage")
+        raise UserError(f"{told} of the grid failed; give the same command to try again\n{reasons}")
     return [_best(row, executor.artifacts) for row in searches]
 
 

@@ -50,5 +50,11 @@ def unknown(kind: str, name: str, known: Iterable[str], remedy: str | None = Non
     """The error for a name that is not registered, with the nearest known ones."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(repr(c) for c in close)}?" if close else remedy
+    guess = f"did you mean {' or '.join(repr(c) for c in close)}?" if close else None
+    hint = " ".join(filter(None, (guess, remedy))) or None
     return UsageError(f"unknown {kind} {name!r}", expected=", ".join(names) or f"no {kind} is registered", remedy=hint)
+
+
+def counted(number: int, thing: str) -> str:
+    """ "1 stage", "2 stages"."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"

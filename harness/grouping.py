@@ -17,13 +17,13 @@ import pandas as pd
 from harness.errors import UserError
 from harness.languages import Alignment, groups
 from harness.overlaps import overlap_of
+from harness.row_names import Record
 from harness.store.averages import summarise
 from harness.store.schema import AVERAGE
 from harness.tables import (
     HEADLINE,
     Column,
     Key,
-    Record,
     Results,
     by_key,
     by_run,

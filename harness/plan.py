@@ -211,6 +211,8 @@ class _Planner:
         """The fingerprint of the encoder that the tasks get; a method that trains adds sample and alignment."""
         if not self.method.trains:
             return base
+        assert self.recipe.sample is not None
+        assert self.recipe.align is not None
         languages = self.manifest.languages(Corpus.PARALLEL)
         sample = Stage(
             "sample",

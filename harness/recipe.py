@@ -95,11 +95,12 @@ class Recipe(Frozen):
     protocol: str
     languages: tuple[str, ...] | Literal["official", "available"] = "official"
     transform: str = ""
-    sample: SampleSettings
+    sample: SampleSettings | None  # this and `align`: None where nothing is trained, so that no setting tells such
+    # runs apart that has no effect on them
     # what becomes of sentence pairs that stand in a test set; left out of dumps and hashes where it is the default, so
     # that recipes from before it keep their hash
     contamination: Contamination = Field("report", exclude_if=lambda value: value == "report")
-    align: AlignSettings
+    align: AlignSettings | None
     pretrain: PretrainSettings | None = None
     tasks: dict[str, dict[str, Any]] = {}
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -145,7 +146,7 @@ def make_recipe(
     `recipe` is "matched", "paper" or a TOML file of changes; `changes` are "dotted.field=value" texts, which win.
     Raises UsageError for unknown names, unknown fields and contradictions.
     """
-    METHODS.get(method)
+    trains = METHODS.get(method).trains
     SUITES.get(suite)
     if protocol not in PROTOCOLS:
         raise unknown("protocol", protocol, PROTOCOLS)
@@ -166,7 +167,16 @@ def make_recipe(
         fields["pretrain"] = _shape(base)
     for change in changes:
         _set(file_changes, change)
-    return _validated(_merged(fields, file_changes))
+    made = _validated(_merged(fields, file_changes))
+    return made if trains else made.model_copy(update={"sample": None, "align": None, "contamination": "report"})
+
+
+def given(recipe: str, changes: Sequence[str]) -> dict[str, Any]:
+    """What a command line asks for beside its options: the settings of a TOML file with the changes on top, nested."""
+    _, asked = _kind(recipe)
+    for change in changes:
+        _set(asked, change)
+    return asked
 
 
 def pretrain_settings(shape: str, changes: Sequence[str]) -> PretrainSettings:

@@ -7,7 +7,6 @@ the count of what is there.
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +15,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from harness.errors import counted
 from harness.overlaps import LIMIT, Touched, overlap_of, touched
+from harness.row_names import Record, identity_of, inequalities, labels_of
 from harness.store.schema import AVERAGE
 
 CONTROLS = ("mbert", "continued-mlm")  # whom gains are attributed against; a transformed corpus makes one too
@@ -25,12 +26,6 @@ VERDICT_SEEDS = 3
 MARK = "†"  # a figure with test items in the alignment text behind it
 SHOWN = 5  # test sets that a note names
 _ORDER = {"trained": 1, "external": 2, "published": 3}
-# parts of a recipe that the table's key or the row's name tell already
-_TOLD = frozenset(
-    {"kind", "method", "config", "base", "source", "suite", "protocol", "languages", "transform", "tuning"}
-)
-
-Record = Mapping[str, Any]
 
 
 class Key(NamedTuple):
@@ -144,20 +139,25 @@ def by_language(scores: pd.DataFrame, summaries: pd.DataFrame, task: str, select
 def sentence(results: Results) -> str:
     """What a table shows, in words: "6 methods, xtreme-align, protocol mini, 9 languages, 3 seeds"."""
     key, seeds = results.key, sorted({row.seeds for row in results.rows})
-    counted = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    span = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     parts = [
-        _count(len(results.rows), "method"),
+        _rows_and_methods(results.rows),
         key.suite if results.view == "task" else f"{results.view} of {key.suite}",
         f"protocol {key.protocol}",
         f"{key.recipe} recipe",
         f"source {key.source}" if key.source else "",
         f"base {key.base}" if key.base else "",
-        _count(results.languages, "language") if results.languages else "",
-        f"{counted} seed{'' if counted == '1' else 's'}",
+        counted(results.languages, "language") if results.languages else "",
+        f"{span} seed{'' if span == '1' else 's'}",
         f"by {results.grouping}" if results.grouping else "",
         "" if results.selection == HEADLINE else f"{results.selection} selection",
     ]
     return ", ".join(part for part in parts if part)
+
+
+def _rows_and_methods(rows: Sequence[Row]) -> str:
+    methods = counted(len({row.method for row in rows}), "method")
+    return methods if methods == counted(len(rows), "method") else f"{len(rows)} rows of {methods}"
 
 
 def score_records(scores: pd.DataFrame) -> list[dict[str, Any]]:
@@ -183,7 +183,7 @@ def selected(frame: pd.DataFrame, selection: str) -> list[Record]:
     """The records of this selection and of tasks that select nothing, of the newest run for each row and seed pair."""
     records = [row for row in records_of(frame) if row["selection"] in (selection, "")]
     runs = {row["run"]: row for row in records}  # what tells runs apart is the same in all records of a run
-    newest = {(_key(row), _identity(row), _seeds(row)): row["run"] for row in sorted(runs.values(), key=_born)}
+    newest = {(_key(row), identity_of(row), _seeds(row)): row["run"] for row in sorted(runs.values(), key=_born)}
     kept = set(newest.values())
     return [row for row in records if row["run"] in kept]
 
@@ -210,26 +210,6 @@ def by_key(records: Iterable[Record]) -> dict[Key, list[Record]]:
 
 def _key(row: Record) -> Key:
     return Key(row["suite"], row["protocol"], row["recipe_kind"], row["base"], row["source"], row["languages_hash"])
-
-
-def _identity(row: Record) -> tuple[str, ...]:
-    """What the seeds of one row share: names, and all settings as JSON."""
-    settings = json.dumps({**row["config"], **_settings(row)}, sort_keys=True)
-    return (row["method"], row["transform"], row["kind"], settings)
-
-
-def _settings(row: Record) -> dict[str, Any]:
-    """The recipe's settings by dotted name, or its hash where only that is known."""
-    rest = {name: value for name, value in row["recipe"].items() if name not in _TOLD}
-    return _flat(rest) or {"recipe": row["recipe_hash"][:8]}
-
-
-def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        inner = _flat(value) if isinstance(value, Mapping) else None
-        flat |= {name: value} if inner is None else {f"{name}.{key}": each for key, each in inner.items()}
-    return flat
 
 
 def _seeds(row: Record) -> tuple[int | None, int | None]:
@@ -283,8 +263,8 @@ def results_of(key: Key, records: Sequence[Record], view: str, selection: str, c
     """The table of one key from records of the shape of summaries, whose `task` names a column."""
     groups: dict[tuple[str, ...], list[Record]] = {}
     for of_run in by_run(records).values():
-        groups.setdefault(_identity(of_run[0]), []).extend(of_run)
-    labels = _labels(groups)
+        groups.setdefault(identity_of(of_run[0]), []).extend(of_run)
+    labels = labels_of(groups)
     rows = sorted((_row(labels[identity], group) for identity, group in groups.items()), key=_rank)
     languages = max(len(row["languages"]) for row in records)
     return Results(key, view, selection, languages, columns, tuple(rows), _notes(records, rows))
@@ -317,47 +297,13 @@ def _rank(row: Row) -> tuple[Any, ...]:
     return (place, order if not place else 0, best_first, row.label)
 
 
-def _labels(identities: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
-    """Names of rows: the method, its transform, whether it is not of our own training, and as much of its settings as
-    tells it from its namesakes."""
-    namesakes: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
-    for identity in identities:
-        namesakes.setdefault(identity[:3], []).append(identity)
-    labels: dict[tuple[str, ...], str] = {}
-    for (method, transform, kind), group in namesakes.items():
-        marks = [mark for mark in (transform, "" if kind == "trained" else kind) if mark]
-        name = f"{method} ({', '.join(marks)})" if marks else method
-        labels |= {identity: name + _difference(identity, group) for identity in group}
-    return labels
-
-
-def _difference(identity: tuple[str, ...], group: Sequence[tuple[str, ...]]) -> str:
-    if len(group) == 1:
-        return ""
-    own = json.loads(identity[3])
-    differing = _differing([json.loads(other[3]) for other in group])
-    told = ", ".join(f"{name}={_short(own[name])}" for name in differing if name in own)
-    return f" [{told}]" if told else ""
-
-
-def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names of settings that are not the same, or not there, in all of them."""
-    names = sorted({name for each in settings for name in each})
-    return [name for name in names if len({json.dumps(each.get(name)) for each in settings}) > 1]
-
-
-def _short(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
 def _notes(records: Sequence[Record], rows: Sequence[Row]) -> tuple[str, ...]:
     """What a reader must know before comparing rows."""
     notes = []
     if min(row.seeds for row in rows) < VERDICT_SEEDS:
         notes.append(f"Fewer than {VERDICT_SEEDS} seeds: differences carry no verdict.")
-    unequal = _differing([_settings(row) for row in records if row["recipe_kind"] == "matched" and row["recipe"]])
-    if unequal:
-        notes.append(f"Not the same recipe in all rows: {', '.join(unequal)}.")
+    labels = {run: row.label for row in rows for run in row.runs}
+    notes += inequalities([row for row in records if row["recipe_kind"] == "matched" and row["recipe"]], labels)
     for column, what in (("data_fingerprint", "the data"), ("base_fingerprint", "the base encoder")):
         versions = {row[column] for row in records if row[column]}
         if len(versions) > 1:
@@ -373,9 +319,5 @@ def _notes(records: Sequence[Record], rows: Sequence[Row]) -> tuple[str, ...]:
         notes.append(f"{MARK} Over {LIMIT:.0%} of the test items stand in text that was aligned on: {told}{more}.")
     unfinished = {row["run"] for row in records if row["status"] != "done"}
     if unfinished:
-        notes.append(f"{_count(len(unfinished), 'run')} not finished.")
+        notes.append(f"{counted(len(unfinished), 'run')} not finished.")
     return tuple(notes)
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -26,6 +26,7 @@ class PPASwitch(PPA):
     Relations: `ppa` fine-tunes on the pivot alone; the alignment is the same.
     """
 
+    objective: ClassVar[str] = "that of ppa, then code-switching at fine-tuning: a translate-train row"
     control: ClassVar[str | None] = "ppa"
     needs: ClassVar[frozenset[Corpus]] = PPA.needs | {Corpus.TRANSLATED_TRAIN}
 

@@ -13,14 +13,16 @@ import pytest
 from small_world import alone
 from test_runner import TINY, Silent
 
-from harness.ablation import Cost, Row, Search, alignment_cost, at_rate, named, search, shuffled, tune
+from harness.ablation import Cost, Row, Search, alignment_cost, at_rate, named, search, shuffled, tune, with_changes
 from harness.artifacts import Artifacts
 from harness.cli.app import main
 from harness.errors import UserError
 from harness.executors.local import Failed, Local
 from harness.plan import plan_run
 from harness.recipe import Recipe, make_recipe
+from harness.records import Corpus
 from harness.registry import METHODS
+from harness.sources.babel import Babel
 from harness.stages import CURVE
 
 GRID = (1e-4, 1e-2)
@@ -105,7 +107,7 @@ def test_a_trial_that_fails_is_told_and_the_others_are_done(executor: Local) -> 
             yield Failed(stages[-1].fingerprint, "out of memory", True)
 
     display = Silent()
-    with pytest.raises(UserError, match=r"1 stages of the grid failed.*\n.*out of memory"):
+    with pytest.raises(UserError, match=r"1 stage of the grid failed.*\n.*out of memory"):
         tune([search(recipe("info-snt"), GRID)], Failing(), display)  # type: ignore[arg-type]
     assert len(display.failures) == 1
 
@@ -153,6 +155,10 @@ def test_a_method_is_put_beside_its_controls() -> None:
         (["ml-ctl", "--grid", "1e-4", "--recipe", "paper"], "a grid contradicts the paper recipe"),
         (["ml-ctl", "--grid", "1e-4,fast"], "the grid is not understood"),
         (["ml-ctl", "--grid", "1e-4,1e-4"], "the grid is not understood"),
+        (["ml-ctl", "--set", "align.learning_rate=7e-5"], "no effect where a grid of rates is tried"),
+        (["ml-ctl", "--grid", "1e-4", "--set", "align.learning_rate=7e-5"], "give --grid 7e-05"),
+        (["ml-ctl", "--set", "config.temprature=1"], "unknown setting of these methods 'temprature'"),
+        (["ml-ctl", "--set", "config.temperature=0"], "temperature: Input should be greater than 0"),
         (["ml-ctl", "--source", "folder:/no/such/folder"], "folder"),
     ],
 )
@@ -184,3 +190,62 @@ def test_the_command_ends_in_three_tables(
     assert "cz-snt" in out
     assert "times continued-mlm" in out
     assert "1.00" in out
+
+
+def test_changes_reach_the_rows_whose_method_has_the_setting() -> None:
+    rows = (Row("mbert"), Row("ml-ctl"), Row("ml-ctl", {"temperature": 0.2}), Row("xlm"))
+    changed = with_changes(rows, {"temperature": 0.1, "mlm_weight": 0.5})
+    assert changed == [
+        Row("mbert"),
+        Row("ml-ctl", {"temperature": 0.1, "mlm_weight": 0.5}),
+        Row("ml-ctl", {"temperature": 0.2, "mlm_weight": 0.5}),
+        Row("xlm", {"mlm_weight": 0.5}),
+    ]
+
+
+def test_settings_of_alignment_tell_no_untrained_runs_apart() -> None:
+    common = {"base": "init:1x64", "source": "babel:size=small", "suite": "xtreme-align", "protocol": "mini"}
+    ways = (("align.steps=7", "sample.size=99", "contamination=remove"), ())
+    assert len({make_recipe(method="mbert", changes=changes, **common).hash for changes in ways}) == 1
+    assert len({make_recipe(method="xlm", changes=changes, **common).hash for changes in ways}) == 2
+    with pytest.raises(UserError, match="nope"):
+        make_recipe(method="mbert", changes=["align.nope=1"], **common)
+
+
+def test_everything_leaves_out_what_the_source_has_no_corpus_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And says so, once for each method; the others go on."""
+    monkeypatch.setenv("ALIGNBOARD_HOME", str(tmp_path))
+    ran: list[str] = []
+    monkeypatch.setattr("harness.cli.ablation._run", lambda recipes, *rest: ran.extend(r.method for r in recipes))
+    has = Babel.manifest
+
+    def without_entities(self: Any, specs: Any) -> Any:
+        whole = has(self, specs)
+        return replace(whole, corpora=tuple(c for c in whole.corpora if c.kind != Corpus.ENTITIES))
+
+    monkeypatch.setattr(Babel, "manifest", without_entities)
+    with pytest.raises(SystemExit) as ended:
+        main(["ablation", "all", "--source", "babel:size=small,seed=3", "--recipe", "paper"])
+    told = " ".join(capsys.readouterr().err.split())
+    assert not ended.value.code
+    assert set(ran) == set(METHODS.names()) - {"xlm-k"}
+    assert told.count("left out") == 1
+    assert "xlm-k needs entities, which babel:size=small,seed=3 does not have" in told
+    assert "no settings of alignment as published are known of" in told
+    assert "infoxlm" not in told.partition("as published are known of")[2]
+
+
+def test_an_interrupted_grid_says_how_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*anything: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("ALIGNBOARD_HOME", str(tmp_path))
+    monkeypatch.setattr("harness.cli.ablation._run", stopped)
+    with pytest.raises(SystemExit) as ended:
+        main(["ablation", "ml-ctl"])
+    assert ended.value.code == 130
+    assert "give the same command again" in capsys.readouterr().err

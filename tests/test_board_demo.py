@@ -81,7 +81,7 @@ def demo(demo_home: Path) -> Iterator[Demo]:
             run["id"]
             for run in runs
             if (run["method"], run["transform"]) == (method, transform)
-            and rate in (None, run["recipe"]["align"]["learning_rate"])
+            and (rate is None or rate == run["recipe"]["align"]["learning_rate"])
         ]
         for name, (method, transform, rate) in ROWS.items()
     }

@@ -128,8 +128,32 @@ def test_unequal_budgets_of_two_methods_are_told(store: Store) -> None:
     put(store, run_row("cz-snt", 1, recipe=steps(900), id="b", base_fingerprint="b2"), scores(9.0, 1))
     (table,) = by_task(store.summaries())
     assert [row.label for row in table.rows] == ["cz-snt", "ml-ctl"]
-    assert "Not the same recipe in all rows: align.steps." in table.notes
+    assert "Not the same recipe in all rows: align.steps=900, but 100 in ml-ctl." in table.notes
     assert "These runs used 2 different versions of the base encoder." in table.notes
+
+
+def test_rates_that_pivot_dev_chose_are_no_inequality(store: Store) -> None:
+    for name, rate, tuning in (("ml-ctl", 1e-3, {"0.001": 70.0}), ("cz-snt", 1e-4, {"0.0001": 71.0})):
+        recipe = {**steps(100, tuning=tuning), "align": {"steps": 100, "learning_rate": rate}}
+        put(store, run_row(name, 1, recipe=recipe, id=name), scores(3.0, 1))
+    put(store, run_row("mbert", 1, recipe=steps(1, align=None, sample=None), id="mbert"), scores(3.0, 1))
+    (table,) = by_task(store.summaries())
+    assert "Each row at the learning rate that pivot dev chose." in table.notes
+    assert not [note for note in table.notes if note.startswith("Not the same recipe")], "mbert has no alignment"
+    recipe = {**steps(100), "align": {"steps": 100, "learning_rate": 1e-5}}
+    put(store, run_row("xlm", 1, recipe=recipe, id="xlm"), scores(3.0, 1))
+    (table,) = by_task(store.summaries())
+    (note,) = (note for note in table.notes if note.startswith("Not the same recipe"))
+    assert "align.learning_rate=" in note
+    assert "Each row at the learning rate that pivot dev chose." not in table.notes
+
+
+def test_contamination_that_one_row_removed_is_told(store: Store) -> None:
+    put(store, run_row("ml-ctl", 1, recipe=steps(100), id="a"), scores(3.0, 1))
+    put(store, run_row("xlm", 1, recipe=steps(100), id="b"), scores(3.0, 1))
+    put(store, run_row("cz-snt", 1, recipe=steps(100, contamination="remove"), id="c"), scores(3.0, 1))
+    (table,) = by_task(store.summaries())
+    assert "Not the same recipe in all rows: contamination=null, but remove in cz-snt." in table.notes
 
 
 def test_newest_of_two_equal_runs_counts(store: Store) -> None:
@@ -175,7 +199,7 @@ def test_languages_of_a_task(store: Store, results: Results) -> None:
 
 def test_sentence_names_what_is_shown(results: Results) -> None:
     assert sentence(results) == (
-        "7 methods, xtreme-align, protocol mini, matched recipe, source babel, base init:4x128, 7 languages, "
+        "7 rows of 6 methods, xtreme-align, protocol mini, matched recipe, source babel, base init:4x128, 7 languages, "
         "1 to 2 seeds"
     )
 

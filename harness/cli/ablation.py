@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ from harness.cli.run import (
     Workers,
     execute,
     plugins,
+    tell_without_paper,
 )
 from harness.errors import UsageError
 
@@ -56,8 +58,9 @@ def ablation(
 
     Under the matched recipe each row is first tried at every learning rate of the grid, with one seed, and judged by
     the pivot's dev sets alone; the best rate is then used for all seeds. Under the paper recipe each method keeps its
-    paper's rate. NAME `all` is every registered method; the name of a method that is no table's is that method, its
-    controls, and itself on shuffled pairs. What was stopped goes on when the command is given again.
+    paper's rate. NAME `all` is every registered method that the source has the corpora for; the name of a method that
+    is no table's is that method, its controls, and itself on shuffled pairs. A setting such as --set config.x=1
+    changes the rows whose method has x. What was stopped goes on when the command is given again.
 
     \b
     Examples:
@@ -69,32 +72,65 @@ def ablation(
     if name is None:
         _list()
         return
-    from harness.ablation import named
+    from harness.ablation import named, with_changes
+    from harness.cli.failures import going_on
+    from harness.recipe import given
+    from harness.registry import EVERYTHING
+
+    rates, asked = _rates(grid, protocol, recipe), given(recipe, changes or ())
+    _check_rate(asked, rates)
+    rows = with_changes(named(name).rows, asked.get("config", {}))
+    common: dict[str, Any] = {
+        "suite": suite,
+        "source": source,
+        "base": base,
+        "protocol": protocol,
+        "recipe": recipe,
+        "languages": languages,
+        "precision": precision,
+    }
+    recipes = [_recipe(row, common, changes or ()) for row in rows]
+    recipes = _supported(recipes) if name == EVERYTHING else recipes
+    tell_without_paper(recipes)
+    with going_on("give the same command again to go on"):
+        _run(recipes, rates, seeds, workers, device, db)
+
+
+def _recipe(row: Any, common: Mapping[str, Any], changes: Sequence[str]) -> Any:
+    """A row's recipe. The row's configuration holds the changes that concern its method."""
     from harness.recipe import make_recipe
 
-    table = named(name)
-    rates = _rates(grid, protocol, recipe)
-    recipes = [
-        make_recipe(
-            method=row.method,
-            base=base,
-            source=source,
-            suite=suite,
-            protocol=protocol,
-            recipe=recipe,
-            languages=languages,
-            transform=row.transform,
-            precision=precision,
-            changes=[*(changes or ()), *(f"config.{field}={value}" for field, value in row.config.items())],
+    others = [change for change in changes if not change.strip().startswith("config.")]
+    own = [f"config.{field}={json.dumps(value)}" for field, value in row.config.items()]
+    return make_recipe(method=row.method, transform=row.transform, **common, changes=[*others, *own])
+
+
+def _check_rate(asked: Mapping[str, Any], rates: Sequence[float]) -> None:
+    """Raises UsageError for a learning rate that the grid would overrule."""
+    rate = asked.get("align", {}).get("learning_rate")
+    if rates and rate is not None:
+        raise UsageError(
+            "align.learning_rate has no effect where a grid of rates is tried",
+            found=f"align.learning_rate={rate}",
+            remedy=f"give --grid {rate}",
         )
-        for row in table.rows
-    ]
-    _run(recipes, rates, seeds, workers, device, db)
+
+
+def _supported(recipes: Sequence[Any]) -> list[Any]:
+    """The recipes that the source has the corpora for; what is left out is told with its reason."""
+    from harness.ablation import lacking
+    from harness.cli.failures import say
+
+    missing = [(recipe, lacking(recipe)) for recipe in recipes]
+    for recipe, kinds in missing:
+        if kinds:
+            say("left out", f"{recipe.method} needs {', '.join(kinds)}, which {recipe.source} does not have", "yellow")
+    return [recipe for recipe, kinds in missing if not kinds]
 
 
 def _list() -> None:
-    from harness.ablation import EVERYTHING, named
-    from harness.registry import ABLATIONS
+    from harness.ablation import named
+    from harness.registry import ABLATIONS, EVERYTHING
 
     tables = {name: named(name) for name in (*ABLATIONS.names(), EVERYTHING)}
     rows: list[Mapping[str, Any]] = [
@@ -163,7 +199,9 @@ def _row_name(recipe: Any) -> dict[str, str]:
 
 
 def _trial_row(row: Any) -> dict[str, Any]:
-    taken = _named(row.recipe.align.learning_rate) if row.scores else None
+    from harness.ablation import rate_of
+
+    taken = _named(rate_of(row.recipe)) if row.scores else None
     scores = {_named(rate): f"{score:.1f}" for rate, score in row.scores.items()}
     return {**_row_name(row.recipe), **scores, "taken": taken}
 
@@ -193,4 +231,5 @@ def _print_costs(plans: Sequence[Any], db: str | None) -> None:
         for recipe, cost in costs
         if cost is not None
     ]
-    print_table((*ROW, "tokens_seen", "seconds_per_1,000_pairs", f"times_{CONTROL}"), records)
+    if records:
+        print_table((*ROW, "tokens_seen", "seconds_per_1,000_pairs", f"times_{CONTROL}"), records)

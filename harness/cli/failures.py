@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator
@@ -63,8 +64,22 @@ def install_warnings() -> None:
     warnings.showwarning = show
 
 
+@contextmanager
+def going_on(words: str) -> Iterator[None]:
+    """What is said after Ctrl-C in the block, in place of the hint at `alignboard resume`."""
+    _goes_on.append(words)
+    yield
+    _goes_on.pop()
+
+
+_goes_on: list[str] = []  # kept when the block is left by an interruption: it is told outside of it
+
+
 def _interrupted() -> None:
-    say("interrupted", "`alignboard resume` continues", "bold")
+    from harness.registry import loaded_plugins
+
+    files = "".join(f" --plugin {shlex.quote(str(file))}" for file in loaded_plugins())
+    say("interrupted", _goes_on[-1] if _goes_on else f"`alignboard{files} resume` continues", "bold")
     sys.exit(INTERRUPTED)
 
 

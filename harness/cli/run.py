@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from harness.cli.home import artifacts_root, database_url
-from harness.errors import UsageError, UserError
+from harness.errors import UsageError, UserError, counted
 
 Db = Annotated[str | None, typer.Option("--db", metavar="URL", help="Database of scores. Default: ALIGNBOARD_DB.")]
 Workers = Annotated[int | None, typer.Option(help="Processes that share the cores. Default: 2, or one per GPU.")]
@@ -76,6 +76,7 @@ def run(
         "changes": changes or (),
     }
     recipes = [make_recipe(method=method, **common) for method in methods]
+    tell_without_paper(recipes)
     execute(plan_runs(recipes, range(seeds), plugins()), workers, device, db)
 
 
@@ -96,11 +97,21 @@ def resume(workers: Workers = None, device: Device = "auto", db: Db = None) -> N
     waiting = store.runs(status=["planned", "running", "failed", "interrupted"])
     store.close()
     rows = waiting[waiting["kind"] == "trained"].to_dict("records")
-    plans = [plan_run(Recipe.model_validate(row["recipe"]), int(row["align_seed"]), plugins()) for row in rows]
-    if not plans:
+    plans, refused = [], []
+    for row in rows:
+        try:
+            plans.append(plan_run(Recipe.model_validate(row["recipe"]), int(row["align_seed"]), plugins()))
+        except UserError as error:
+            refused.append(f"{row['method']} seed {int(row['align_seed'])}: {error}")
+    if plans:
+        execute(plans, workers, device, db)
+    elif not refused:
         typer.echo("Nothing to resume: every run is done.")
-        return
-    execute(plans, workers, device, db)
+    if refused:
+        raise UserError(
+            f"{counted(len(refused), 'run')} cannot go on\n" + "\n".join(dict.fromkeys(refused)),
+            remedy="a method of a loose file needs that file: alignboard --plugin FILE resume",
+        )
 
 
 def pretrain(
@@ -173,7 +184,8 @@ def execute(plans: Sequence[Any], workers: int | None, device: str, db: str | No
     _print_table(store, [plan.id for plan in plans])
     if report.failures:
         broken = "\n".join(f.message for f in report.failures)
-        raise UserError(f"{len(report.failures)} stages failed; `alignboard resume` tries them again\n{broken}")
+        told = counted(len(report.failures), "stage")
+        raise UserError(f"{told} failed; `alignboard resume` tries again\n{broken}")
 
 
 def _print_table(store: Any, runs: list[str]) -> None:
@@ -183,6 +195,17 @@ def _print_table(store: Any, runs: list[str]) -> None:
 
     for table in by_task(store.summaries(run=runs, split="test")):
         print_rich(rich_table(table))
+
+
+def tell_without_paper(recipes: Sequence[Any]) -> None:
+    """Says which methods have no settings as published, so that the paper recipe is that of the protocol to them."""
+    from harness.cli.failures import say
+    from harness.registry import METHODS
+
+    cards = {recipe.method: METHODS.get(recipe.method) for recipe in recipes if recipe.kind == "paper"}
+    names = [name for name, method in cards.items() if method.trains and not method.paper]
+    if names:
+        say("note", f"no settings of alignment as published are known of {', '.join(names)}: the protocol's", "yellow")
 
 
 def plugins() -> list[Path]:

@@ -105,6 +105,20 @@ def test_a_field_joins_rows_that_agree_in_all_else() -> None:
     assert Family(SAME_METHOD, "n") not in families
 
 
+def test_a_row_without_alignment_stands_beside_rows_of_any() -> None:
+    recipes: dict[str, dict[str, Any]] = {
+        "a": {"method": "m", "align.steps": 100, "sample.size": 10, "precision": "fp32"},
+        "b": {"method": "n", "align.steps": 100, "sample.size": 10, "precision": "fp32"},
+        "c": {"method": "n", "align.steps": 200, "sample.size": 20, "precision": "fp32"},
+        "d": {"method": "n", "align.steps": 200, "sample.size": 20, "precision": "bf16"},
+        "u": {"method": "u", "align": None, "sample": None, "precision": "fp32"},
+    }
+    found = ablation.alike([row(label, str(recipe["method"])) for label, recipe in recipes.items()], recipes)
+    assert found["method"] == [frozenset("abu"), frozenset("cu")]
+    assert found["precision"] == [frozenset("cd")]
+    assert set(found) == {"method", "precision"}
+
+
 def test_a_rate_that_was_tuned_is_no_setting() -> None:
     recipes: dict[str, dict[str, Any]] = {
         "a": {"method": "m", "align.learning_rate": 1e-4, "transform": "", "tuning.0.0001": 50.0},

@@ -26,6 +26,7 @@ EVERYTHING, SAME_METHOD = "all rows", "same method"
 TABLE, FIELD = "table", "recipe field"
 CHAIN = ("mbert", "continued-mlm", "shuffled-pairs")
 TUNING, TUNED = "tuning", "align.learning_rate"  # the record of the rates that were tried, and the field that was set
+ALIGNMENT = ("align", "sample", "contamination")
 
 
 class Family(NamedTuple):
@@ -87,7 +88,8 @@ def families(
 def alike(rows: Sequence[Row], recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, list[frozenset[str]]]:
     """For each field of the recipe the sets of rows that differ in it and agree in all else.
 
-    A method's own configuration goes with the method, and a learning rate that was tuned is no setting.
+    A method's own configuration goes with the method, and a learning rate that was tuned is no setting. A row without
+    alignment, which has no settings of it, agrees with all in these.
     """
     every = {row.label: _set(recipes[row.label]) for row in rows if row.label in recipes}
     fields = sorted({name for found in every.values() for name in found})
@@ -99,6 +101,13 @@ def alike(rows: Sequence[Row], recipes: Mapping[str, Mapping[str, Any]]) -> dict
         for label, found in settings.items():
             rest = frozenset((name, value) for name, value in found.items() if not _within(name, own))
             groups.setdefault((field, rest), {})[label] = found.get(field, "")
+    for label, found in settings.items():
+        if "method" not in found or any(_within(name, ALIGNMENT) for name in every[label]):
+            continue
+        agreed = {name: value for name, value in found.items() if not _within(name, ("method", "config"))}
+        for (field, rest), values in groups.items():
+            if field == "method" and agreed == {name: value for name, value in rest if not _within(name, ALIGNMENT)}:
+                values[label] = found["method"]
     sets: dict[str, list[frozenset[str]]] = {}
     for (field, _), values in groups.items():
         if len(set(values.values())) > 1:
@@ -112,7 +121,7 @@ def _set(recipe: Mapping[str, Any]) -> dict[str, str]:
     return {
         name: json.dumps(value)
         for name, value in recipe.items()
-        if value != {} and not _within(name, (TUNING, TUNED) if tuned else (TUNING,))
+        if value not in ({}, None) and not _within(name, (TUNING, TUNED) if tuned else (TUNING,))
     }
 
 

@@ -98,7 +98,7 @@ class TerminalTable:
         for columns in _fitting(self.results, options.max_width, brief=brief):
             yield _grid(self.results, columns, brief=brief)
         for note in (*self.results.notes, *(_NARROW if brief else ())):
-            yield Text(note, style="dim")
+            yield Text(clean(note), style="dim")
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         from rich.measure import Measurement
@@ -201,7 +201,7 @@ def _markdown(results: Results) -> str:
         lines.append([row.label, str(row.seeds), *(shown(row.cell(c.name), row.seeds) for c in results.columns)])
     first, rule, *rest = lines
     table = [_markdown_line(first), "| " + " | ".join(rule) + " |", *map(_markdown_line, rest)]
-    blocks = [_markdown_text(sentence(results)), "\n".join(table), *results.notes]
+    blocks = [_markdown_text(sentence(results)), "\n".join(table), *map(_markdown_text, results.notes)]
     return "\n\n".join(blocks)
 
 
@@ -229,7 +229,7 @@ def _latex(results: Results) -> str:
     columns = results.columns
     lines = [
         f"% {clean(sentence(results))}",
-        *(f"% {note}" for note in results.notes),
+        *(f"% {clean(note)}" for note in results.notes),
         rf"\begin{{tabular}}{{l{'r' * (len(columns) + 1)}}}",
         r"\toprule",
         _latex_line(["method", "seeds", *(column.name for column in columns)]),

@@ -82,12 +82,21 @@ def inequalities(records: Sequence[Record], labels: Mapping[str, str]) -> list[s
         counts = Counter(map(_short, values.values()))
         if len(counts) > 1 and not (tuned and name == RATE):
             common = max(counts, key=lambda value: (counts[value], value))
-            others = [f"{_short(value)} in {label}" for label, value in values.items() if _short(value) != common]
-            more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
-            told.append(f"{name}={common}, but {', '.join(others[:SHOWN])}{more}")
-    notes = [f"Not the same recipe in all rows: {'; '.join(told)}."] if told else []
+            others: dict[str, list[str]] = {}
+            for label, value in sorted(values.items()):
+                if _short(value) != common:
+                    others.setdefault(_short(value), []).append(label)
+            exceptions = [f"{value} in {_few(labels)}" for value, labels in others.items()]
+            more = "; …" if len(exceptions) > SHOWN else ""
+            told.append(f"{name}={common}, but {'; '.join(exceptions[:SHOWN])}{more}")
+    notes = [f"Not the same recipe in all rows: {'. '.join(told)}."] if told else []
     rates = {own.get(RATE) for own in aligned.values()}
     return [*notes, "Each row at the learning rate that pivot dev chose."] if tuned and len(rates) > 1 else notes
+
+
+def _few(labels: Sequence[str]) -> str:
+    more = f" and {len(labels) - SHOWN} more" if len(labels) > SHOWN else ""
+    return ", ".join(labels[:SHOWN]) + more
 
 
 def _of_alignment(name: str) -> bool:

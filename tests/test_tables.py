@@ -297,6 +297,18 @@ def test_markdown_is_one_table_with_escaped_names(store: Store) -> None:
     assert len({line.replace(r"\|", "").count("|") for line in table}) == 1
 
 
+def test_names_in_notes_are_as_harmless_as_in_the_table(store: Store) -> None:
+    put(store, run_row("ml-ctl", 1, recipe=steps(900), id="a"), scores(3.0, 1))
+    put(store, run_row("xlm", 1, recipe=steps(900), id="c"), scores(3.0, 1))
+    put(store, run_row("[x](y)\x1b[31m\n\\input{z}", 1, recipe=steps(100), id="b"), scores(3.0, 1))
+    (table,) = by_task(store.summaries())
+    assert any("[x](y)" in note for note in table.notes)
+    assert "\x1b" not in printed(table)
+    assert "[x](y)" not in to_markdown([table])
+    for line in to_latex([table]).splitlines():
+        assert line.startswith("%") or "\\input{z}" not in line
+
+
 def test_latex_is_escaped_and_ruled(store: Store, results: Results) -> None:
     text = to_latex([results])
     assert text.count(r"\midrule") == 2

@@ -112,7 +112,7 @@ def test_the_same_package_on_two_paths_is_no_duplicate(
 def test_an_unknown_name_gets_the_nearest_ones(stranger: Path) -> None:
     with pytest.raises(UsageError) as caught:
         fresh().get("squared-distanse")
-    assert str(caught.value.remedy).startswith("did you mean 'squared-distance'?")
+    assert caught.value.remedy == "did you mean 'squared-distance'? `alignboard methods` lists them"
     assert caught.value.exit_code == 2
 
 

@@ -29,6 +29,8 @@ class PPA(PairMethod):
     Inputs: parallel pairs of the sample.
     Relations: `info-snt` takes its negatives from the batch, not from a queue; `ppa-switch` adds code-switching at
         fine-tuning; `infoxlm` contrasts a middle layer of masked, mixed-up text.
+    Reported: XNLI zero-shot 4.7 points above mBERT for their best model; MLQA above XLM-R base (abstract). Their
+        settings could not be read at the source, so none is printed as theirs.
     """
 
     reference: ClassVar[str] = "Pan et al. 2021, arXiv 2010.12547"

@@ -24,6 +24,7 @@ class PPASwitch(PPA):
     Inputs: parallel pairs of the sample; the training sets of the pair tasks in other languages, so its row is a
         translate-train row and not a zero-shot one. Other tasks are fine-tuned as ever.
     Relations: `ppa` fine-tunes on the pivot alone; the alignment is the same.
+    Reported: XNLI in translate-train on a level with XLM, with less than 18 % of its parallel text (abstract).
     """
 
     objective: ClassVar[str] = "that of ppa, then code-switching at fine-tuning: a translate-train row"

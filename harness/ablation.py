@@ -98,10 +98,9 @@ def with_changes(rows: Sequence[Row], config: Mapping[str, Any]) -> list[Row]:
     ]
 
 
-def lacking(recipe: Recipe) -> list[str]:
+def lacking(recipe: Recipe) -> list[Corpus]:
     """The corpora that the recipe's method needs and its source does not have."""
-    manifest = opened(recipe.source).manifest([])
-    return [kind for kind in sorted(METHODS.get(recipe.method).needs) if not manifest.languages(kind)]
+    return opened(recipe.source).manifest([]).lacking(METHODS.get(recipe.method).needs)
 
 
 class Trial(NamedTuple):

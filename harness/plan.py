@@ -179,7 +179,7 @@ class _Planner:
         )
 
     def _check_needs(self) -> None:
-        lacking = [kind for kind in sorted(self.method.needs) if not self.manifest.languages(kind)]
+        lacking = self.manifest.lacking(self.method.needs)
         if lacking:
             raise UserError(
                 f"{self.recipe.method} needs a corpus that the source does not have",

@@ -150,7 +150,7 @@ def make_recipe(
     SUITES.get(suite)
     if protocol not in PROTOCOLS:
         raise unknown("protocol", protocol, PROTOCOLS)
-    kind, file_changes = _kind(recipe)
+    kind, asked = _asked(recipe, changes)
     fields: dict[str, Any] = {
         "kind": kind,
         "method": method,
@@ -165,18 +165,21 @@ def make_recipe(
     }
     if base.startswith("init:"):
         fields["pretrain"] = _shape(base)
-    for change in changes:
-        _set(file_changes, change)
-    made = _validated(_merged(fields, file_changes))
+    made = _validated(_merged(fields, asked))
     return made if trains else made.model_copy(update={"sample": None, "align": None, "contamination": "report"})
 
 
 def given(recipe: str, changes: Sequence[str]) -> dict[str, Any]:
     """What a command line asks for beside its options: the settings of a TOML file with the changes on top, nested."""
-    _, asked = _kind(recipe)
+    return _asked(recipe, changes)[1]
+
+
+def _asked(recipe: str, changes: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """The kind of recipe, and its settings."""
+    kind, asked = _kind(recipe)
     for change in changes:
         _set(asked, change)
-    return asked
+    return kind, asked
 
 
 def pretrain_settings(shape: str, changes: Sequence[str]) -> PretrainSettings:

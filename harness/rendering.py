@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness.errors import counted
 from harness.tables import MARK, Cell, Column, Results, sentence
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def shown(cell: Cell, seeds: int) -> str:
     """A figure as people read it: "71.2 ± 0.4", with its own number of seeds where that is not the row's (`seeds`),
     or a dash with the number of views that are there. A mark stands behind what test items in alignment text touch."""
     spread = "" if cell.sd is None else f" ± {cell.sd:.1f}"
-    own = "" if cell.seeds == seeds else f" ({cell.seeds} seed{'' if cell.seeds == 1 else 's'})"
+    own = "" if cell.seeds == seeds else f" ({counted(cell.seeds, 'seed')})"
     return _mean(cell) + spread + (own if cell.values else "") + _mark(cell)
 
 

@@ -11,6 +11,7 @@ Record = Mapping[str, Any]
 
 SHOWN = 5  # rows that a note names
 RATE = "align.learning_rate"
+ALIGNMENT = ("align", "sample", "contamination")  # the parts of a recipe that have no effect where nothing is aligned
 # parts of a recipe that the table's key or the row's name tell already
 _TOLD = frozenset(
     {"kind", "method", "config", "base", "source", "suite", "protocol", "languages", "transform", "tuning"}
@@ -75,10 +76,10 @@ def inequalities(records: Sequence[Record], labels: Mapping[str, str]) -> list[s
     rows that have another. `labels` names the row of each run. Rows without alignment have no settings of it."""
     first = {labels[record["run"]]: record for record in reversed(records)}
     settings = {label: settings_of(record) for label, record in first.items()}
-    aligned = {label: own for label, own in settings.items() if any(name.startswith("align.") for name in own)}
+    aligned = {label: own for label, own in settings.items() if any(map(of_alignment, own))}
     told, tuned = [], all(first[label]["recipe"].get("tuning") for label in aligned)
     for name in _differing(list(settings.values())):
-        values = {label: own.get(name) for label, own in (aligned if _of_alignment(name) else settings).items()}
+        values = {label: own.get(name) for label, own in (aligned if of_alignment(name) else settings).items()}
         counts = Counter(map(_short, values.values()))
         if len(counts) > 1 and not (tuned and name == RATE):
             common = max(counts, key=lambda value: (counts[value], value))
@@ -99,5 +100,6 @@ def _few(labels: Sequence[str]) -> str:
     return ", ".join(labels[:SHOWN]) + more
 
 
-def _of_alignment(name: str) -> bool:
-    return name.startswith(("align.", "sample.")) or name == "contamination"
+def of_alignment(name: str) -> bool:
+    """Whether a setting, by its dotted name, is one of alignment."""
+    return name.partition(".")[0] in ALIGNMENT

@@ -193,7 +193,7 @@ def _draws(
             expected="sentence pairs in at least one language",
             remedy="name languages that the source has parallel text for (`alignboard sources` lists them)",
         )
-    common = common_words([pair.source for pair in parallel], settings.max_word_share)
+    common = common_words(parallel, settings.max_word_share)
     entries: dict[str, list[DictionaryEntry]] = {}
     for entry in dictionary:
         if entry.source.strip().lower() not in common:
@@ -202,10 +202,10 @@ def _draws(
     return [_Draw(rows[language], lexicons[language], settings) for language in sorted(rows)]
 
 
-def common_words(sentences: Sequence[str], share: float = COMMON) -> set[str]:
+def common_words(pairs: Sequence[ParallelPair] | Sequence[SamplePair], share: float = COMMON) -> set[str]:
     """Lower-cased words that stand in more than this share of the pivot's sentences (of an even choice of them)."""
-    chosen = sentences[:: 1 + len(sentences) // _COUNTED]
-    counts = Counter(word for sentence in chosen for word in set(_WORD.findall(sentence.lower())))
+    chosen = pairs[:: 1 + len(pairs) // _COUNTED]
+    counts = Counter(word for pair in chosen for word in set(_WORD.findall(pair.source.lower())))
     return {word for word, count in counts.items() if count > max(share * len(chosen), _FEW)}
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from harness.errors import UserError
+from harness.errors import UserError, counted
 from harness.rendering import DASH, inert
 from harness.store.database import NoStoreError
 from harness.tables import Key, Results
@@ -248,7 +248,7 @@ def nothing_left(keys: Sequence[str]) -> None:
 def nothing_yet(unfinished: int) -> None:
     """What to do when no run has a score."""
     if unfinished:
-        st.text(f"{unfinished} run{'' if unfinished == 1 else 's'} under way. Rows appear as tasks are scored.")
+        st.text(f"{counted(unfinished, 'run')} under way. Rows appear as tasks are scored.")
         link("runs", "See the runs", ":material/list:", {})
         return
     st.text("No scores yet. This trains three methods on the built-in data and puts the first rows here:")

@@ -38,7 +38,7 @@ def stands(word: str, sentence: str) -> bool:
 def test_every_word_of_the_rule_is_placed_and_no_other() -> None:
     dictionary: Any = corpora(MLCTLCZ).records(Corpus.DICTIONARY)
     sentences = {pair.sentence: pair for pair in sample()}
-    common = common_words([pair.source for pair in sentences.values()])
+    common = common_words(list(sentences.values()))
     expected = {
         (pair.sentence, entry.source.lower())
         for pair in sentences.values()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from made_up import put, run_row
 
+from harness.cli import failures
 from harness.cli import run as command
 from harness.cli.app import main
 from harness.recipe import make_recipe
@@ -74,3 +75,13 @@ def test_an_interruption_names_the_loose_files(
         main(["--plugin", str(file), "run", "info-snt", "--source", "babel:size=small", "--protocol", "mini"])
     assert ended.value.code == 130
     assert f"`alignboard --plugin '{file}' resume` continues" in capsys.readouterr().err
+
+
+def test_a_hint_of_one_command_is_not_that_of_the_next(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended, failures.told(), failures.going_on("give it again"):
+        raise KeyboardInterrupt
+    assert ended.value.code == failures.INTERRUPTED
+    assert capsys.readouterr().err == "interrupted: give it again\n"
+    with pytest.raises(SystemExit), failures.told():
+        raise KeyboardInterrupt
+    assert "resume` continues" in capsys.readouterr().err

@@ -21,6 +21,10 @@ _MENDABLE = {
 }
 
 
+class Told(SystemExit):
+    """The end of a command that has said why."""
+
+
 @contextmanager
 def told() -> Iterator[None]:
     """Turns mistakes that a person can mend, and Ctrl-C, into a message on stderr and an exit code."""
@@ -36,6 +40,8 @@ def told() -> Iterator[None]:
         sys.exit(UserError.exit_code)
     except KeyboardInterrupt:
         _interrupted()
+    except Told:
+        raise
     except SystemExit as stop:
         if stop.code == INTERRUPTED:  # the command-line library has turned Ctrl-C into this already
             _interrupted()
@@ -66,20 +72,19 @@ def install_warnings() -> None:
 
 @contextmanager
 def going_on(words: str) -> Iterator[None]:
-    """What is said after Ctrl-C in the block, in place of the hint at `alignboard resume`."""
-    _goes_on.append(words)
-    yield
-    _goes_on.pop()
-
-
-_goes_on: list[str] = []  # kept when the block is left by an interruption: it is told outside of it
+    """Says after Ctrl-C in the block how it goes on, in place of the hint at `alignboard resume`."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("interrupted", words, "bold")
+        raise Told(INTERRUPTED) from None
 
 
 def _interrupted() -> None:
     from harness.registry import loaded_plugins
 
     files = "".join(f" --plugin {shlex.quote(str(file))}" for file in loaded_plugins())
-    say("interrupted", _goes_on[-1] if _goes_on else f"`alignboard{files} resume` continues", "bold")
+    say("interrupted", f"`alignboard{files} resume` continues", "bold")
     sys.exit(INTERRUPTED)
 
 

@@ -7,7 +7,7 @@ instead.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -57,6 +57,10 @@ class Manifest:
 
     def languages(self, kind: Corpus) -> tuple[str, ...]:
         return tuple(c.language for c in self.corpora if c.kind == kind)
+
+    def lacking(self, needs: Iterable[Corpus]) -> list[Corpus]:
+        """The kinds of corpus among `needs` that are there in no language, sorted."""
+        return [kind for kind in sorted(needs) if not self.languages(kind)]
 
     def corpus_cells(self, kind: Corpus, languages: Sequence[str]) -> tuple[CorpusCell, ...]:
         return tuple(c for c in self.corpora if c.kind == kind and c.language in languages)

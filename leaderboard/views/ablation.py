@@ -14,6 +14,7 @@ import pandas as pd
 
 from harness.languages import language
 from harness.rendering import DASH
+from harness.row_names import RATE, of_alignment
 from harness.store import AVERAGE
 from harness.tables import Results, Row
 from leaderboard import evidence
@@ -25,8 +26,7 @@ from leaderboard.views.table import name_of
 EVERYTHING, SAME_METHOD = "all rows", "same method"
 TABLE, FIELD = "table", "recipe field"
 CHAIN = ("mbert", "continued-mlm", "shuffled-pairs")
-TUNING, TUNED = "tuning", "align.learning_rate"  # the record of the rates that were tried, and the field that was set
-ALIGNMENT = ("align", "sample", "contamination")
+TUNING = "tuning"  # the record of the rates that were tried, of which one was set
 
 
 class Family(NamedTuple):
@@ -102,11 +102,11 @@ def alike(rows: Sequence[Row], recipes: Mapping[str, Mapping[str, Any]]) -> dict
             rest = frozenset((name, value) for name, value in found.items() if not _within(name, own))
             groups.setdefault((field, rest), {})[label] = found.get(field, "")
     for label, found in settings.items():
-        if "method" not in found or any(_within(name, ALIGNMENT) for name in every[label]):
+        if "method" not in found or any(map(of_alignment, every[label])):
             continue
         agreed = {name: value for name, value in found.items() if not _within(name, ("method", "config"))}
         for (field, rest), values in groups.items():
-            if field == "method" and agreed == {name: value for name, value in rest if not _within(name, ALIGNMENT)}:
+            if field == "method" and agreed == {name: value for name, value in rest if not of_alignment(name)}:
                 values[label] = found["method"]
     sets: dict[str, list[frozenset[str]]] = {}
     for (field, _), values in groups.items():
@@ -121,7 +121,7 @@ def _set(recipe: Mapping[str, Any]) -> dict[str, str]:
     return {
         name: json.dumps(value)
         for name, value in recipe.items()
-        if value not in ({}, None) and not _within(name, (TUNING, TUNED) if tuned else (TUNING,))
+        if value not in ({}, None) and not _within(name, (TUNING, RATE) if tuned else (TUNING,))
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from harness.errors import counted
 from harness.logs import END, FAIL, LIMIT, STOP, duration, kind_of
 from harness.rendering import inert
 from leaderboard import evidence
@@ -42,7 +43,7 @@ class Read(NamedTuple):
     def extent(self) -> str:
         """How much of the log is shown, in words."""
         count = len(self.lines)
-        return f"the last {SHOWN} of {count:,} lines" if count > SHOWN else f"{count} line{'' if count == 1 else 's'}"
+        return f"the last {SHOWN} of {count:,} lines" if count > SHOWN else counted(count, "line")
 
     @property
     def last(self) -> str:

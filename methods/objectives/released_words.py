@@ -19,8 +19,8 @@ from harness.sample import common_words
 
 def substring_pairs(pairs: Sequence[SamplePair], dictionary: Sequence[DictionaryEntry]) -> list[SamplePair]:
     """Each sentence of the sample with every word that stands once on both sides as a substring."""
-    sentences = {pair.sentence: pair for pair in pairs}.values()
-    common = common_words([pair.source for pair in sentences])
+    sentences = list({pair.sentence: pair for pair in pairs}.values())
+    common = common_words(sentences)
     entries: dict[str, list[DictionaryEntry]] = defaultdict(list)
     for entry in dictionary:
         if entry.source.strip().lower() not in common:
@@ -43,10 +43,10 @@ def of_own_subwords(pairs: Sequence[SamplePair], corpora: Corpora) -> list[Sampl
         texts, spans = ([getattr(pair, name) for pair in pairs] for name in (side, f"{side}_span"))
         sentences = tokenizer.encode_offsets(texts, length)
         words = tokenizer.encode([text[slice(*span)] for text, span in zip(texts, spans, strict=True)], length).ids
-        for i in map(int, np.flatnonzero(keep & (sentences.ids.lengths < length))):
+        keep &= sentences.ids.lengths < length
+        for i in map(int, np.flatnonzero(keep)):
             place = word_tokens(sentences, i, spans[i])
             keep[i] = place is not None and np.array_equal(sentences.ids[i][slice(*place)], words[i][1:-1])
-        keep &= sentences.ids.lengths < length
     kept = [pair for pair, own in zip(pairs, keep, strict=True) if own]
     if not kept:
         raise UserError(

@@ -31,8 +31,8 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from harness.store import AVERAGE, RunRow, Store, schema
-from harness.store.database import connect, parse
+from harness.storage.store import AVERAGE, RunRow, Store, schema
+from harness.storage.store.database import connect, parse
 from leaderboard import launch
 
 METHODS, SEEDS = 25, 10  # of each group of runs that share a table

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from harness.retrieval import Neighbours, margin_pairs, mine, nearest
+from harness.evaluation.retrieval import Neighbours, margin_pairs, mine, nearest
 
 Array = NDArray[np.float32]
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

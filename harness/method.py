@@ -15,8 +15,8 @@ from harness.records import Corpus, CorpusRecord
 if TYPE_CHECKING:
     from numpy.random import Generator
 
-    from harness.encoder import Encoder
-    from harness.tokens import Tokenizer
+    from harness.modeling.encoder import Encoder
+    from harness.modeling.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)

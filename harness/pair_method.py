@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.random import Generator
 
-from harness.encoder import Encoder
 from harness.method import Batch, Corpora, Method, SamplePair, Span
-from harness.packing import Spans, pack
+from harness.modeling.encoder import Encoder
+from harness.modeling.packing import Spans, pack
+from harness.modeling.tokenizer import Offsets, Tokenizer
 from harness.records import Corpus
-from harness.tokens import Offsets, Tokenizer
 
 TokenSpan = tuple[int, int]  # [start, end) in a tokenised sentence with its special tokens
 

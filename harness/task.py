@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-    from harness.encoder import Encoder
-    from harness.training import Trace, Watch
+    from harness.modeling.encoder import Encoder
+    from harness.training.loop import Trace, Watch
 
 Prepare = Callable[[Any, "np.random.Generator"], Any]  # a training record before it is tokenised -> what it becomes
 R = TypeVar("R", bound=Record)

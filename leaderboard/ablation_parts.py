@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 import streamlit as st
 
-from harness.rendering import inert
-from harness.store import AVERAGE
-from harness.tables import CONTROLS, Key, Results, Row
+from harness.results.rendering import inert
+from harness.results.tables import CONTROLS, Key, Results, Row
+from harness.storage.store import AVERAGE
 from leaderboard import difference_charts, look, parts
 from leaderboard.method_parts import group
 from leaderboard.state import Address

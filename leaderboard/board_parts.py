@@ -8,11 +8,11 @@ from typing import NamedTuple
 import pandas as pd
 import streamlit as st
 
+from harness.data.languages import GROUPINGS, groups
 from harness.errors import UserError
-from harness.languages import GROUPINGS, groups
-from harness.rendering import inert
-from harness.store import AVERAGE
-from harness.tables import Key, Results, Row, sentence
+from harness.results.rendering import inert
+from harness.results.tables import Key, Results, Row, sentence
+from harness.storage.store import AVERAGE
 from leaderboard import charts, downloads, parts
 from leaderboard.state import Address
 from leaderboard.views import behind, board, data, printed, table

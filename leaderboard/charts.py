@@ -9,9 +9,9 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from harness.rendering import inert
-from harness.store import AVERAGE
-from harness.tables import Results
+from harness.results.rendering import inert
+from harness.results.tables import Results
+from harness.storage.store import AVERAGE
 from leaderboard import look
 from leaderboard.evidence import Z
 from leaderboard.look import CONTROL, EXTERNAL, METHOD, PUBLISHED

@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from harness.rendering import inert
+from harness.results.rendering import inert
 from leaderboard import look
 from leaderboard.look import CONTROL, GAIN, LOSS, METHOD, OTHERS, PALETTE, PUBLISHED
 from leaderboard.views.ablation import Step

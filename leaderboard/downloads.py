@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from harness.rendering import DASH, clean, inert, to_csv, to_latex, to_markdown
-from harness.tables import Results, Row, sentence
+from harness.results.rendering import DASH, clean, inert, to_csv, to_latex, to_markdown
+from harness.results.tables import Results, Row, sentence
 
 
 class Files(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from harness.rendering import clean
+from harness.results.rendering import clean
 
 MOST = 2000  # characters
 ROWS = 40

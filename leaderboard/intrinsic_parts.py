@@ -9,8 +9,8 @@ import pandas as pd
 import streamlit as st
 
 from harness.files import INTRINSIC
-from harness.rendering import inert
-from harness.tables import Key, Results, Row
+from harness.results.rendering import inert
+from harness.results.tables import Key, Results, Row
 from leaderboard import look, map_charts, parts
 from leaderboard.method_parts import group
 from leaderboard.state import Address

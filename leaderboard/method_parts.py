@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 import streamlit as st
 
-from harness.rendering import inert
-from harness.tables import Key, Results, Row
+from harness.results.rendering import inert
+from harness.results.tables import Key, Results, Row
 from leaderboard import charts, evidence, formulas, parts
 from leaderboard.state import Address
 from leaderboard.views import board, data, method, runs, table

@@ -10,9 +10,9 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from harness.errors import UserError, counted
-from harness.rendering import DASH, inert
-from harness.store.database import NoStoreError
-from harness.tables import Key, Results
+from harness.results.rendering import DASH, inert
+from harness.results.tables import Key, Results
+from harness.storage.store.database import NoStoreError
 from leaderboard import downloads, look, printing
 from leaderboard.downloads import Files
 from leaderboard.state import Address

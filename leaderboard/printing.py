@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from harness.rendering import inert
+from harness.results.rendering import inert
 from leaderboard import look
 
 WIDTH = 640  # pixels of a chart, which has none of its own on the page

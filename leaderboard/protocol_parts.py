@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from harness.rendering import inert
-from harness.tables import Key
+from harness.results.rendering import inert
+from harness.results.tables import Key
 from leaderboard import parts
 from leaderboard.state import Address
 from leaderboard.views import data, protocol

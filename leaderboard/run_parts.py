@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from harness.errors import UserError
-from harness.rendering import inert
+from harness.results.rendering import inert
 from leaderboard import charts, downloads, parts
 from leaderboard.state import Address
 from leaderboard.views import data, logs, runs

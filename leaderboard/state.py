@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from harness.rendering import inert
+from harness.results.rendering import inert
 
 QUOTED = 40  # characters of a wrong value that a notice repeats
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.ablation import Ablation, Row, shuffled
+from harness.experiments.ablation import Ablation, Row, shuffled
 
 _ML_CTL = (Row("info-snt"), Row("cz-snt"), Row("ml-ctl"), Row("ml-ctl-cz"))
 

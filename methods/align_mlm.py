@@ -10,9 +10,9 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.nn import functional
 
-from harness.encoder import Encoder
 from harness.method import Batch, Corpora, MethodConfig, Term
-from harness.packing import segment_mean
+from harness.modeling.encoder import Encoder
+from harness.modeling.packing import segment_mean
 from harness.pair_method import PairExample, PairMethod
 from harness.records import Corpus
 from methods.objectives.dictionary import entries, share_of

@@ -10,11 +10,11 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.nn import functional
 
-from harness import distributed
-from harness.encoder import Encoder
 from harness.method import Batch, Corpora, LayerOf, MethodConfig, Term
-from harness.packing import PackedText
+from harness.modeling.encoder import Encoder
+from harness.modeling.packing import PackedText
 from harness.pair_method import PairExample, PairMethod
+from harness.training import distributed
 from methods.objectives.bilingual import either_order, joined, room
 from methods.objectives.masking import masked_batch, masked_lm
 from methods.objectives.settings import Rate, Weight

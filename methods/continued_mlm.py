@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from numpy.random import Generator
 
-from harness.encoder import Encoder
 from harness.method import Batch, MethodConfig, Term
+from harness.modeling.encoder import Encoder
 from harness.pair_method import PairExample, PairMethod
 from methods.objectives.masking import masked_batch, masked_lm
 from methods.objectives.settings import Rate

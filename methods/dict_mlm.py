@@ -12,8 +12,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import nn
 
-from harness.encoder import Encoder
 from harness.method import Batch, Corpora, MethodConfig, Term
+from harness.modeling.encoder import Encoder
 from harness.pair_method import PairExample, PairMethod
 from harness.records import Corpus
 from methods.objectives.dictionary import continuing, entries

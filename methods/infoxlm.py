@@ -10,8 +10,8 @@ import torch
 from numpy.random import Generator
 from torch import Tensor, nn
 
-from harness.encoder import Encoder
 from harness.method import Batch, Corpora, LayerOf, Term
+from harness.modeling.encoder import Encoder
 from harness.pair_method import PairExample
 from methods.objectives.bilingual import Side, joined
 from methods.objectives.masking import masked_batch

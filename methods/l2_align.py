@@ -9,9 +9,9 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
-from harness.encoder import Encoder
 from harness.method import Batch, Corpora, MethodConfig, Term
-from harness.packing import pack
+from harness.modeling.encoder import Encoder
+from harness.modeling.packing import pack
 from harness.pair_method import PairMethod
 from harness.records import Corpus
 from methods.objectives.settings import Weight, Whole

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from harness.attention import Layout, attend
-from harness.encoder import Encoder
 from harness.errors import UsageError
 from harness.method import Batch, Corpora, MethodConfig, Term
-from harness.packing import PackedText, pack
+from harness.modeling.attention import Layout, attend
+from harness.modeling.encoder import Encoder
+from harness.modeling.packing import PackedText, pack
 from harness.pair_method import PairExample, PairMethod
 from methods.objectives.settings import Count, Share
 

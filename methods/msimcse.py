@@ -9,13 +9,13 @@ import torch
 from numpy.random import Generator
 from torch import nn
 
-from harness import distributed
-from harness.encoder import Encoder
 from harness.errors import UserError
 from harness.method import Batch, Corpora, Method, MethodConfig, Term
-from harness.packing import pack
+from harness.modeling.encoder import Encoder
+from harness.modeling.packing import pack
+from harness.modeling.tokenizer import Tokenizer
 from harness.records import Corpus, TextPair
-from harness.tokens import Tokenizer
+from harness.training import distributed
 from methods.objectives.contrastive import nce
 from methods.objectives.inference import Triplet, triplets
 from methods.objectives.settings import Temperature

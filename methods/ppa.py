@@ -9,9 +9,9 @@ import torch
 from numpy.random import Generator
 from torch import nn
 
-from harness.encoder import Encoder
 from harness.method import Batch, Corpora, MethodConfig, Term
-from harness.packing import pack
+from harness.modeling.encoder import Encoder
+from harness.modeling.packing import pack
 from harness.pair_method import PairExample, PairMethod
 from methods.objectives.bilingual import either_order, joined, room
 from methods.objectives.masking import masked_batch, masked_lm

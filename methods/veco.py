@@ -10,10 +10,10 @@ import torch
 from numpy.random import Generator
 from torch import Tensor, nn
 
-from harness.attention import Layout, attend
-from harness.encoder import Encoder
 from harness.method import Batch, Corpora, MethodConfig, Term
-from harness.packing import PackedText
+from harness.modeling.attention import Layout, attend
+from harness.modeling.encoder import Encoder
+from harness.modeling.packing import PackedText
 from harness.pair_method import PairExample, PairMethod
 from methods.objectives.masking import masked_batch, masked_lm
 from methods.objectives.settings import Rate, Weight

@@ -11,12 +11,12 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness import distributed
-from harness.encoder import Encoder, States
 from harness.method import Batch, Corpora, MethodConfig, Term
-from harness.packing import PackedText, Spans
+from harness.modeling.encoder import Encoder, States
+from harness.modeling.packing import PackedText, Spans
 from harness.pair_method import PairMethod, TokenSpan
 from harness.records import Corpus
+from harness.training import distributed
 from methods.objectives.bilingual import either_order, joined, room
 from methods.objectives.contrastive import nce
 from methods.objectives.masking import masked_batch, masked_lm

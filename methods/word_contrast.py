@@ -9,11 +9,11 @@ import torch
 from numpy.random import Generator
 from torch import Tensor, nn
 
-from harness import distributed
-from harness.encoder import Encoder
 from harness.method import Batch, Corpora, MethodConfig, Term
+from harness.modeling.encoder import Encoder
 from harness.pair_method import PairMethod
 from harness.records import Corpus
+from harness.training import distributed
 from methods.objectives.contrastive import info_nce, nce
 from methods.objectives.settings import Count, Temperature, Weight, Whole
 from methods.objectives.word_vectors import Subword, first_of_each, word_pair_batch, word_vectors

@@ -10,8 +10,8 @@ import torch
 from numpy.random import Generator
 from torch import Tensor, nn
 
-from harness.encoder import Encoder
 from harness.method import Batch, Corpora, LayerOf, MethodConfig, Term
+from harness.modeling.encoder import Encoder
 from harness.pair_method import PairExample, PairMethod
 from methods.objectives.alignment import at_positions, iter_max, side_positions, sinkhorn
 from methods.objectives.bilingual import either_order, joined, room

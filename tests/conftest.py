@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from browsing import browser, complaints, visit  # noqa: F401
 
-from harness.sources.folder import Folder
+from harness.data.folder import Folder
+from tests.support.browsing import browser, complaints, visit  # noqa: F401
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -43,9 +43,9 @@ def write(tmp_path: Path) -> Callable[[dict[str, str | bytes]], Folder]:
 @pytest.fixture(scope="session")
 def finished_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with one finished run of the untrained base. Not to be written to: copy it."""
-    from called import MBERT, called
-    from small_world import alone
-    from test_runner import TINY
+    from tests.experiments.test_runner import TINY
+    from tests.support.called import MBERT, called
+    from tests.support.small_world import alone
 
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch, alone():
@@ -57,7 +57,7 @@ def finished_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the demo at its smallest, made by the command line. Not to be written to: copy it."""
-    import demo_world
+    from tests.support import demo_world
 
     home = tmp_path_factory.mktemp("demo")
     demo_world.make(home)

@@ -19,12 +19,21 @@ ROOT = Path(__file__).resolve().parent.parent
 PUBLIC = {f"harness.{name}": module for name, module in harness._HOME.items()}
 ROOMS = {"harness": {"harness"}, "methods": {"methods", "harness"}, "tasks": {"tasks", "harness"}}
 ROOMS["leaderboard"] = {"leaderboard", "harness"}
-BARE = ("encoder", "packing", "attention", "training", "retrieval")  # what runs on a bare GPU machine
+BARE = (
+    "modeling/encoder",
+    "modeling/packing",
+    "modeling/attention",
+    "training/loop",
+    "evaluation/retrieval",
+)  # what runs on a bare GPU machine
 BARE_PACKAGES = {"torch", "transformers", "numpy", "safetensors"}
 MAX_FILE, MAX_FUNCTION = 400, 60
 
 FILES = sorted(
-    path for room in (*ROOMS, "benchmarks", "tests") for path in (ROOT / room).rglob("*.py") if path.is_file()
+    path
+    for room in (*ROOMS, "benchmarks", "validation", "tests")
+    for path in (ROOT / room).rglob("*.py")
+    if path.is_file()
 )
 
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 import torch
-from installed import install
-from tiny import tiny_encoder
 
 from harness import registry
 from harness.method import SamplePair
+from harness.modeling.tokenizer import Tokenizer
 from harness.records import Corpus, MonoSentence
 from harness.registry import Registry, load_plugin
-from harness.tokens import Tokenizer
-from harness.training import Step, TrainSettings, train
+from harness.training.loop import Step, TrainSettings, train
+from tests.support.installed import install
+from tests.support.tiny import tiny_encoder
 
 ROOT = Path(__file__).resolve().parent.parent
 GUIDES = ("README.md", "docs/adding-a-method.md")

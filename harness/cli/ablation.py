@@ -72,9 +72,9 @@ def ablation(
     if name is None:
         _list()
         return
-    from harness.ablation import named, with_changes
     from harness.cli.failures import going_on
-    from harness.recipe import given
+    from harness.experiments.ablation import named, with_changes
+    from harness.experiments.recipe import given
     from harness.registry import EVERYTHING
 
     rates, asked = _rates(grid, protocol, recipe), given(recipe, changes or ())
@@ -98,7 +98,7 @@ def ablation(
 
 def _recipe(row: Any, common: Mapping[str, Any], changes: Sequence[str]) -> Any:
     """A row's recipe. The row's configuration holds the changes that concern its method."""
-    from harness.recipe import make_recipe
+    from harness.experiments.recipe import make_recipe
 
     others = [change for change in changes if not change.strip().startswith("config.")]
     own = [f"config.{field}={json.dumps(value)}" for field, value in row.config.items()]
@@ -118,8 +118,8 @@ def _check_rate(asked: Mapping[str, Any], rates: Sequence[float]) -> None:
 
 def _supported(recipes: Sequence[Any]) -> list[Any]:
     """The recipes that the source has the corpora for; what is left out is told with its reason."""
-    from harness.ablation import lacking
     from harness.cli.failures import say
+    from harness.experiments.ablation import lacking
 
     missing = [(recipe, lacking(recipe)) for recipe in recipes]
     for recipe, kinds in missing:
@@ -129,7 +129,7 @@ def _supported(recipes: Sequence[Any]) -> list[Any]:
 
 
 def _list() -> None:
-    from harness.ablation import named
+    from harness.experiments.ablation import named
     from harness.registry import ABLATIONS, EVERYTHING
 
     tables = {name: named(name) for name in (*ABLATIONS.names(), EVERYTHING)}
@@ -142,7 +142,7 @@ def _list() -> None:
 
 def _rates(grid: str, protocol: str, recipe: str) -> tuple[float, ...]:
     """The learning rates to try: those asked for or the protocol's, none under the paper recipe."""
-    from harness.recipe import GRIDS
+    from harness.experiments.recipe import GRIDS
 
     if not grid:
         return GRIDS.get(protocol, ()) if recipe != "paper" else ()
@@ -167,11 +167,11 @@ def _run(
 ) -> None:
     from rich.console import Console
 
-    from harness.ablation import search, tune
-    from harness.artifacts import Artifacts
     from harness.cli.progress import Show
-    from harness.executors.local import Local
-    from harness.plan import plan_runs
+    from harness.experiments.ablation import search, tune
+    from harness.experiments.executors.local import Local
+    from harness.experiments.plan import plan_runs
+    from harness.storage.artifacts import Artifacts
 
     executor = Local.on(Artifacts(artifacts_root()), workers, device)
     searches = [search(recipe, rates, plugins=plugins()) for recipe in recipes]
@@ -199,7 +199,7 @@ def _row_name(recipe: Any) -> dict[str, str]:
 
 
 def _trial_row(row: Any) -> dict[str, Any]:
-    from harness.ablation import rate_of
+    from harness.experiments.ablation import rate_of
 
     taken = _named(rate_of(row.recipe)) if row.scores else None
     scores = {_named(rate): f"{score:.1f}" for rate, score in row.scores.items()}
@@ -208,8 +208,8 @@ def _trial_row(row: Any) -> dict[str, Any]:
 
 def _print_costs(plans: Sequence[Any], db: str | None) -> None:
     """What each row's alignment cost, beside the control that reads the same text."""
-    from harness.ablation import CONTROL, alignment_cost
-    from harness.store import Store
+    from harness.experiments.ablation import CONTROL, alignment_cost
+    from harness.storage.store import Store
 
     store = Store.open(db or database_url())
     stages: dict[str, Any] = {row["fingerprint"]: row for row in store.stages().to_dict("records")}

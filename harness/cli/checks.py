@@ -79,8 +79,8 @@ def disk() -> Check:
 
 
 def database() -> Check:
-    from harness.store import Store
-    from harness.store.database import NoStoreError
+    from harness.storage.store import Store
+    from harness.storage.store.database import NoStoreError
 
     try:
         store = Store.open(database_url(), read_only=True)

@@ -9,8 +9,8 @@ import typer
 from harness.cli.home import database_url
 from harness.cli.output import print_fields, print_json
 from harness.errors import unknown
-from harness.store import Store
-from harness.store.schema import REVISION
+from harness.storage.store import Store
+from harness.storage.store.schema import REVISION
 
 Database = Annotated[
     str | None, typer.Option("--db", help="Database: a path or URL. Default: ALIGNBOARD_DB, or board.db in home.")

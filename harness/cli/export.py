@@ -27,12 +27,12 @@ def export_predictions(
       alignboard export-predictions mbert predictions --labels labels
       alignboard export-predictions 3f2a91c0 predictions
     """
-    from harness.artifacts import Artifacts
     from harness.cli.run import plugins
-    from harness.exports import export
-    from harness.plan import plan_run
-    from harness.recipe import Recipe
-    from harness.store import Store
+    from harness.experiments.exports import export
+    from harness.experiments.plan import plan_run
+    from harness.experiments.recipe import Recipe
+    from harness.storage.artifacts import Artifacts
+    from harness.storage.store import Store
 
     store = Store.open(db or database_url(), read_only=True)
     rows = store.runs(kind="trained", status="done").to_dict("records")

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from harness.artifacts import Artifacts
 from harness.cli.home import artifacts_root, database_url
-from harness.store import Store
+from harness.storage.artifacts import Artifacts
+from harness.storage.store import Store
 
 UNFINISHED = ("planned", "running", "interrupted", "failed")
 

@@ -26,7 +26,7 @@ def new_method(
       alignboard --plugin my_method.py run my-method continued-mlm --protocol mini --seeds 1
       alignboard new-method my-method --package && pip install ./alignboard-my-method
     """
-    from harness import scaffold
+    from harness.cli import scaffold
 
     names = scaffold.Names.of(name)
     if package:

@@ -12,14 +12,14 @@ import typer
 
 from harness.cli import failures
 from harness.cli.output import print_json, print_table
+from harness.data.prepare import PACKAGES
+from harness.data.prepare.build import Options, Result
+from harness.data.prepare.build import prepare as build
+from harness.data.prepare.find import few, looked_for
+from harness.data.prepare.package import Download, Package
+from harness.data.prepare.pieces import SPECIALS, UNLABELLED, XLMR_SPECIALS, write_task
+from harness.data.prepare.record import Record
 from harness.errors import UsageError, UserError, unknown
-from harness.prepare import PACKAGES
-from harness.prepare.build import Options, Result
-from harness.prepare.build import prepare as build
-from harness.prepare.find import few, looked_for
-from harness.prepare.package import Download, Package
-from harness.prepare.pieces import SPECIALS, UNLABELLED, XLMR_SPECIALS, write_task
-from harness.prepare.record import Record
 
 
 class Stopped(UserError):
@@ -118,7 +118,7 @@ def _check_pieces(packages: Sequence[Package], tokenizer: str | None, max_length
 
 def _cut(results: Sequence[Result], folder: Path, name: str, max_length: int) -> None:
     """Writes the second step of the tagging tasks that are there."""
-    from harness.tokens import Tokenizer
+    from harness.modeling.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(name).hf
     specials = XLMR_SPECIALS if type(tokenizer).__name__.startswith("XLMRoberta") else SPECIALS

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from harness.executors.local import Failed
-from harness.logs import duration, told
-from harness.plan import Stage
-from harness.stages import Done
-from harness.training import Rate
+from harness.experiments.executors.local import Failed
+from harness.experiments.logs import duration, told
+from harness.experiments.plan import Stage
+from harness.experiments.stages import Done
+from harness.training.loop import Rate
 
 
 class Show:

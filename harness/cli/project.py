@@ -33,13 +33,13 @@ def project(
       alignboard project
       alignboard project mbert ml-ctl-cz
     """
-    from harness.artifacts import Artifacts
     from harness.cli.progress import Show
-    from harness.executors.local import Local
-    from harness.plan import plan_run
-    from harness.projector import Projector, finished
-    from harness.recipe import Recipe
-    from harness.store import Store
+    from harness.experiments.executors.local import Local
+    from harness.experiments.plan import plan_run
+    from harness.experiments.projector import Projector, finished
+    from harness.experiments.recipe import Recipe
+    from harness.storage.artifacts import Artifacts
+    from harness.storage.store import Store
 
     store = Store.open(db or database_url(), create=True)
     artifacts = Artifacts(artifacts_root())

@@ -57,8 +57,8 @@ def run(
       alignboard run ml-ctl-cz --source folder:data --base my-checkpoint --languages available --set align.steps=500
       alignboard run ml-ctl --transform shuffled-pairs --protocol mini
     """
-    from harness.plan import plan_runs
-    from harness.recipe import make_recipe
+    from harness.experiments.plan import plan_runs
+    from harness.experiments.recipe import make_recipe
     from harness.registry import METHODS
 
     methods = list(dict.fromkeys(methods))
@@ -89,9 +89,9 @@ def resume(workers: Workers = None, device: Device = "auto", db: Db = None) -> N
     Example:
       alignboard resume
     """
-    from harness.plan import plan_run
-    from harness.recipe import Recipe
-    from harness.store import Store
+    from harness.experiments.plan import plan_run
+    from harness.experiments.recipe import Recipe
+    from harness.storage.store import Store
 
     store = Store.open(db or database_url())
     waiting = store.runs(status=["planned", "running", "failed", "interrupted"])
@@ -132,12 +132,12 @@ def pretrain(
     """
     import shutil
 
-    from harness.artifacts import Artifacts
     from harness.cli.progress import Show
-    from harness.executors.local import Failed, Local
+    from harness.experiments.executors.local import Failed, Local
+    from harness.experiments.plan import opened, pretrain_stage
+    from harness.experiments.recipe import pretrain_settings
     from harness.files import LOG
-    from harness.plan import opened, pretrain_stage
-    from harness.recipe import pretrain_settings
+    from harness.storage.artifacts import Artifacts
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError("the output folder is not empty", file=out, remedy="give a new folder")
@@ -164,12 +164,12 @@ def pretrain(
 
 def execute(plans: Sequence[Any], workers: int | None, device: str, db: str | None) -> None:
     """Runs plans, then prints the table of the runs that were asked for."""
-    from harness.artifacts import Artifacts
     from harness.cli.progress import Show
-    from harness.executors.local import Local
-    from harness.logs import duration
-    from harness.runner import Runner
-    from harness.store import Store
+    from harness.experiments.executors.local import Local
+    from harness.experiments.logs import duration
+    from harness.experiments.runner import Runner
+    from harness.storage.artifacts import Artifacts
+    from harness.storage.store import Store
 
     artifacts = Artifacts(artifacts_root())
     executor = Local.on(artifacts, workers, device)
@@ -190,8 +190,8 @@ def execute(plans: Sequence[Any], workers: int | None, device: str, db: str | No
 
 def _print_table(store: Any, runs: list[str]) -> None:
     from harness.cli.output import print_rich
-    from harness.rendering import rich_table
-    from harness.tables import by_task
+    from harness.results.rendering import rich_table
+    from harness.results.tables import by_task
 
     for table in by_task(store.summaries(run=runs, split="test")):
         print_rich(rich_table(table))

@@ -37,7 +37,7 @@ def score(
       alignboard score predictions labels --json --seqeval 0.0.12
     """
     from harness.registry import SUITES
-    from harness.submissions import score as scored
+    from harness.results.submissions import score as scored
 
     if seqeval not in VERSIONS:
         raise UsageError("unknown version of seqeval's rules", found=seqeval, expected=" or ".join(VERSIONS))

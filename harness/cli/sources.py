@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from harness.cli.output import print_json, print_table
+from harness.data.source import Manifest, open_source
 from harness.errors import UserError
 from harness.registry import SOURCES, TASKS
-from harness.sources.base import Manifest, open_source
 from harness.task import TaskSpec
 
 

@@ -46,10 +46,10 @@ def submit(
       alignboard submit predictions labels --name our-system --url https://example.org/paper
       alignboard submit predictions --name our-system --like mbert --seed 1
     """
-    from harness.artifacts import Artifacts
-    from harness.external import Claim, check
-    from harness.external import submit as put
-    from harness.store import Store
+    from harness.experiments.external import Claim, check
+    from harness.experiments.external import submit as put
+    from harness.storage.artifacts import Artifacts
+    from harness.storage.store import Store
 
     if (labels is None) == (like is None):
         raise UsageError(
@@ -73,7 +73,7 @@ def submit(
 
 
 def _of_labels(labels: Path, suite: str | None, seqeval: str | None, languages: str | None, base: str | None) -> Any:
-    from harness.external import labels_target
+    from harness.experiments.external import labels_target
     from harness.registry import SUITES
 
     version, listed = seqeval or VERSIONS[0], languages or "official"
@@ -91,12 +91,12 @@ def _of_labels(labels: Path, suite: str | None, seqeval: str | None, languages: 
 
 def _of_run(like: str, base: str | None, db: str | None) -> Any:
     from harness.cli.run import plugins
-    from harness.external import run_target
-    from harness.plan import plan_run
-    from harness.projector import finished
-    from harness.recipe import Recipe
+    from harness.experiments.external import run_target
+    from harness.experiments.plan import plan_run
+    from harness.experiments.projector import finished
+    from harness.experiments.recipe import Recipe
     from harness.registry import SUITES
-    from harness.store import Store
+    from harness.storage.store import Store
 
     store = Store.open(db or database_url())
     rows = finished(store, [like])

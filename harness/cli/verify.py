@@ -10,13 +10,13 @@ from typing import Annotated, NamedTuple
 import pandas as pd
 import typer
 
-from harness.artifacts import Artifacts
 from harness.cli.gc import needed
 from harness.cli.home import artifacts_root, database_url
 from harness.cli.output import print_json
 from harness.files import STATISTICS
 from harness.registry import TASKS
-from harness.store import Store
+from harness.storage.artifacts import Artifacts
+from harness.storage.store import Store
 
 TOLERANCE = 1e-9  # percent: sums of the same numbers in the same order, by perhaps another version of numpy
 

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from harness.languages import language
-from harness.rendering import DASH
-from harness.row_names import RATE, of_alignment
-from harness.store import AVERAGE
-from harness.tables import Results, Row
+from harness.data.languages import language
+from harness.results.labels import RATE, of_alignment
+from harness.results.rendering import DASH
+from harness.results.tables import Results, Row
+from harness.storage.store import AVERAGE
 from leaderboard import evidence
 from leaderboard.look import signed
 from leaderboard.views import compare

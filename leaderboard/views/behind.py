@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 import pandas as pd
 
-from harness.store import AVERAGE
-from harness.tables import Row
+from harness.results.tables import Row
+from harness.storage.store import AVERAGE
 from leaderboard import evidence
 
 

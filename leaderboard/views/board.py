@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from harness.grouping import by_group
-from harness.languages import Alignment, groups, language
-from harness.rendering import clean
-from harness.row_names import Record
-from harness.store import AVERAGE
-from harness.store.averages import by_selection, summarise
-from harness.tables import HEADLINE, Cell, Column, Key, Results, Row, by_language, by_run, by_task, records_of
+from harness.data.languages import Alignment, groups, language
+from harness.results.grouping import by_group
+from harness.results.labels import Record
+from harness.results.rendering import clean
+from harness.results.tables import HEADLINE, Cell, Column, Key, Results, Row, by_language, by_run, by_task, records_of
+from harness.storage.store import AVERAGE
+from harness.storage.store.averages import by_selection, summarise
 
 TASKS, LANGUAGES, GROUPS = "Tasks", "Languages", "Groups"
 SECONDS, TOKENS = Column("time", "s"), Column("tokens", "M")

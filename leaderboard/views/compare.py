@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from harness.store import AVERAGE
-from harness.tables import Row
+from harness.results.tables import Row
+from harness.storage.store import AVERAGE
 from leaderboard import evidence
 
 LINES = " | "  # between the lines of a text

@@ -19,10 +19,10 @@ import streamlit as st
 
 from harness.cli.home import database_url
 from harness.errors import UserError
-from harness.store import AVERAGE, Store
-from harness.store.database import parse
-from harness.store.queries import GROUP
-from harness.tables import Key
+from harness.results.tables import Key
+from harness.storage.store import AVERAGE, Store
+from harness.storage.store.database import parse
+from harness.storage.store.queries import GROUP
 from leaderboard.published import Published, load
 from leaderboard.views.board import VALUES
 

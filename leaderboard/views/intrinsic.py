@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from harness.data.languages import language
 from harness.files import PROJECTION
-from harness.languages import language
-from harness.tables import Row
+from harness.results.tables import Row
 from leaderboard import evidence
 from leaderboard.look import signed
 from leaderboard.views.table import name_of

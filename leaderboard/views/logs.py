@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from harness.errors import counted
-from harness.logs import END, FAIL, LIMIT, STOP, duration, kind_of
-from harness.rendering import inert
+from harness.experiments.logs import END, FAIL, LIMIT, STOP, duration, kind_of
+from harness.results.rendering import inert
 from leaderboard import evidence
 from leaderboard.views.runs import stage_name
 

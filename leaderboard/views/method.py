@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from harness.store import AVERAGE
-from harness.tables import Row
+from harness.results.tables import Row
+from harness.storage.store import AVERAGE
 from leaderboard import evidence
 
 _SECTION = re.compile(r"\b(References?|Objective|Inputs|Relations|Losses|Example|Limits?):\s")

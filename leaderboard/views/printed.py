@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.store import AVERAGE
-from harness.tables import Cell, Results, Row
+from harness.results.tables import Cell, Results, Row
+from harness.storage.store import AVERAGE
 from leaderboard.published import Published, PublishedRow
 
 BADGE = "published"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from harness.rendering import inert
-from harness.store import AVERAGE
+from harness.results.rendering import inert
+from harness.storage.store import AVERAGE
 from leaderboard.views.table import METRICS
 
 FAMILIES = {

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from harness.rendering import clean
+from harness.results.rendering import clean
 from leaderboard.views.data import OPEN
 
 NEWEST = 200

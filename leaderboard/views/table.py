@@ -9,9 +9,9 @@ import pandas as pd
 import streamlit as st
 from pandas.io.formats.style import Styler
 
-from harness.rendering import clean, inert, shown
-from harness.store import AVERAGE
-from harness.tables import Results, Row
+from harness.results.rendering import clean, inert, shown
+from harness.results.tables import Results, Row
+from harness.storage.store import AVERAGE
 
 NAME_LENGTH = 60
 TASK_HELP = {

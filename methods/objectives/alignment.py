@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.packing import PackedText
+from harness.modeling.packing import PackedText
 
 _FLOOR = 1e-6  # what a similarity of 0 or less counts as, so that rows and columns can be normalised
 

@@ -14,9 +14,9 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from harness.encoder import Encoder
 from harness.method import Corpora
-from harness.packing import PackedText, pack
+from harness.modeling.encoder import Encoder
+from harness.modeling.packing import PackedText, pack
 from harness.pair_method import PairExample
 
 Side = NDArray[np.integer]

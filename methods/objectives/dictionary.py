@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from harness.errors import UserError
 from harness.method import Corpora
+from harness.modeling.tokenizer import Tokenizer
 from harness.records import Corpus
-from harness.tokens import Tokenizer
 
 Pieces = tuple[int, ...]
 WORD_STARTS = ("▁", "Ġ")  # how a piece that opens a word is marked outside of WordPiece

@@ -15,9 +15,9 @@ from torch.nn import functional
 from harness.method import Batch, Term
 
 if TYPE_CHECKING:
-    from harness.encoder import Encoder
-    from harness.packing import PackedText
-    from harness.tokens import Tokenizer
+    from harness.modeling.encoder import Encoder
+    from harness.modeling.packing import PackedText
+    from harness.modeling.tokenizer import Tokenizer
 
 MASKED, REPLACED = 0.8, 0.1  # of the chosen positions; the others keep their token
 

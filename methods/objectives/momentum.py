@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness import distributed
-from harness.encoder import Encoder
+from harness.modeling.encoder import Encoder
+from harness.training import distributed
 
 
 class Momentum(nn.Module):

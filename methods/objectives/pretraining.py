@@ -8,10 +8,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.random import Generator
 
-from harness.encoder import Encoder
 from harness.method import Batch, Method, MethodConfig, Term
-from harness.packing import pack
-from harness.tokens import Tokenizer
+from harness.modeling.encoder import Encoder
+from harness.modeling.packing import pack
+from harness.modeling.tokenizer import Tokenizer
 from methods.objectives.masking import masked_batch, masked_lm
 from methods.objectives.settings import Rate
 

@@ -1,5 +1,5 @@
 """Words placed in sentences by the rule of the released ML-CTL script (Mckysse/ML-CTL, data/proc00.py), for comparisons
-with what it trained; `harness.sample` places whole words."""
+with what it trained; `harness.data.sample` places whole words."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from harness.data.matching import Lexicon
+from harness.data.sample import common_words
 from harness.errors import UserError
-from harness.matching import Lexicon
 from harness.method import Corpora, SamplePair
 from harness.pair_method import word_tokens
 from harness.records import DictionaryEntry
-from harness.sample import common_words
 
 
 def substring_pairs(pairs: Sequence[SamplePair], dictionary: Sequence[DictionaryEntry]) -> list[SamplePair]:

@@ -10,11 +10,11 @@ from numpy.random import Generator
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from harness import distributed
-from harness.encoder import Encoder, States
 from harness.method import Batch, Corpora, LayerOf, MethodConfig, Term
+from harness.modeling.encoder import Encoder, States
 from harness.pair_method import PairExample, PairExamples, PairMethod
 from harness.records import Corpus
+from harness.training import distributed
 from methods.objectives.contrastive import cz_nce, in_batch_exclusions, info_nce
 from methods.objectives.masking import masked_batch, masked_lm
 from methods.objectives.released_words import of_own_subwords, substring_pairs

@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from harness.encoder import States
 from harness.method import Batch
-from harness.packing import Spans, pack
+from harness.modeling.encoder import States
+from harness.modeling.packing import Spans, pack
 from harness.pair_method import TokenSpan
 from methods.objectives.words import WordPairExample
 

@@ -1,7 +1,7 @@
 """Dictionary words in the sample's sentences: every word pair of a sentence pair, as token spans of either side.
 
 A word of the pivot and a dictionary translation of it make a word pair where each stands exactly once in its sentence:
-the rule of the sample itself (`harness.matching`), here for all words and not the one that a sample pair carries.
+the rule of the sample itself (`harness.data.matching`), here for all words and not the one that a sample pair carries.
 Function words that the dictionary holds are kept (one that repeats in a sentence falls to the rule) unless some are
 left out as `stop_words`: the pivot's most frequent words, so that no language needs a list.
 """
@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from harness.data.matching import Lexicon
 from harness.errors import UserError
-from harness.matching import Lexicon
 from harness.method import Corpora, SamplePair, Span
 from harness.pair_method import PairExample, PairExamples, TokenSpan, word_tokens
 from harness.records import Corpus

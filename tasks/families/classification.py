@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from harness.encoder import Encoder
 from harness.errors import UserError
-from harness.finetune import Model, sweep
 from harness.method import Term
-from harness.packing import PackedText, pack
+from harness.modeling.encoder import Encoder
+from harness.modeling.packing import PackedText, pack
+from harness.modeling.tokenizer import Encoded, Tokenizer
 from harness.records import TextPair
 from harness.task import Statistics, TaskSettings
-from harness.tokens import Encoded, Tokenizer
-from harness.training import Batch
+from harness.training.finetuning import Model, sweep
+from harness.training.loop import Batch
 from tasks.families.trained import Head, TrainedTask, clusters, matched, withheld
 from tasks.metrics import accuracy
 

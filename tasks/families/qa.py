@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
-from harness.encoder import Encoder
 from harness.errors import UserError
-from harness.finetune import Model, sweep
 from harness.method import Term
-from harness.packing import PackedText, pack
+from harness.modeling.encoder import Encoder
+from harness.modeling.packing import PackedText, pack
+from harness.modeling.tokenizer import Offsets, Ragged, Tokenizer
 from harness.records import Answer, Question
 from harness.task import Statistics, TaskSettings
-from harness.tokens import Offsets, Ragged, Tokenizer
-from harness.training import Batch
+from harness.training.finetuning import Model, sweep
+from harness.training.loop import Batch
 from tasks.answers import Normalise, score
 from tasks.families.trained import Head, TrainedTask, clusters, matched, withheld
 

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.encoder import Encoder, States
 from harness.errors import UserError
-from harness.finetune import sweep
-from harness.packing import PackedText
+from harness.evaluation.retrieval import best_threshold, distinct, mine, nearest, repeated
+from harness.evaluation.strong_alignment import mine_strong, rivals
+from harness.modeling.encoder import Encoder, States
+from harness.modeling.packing import PackedText
 from harness.records import PoolSentence, Record
-from harness.retrieval import best_threshold, distinct, mine, nearest, repeated
-from harness.strong import mine_strong, rivals
 from harness.task import Statistics, Task, TaskSettings
+from harness.training.finetuning import sweep
 from tasks.families.trained import clusters, fitting, matched, withheld
 from tasks.metrics import accuracy, f1_scores
 

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from harness.encoder import Encoder
 from harness.errors import UserError
-from harness.finetune import Metrics, Model, Training, finetune
+from harness.modeling.encoder import Encoder
+from harness.modeling.tokenizer import Tokenizer
 from harness.records import Record
 from harness.task import ENGLISH, Fit, Prepare, Task, TaskSettings, cap
-from harness.tokens import Tokenizer
-from harness.training import Batch, Watch
+from harness.training.finetuning import Metrics, Model, Training, finetune
+from harness.training.loop import Batch, Watch
 
 T = TypeVar("T")
 

@@ -1,0 +1,142 @@
+"""What `alignboard new-method` writes: a method that already runs, as a loose file or as a package."""
+
+from __future__ import annotations
+
+import ast
+import re
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.util import find_spec
+from keyword import iskeyword
+from pathlib import Path
+from string import Template
+
+from harness.errors import UsageError
+from harness.registry import ABLATIONS, EVERYTHING, METHODS
+
+NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+
+@dataclass(frozen=True)
+class Names:
+    """One name in the four spellings that the files need."""
+
+    method: str  # my-method, the registry key
+    module: str  # my_method
+    cls: str  # MyMethod
+    distribution: str  # alignboard-my-method
+
+    @classmethod
+    def of(cls, method: str) -> Names:
+        """Raises UsageError for a name that is malformed or taken, and for one whose files would hide another's."""
+        if not NAME.fullmatch(method):
+            raise UsageError(
+                "this is no name for a method",
+                found=repr(method),
+                expected="lower-case words joined by hyphens, such as my-method",
+            )
+        if method in METHODS:
+            raise UsageError(
+                f"there is a method named {method!r} already",
+                found=str(METHODS.origin(method)),
+                remedy="choose another name",
+            )
+        if method in (*ABLATIONS.names(), EVERYTHING):
+            raise UsageError(
+                f"`alignboard ablation {method}` is a table already: the method's own could not be asked for",
+                found=repr(method),
+                remedy="choose a name that `alignboard ablation` does not list",
+            )
+        words = method.split("-")
+        module = "_".join(words)
+        if iskeyword(module) or find_spec(module) is not None:
+            raise UsageError(
+                "the file would hide a module of Python or of a package",
+                found=f"{module}.py",
+                remedy="choose a name that no module has",
+            )
+        names = cls(method, module, "".join(map(str.capitalize, words)), f"alignboard-{method}")
+        if _hides(names):
+            raise UsageError(
+                "the class would hide a name that its files import or define",
+                found=f"class {names.cls}",
+                remedy="choose another name, such as one word more",
+            )
+        return names
+
+
+def plugin(names: Names) -> dict[str, str]:
+    """One file that registers itself: `alignboard --plugin FILE` loads it."""
+    return {f"{names.module}.py": _method(names, registered=True)}
+
+
+def package(names: Names) -> dict[str, str]:
+    """A package with its entry point and a test, by path inside its folder."""
+    return {
+        "pyproject.toml": _filled("pyproject.toml", names),
+        "README.md": _filled("README.md", names),
+        f"{names.module}.py": _method(names, registered=False),
+        f"tests/test_{names.module}.py": _filled("test_method.py", names),
+    }
+
+
+def write(contents: dict[str, str], folder: Path) -> list[Path]:
+    """Writes the files below `folder` and returns their paths. Raises UsageError where one exists or cannot be written;
+    then none is left."""
+    paths = {folder / name: text for name, text in contents.items()}
+    try:
+        for path in paths:
+            if path.exists():
+                raise UsageError("the file exists already", file=path, remedy="choose another name or folder")
+        _write_all(paths)
+    except OSError as error:
+        raise UsageError(
+            "nothing can be written here",
+            file=folder,
+            found=f"{error.filename}: {(error.strerror or str(error)).lower()}",
+            expected="a folder of your own, or a path where one can be made",
+            remedy="give another --folder",
+        ) from error
+    return list(paths)
+
+
+def _write_all(paths: dict[Path, str]) -> None:
+    """Writes new files and the folders that they need; where one fails, the others are taken back."""
+    with ExitStack() as undo:
+        for path, text in paths.items():
+            for folder in reversed(path.parents):
+                if not folder.exists():
+                    folder.mkdir()
+                    undo.callback(folder.rmdir)
+            with path.open("x", encoding="utf-8") as file:
+                undo.callback(path.unlink)
+                file.write(text)
+        undo.pop_all()
+
+
+def _hides(names: Names) -> bool:
+    """Whether a file binds the name of the method's class twice: the template imports or defines another such."""
+    files = {**plugin(names), **package(names)}
+    bound = (_bound(ast.parse(text)) for name, text in files.items() if name.endswith(".py"))
+    return any(found.count(names.cls) > 1 for found in bound)
+
+
+def _bound(module: ast.Module) -> list[str]:
+    """What a file imports and defines at its top."""
+    imports = [node for node in module.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    defined = [node.name for node in module.body if isinstance(node, (ast.ClassDef, ast.FunctionDef))]
+    return defined + [alias.asname or alias.name for node in imports for alias in node.names]
+
+
+def _method(names: Names, *, registered: bool) -> str:
+    """The method's file: a loose one registers itself, a package's is found by its entry point."""
+    text = _filled("method.py", names)
+    if registered:
+        return text
+    return text.replace(f'@register("{names.method}")\n', "").replace("Term, register\n", "Term\n")
+
+
+def _filled(template: str, names: Names) -> str:
+    text = (files("harness.cli") / "templates" / f"{template}.txt").read_text(encoding="utf-8")
+    return Template(text).substitute(vars(names))

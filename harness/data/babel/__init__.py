@@ -1,0 +1,114 @@
+"""`babel`: the embedded default source, a made-up world told in eight made-up languages, generated from a seed.
+
+Meaning is known, so every task has exact gold. docs/babel.md shows the languages and what was measured on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache, cached_property
+from hashlib import sha256
+from pathlib import Path
+
+from harness.data.babel import corpora, tasks
+from harness.data.babel.languages import LANGUAGES, PIVOT, Language
+from harness.data.babel.settings import SIZES, Settings, Sizes, parse
+from harness.data.source import CorpusCell, Manifest, Source, TaskCell
+from harness.errors import UserError, unknown
+from harness.records import Corpus, CorpusRecord, Record
+from harness.task import TaskSpec
+
+__all__ = ["LANGUAGES", "PIVOT", "SIZES", "Babel", "Language", "Settings", "Sizes"]
+
+
+class Babel(Source):
+    """The made-up world. `babel:seed=1,size=large` and `babel:qaf.order=SVO` are what may be set."""
+
+    kind = "babel"
+    own_languages = True
+    pivot = PIVOT
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @classmethod
+    def open(cls, location: str) -> Babel:
+        return cls(parse(location))
+
+    @property
+    def name(self) -> str:
+        return self.settings.label
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Every language code, the pivot first."""
+        return tuple(self.settings.languages)
+
+    def manifest(self, specs: Sequence[TaskSpec]) -> Manifest:
+        """All cells of the tasks that name a generator of this source, and every corpus. Generates nothing."""
+        named = {spec.name: _generator(spec) for spec in specs if "babel" in spec.locations}
+        cells = [
+            self._task_cell(name, task, view, split)
+            for name, task in named.items()
+            for split in tasks.SPLITS[task]
+            for view in tasks.views(self.settings, task, split)
+        ]
+        kinds = [self._corpus_cell(kind, code) for kind in Corpus for code in self._corpus_languages(kind)]
+        training = {
+            name: f"babel {task}, {tasks.items(self.settings, task, 'train')} items"
+            for name, task in named.items()
+            if "train" in tasks.SPLITS[task]
+        }
+        return Manifest(PIVOT, tuple(cells), tuple(kinds), training)
+
+    def task(self, spec: TaskSpec, view: str, split: str) -> Sequence[Record]:
+        generator = _generator(spec)
+        held = {s: tasks.views(self.settings, generator, s) for s in tasks.SPLITS[generator]}
+        if view not in held.get(split, ()):
+            raise UserError(
+                f"babel has no {split} split of {spec.name} in {view!r}",
+                expected="; ".join(f"{name}: {' '.join(codes)}" for name, codes in held.items()),
+            )
+        return tasks.MAKERS[generator](self.settings, generator, view, split)
+
+    def corpus(self, kind: Corpus, languages: Sequence[str]) -> Sequence[CorpusRecord]:
+        held = self._corpus_languages(kind)
+        for code in languages:
+            if code not in held:
+                raise UserError(f"babel has no {kind} corpus in {code!r}", expected=", ".join(held))
+        return [record for code in languages for record in corpora.MAKERS[kind](self.settings, code)]
+
+    def _corpus_languages(self, kind: Corpus) -> tuple[str, ...]:
+        return tuple(code for code in self.languages if code != PIVOT or kind not in corpora.TWO_SIDED)
+
+    def _task_cell(self, name: str, task: str, view: str, split: str) -> TaskCell:
+        count = tasks.records(self.settings, task, split)
+        return TaskCell(name, view, split, count, self._fingerprint("task", task, view, split))
+
+    def _corpus_cell(self, kind: Corpus, code: str) -> CorpusCell:
+        return CorpusCell(kind, code, corpora.count(self.settings, kind, code), self._fingerprint("corpus", kind, code))
+
+    @cached_property
+    def _stem(self) -> str:
+        settings = self.settings
+        return repr((settings.seed, settings.sizes, sorted(settings.languages.items()), _program()))
+
+    def _fingerprint(self, *cell: str) -> str:
+        return sha256("\n".join((self._stem, *cell)).encode()).hexdigest()
+
+
+def _generator(spec: TaskSpec) -> str:
+    location = spec.locations.get("babel", {})
+    if location.get("task") not in tasks.MAKERS:
+        remedy = f"set it in the spec of {spec.name}"
+        raise unknown("generator of babel", str(location.get("task")), tasks.MAKERS, remedy)
+    return str(location["task"])
+
+
+@cache
+def _program() -> str:
+    """The hash of this package's source text: data made by another version have other fingerprints."""
+    digest = sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(f"{path.name}\n{path.read_text(encoding='utf-8')}".encode())
+    return digest.hexdigest()

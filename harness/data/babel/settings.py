@@ -1,0 +1,91 @@
+"""What a user may set: `babel:seed=1,size=large,nli=20000,qaf.order=SVO`."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from harness.data.babel.languages import LANGUAGES, Language, altered
+from harness.errors import UsageError, unknown
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Counts of items: training sets by task, then dev and test of every task, then corpora per language."""
+
+    nli: int
+    paraphrase: int
+    pos: int
+    ner: int
+    qa: int  # the training set of qa and qa_crossed
+    qa_native: int
+    dev: int
+    test: int
+    parallel: int
+    mono: int
+    alignment: int
+    inference: int  # the nli corpus
+    entities: int
+    images: int
+
+
+SIZES: dict[str, Sizes] = {
+    "small": Sizes(400, 400, 200, 200, 300, 200, 100, 500, 300, 300, 100, 100, 50, 100),
+    "demo": Sizes(15000, 5000, 1300, 4000, 15000, 5000, 300, 500, 3000, 6000, 500, 1000, 1000, 1000),
+    "large": Sizes(60000, 40000, 10000, 10000, 60000, 20000, 1000, 1000, 50000, 50000, 2000, 10000, 5000, 10000),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that the data depend on, beside the source text of this package."""
+
+    seed: int
+    sizes: Sizes
+    languages: dict[str, Language] = field(hash=False)
+    label: str = "babel"  # how the settings are written on the board
+
+
+def parse(location: str) -> Settings:
+    """Settings from `key=value,...`. Raises UsageError on an unknown key, language, property or value."""
+    pairs = [_pair(part) for part in location.split(",") if part.strip()]
+    given = dict(pairs)
+    if len(given) < len(pairs):
+        raise UsageError("a setting of babel is given twice", found=location, remedy="give each setting once")
+    size = given.pop("size", "demo")
+    if size not in SIZES:
+        raise unknown("size of babel", size, SIZES)
+    seed = _count("seed", given.pop("seed", "0"))
+    languages = dict(LANGUAGES)
+    counts: dict[str, int] = {}
+    for name, value in given.items():
+        if "." in name:
+            code, _, prop = name.partition(".")
+            if code not in languages:
+                raise unknown("language of babel", code, languages)
+            languages[code] = altered(languages[code], prop, value)
+        else:
+            name = _known(name)
+            counts[name] = _count(name, value)
+    label = f"babel:{location}" if location else "babel"
+    return Settings(seed, dataclasses.replace(SIZES[size], **counts), languages, label)
+
+
+def _pair(part: str) -> tuple[str, str]:
+    name, equals, value = (piece.strip() for piece in part.partition("="))
+    if not (name and equals and value):
+        raise UsageError("a setting of babel is written name=value", found=repr(part), expected="seed=1,size=large")
+    return name, value
+
+
+def _known(name: str) -> str:
+    counts = [f.name for f in dataclasses.fields(Sizes)]
+    if name not in counts:
+        raise unknown("setting of babel", name, ["seed", "size", *counts, *(f"{code}.PROPERTY" for code in LANGUAGES)])
+    return name
+
+
+def _count(name: str, value: str) -> int:
+    if not (value.isascii() and value.isdigit()):
+        raise UsageError(f"{name} of babel is a whole number", found=repr(value), remedy=f"write {name}=1")
+    return int(value)

@@ -1,0 +1,133 @@
+"""The nine tasks as records: the same items in every language, but for `qa_native`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from harness.data.babel.dice import Dice
+from harness.data.babel.grammar import realise, text
+from harness.data.babel.languages import PIVOT
+from harness.data.babel.lexicon import Lexicon, lexicon
+from harness.data.babel.pairs import nli_items, paraphrase_items
+from harness.data.babel.reading import READINGS, questions
+from harness.data.babel.sentences import (
+    DISTRACTORS,
+    NER_PROFILE,
+    POS_PROFILE,
+    Statement,
+    pool,
+    statements,
+    twins,
+)
+from harness.data.babel.settings import Settings
+from harness.records import PoolSentence, Question, Record, TaggedSentence, TextPair
+
+TRAINED = ("nli", "paraphrase", "pos", "ner")
+SPLITS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(TRAINED, ("train", "dev", "test")),
+    **dict.fromkeys(READINGS, ("train", "test")),
+    "mining": ("dev", "test"),
+    "retrieval": ("test",),
+}
+
+
+def items(settings: Settings, task: str, split: str) -> int:
+    """How many items a split has: for mining the translated pairs, for retrieval the pairs."""
+    if split == "train":
+        name = READINGS[task].trained_on if task in READINGS else task
+        return int(getattr(settings.sizes, name))
+    return settings.sizes.dev if split == "dev" else settings.sizes.test
+
+
+def records(settings: Settings, task: str, split: str) -> int:
+    """How many records a cell has."""
+    number = items(settings, task, split)
+    if "train" in SPLITS[task]:
+        return number
+    return 2 * (number + (number * DISTRACTORS // 100 if task == "mining" else 0))
+
+
+def pair_task(settings: Settings, task: str, view: str, split: str) -> list[TextPair]:
+    """Sentence pairs of `nli` and `paraphrase`, parallel across views."""
+    maker = nli_items if task == "nli" else paraphrase_items
+    words = _lexicon(settings, view)
+    found = []
+    for i, (first, second, styles, label) in enumerate(maker(settings.seed, split, items(settings, task, split))):
+        one, other = text(realise(first, words, styles[0])), text(realise(second, words, styles[1]))
+        found.append(TextPair(f"{task}-{split}-{view}-{i:06}", one, other, label, f"{task}-{split}-{i:06}"))
+    return found
+
+
+def tag_task(settings: Settings, task: str, view: str, split: str) -> list[TaggedSentence]:
+    """Tagged sentences of `pos` (universal tags) and `ner` (BIO), parallel across views."""
+    profile = POS_PROFILE if task == "pos" else NER_PROFILE
+    words = _lexicon(settings, view)
+    found = []
+    drawn = statements(settings.seed, task, split, items(settings, task, split), profile)
+    for i, (event, style) in enumerate(drawn):
+        sentence = realise(event, words, style)
+        tags = tuple(word.tag if task == "pos" else word.entity for word in sentence)
+        forms = tuple(word.form for word in sentence)
+        found.append(TaggedSentence(f"{task}-{split}-{view}-{i:06}", forms, tags, f"{task}-{split}-{i:06}"))
+    return found
+
+
+def mining_task(settings: Settings, task: str, view: str, split: str) -> list[PoolSentence]:
+    """A pool per side: translated statements among others, most of which differ from one of those in one thing."""
+    shared, source_only, target_only = pool(settings.seed, split, items(settings, task, split))
+    source = _side(settings, "source", view, [*shared, *source_only], len(shared), f"{task}-{split}-{view}")
+    return source + _side(settings, "target", PIVOT, [*shared, *target_only], len(shared), f"{task}-{split}-{view}")
+
+
+def retrieval_task(settings: Settings, task: str, view: str, split: str) -> list[PoolSentence]:
+    """Pairs of translations: every source sentence has one partner, and many have a near twin beside it."""
+    drawn = twins(settings.seed, split, items(settings, task, split))
+    source = _side(settings, "source", view, drawn, len(drawn), f"{task}-{split}-{view}")
+    return source + _side(settings, "target", PIVOT, drawn, len(drawn), f"{task}-{split}-{view}")
+
+
+def _side(
+    settings: Settings, side: str, code: str, drawn: Sequence[Statement], shared: int, prefix: str
+) -> list[PoolSentence]:
+    """One side of a pool in an order of its own. Statement i < `shared` has its partner on the other side."""
+    words = _lexicon(settings, code)
+    other = "t" if side == "source" else "s"
+    task_split = prefix.rpartition("-")[0]
+    found = []
+    for i in Dice("order", prefix, side).shuffled(range(len(drawn))):
+        partners = (f"{prefix}-{other}{i:06}",) if i < shared else ()
+        cluster = f"{task_split}-{i:06}" if i < shared else f"{task_split}-{side}-{i:06}"
+        sentence = text(realise(drawn[i].event, words, drawn[i].style))
+        found.append(PoolSentence(f"{prefix}-{side[0]}{i:06}", side, sentence, partners, cluster))
+    return found
+
+
+def reading_task(settings: Settings, task: str, view: str, split: str) -> list[Question]:
+    """Questions on passages, of `qa`, `qa_crossed` and `qa_native`."""
+    return questions(settings, task, view, split, items(settings, task, split))
+
+
+def _lexicon(settings: Settings, code: str) -> Lexicon:
+    return lexicon(settings.seed, settings.languages[code])
+
+
+Maker = Callable[[Settings, str, str, str], Sequence[Record]]
+MAKERS: dict[str, Maker] = {
+    "nli": pair_task,
+    "paraphrase": pair_task,
+    "pos": tag_task,
+    "ner": tag_task,
+    **dict.fromkeys(READINGS, reading_task),
+    "mining": mining_task,
+    "retrieval": retrieval_task,
+}
+
+
+def views(settings: Settings, task: str, split: str) -> tuple[str, ...]:
+    """The views that have this split: the pivot alone trains, and is no foreign language of a pool; after those of one
+    language come those with questions in another."""
+    if split == "train":
+        return (PIVOT,)
+    own = tuple(code for code in settings.languages if "train" in SPLITS[task] or code != PIVOT)
+    crossed = task in READINGS and READINGS[task].crossed
+    return (*own, *(f"{one}.{other}" for one in own for other in own if crossed and one != other))

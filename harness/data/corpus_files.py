@@ -1,0 +1,228 @@
+"""Corpora beside the tasks of a folder: parallel/, mono/, dictionaries/, alignments/, and English NLI from xnli/."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.data.lines import fields_of, read_lines, scan, shorten
+from harness.data.readers import check_parallel, text_pairs
+from harness.errors import UserError
+from harness.records import AlignedPair, Corpus, CorpusRecord, DictionaryEntry, MonoSentence, ParallelPair, TextPair
+
+NLI_FILE = "xnli/train-{pivot}.tsv"
+NLI_LABELS = ("contradiction", "entailment", "neutral")
+_LINK = re.compile(r"(\d+)([-p])(\d+)")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one kind of corpus lies in a folder.
+
+    `find` maps languages to the files of each; `read` yields the records of a language; `count` counts them.
+    """
+
+    pattern: str  # for people
+    find: Callable[[Path, str], dict[str, tuple[Path, ...]]]
+    read: Callable[[str, tuple[Path, ...]], Iterator[CorpusRecord]]
+    count: Callable[[tuple[Path, ...]], int]
+
+
+def fingerprint(files: tuple[Path, ...]) -> str:
+    """One digest for the files of a corpus, order and names included."""
+    joined = "\n".join(f"{path.name} {scan(path).digest}" for path in files)
+    return hashlib.sha256(joined.encode()).hexdigest()
+
+
+def _listing(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+
+
+def _find_parallel(root: Path, pivot: str) -> dict[str, tuple[Path, ...]]:
+    folder = root / "parallel"
+    found: dict[str, tuple[Path, ...]] = {}
+    for name in _listing(folder):
+        match = re.fullmatch(rf"(.+)-{pivot}\.\1", name)
+        if match:
+            found[match[1]] = (folder / name, folder / f"{match[1]}-{pivot}.{pivot}")
+    return found
+
+
+def _read_parallel(language: str, files: tuple[Path, ...]) -> Iterator[ParallelPair]:
+    check_parallel(*files)
+    for (number, target), (_, source) in zip(*map(read_lines, files), strict=True):
+        for path, text in zip(files, (target, source), strict=True):
+            if not text.strip():
+                raise _blank(path, number, "drop this line in both languages")
+        yield ParallelPair(f"{language}-{number - 1}", language, source, target)
+
+
+def _count_parallel(files: tuple[Path, ...]) -> int:
+    check_parallel(*files)
+    return scan(files[0]).lines
+
+
+def _find_mono(root: Path, _pivot: str) -> dict[str, tuple[Path, ...]]:
+    folder = root / "mono"
+    return {name.removesuffix(".txt"): (folder / name,) for name in _listing(folder) if name.endswith(".txt")}
+
+
+def _read_mono(language: str, files: tuple[Path, ...]) -> Iterator[MonoSentence]:
+    for number, text in read_lines(files[0]):
+        if text and not text.strip():
+            raise _blank(files[0], number, "remove the line, or leave it wholly empty")
+        if text:
+            yield MonoSentence(f"{language}-{number - 1}", language, text)
+
+
+def _count_mono(files: tuple[Path, ...]) -> int:
+    return scan(files[0]).lines - scan(files[0]).blank
+
+
+def _find_dictionaries(root: Path, pivot: str) -> dict[str, tuple[Path, ...]]:
+    """The training files of each language, the general one first, then its held-out file where there is one."""
+    folder = root / "dictionaries"
+    found: dict[str, list[Path]] = {}
+    names = sorted(_listing(folder), key=lambda name: (not name.startswith(f"{pivot}-"), name))
+    for name in names:
+        match = re.fullmatch(rf"(?:[^.]+\.)?{pivot}-([^.]+)\.txt", name)
+        if match:
+            found.setdefault(match[1], []).append(folder / name)
+    for language, files in found.items():
+        files.extend(folder / name for name in names if name == f"{pivot}-{language}.test.txt")
+    return {language: tuple(files) for language, files in found.items()}
+
+
+class Usable(NamedTuple):
+    """The usable (headword, translation) entries of a language, and how many were left out as held out."""
+
+    entries: tuple[tuple[str, str], ...]
+    held_out: int
+
+
+def usable_entries(files: tuple[Path, ...]) -> Usable:
+    """Distinct entries of the training files, without the headwords of the held-out file (letter case ignored)."""
+    return _usable(files, tuple(scan(path).digest for path in files))
+
+
+@lru_cache(maxsize=256)
+def _usable(files: tuple[Path, ...], _digests: tuple[str, ...]) -> Usable:
+    training = [path for path in files if not _is_test(path)]
+    withheld = {source.casefold() for path in files if _is_test(path) for source, _ in _entries(path)}
+    entries: dict[tuple[str, str], None] = {}
+    held_out = 0
+    for path in training:
+        for source, target in _entries(path):
+            if source.casefold() in withheld:
+                held_out += 1
+            else:
+                entries[source, target] = None
+    return Usable(tuple(entries), held_out)
+
+
+def _is_test(path: Path) -> bool:
+    return path.name.endswith(".test.txt")
+
+
+def _entries(path: Path) -> Iterator[tuple[str, str]]:
+    for number, text in read_lines(path):
+        source, target = (field.strip() for field in fields_of(path, number, text, 2, "English word, translation"))
+        if not source or not target:
+            raise _blank(path, number, "remove the entry, or fill both of its fields")
+        yield source, target
+
+
+def _read_dictionary(language: str, files: tuple[Path, ...]) -> Iterator[DictionaryEntry]:
+    for source, target in usable_entries(files).entries:
+        yield DictionaryEntry(language, source, target)
+
+
+def _count_dictionary(files: tuple[Path, ...]) -> int:
+    return len(usable_entries(files).entries)
+
+
+def _find_alignments(root: Path, pivot: str) -> dict[str, tuple[Path, ...]]:
+    folder = root / "alignments"
+    found: dict[str, tuple[Path, ...]] = {}
+    for name in _listing(folder):
+        match = re.fullmatch(r"([^-.]+)-([^-.]+)\.gold", name)
+        if match and pivot in match.groups():
+            language = match[2] if match[1] == pivot else match[1]
+            found[language] = tuple(folder / f"{match[1]}-{match[2]}.{end}" for end in (pivot, language, "gold"))
+    return found
+
+
+def _read_alignments(language: str, files: tuple[Path, ...]) -> Iterator[AlignedPair]:
+    """Gold files name the side on the left of their own name first; records have the pivot first."""
+    pivot, foreign, gold = files
+    for other in (foreign, gold):
+        check_parallel(pivot, other)
+    swapped = gold.name.startswith(f"{language}-")
+    for (number, english), (_, text), (_, links) in zip(*map(read_lines, files), strict=True):
+        source, target = tuple(english.split()), tuple(text.split())
+        sure, possible = _links(gold, number, links, swapped, (len(source), len(target)))
+        yield AlignedPair(f"{language}-{number - 1}", language, source, target, sure, possible)
+
+
+def _links(
+    path: Path, number: int, text: str, swapped: bool, sizes: tuple[int, int]
+) -> tuple[frozenset[tuple[int, int]], frozenset[tuple[int, int]]]:
+    sure, possible = set(), set()
+    for item in text.split():
+        match = _LINK.fullmatch(item)
+        link = (int(match[1]), int(match[3])) if match else (-1, -1)
+        link = (link[1], link[0]) if swapped else link
+        if not (match and link[0] < sizes[0] and link[1] < sizes[1]):
+            raise UserError(
+                "a word link that cannot be read" if not match else "a word link outside its sentence pair",
+                file=path,
+                line=number,
+                found=shorten(item),
+                expected=f"i-j (sure) or ipj (possible), 0-based, for {sizes[0]} English and {sizes[1]} other words",
+                remedy="repair or remove the link",
+            )
+        possible.add(link)
+        if match[2] == "-":
+            sure.add(link)
+    return frozenset(sure), frozenset(possible)
+
+
+def _count_alignments(files: tuple[Path, ...]) -> int:
+    check_parallel(files[0], files[1])
+    return scan(files[2]).lines
+
+
+def _find_nli(root: Path, pivot: str) -> dict[str, tuple[Path, ...]]:
+    path = root / NLI_FILE.format(pivot=pivot)
+    return {pivot: (path,)} if path.is_file() else {}
+
+
+def _read_nli(_language: str, files: tuple[Path, ...]) -> Iterator[TextPair]:
+    for row, (first, second, label) in enumerate(text_pairs(files[0], NLI_LABELS, withheld=False)):
+        yield TextPair(f"train-{row}", first, second, label, f"xnli-train-{row}")
+
+
+def _count_nli(files: tuple[Path, ...]) -> int:
+    return scan(files[0]).lines
+
+
+def _blank(path: Path, number: int, remedy: str) -> UserError:
+    return UserError(
+        "an empty line or field", file=path, line=number, found="nothing but blanks", expected="text", remedy=remedy
+    )
+
+
+LAYOUTS: Mapping[Corpus, Layout] = {
+    Corpus.PARALLEL: Layout("parallel/{xx}-{pivot}.{xx} and .{pivot}", _find_parallel, _read_parallel, _count_parallel),
+    Corpus.MONO: Layout("mono/{xx}.txt", _find_mono, _read_mono, _count_mono),
+    Corpus.DICTIONARY: Layout("dictionaries/{pivot}-{xx}.txt", _find_dictionaries, _read_dictionary, _count_dictionary),
+    Corpus.ALIGNMENT: Layout(
+        "alignments/{xx}-{pivot}.gold and its two texts", _find_alignments, _read_alignments, _count_alignments
+    ),
+    Corpus.NLI: Layout(NLI_FILE, _find_nli, _read_nli, _count_nli),
+}

@@ -1,0 +1,290 @@
+"""The `folder` source: XTREME's official on-disk layout, with parallel/, mono/, dictionaries/, alignments/ beside it.
+
+A task says in `spec.locations["folder"]` where its files lie, as path patterns for each split with the fields {view}
+(or {context} and {question}, for questions in another language than their text) and {pivot}; of several patterns, the
+first that has files is taken. docs/data.md describes the layout and every rule of reading.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from harness.data.corpus_files import LAYOUTS, fingerprint, usable_entries
+from harness.data.lines import blank_inside, scan
+from harness.data.readers import Cell, reader_of
+from harness.data.source import CorpusCell, Manifest, Source, TaskCell
+from harness.errors import UsageError, UserError
+from harness.records import Corpus, CorpusRecord, Family, Record
+from harness.task import TaskSpec
+
+
+class Folder(Source):
+    """A folder in XTREME's layout. Nothing is kept in memory but digests; every call reads the files again."""
+
+    kind: ClassVar[str] = "folder"
+    name: str = kind
+
+    def __init__(self, root: Path, pivot: str = "en") -> None:
+        self.root, self.pivot = root, pivot
+        self.name = f"{self.kind}:{root.resolve().name}"
+
+    @classmethod
+    def open(cls, location: str) -> Folder:
+        """The folder at a path. Raises UsageError without a path and UserError where there is no such folder."""
+        if not location:
+            raise UsageError(
+                "the folder source needs a path",
+                found="folder",
+                expected="folder:PATH",
+                remedy="give the folder that holds xnli/, pawsx/, ...: --source folder:PATH",
+            )
+        root = Path(location).expanduser()
+        if not root.is_dir():
+            raise UserError(
+                "the folder is missing" if not root.exists() else "this is no folder",
+                file=root,
+                found=_names(root.parent) if root.parent.is_dir() else f"{root.parent} is missing too",
+                expected="a folder in XTREME's layout (xnli/, pawsx/, parallel/, ...)",
+                remedy="correct the path after folder:",
+            )
+        return cls(root)
+
+    def manifest(self, specs: Sequence[TaskSpec]) -> Manifest:
+        """What is there, from one pass over the bytes of each file; records are read and checked in `task`.
+
+        Raises UserError on empty files, on line-aligned files of different length, and on a folder that holds nothing.
+        """
+        cells = [cell for spec in specs for split in spec.splits for cell in self._cells(spec, split)]
+        corpora = [cell for kind in LAYOUTS for cell in self._corpus_cells(kind)]
+        if specs and not cells and not corpora:
+            raise UserError(
+                "nothing in this folder is laid out as XTREME does",
+                file=self.root,
+                found=_names(self.root),
+                expected=", ".join(self._folders(specs)),
+                remedy="give the folder that holds the task folders",
+            )
+        return Manifest(
+            pivot=self.pivot,
+            tasks=tuple(_task_cell(cell) for cell in cells),
+            corpora=tuple(corpora),
+            training=_training(cells, self.pivot),
+            notes=(*_notes([*cells, *self._incomplete(specs)]), *self._corpus_notes()),
+        )
+
+    def task(self, spec: TaskSpec, view: str, split: str) -> Sequence[Record]:
+        cell = self._cell(spec, view, split)
+        return reader_of(cell).records(cell)
+
+    def corpus(self, kind: Corpus, languages: Sequence[str]) -> Sequence[CorpusRecord]:
+        if kind not in LAYOUTS:
+            raise UserError(
+                f"a folder holds no corpus of the kind {kind.value!r}",
+                file=self.root,
+                expected=", ".join(LAYOUTS),
+                remedy="choose a method that does not need it, or another source",
+            )
+        layout, found = LAYOUTS[kind], LAYOUTS[kind].find(self.root, self.pivot)
+        for language in languages:
+            missing = [path for path in found.get(language, ()) if not path.is_file()]
+            if language not in found or missing:
+                raise UserError(
+                    f"no {kind.value} corpus for {language!r}",
+                    file=missing[0] if missing else self.root / layout.pattern.format(xx=language, pivot=self.pivot),
+                    found=f"languages: {', '.join(sorted(found)) or 'none'}",
+                    expected=layout.pattern.format(xx=language, pivot=self.pivot),
+                    remedy="add the file, or leave the language out",
+                )
+        return [record for language in languages for record in layout.read(language, found[language])]
+
+    def _candidates(self, spec: TaskSpec, split: str) -> list[Cell]:
+        """A cell for each view that has the split's first file, the task's own languages first."""
+        roles = self._roles(spec, split)
+        views = self._views(next(iter(roles.values()))) if roles else []
+        order = {language: place for place, language in enumerate(spec.languages)}
+        views.sort(key=lambda view: (order.get(view, len(order)), view))
+        return [Cell(spec, view, split, self.pivot, self._files(roles, view)) for view in views]
+
+    def _cells(self, spec: TaskSpec, split: str) -> list[Cell]:
+        """The candidates whose files are all there; rows count as parallel where all files are equally long."""
+        cells = [cell for cell in self._candidates(spec, split) if cell.missing() is None]
+        if spec.family is not Family.CLASSIFICATION or len({scan(cell.files["data"]).lines for cell in cells}) != 1:
+            return cells
+        pivot_file = next((cell.files["data"] for cell in cells if cell.view == self.pivot), None)
+        return [replace(cell, parallel=pivot_file) for cell in cells]
+
+    def _incomplete(self, specs: Sequence[TaskSpec]) -> Iterator[Cell]:
+        for spec in specs:
+            for split in spec.splits:
+                yield from (cell for cell in self._candidates(spec, split) if cell.missing() is not None)
+
+    def _cell(self, spec: TaskSpec, view: str, split: str) -> Cell:
+        cells = {cell.view: cell for cell in self._cells(spec, split)}
+        if view not in cells:
+            raise self._missing(spec, view, split, cells)
+        return cells[view]
+
+    def _roles(self, spec: TaskSpec, split: str) -> dict[str, str]:
+        """The path patterns of a split by role, with {view} left open; a single pattern has the role `data`."""
+        if "folder" not in spec.locations:
+            raise UserError(
+                f"{spec.name} does not say where its data lies in a folder",
+                expected='locations["folder"] in the task file, with a path pattern for each split',
+                remedy="declare it there, or use another source",
+            )
+        location: Any = spec.locations["folder"].get(split, {})
+        if isinstance(location, tuple):
+            location = next((one for one in location if self._views(self._filled(one, split))), location[0])
+        roles = {"data": location} if isinstance(location, str) else location
+        return {role: self._filled(text, split) for role, text in roles.items()}
+
+    def _filled(self, pattern: str, split: str) -> str:
+        return pattern.replace("{split}", split).replace("{pivot}", self.pivot)
+
+    def _folders(self, specs: Sequence[TaskSpec]) -> list[str]:
+        """The task folders that these tasks are looked for in."""
+        patterns = (text for spec in specs for split in spec.splits for text in self._roles(spec, split).values())
+        return sorted({f"{text.split('/')[0]}/" for text in patterns})
+
+    def _files(self, roles: Mapping[str, str], view: str) -> dict[str, Path]:
+        return {role: self.root / _at(pattern, view) for role, pattern in roles.items()}
+
+    def _views(self, pattern: str) -> list[str]:
+        """The views for which a file of this pattern exists; the pivot alone where it has no field."""
+        parts = _FIELD.split(pattern)
+        if len(parts) == 1:
+            return [self.pivot] if (self.root / pattern).is_file() else []
+        known: set[str] = set()
+        for i, name in enumerate(parts):
+            parts[i] = re.escape(name) if i % 2 == 0 else f"(?P={name})" if name in known else f"(?P<{name}>{_CODE})"
+            known |= {name} if i % 2 else set()
+        regex = re.compile("".join(parts))
+        paths = (path.relative_to(self.root).as_posix() for path in self.root.glob(_FIELD.sub("*", pattern)))
+        return [_view(match.groupdict()) for match in map(regex.fullmatch, paths) if match]
+
+    def _missing(self, spec: TaskSpec, view: str, split: str, cells: Iterable[str]) -> UserError:
+        roles = self._roles(spec, split)
+        if not roles:
+            return UserError(
+                f"{spec.name} has no {split} split in a folder",
+                expected=f"one of: {', '.join(spec.locations.get('folder', {})) or 'none'}",
+                remedy="ask for another split, or use another source",
+            )
+        cell = Cell(spec, view, split, self.pivot, self._files(roles, view))
+        path = cell.missing() or next(iter(cell.files.values()))
+        if not path.parent.is_dir():
+            return UserError(
+                "the task's folder is missing",
+                file=path.parent,
+                found=_names(self.root),
+                expected=f"{path.parent.name}/ with {path.name}",
+                remedy=f"add the folder, or leave {spec.name} out",
+            )
+        return UserError(
+            f"{spec.name} has no {split} file for {view!r}",
+            file=path,
+            found=f"{split} files for: {', '.join(cells) or 'no language'}",
+            expected=path.name,
+            remedy="add the file, leave the language out, or take `--languages available`",
+        )
+
+    def _corpus_cells(self, kind: Corpus) -> Iterator[CorpusCell]:
+        layout = LAYOUTS[kind]
+        for language, files in sorted(layout.find(self.root, self.pivot).items()):
+            if all(path.is_file() for path in files):
+                yield CorpusCell(kind, language, layout.count(files), fingerprint(files))
+
+    def _corpus_notes(self) -> Iterator[str]:
+        for kind, layout in LAYOUTS.items():
+            for language, files in sorted(layout.find(self.root, self.pivot).items()):
+                missing = [path.name for path in files if not path.is_file()]
+                if missing:
+                    yield f"{kind.value} ({language}): left out, since {missing[0]} is missing"
+                elif kind is Corpus.DICTIONARY and (count := usable_entries(files).held_out):
+                    yield f"dictionary ({language}): {count} entries left out, their headwords are in the held-out file"
+
+
+_FIELD = re.compile(r"\{(view|context|question)\}")
+_CODE = "[A-Za-z0-9_-]+"
+
+
+def _at(pattern: str, view: str) -> str:
+    """The path of a view: `de`, or `de.en` for a context in the first language and a question in the second."""
+    context, _, question = view.partition(".")
+    fields = {"view": view, "context": context, "question": question or context}
+    return _FIELD.sub(lambda field: fields[field[1]], pattern)
+
+
+def _view(fields: Mapping[str, str]) -> str:
+    if "view" in fields:
+        return fields["view"]
+    context, question = fields["context"], fields["question"]
+    return context if context == question else f"{context}.{question}"
+
+
+def _task_cell(cell: Cell) -> TaskCell:
+    reader = reader_of(cell)
+    files = {**cell.files, "clusters": cell.parallel or cell.files[next(iter(cell.files))]}
+    names = [f"{role} {path.name} {scan(path).digest}" for role, path in files.items() if path.is_file()]
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    return TaskCell(cell.spec.name, cell.view, cell.split, reader.count(cell), digest, reader.labelled(cell))
+
+
+def _training(cells: Iterable[Cell], pivot: str) -> dict[str, str]:
+    """For each trained task, the file (and its number of items) that models are fine-tuned on."""
+    sets = [cell for cell in cells if cell.split == "train" and cell.view == pivot]
+    paths = {cell.spec.name: cell.files["data"] for cell in sets}
+    counts = {cell.spec.name: reader_of(cell).count(cell) for cell in sets}
+    return {task: f"{path.parent.name}/{path.name} ({counts[task]:,} items)" for task, path in paths.items()}
+
+
+def _notes(cells: Sequence[Cell]) -> Iterator[str]:
+    """What a user should know of the files, one line for each task, split and peculiarity."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for cell in cells:
+        for note in _quirks(cell):
+            found.setdefault((cell.spec.name, cell.split, note), []).append(cell.view)
+    for (task, split, note), views in found.items():
+        yield f"{task} {split} ({', '.join(views)}): {note}"
+
+
+def _quirks(cell: Cell) -> Iterator[str]:
+    missing = cell.missing()
+    if missing is not None:
+        yield f"left out, since {missing.name} is missing"
+        return
+    scans = [scan(path) for path in cell.files.values() if path.is_file()]
+    family = cell.spec.family
+    if any(found.bom for found in scans):
+        yield "a byte order mark at the start of the file is ignored"
+    if family is Family.CLASSIFICATION and any(found.quoted for found in scans):
+        yield "doubled quotes of the official csv files are kept, as the official models see them"
+    if family is Family.CLASSIFICATION and cell.parallel is None:
+        yield "languages differ in length or English is missing, so no two rows count as parallel"
+    if family is Family.TAGGING and blank_inside(cell.files["data"]):
+        yield "of tokens with a blank inside only the first part is read, as in the official code"
+    if not reader_of(cell).labelled(cell):
+        yield _UNLABELLED[family]
+    patterns: Any = cell.spec.locations["folder"].get(cell.split)
+    if isinstance(patterns, tuple) and cell.files["data"].name != Path(_at(patterns[0], cell.view)).name:
+        here = cell.files["data"]
+        yield f"{here.parent.name}/{here.name} stands in for {patterns[0]}, which is missing"
+
+
+_UNLABELLED = {
+    Family.CLASSIFICATION: "labels are withheld (two columns): predictions can be exported, not scored",
+    Family.TAGGING: "tags are withheld (tokens only): predictions can be exported, not scored",
+    Family.RETRIEVAL: "gold is withheld (no gold file, or English sorted by the official download): not scored",
+    Family.QA: "answers are withheld: predictions can be exported, not scored",
+}
+
+
+def _names(folder: Path, limit: int = 12) -> str:
+    names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir() if not path.name.startswith("."))
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return f"{folder} holds {', '.join(names[:limit]) or 'nothing'}{more}"

@@ -1,0 +1,240 @@
+"""The `hub` source: XTREME from the Hugging Face hub, at one commit, with what the hub's copy lacks from other sets.
+
+docs/data.md tells which sets are read and how they differ from the official data. Nothing is imported from
+huggingface_hub before data is asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from harness.data.folder import Folder
+from harness.data.hub.settings import NLI_CONFIGS, Named, Settings, parse
+from harness.data.source import CorpusCell, Manifest, Source, TaskCell
+from harness.errors import UserError
+from harness.records import Corpus, CorpusRecord, Family, Record, TextPair
+from harness.task import TaskSpec
+
+if TYPE_CHECKING:
+    from harness.data.hub.part import Part
+    from harness.data.hub.repository import Repository
+
+_NLI_LABELS = ("contradiction", "entailment", "neutral")
+_NLI = {"config": "{set}", "split": "train", "columns": ("premise", "hypothesis", "label")}
+
+
+class Hub(Source):
+    """`hub`, `hub:google/xtreme@COMMIT`, `hub:bucc=PATH,parallel=Helsinki-NLP/un_pc,parallel_size=50000`."""
+
+    kind: ClassVar[str] = "hub"
+    pivot = "en"
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._opened: dict[Named, Repository] = {}
+
+    @classmethod
+    def open(cls, location: str) -> Hub:
+        return cls(parse(location))
+
+    @property
+    def name(self) -> str:
+        return self.settings.label
+
+    def manifest(self, specs: Sequence[TaskSpec]) -> Manifest:
+        """What the commit holds. Counts are those that the cards declare, so rows are fetched only when used."""
+        tasks: list[TaskCell] = []
+        training: dict[str, str] = {}
+        for spec in specs:
+            if "hub" not in spec.locations:
+                continue
+            for split in spec.splits:
+                tasks += self._local_cells(spec, split)
+                parts = self._parts(spec, split)
+                cells = [self._task_cell(spec, view, split, one, parts) for view, one in parts.items()]
+                tasks += cells
+                if split == "train" and cells:
+                    training[spec.name] = f"{parts[self.pivot].place} ({cells[0].count:,} items)"
+        return Manifest(self.pivot, tuple(tasks), tuple(self._corpora()), training, tuple(self._notes(specs)))
+
+    def task(self, spec: TaskSpec, view: str, split: str) -> Sequence[Record]:
+        where = self._where(spec, split)
+        if "path" in where:
+            return self._local(spec, where).task(spec, view, split)
+        parts = self._parts(spec, split)
+        if view not in parts:
+            raise self._missing(spec, where, view, split, parts)
+        return self._records(spec, view, split, parts)
+
+    def corpus(self, kind: Corpus, languages: Sequence[str]) -> Sequence[CorpusRecord]:
+        held = {cell.language for cell in self._corpora() if cell.kind is kind}
+        for language in languages:
+            if language not in held:
+                raise UserError(
+                    f"the hub source has no {kind.value} corpus in {language!r}",
+                    file=self.name,
+                    found=f"languages: {', '.join(sorted(held)) or 'none'}",
+                    expected=f"a {kind.value} corpus in {language!r}",
+                    remedy="leave the language out, choose another set with parallel= or nli=, or use a folder",
+                )
+        if kind is Corpus.NLI:
+            return list(self._nli()) if languages else []
+        from harness.data.hub import parallel
+
+        chosen = self._repository(self.settings.parallel)
+        size = self.settings.parallel_size
+        return [pair for language in languages for pair in parallel.read(chosen, language, self.pivot, size)]
+
+    def _repository(self, named: Named | None) -> Repository:
+        from harness.data.hub.repository import Repository
+
+        assert named is not None
+        return self._opened.setdefault(named, Repository(named))
+
+    def _where(self, spec: TaskSpec, split: str) -> Mapping[str, Any]:
+        from harness.data.hub.part import location_of
+
+        location = location_of(spec)
+        if split not in location:
+            raise UserError(
+                f"{spec.name} has no {split} split on the hub",
+                expected=f"one of: {', '.join(location)}",
+                remedy="ask for another split, or use another source",
+            )
+        found: Mapping[str, Any] = location[split]
+        return found
+
+    def _parts(self, spec: TaskSpec, split: str) -> dict[str, Part]:
+        """The parts of a split that the hub has, by view."""
+        from harness.data.hub.part import part, views
+
+        where = spec.locations.get("hub", {}).get(split, {"path": ""})
+        if "path" in where:
+            return {}
+        named: Named | None = self.settings.xtreme
+        if where.get("set") == "nli":
+            if (named := self.settings.nli) is None:
+                return {}
+            where = {**_NLI, "config": NLI_CONFIGS[named.repo]}
+        repository = self._repository(named)
+        found = {
+            view: part(spec, where, view, self.pivot, repository) for view in views(spec, where, split, self.pivot)
+        }
+        return {view: one for view, one in found.items() if one.there()}
+
+    def _missing(
+        self, spec: TaskSpec, where: Mapping[str, Any], view: str, split: str, parts: Mapping[str, Part]
+    ) -> UserError:
+        from harness.data.hub.part import part
+
+        if where.get("set") == "nli" and self.settings.nli is None:
+            found, expected = "nli=none", "nli=nyu-mll/multi_nli or nli=facebook/xnli"
+            return UserError(f"{spec.name} has no training set", file=self.name, found=found, expected=expected)
+        if "config" in where and (split == "train") <= (view == self.pivot):
+            sought = part(spec, where, view, self.pivot, self._repository(self.settings.xtreme))
+            if not sought.there():
+                return sought.repository.missing(sought.config, sought.split)
+        return UserError(
+            f"{spec.name} has no {split} split in {view!r}",
+            file=self.name,
+            found=f"{split} in: {', '.join(parts) or 'no language'}",
+            expected=f"{split} in {view!r}",
+            remedy="leave the language out, or take `--languages available`",
+        )
+
+    def _local(self, spec: TaskSpec, where: Mapping[str, Any]) -> Folder:
+        """The folder that stands in for the hub's copy. Raises UserError with the reason where none was given."""
+        path = self.settings.bucc
+        if path is None:
+            raise UserError(
+                f"the hub's copy of {spec.name} is not {spec.name}",
+                file=self.name,
+                found=where["lacks"],
+                expected=f"{where['path']}=PATH",
+                remedy=f"make the folder with `alignboard prepare {spec.name}` and give hub:{where['path']}=PATH",
+            )
+        return Folder.open(str(path.parent if path.name == spec.name else path))
+
+    def _local_cells(self, spec: TaskSpec, split: str) -> list[TaskCell]:
+        where = spec.locations["hub"].get(split, {})
+        if "path" not in where or self.settings.bucc is None:
+            return []
+        cells = self._local(spec, where).manifest([spec]).tasks
+        if not cells:
+            self._local(spec, where).task(spec, spec.languages[0], split)  # says what is not there
+        return [cell for cell in cells if cell.split == split]
+
+    def _task_cell(self, spec: TaskSpec, view: str, split: str, one: Part, parts: Mapping[str, Part]) -> TaskCell:
+        count = one.count() * (2 if spec.family is Family.RETRIEVAL else 1)
+        stem = f"{one.fingerprint()} {self._reads_pivot(spec, parts)}"
+        return TaskCell(spec.name, view, split, count, hashlib.sha256(stem.encode()).hexdigest())
+
+    def _reads_pivot(self, spec: TaskSpec, parts: Mapping[str, Part]) -> str:
+        """The fingerprint of the rows that name the clusters, where languages are parallel."""
+        return parts[self.pivot].fingerprint() if self._parallel(spec, parts) else ""
+
+    def _parallel(self, spec: TaskSpec, parts: Mapping[str, Part]) -> bool:
+        """Whether row i is a translation of row i in every language: classification with equal counts."""
+        if spec.family is not Family.CLASSIFICATION or self.pivot not in parts:
+            return False
+        return len({one.count() for one in parts.values()}) == 1
+
+    def _records(self, spec: TaskSpec, view: str, split: str, parts: Mapping[str, Part]) -> list[Record]:
+        from harness.data.hub import rows
+
+        one, key = parts[view], f"{spec.name}-{view}-{split}"
+        if spec.family is Family.CLASSIFICATION:
+            found = rows.labelled(one.place, one.tuples(), spec.labels)
+            firsts = [first for first, *_ in parts[self.pivot].tuples()] if self._parallel(spec, parts) else []
+            return rows.pairs(key, split, found, rows.premise_clusters(spec, split, firsts))
+        if spec.family is Family.TAGGING:
+            return rows.tagged(key, split, one.place, one.tuples(), spec.labels)
+        if spec.family is Family.QA:
+            prefix, language = f"{spec.name}-{split}", view.partition(".")[0]
+            return rows.questions(prefix, language, one.rows(), repeated_ids=split == "train", where=one.place)
+        return rows.aligned(spec, view, split, self.pivot, one.tuples(), one.place)
+
+    def _nli(self) -> Iterator[TextPair]:
+        from harness.data.hub import rows
+
+        one = self._nli_part
+        for row, (first, second, label) in enumerate(rows.labelled(one.place, one.tuples(), _NLI_LABELS)):
+            yield TextPair(f"train-{row}", first, second, label, f"xnli-train-{row}")
+
+    @cached_property
+    def _nli_part(self) -> Part:
+        from harness.data.hub.part import Part
+
+        assert self.settings.nli is not None
+        config = NLI_CONFIGS[self.settings.nli.repo]
+        return Part(self._repository(self.settings.nli), config, "train", ("premise", "hypothesis", "label"))
+
+    def _corpora(self) -> Iterator[CorpusCell]:
+        if self.settings.parallel is not None:
+            from harness.data.hub import parallel
+
+            yield from parallel.cells(self._repository(self.settings.parallel), self.pivot, self.settings.parallel_size)
+        if self.settings.nli is not None:
+            fingerprint = hashlib.sha256(self._nli_part.fingerprint().encode()).hexdigest()
+            yield CorpusCell(Corpus.NLI, self.pivot, self._nli_part.count(), fingerprint)
+
+    def _notes(self, specs: Sequence[TaskSpec]) -> Iterator[str]:
+        """Which commits are read, and how the hub's copy differs from the official data."""
+        for one in self._opened.values():
+            yield f"{one.name} is read at commit {one.commit}"
+        for spec in specs:
+            location = spec.locations.get("hub", {})
+            yield from (f"{spec.name}: {note}" for note in location.get("notes", ()))
+            lacks = {where["lacks"] for split, where in location.items() if split != "notes" and "path" in where}
+            if self.settings.bucc is None:
+                yield from (f"{spec.name}: left out; {why}; give hub:bucc=PATH" for why in lacks)
+            for split in spec.splits:
+                parts = self._parts(spec, split)
+                if spec.family is Family.CLASSIFICATION and parts and not self._parallel(spec, parts):
+                    yield f"{spec.name} {split}: languages differ in length, so no two rows count as parallel"
+        if self.settings.parallel is not None:
+            size = self.settings.parallel_size
+            yield f"parallel: at most {size:,} pairs a language; pairs with an empty side are left out"

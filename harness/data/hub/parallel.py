@@ -1,0 +1,70 @@
+"""Parallel text from the hub: `Helsinki-NLP/opus-100` and `Helsinki-NLP/un_pc`, streamed up to a number of pairs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from huggingface_hub import constants
+
+from harness.data.hub.repository import Repository, write_atomically
+from harness.data.source import CorpusCell
+from harness.errors import UserError
+from harness.records import Corpus, ParallelPair
+
+_SCHEMA = pa.schema([("row", pa.int64()), ("source", pa.string()), ("target", pa.string())])
+
+
+def configs(repository: Repository, pivot: str) -> dict[str, str]:
+    """The config of each language: `de-en`, `en-fr`, the two codes in the order of the alphabet."""
+    found = {}
+    for config in sorted(repository.configs):
+        first, _, second = config.partition("-")
+        if pivot in (first, second) and second and repository.has(config, "train"):
+            found[second if first == pivot else first] = config
+    return dict(sorted(found.items()))
+
+
+def cells(repository: Repository, pivot: str, size: int) -> Iterator[CorpusCell]:
+    """A cell for each language that is paired with the pivot, its count capped at `size`."""
+    for language, config in configs(repository, pivot).items():
+        stem = f"{repository.fingerprint(config, 'train')} {size}"
+        count = min(size, repository.count(config, "train"))
+        yield CorpusCell(Corpus.PARALLEL, language, count, hashlib.sha256(stem.encode()).hexdigest())
+
+
+def read(repository: Repository, language: str, pivot: str, size: int) -> list[ParallelPair]:
+    """The first `size` pairs with text on both sides; what was streamed once is kept and read from disk."""
+    config = configs(repository, pivot)[language]
+    kept = _kept(repository, config, size)
+    if not kept.is_file():
+        rows = list(islice(_pairs(repository, config, language, pivot), size))
+        table = pa.Table.from_pylist(rows, schema=_SCHEMA)
+        write_atomically(kept, lambda path: pq.write_table(table, path))
+    return [
+        ParallelPair(f"{language}-{row['row']}", language, row["source"], row["target"])
+        for row in pq.read_table(kept).to_pylist()
+    ]
+
+
+def _pairs(repository: Repository, config: str, language: str, pivot: str) -> Iterator[dict[str, object]]:
+    row = 0
+    for batch in repository.batches(config, "train", ["translation"]):
+        for pair in batch["translation"].to_pylist():
+            if not pair or {language, pivot} - set(pair):
+                raise UserError(
+                    "a row without the two languages", file=f"{repository.name}/{config}", line=row + 1, found=str(pair)
+                )
+            source, target = pair[pivot] or "", pair[language] or ""
+            if source.strip() and target.strip():
+                yield {"row": row, "source": source, "target": target}
+            row += 1
+
+
+def _kept(repository: Repository, config: str, size: int) -> Path:
+    digest = hashlib.sha256(f"{repository.fingerprint(config, 'train')} {size}".encode()).hexdigest()
+    return Path(constants.HF_HOME) / "alignboard" / "parallel" / f"{config}-{digest[:32]}.parquet"

@@ -1,0 +1,125 @@
+"""Where one (task, view, split) lies on the hub, as the task's `locations["hub"]` says.
+
+For each split a mapping: `config` is a pattern with the fields {view} (or {context} and {question}) and {pivot}, and
+`split` the hub's name of the split. `names` maps views to the names that the config uses. Where one config holds all
+languages, `language` names the column that tells them apart, or `prefix` maps views to the first part of the ids.
+`columns` are the columns in the family's order. `set: nli` stands for the English training set chosen in the settings.
+A split with `path` is read from the folder given under that setting; `lacks` says why the hub's copy is not enough.
+`notes`, beside the splits, tell how the hub's copy differs from the official data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from harness.data.hub.repository import Repository
+from harness.errors import UserError
+from harness.records import Family
+from harness.task import TaskSpec
+
+_COLUMNS = {
+    Family.CLASSIFICATION: ("sentence1", "sentence2", "label"),
+    Family.QA: ("id", "question", "context", "answers"),
+    Family.RETRIEVAL: ("source_sentence", "target_sentence"),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A view's rows: a split of a config, and of it those of one language where `key` is not None."""
+
+    repository: Repository
+    config: str
+    split: str
+    columns: tuple[str, ...]
+    key: str | None = None
+    by: str = ""  # "language": `key` is the value of that column; "id": what stands before the id's first hyphen
+    language: str = ""
+
+    @property
+    def place(self) -> str:
+        return f"{self.repository.name}@{self.repository.commit}/{self.config}/{self.split}"
+
+    def there(self) -> bool:
+        """Whether the hub has the split, and of it rows in the view's language."""
+        return self.repository.has(self.config, self.split) and (self.key is None or self.count() > 0)
+
+    def count(self) -> int:
+        if self.key is None:
+            return self.repository.count(self.config, self.split)
+        column = self.repository.column(self.config, self.split, self.language)
+        return int(pc.sum(self._mask(column)).as_py() or 0)
+
+    def fingerprint(self) -> str:
+        return f"{self.repository.fingerprint(self.config, self.split)} {self.by} {self.key} {self.columns}"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows as plain values, label numbers turned into their names."""
+        wanted = list(dict.fromkeys((*self.columns, *([self.language] if self.key is not None else []))))
+        table = self.repository.table(self.config, self.split, wanted)
+        if self.key is not None:
+            table = table.filter(self._mask(table[self.language]))
+        found: dict[str, list[Any]] = {}
+        for column in self.columns:
+            names = self.repository.names(table, self.config, column)
+            values = table[column].to_pylist()
+            found[column] = values if names is None else [self._named(value, names) for value in values]
+        return [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
+
+    def tuples(self) -> list[Any]:
+        return [tuple(row.values()) for row in self.rows()]
+
+    def _mask(self, column: pa.ChunkedArray) -> Any:
+        return pc.equal(column, self.key) if self.by == "language" else pc.starts_with(column, f"{self.key}-")
+
+    def _named(self, value: Any, names: list[str]) -> Any:
+        if isinstance(value, list):
+            return [self._named(one, names) for one in value]
+        if not 0 <= value < len(names):
+            raise UserError(
+                "a label number outside the set", file=self.place, found=str(value), expected=f"0 to {len(names) - 1}"
+            )
+        return names[value]
+
+
+def location_of(spec: TaskSpec) -> Mapping[str, Any]:
+    """The task's own words on where it lies. Raises UserError where it has none."""
+    if "hub" not in spec.locations:
+        raise UserError(
+            f"{spec.name} does not say where its data lies on the hub",
+            expected='locations["hub"] in the task file, with a config for each split',
+            remedy="declare it there, or use another source",
+        )
+    return spec.locations["hub"]
+
+
+def part(spec: TaskSpec, where: Mapping[str, Any], view: str, pivot: str, repository: Repository) -> Part:
+    """The part of a view, whether or not the hub has it."""
+    context, _, question = view.partition(".")
+    named = where.get("names", {}).get(view, view)
+    fields = {"view": named, "context": context, "question": question or context, "pivot": pivot}
+    config = where["config"].format(**fields)
+    columns = tuple(where.get("columns") or _COLUMNS[spec.family])
+    if "language" in where:
+        return Part(repository, config, where["split"], columns, view, "language", where["language"])
+    if "prefix" in where:
+        return Part(repository, config, where["split"], columns, where["prefix"].get(view, view), "id", "id")
+    return Part(repository, config, where["split"], columns)
+
+
+def views(spec: TaskSpec, where: Mapping[str, Any], split: str, pivot: str) -> list[str]:
+    """The views that may be there, the task's own languages first; training sets are in the pivot language."""
+    if split == "train":
+        return [pivot]
+    if "{question}" not in where["config"]:
+        return list(spec.languages)
+    crossed = [
+        f"{context}.{question}" for context, question in product(spec.languages, repeat=2) if context != question
+    ]
+    return [*spec.languages, *sorted(crossed)]

@@ -1,0 +1,114 @@
+"""Records from the rows of the hub's tables, equal to those that the folder source reads from the official files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from harness.data.readers import OLD_LABELS, PLACEHOLDERS, text_cluster
+from harness.errors import UserError
+from harness.records import Answer, PoolSentence, Question, Record, TaggedSentence, TextPair
+from harness.task import TaskSpec
+
+Row = dict[str, Any]
+
+
+def pairs(key: str, split: str, rows: list[tuple[str, str, str]], clusters: list[str]) -> list[Record]:
+    """Classification: (first, second, label) rows; `clusters` is empty where languages are not parallel."""
+    return [
+        TextPair(f"{split}-{row}", first, second, label, clusters[row] if clusters else f"{key}-{row}")
+        for row, (first, second, label) in enumerate(rows)
+    ]
+
+
+def premise_clusters(spec: TaskSpec, split: str, firsts: Sequence[str]) -> list[str]:
+    """The cluster of each row: the first row with the same first sentence in the pivot language."""
+    known: dict[str, int] = {}
+    places = [row if text in PLACEHOLDERS else known.setdefault(text, row) for row, text in enumerate(firsts)]
+    return [f"{spec.name}-{split}-{place}" for place in places]
+
+
+def labelled(where: str, rows: list[tuple[str, str, str]], labels: Sequence[str]) -> list[tuple[str, str, str]]:
+    """The rows with today's label names. Raises UserError for a label outside the set."""
+    plain = [(first, second, OLD_LABELS.get(label.strip(), label.strip())) for first, second, label in rows]
+    for number, (_, _, label) in enumerate(plain):
+        if label not in labels:
+            raise _foreign(where, number, label, labels)
+    return plain
+
+
+def tagged(
+    key: str, split: str, where: str, rows: list[tuple[list[str], list[str]]], labels: Sequence[str]
+) -> list[Record]:
+    """Tagging: words and tags. Of a token with a Unicode blank inside only the first part is read, as the official
+    code does; tokens of blanks only, and sentences that keep no word, are left out."""
+    records: list[Record] = []
+    for number, (tokens, tags) in enumerate(rows):
+        for tag in tags:
+            if tag not in labels:
+                raise _foreign(where, number, tag, labels)
+        kept = [(token.split(), tag) for token, tag in zip(tokens, tags, strict=True) if token.strip()]
+        lost = "X" if "X" in labels else "O"
+        words = tuple(pieces[0] for pieces, _ in kept)
+        kept_tags = tuple(tag if len(pieces) == 1 or split == "test" else lost for pieces, tag in kept)
+        if words:
+            row = len(records)
+            records.append(TaggedSentence(f"{split}-{row}", words, kept_tags, f"{key}-{row}"))
+    return records
+
+
+def questions(prefix: str, language: str, rows: list[Row], *, repeated_ids: bool, where: str) -> list[Record]:
+    """Question answering: rows that follow each other on one context share a cluster, named after their first id."""
+    records: list[Record] = []
+    seen: dict[str, int] = {}
+    for context, group in groupby(rows, key=lambda row: str(row["context"])):
+        members = list(group)
+        cluster = f"{prefix}-{min(row['id'] for row in members)}"
+        for row in members:
+            name = row["id"]
+            seen[name] = seen.get(name, 0) + 1
+            if seen[name] > 1 and not repeated_ids:
+                raise UserError("an id occurs twice", file=where, found=name, expected="each id once")
+            key = name if seen[name] == 1 else f"{name}#{seen[name]}"
+            records.append(Question(key, row["question"], context, _answers(row, context), cluster, language))
+    return records
+
+
+def _answers(row: Row, context: str) -> tuple[Answer, ...]:
+    found = list(zip(row["answers"]["text"], row["answers"]["answer_start"], strict=True))
+    if not any(text for text, _ in found):
+        return ()
+    stands = [start >= 0 and context.startswith(text, start) for text, start in found]
+    return tuple(Answer(text, start if ok else -1) for (text, start), ok in zip(found, stands, strict=True))
+
+
+def aligned(spec: TaskSpec, view: str, split: str, pivot: str, rows: list[tuple[str, str]], where: str) -> list[Record]:
+    """Tatoeba: (foreign, English) rows that translate each other, their line ends removed."""
+    texts = [(source.rstrip("\r\n"), target.rstrip("\r\n")) for source, target in rows]
+    for number, pair in enumerate(texts):
+        if not all(text.strip() for text in pair):
+            raise UserError(
+                "a row with an empty side", file=where, line=number + 1, expected="a sentence on both sides"
+            )
+    clusters = [text_cluster(spec.name, split, target) for _, target in texts]
+    source = [
+        PoolSentence(f"{view}-{row}", "source", pair[0], (f"{pivot}-{row}",), clusters[row])
+        for row, pair in enumerate(texts)
+    ]
+    target = [
+        PoolSentence(f"{pivot}-{row}", "target", pair[1], (f"{view}-{row}",), clusters[row])
+        for row, pair in enumerate(texts)
+    ]
+    return [*source, *target]
+
+
+def _foreign(where: str, number: int, label: str, labels: Sequence[str]) -> UserError:
+    return UserError(
+        "a label outside the set",
+        file=where,
+        line=number + 1,
+        found=repr(label),
+        expected=" | ".join(labels),
+        remedy="name another revision of the data set: OWNER/NAME@COMMIT",
+    )

@@ -1,0 +1,151 @@
+"""Languages and groups of them: family, script and resource class of XTREME's 40 languages and of babel's eight.
+
+- Family: the highest level, as the XTREME paper (Hu et al., ICML 2020) counts its languages: 12 families, and two
+  isolates, Basque and Korean, that are groups of their own.
+- Script: the one that the benchmark's own files are written in, under its Unicode name; Japanese is written in three.
+- Resource class: Joshi et al. (ACL 2020), "The State and Fate of Linguistic Diversity and Inclusion in the NLP World",
+  from 0 (next to no data) to 5; their list `lang2tax.txt`, where `zh` is Mandarin and `sw` Swahili.
+- babel's languages are made up: their "family" is their word order, and none has a resource class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+from harness.data.babel.languages import PIVOT
+from harness.data.babel.languages import Language as MadeUp
+from harness.data.babel.settings import parse
+from harness.errors import unknown
+
+GROUPINGS = ("family", "script", "resource", "aligned")
+UNKNOWN = "unknown"
+ALIGNED, UNALIGNED, PIVOT_GROUP = "aligned", "not aligned", "pivot"
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """What groups a language. A property that is not known is empty; `departs` names the properties in which a made-up
+    language leaves the pivot of its world."""
+
+    code: str
+    name: str
+    family: str = ""
+    script: str = ""
+    resource: str = ""
+    departs: tuple[str, ...] = ()
+
+
+class Alignment(NamedTuple):
+    """Which languages a run was aligned on, apart from the pivot."""
+
+    pivot: str
+    languages: tuple[str, ...]
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Alignment | None:
+        """From the column `alignment` of a run; None for a run that was not aligned, or of which it is not known."""
+        if not facts.get("languages"):
+            return None
+        return cls(str(facts["pivot"]), tuple(sorted(facts["languages"])))
+
+
+_TABLE = """
+af Afrikaans  Indo-European Latin      3
+ar Arabic     Afro-Asiatic  Arabic     5
+bg Bulgarian  Indo-European Cyrillic   3
+bn Bengali    Indo-European Bengali    3
+de German     Indo-European Latin      5
+el Greek      Indo-European Greek      3
+en English    Indo-European Latin      5
+es Spanish    Indo-European Latin      5
+et Estonian   Uralic        Latin      3
+eu Basque     Basque        Latin      4
+fa Persian    Indo-European Arabic     4
+fi Finnish    Uralic        Latin      4
+fr French     Indo-European Latin      5
+he Hebrew     Afro-Asiatic  Hebrew     3
+hi Hindi      Indo-European Devanagari 4
+hu Hungarian  Uralic        Latin      4
+id Indonesian Austronesian  Latin      3
+it Italian    Indo-European Latin      4
+ja Japanese   Japonic       Japanese   5
+jv Javanese   Austronesian  Latin      1
+ka Georgian   Kartvelian    Georgian   3
+kk Kazakh     Turkic        Cyrillic   3
+ko Korean     Korean        Hangul     4
+ml Malayalam  Dravidian     Malayalam  1
+mr Marathi    Indo-European Devanagari 2
+ms Malay      Austronesian  Latin      3
+my Burmese    Sino-Tibetan  Myanmar    1
+nl Dutch      Indo-European Latin      4
+pt Portuguese Indo-European Latin      4
+ru Russian    Indo-European Cyrillic   4
+sw Swahili    Niger-Congo   Latin      2
+ta Tamil      Dravidian     Tamil      3
+te Telugu     Dravidian     Telugu     1
+th Thai       Kra-Dai       Thai       3
+tl Tagalog    Austronesian  Latin      3
+tr Turkish    Turkic        Latin      4
+ur Urdu       Indo-European Arabic     3
+vi Vietnamese Austro-Asiatic Latin     4
+yo Yoruba     Niger-Congo   Latin      2
+zh Chinese    Sino-Tibetan  Han        5
+"""
+_ROWS = (line.split() for line in _TABLE.strip().splitlines())
+XTREME = {code: Language(code, name, family, script, resource) for code, name, family, script, resource in _ROWS}
+
+
+def language(code: str, source: str = "") -> Language:
+    """The language of a code, in the world of a source as the board names it (`babel:qaf.order=SVO` alters one).
+
+    A code that nothing is known of, such as a plug-in's, is a language without properties.
+    """
+    kind, _, settings = source.partition(":")
+    if kind in ("", "babel"):
+        world = parse(settings).languages
+        if code in world:
+            return _made_up(world[code], world[PIVOT])
+    return XTREME.get(code, Language(code, code))
+
+
+def groups(
+    by: str, views: Iterable[str], source: str = "", alignment: Alignment | None = None
+) -> dict[str, tuple[str, ...]]:
+    """The views by the group of their language: "de.en" belongs to `de`. Largest groups first, resource classes from
+    the richest down; views of languages without the property are the group `unknown`, last.
+
+    `by` is family, script, resource or aligned; the last asks for `alignment`. Raises UsageError on another word.
+    """
+    if by not in GROUPINGS:
+        raise unknown("grouping", by, GROUPINGS)
+    found: dict[str, list[str]] = {}
+    for view in dict.fromkeys(views):
+        found.setdefault(_group(by, view.partition(".")[0], source, alignment), []).append(view)
+    names = sorted(found, key=lambda name: _place(by, name, len(found[name])))
+    return {name: tuple(found[name]) for name in names}
+
+
+def _group(by: str, code: str, source: str, alignment: Alignment | None) -> str:
+    if by != "aligned":
+        known = str(getattr(language(code, source), by))
+        return (f"class {known}" if by == "resource" else known) if known else UNKNOWN
+    assert alignment is not None, "grouping by alignment needs the languages that were aligned"
+    if code == alignment.pivot:
+        return PIVOT_GROUP
+    return ALIGNED if code in alignment.languages else UNALIGNED
+
+
+def _place(by: str, name: str, size: int) -> tuple[bool, Any, str]:
+    if by == "resource":
+        return name == UNKNOWN, [-ord(char) for char in name], name
+    if by == "aligned":
+        return False, (ALIGNED, UNALIGNED, PIVOT_GROUP).index(name), name
+    return name == UNKNOWN, -size, name
+
+
+def _made_up(tongue: MadeUp, pivot: MadeUp) -> Language:
+    named = [f.name for f in fields(MadeUp) if f.name not in ("code", "step", "neighbour")]
+    departs = tuple(name for name in named if getattr(tongue, name) != getattr(pivot, name))
+    return Language(tongue.code, tongue.code, f"babel {tongue.order}", tongue.script.title(), "", departs)

@@ -1,0 +1,178 @@
+"""Question answering in SQuAD's JSON: the removal of answers, and the sets that are copied as they are."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from harness.data.lines import shorten
+from harness.data.prepare.archives import Selection
+from harness.data.prepare.package import Converted, Download, Package, Raw
+from harness.data.prepare.text import read_json, write_json, wrong
+
+XQUAD = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
+MLQA = ("ar", "de", "en", "es", "hi", "vi", "zh")
+MLQA_TEST = {"ar": 5_335, "de": 4_517, "en": 11_590, "es": 5_253, "hi": 4_918, "vi": 5_495, "zh": 5_137}
+MLQA_DEV = {"ar": 517, "de": 512, "en": 1_148, "es": 500, "hi": 507, "vi": 511, "zh": 504}
+_MLQA_NAME = re.compile(rf"(?:^|.*/)((?:dev|test)-context-(?:{'|'.join(MLQA)})-question-(?:{'|'.join(MLQA)})\.json)")
+HIDDEN = [{"answer_start": 0, "text": ""}]
+
+
+class Question(NamedTuple):
+    """A question with its context; `answers` are objects with `answer_start` and `text`."""
+
+    context: str
+    id: str
+    text: str
+    answers: list[dict[str, Any]]
+
+
+def questions(path: Path) -> tuple[str, list[Question]]:
+    """The version and the questions of a file in SQuAD's layout.
+
+    Raises UserError where the layout is another one, or where an answer is not what stands at its place.
+    """
+    content = read_json(path)
+    try:
+        found = list(_questions(content["data"]))
+        for question in found:
+            _check_answers(path, question)
+        return content["version"], found
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise wrong(path, None, "this is not SQuAD's layout", what, "version and data[].paragraphs[].qas[]") from error
+
+
+def article(question: Question, *, name: str, answers: list[dict[str, Any]]) -> dict[str, Any]:
+    """A question as an article of its own, without title, in the official order of keys."""
+    entry = {"answers": answers, "question": question.text, "id": name}
+    return {"paragraphs": [{"context": question.context, "qas": [entry]}]}
+
+
+def write_hidden(source: Path, target: Path) -> int:
+    """Writes a file whose questions all have the answer `` at 0, as the official scripts do. Their number."""
+    version, found = questions(source)
+    write_json(target, {"data": [article(q, name=q.id, answers=HIDDEN) for q in found], "version": version})
+    return len(found)
+
+
+def copy(source: Path, target: Path) -> int:
+    """Copies a file that is in SQuAD's layout. Returns the number of its questions."""
+    count = len(questions(source)[1])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    return count
+
+
+def _questions(articles: list[Any]) -> Iterator[Question]:
+    for document in articles:
+        for paragraph in document["paragraphs"]:
+            for entry in paragraph["qas"]:
+                yield Question(paragraph["context"], entry["id"], entry["question"], entry["answers"])
+
+
+def _check_answers(path: Path, question: Question) -> None:
+    for answer in question.answers:
+        start, text = answer["answer_start"], answer["text"]
+        if question.context[start : start + len(text)] != text:
+            raise wrong(
+                path,
+                None,
+                "an answer that is not at its place",
+                f"{shorten(str(question.id))}: {shorten(text)}",
+                f"at {start}",
+            )
+
+
+def convert_plain(raw: Raw, out: Path, official: bool) -> Converted:
+    """SQuAD's train and dev set, unchanged."""
+    return Converted({name: copy(path, out / name) for name, path in sorted(raw.items())})
+
+
+def convert_xquad(raw: Raw, out: Path, official: bool) -> Converted:
+    """One file for each language; `official` hides the answers."""
+    write = write_hidden if official else copy
+    return Converted({name: write(path, out / name) for name, path in sorted(raw.items())})
+
+
+def convert_mlqa(raw: Raw, out: Path, official: bool) -> Converted:
+    """The 49 pairs of languages of dev and test; `official` hides the answers of test."""
+    done = Converted()
+    for name, path in sorted(raw.items()):
+        split = name.split("-")[0]
+        target = f"MLQA_V1/{split}/{name}"
+        (out / target).parent.mkdir(parents=True, exist_ok=True)
+        done.items[target] = (write_hidden if official and split == "test" else copy)(path, out / target)
+    return done
+
+
+def named(*names: str) -> Selection:
+    """Files that are known by their name alone, in any folder."""
+    return Selection(lambda path: name if (name := PurePosixPath(path).name) in names else None)
+
+
+def _mlqa(path: str) -> str | None:
+    match = _MLQA_NAME.fullmatch(path)
+    return match[1] if match else None
+
+
+SQUAD = Package(
+    name="squad",
+    title="SQuAD v1.1, the training set of xquad and mlqa",
+    licence="CC BY-SA 4.0",
+    downloads=tuple(
+        Download(
+            names=(f"{name}.gz",),
+            url=f"https://raw.githubusercontent.com/rajpurkar/SQuAD-explorer/master/dataset/{name}",
+            selection=named(name),
+            holds=(name,),
+            sums={name: digest},
+        )
+        for name, digest in (
+            ("train-v1.1.json", "3527663986b8295af4f7fcdff1ba1ff3f72d07d61a20f487cb238a6ef92fd955"),
+            ("dev-v1.1.json", "95aa6a52d5d6a735563366753ca50492a658031da74f301ac5238b03966972c9"),
+        )
+    ),
+    convert=convert_plain,
+    published={"train-v1.1.json": 87_599, "dev-v1.1.json": 10_570},
+)
+XQUAD_PACKAGE = Package(
+    name="xquad",
+    title="XQuAD",
+    licence="CC BY-SA 4.0",
+    downloads=(
+        Download(
+            names=("xquad*.zip", "xquad*.tar.gz"),
+            url="https://github.com/google-deepmind/xquad (xquad.ar.json, ... or archive/refs/heads/master.zip)",
+            selection=named(*(f"xquad.{language}.json" for language in XQUAD)),
+            holds=tuple(f"xquad.{language}.json" for language in XQUAD),
+        ),
+    ),
+    convert=convert_xquad,
+    published={f"xquad.{language}.json": 1_190 for language in XQUAD},
+    also=("squad",),
+)
+MLQA_PACKAGE = Package(
+    name="mlqa",
+    title="MLQA",
+    licence="CC BY-SA 3.0",
+    downloads=(
+        Download(
+            names=("MLQA_V1.zip",),
+            url="https://dl.fbaipublicfiles.com/MLQA/MLQA_V1.zip",
+            selection=Selection(_mlqa),
+            holds=tuple(f"{split}-context-{xx}-question-{xx}.json" for split in ("dev", "test") for xx in MLQA),
+            sums={"MLQA_V1.zip": "246e8089933d13007fe80684d5c5c0713d6834cf8b3b4a0ec7c66f0a0d2baac8"},
+        ),
+    ),
+    convert=convert_mlqa,
+    published={
+        f"MLQA_V1/{split}/{split}-context-{xx}-question-{xx}.json": count
+        for split, counts in (("dev", MLQA_DEV), ("test", MLQA_TEST))
+        for xx, count in counts.items()
+    },
+    also=("squad",),
+)

@@ -1,0 +1,88 @@
+"""XNLI: development and test sets in 15 languages, English training data from MultiNLI."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from harness.data.lines import shorten
+from harness.data.prepare.archives import Selection
+from harness.data.prepare.package import Converted, Download, Package, Raw
+from harness.data.prepare.text import fields, lines, write_rows, wrong
+
+LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
+TRAIN = "multinli.train.en.tsv"
+EVALUATED = {"dev": "xnli.dev.tsv", "test": "xnli.test.tsv"}
+
+
+def convert(raw: Raw, out: Path, official: bool) -> Converted:
+    """The official conversion: outer blanks cut, `contradictory` renamed, one csv file for each language."""
+    done = Converted()
+    if TRAIN in raw:
+        done.items["train-en.tsv"] = write_rows(out / "train-en.tsv", _train(raw[TRAIN]))
+    for split, name in EVALUATED.items():
+        if name in raw:
+            for language, rows in _by_language(raw[name], labels=not (official and split == "test")).items():
+                path = f"{split}-{language}.tsv"
+                done.items[path] = write_rows(out / path, rows)
+    return done
+
+
+def _train(path: Path) -> Iterator[tuple[str, ...]]:
+    for number, text in lines(path):
+        if number > 1:  # the first line names the columns
+            first, second, label = (field.strip() for field in fields(path, number, text, 3)[:3])
+            yield first, second, _renamed(label)
+
+
+def _by_language(path: Path, *, labels: bool) -> dict[str, list[tuple[str, ...]]]:
+    rows: dict[str, list[tuple[str, ...]]] = {}
+    for number, text in lines(path):
+        if number == 1:
+            continue
+        found = [field.strip() for field in fields(path, number, text, 8)]
+        language = found[0]
+        if language not in LANGUAGES:
+            raise wrong(path, number, "not a language of XNLI", shorten(language), ", ".join(LANGUAGES))
+        pair = (found[6], found[7])
+        rows.setdefault(language, []).append((*pair, _renamed(found[1])) if labels else pair)
+    return rows
+
+
+def _renamed(label: str) -> str:
+    return "contradiction" if label == "contradictory" else label
+
+
+def _pick(*names: str) -> Selection:
+    return Selection(lambda path: name if (name := PurePosixPath(path).name) in names else None)
+
+
+PACKAGE = Package(
+    name="xnli",
+    title="XNLI",
+    licence="CC BY-NC 4.0 (dev, test); OANC and others (MultiNLI, training)",
+    downloads=(
+        Download(
+            names=("XNLI-1.0.zip",),
+            url="https://dl.fbaipublicfiles.com/XNLI/XNLI-1.0.zip",
+            selection=_pick(*EVALUATED.values()),
+            holds=tuple(EVALUATED.values()),
+            sums={"XNLI-1.0.zip": "4ba1d5e1afdb7161f0f23c66dc787802ccfa8a25a3ddd3b165a35e50df346ab1"},
+        ),
+        Download(
+            names=("XNLI-MT-1.0.zip",),
+            url="https://dl.fbaipublicfiles.com/XNLI/XNLI-MT-1.0.zip",
+            selection=_pick(TRAIN),
+            holds=(TRAIN,),
+            sums={"XNLI-MT-1.0.zip": "f732517ba2fb1d550e9f3c2aabaef6017c91ee2dcec90e878f138764d224db05"},
+            note="466 MB, of which the English training file is used. The older addresses (www.nyu.edu/projects/bowman/"
+            "xnli, s3.amazonaws.com/xnli) gave broken archives.",
+        ),
+    ),
+    convert=convert,
+    published={
+        "train-en.tsv": 392_702,
+        **{f"dev-{language}.tsv": 2_490 for language in LANGUAGES},
+        **{f"test-{language}.tsv": 5_010 for language in LANGUAGES},
+    },
+)

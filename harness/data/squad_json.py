@@ -1,0 +1,131 @@
+"""Questions from files in the shape of SQuAD v1.1: articles, paragraphs, questions with answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.data.lines import shorten
+from harness.errors import UserError
+from harness.records import Answer, Question
+
+_SHAPE = '{"data": [{"paragraphs": [{"context": ..., "qas": [{"id": ..., "question": ..., "answers": [...]}]}]}]}'
+
+
+class _Paragraph(NamedTuple):
+    """A context and its questions, with the place of the paragraph in the file, such as data[3].paragraphs[0]."""
+
+    place: str
+    context: str
+    questions: tuple[Any, ...]
+
+
+def read_questions(path: Path, prefix: str, language: str, *, repeated_ids: bool) -> Iterator[Question]:
+    """The questions of a file, text as it stands. Answers that are all empty are withheld ones.
+
+    Questions of a paragraph share a cluster, which is named after the first of their ids in order, so that XQuAD's
+    parallel paragraphs share theirs. TyDiQA's training ids repeat: with `repeated_ids` a later one gets a number of its
+    own. Raises UserError with the place in the file for anything that is missing or of another type.
+    """
+    seen: dict[str, int] = {}
+    for paragraph in _paragraphs(path):
+        rows = [_question(path, f"{paragraph.place}.qas[{i}]", qa) for i, qa in enumerate(paragraph.questions)]
+        cluster = f"{prefix}-{min(name for name, _, _ in rows)}" if rows else ""
+        for number, (name, question, answers) in enumerate(rows):
+            seen[name] = seen.get(name, 0) + 1
+            if seen[name] > 1 and not repeated_ids:
+                raise _wrong(path, f"{paragraph.place}.qas[{number}].id", "an id that occurs twice", name)
+            key = name if seen[name] == 1 else f"{name}#{seen[name]}"
+            yield Question(key, question, paragraph.context, _placed(answers, paragraph.context), cluster, language)
+
+
+def question_count(path: Path) -> int:
+    """How many questions a file holds."""
+    return _summary(path, path.stat().st_mtime_ns)[0]
+
+
+def labelled_questions(path: Path) -> bool:
+    """Whether any question has an answer that is not empty: XTREME's download empties those of the test sets."""
+    return _summary(path, path.stat().st_mtime_ns)[1]
+
+
+@lru_cache(maxsize=256)
+def _summary(path: Path, _: int) -> tuple[int, bool]:
+    found = list(read_questions(path, "", "", repeated_ids=True))
+    return len(found), any(question.answers for question in found)
+
+
+def _placed(answers: list[tuple[str, int]], context: str) -> tuple[Answer, ...]:
+    if not any(text for text, _ in answers):
+        return ()
+    return tuple(Answer(text, start if _stands(text, context, start) else -1) for text, start in answers)
+
+
+def _stands(text: str, context: str, start: int) -> bool:
+    return start >= 0 and context.startswith(text, start)
+
+
+def _paragraphs(path: Path) -> Iterator[_Paragraph]:
+    content = _content(path)
+    articles = content.get("data") if isinstance(content, dict) else content
+    for a, article in enumerate(_typed(path, "data", articles, list)):
+        paragraphs = _field(path, f"data[{a}]", article, "paragraphs", list)
+        for p, paragraph in enumerate(paragraphs):
+            place = f"data[{a}].paragraphs[{p}]"
+            context = _field(path, place, paragraph, "context", str)
+            yield _Paragraph(place, context, tuple(_field(path, place, paragraph, "qas", list)))
+
+
+def _question(path: Path, place: str, qa: Any) -> tuple[str, str, list[tuple[str, int]]]:
+    answers = []
+    for i, answer in enumerate(_field(path, place, qa, "answers", list)):
+        where = f"{place}.answers[{i}]"
+        answers.append((_field(path, where, answer, "text", str), _field(path, where, answer, "answer_start", int)))
+    return _field(path, place, qa, "id", str), _field(path, place, qa, "question", str), answers
+
+
+def _content(path: Path) -> Any:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            "bytes that are not UTF-8", file=path, found=f"byte {error.start:,}", expected="JSON in UTF-8"
+        ) from error
+    if not text.strip():
+        raise UserError("the file is empty", file=path, expected=_SHAPE)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(
+            "the file is not JSON",
+            file=path,
+            line=error.lineno,
+            found=f"{error.msg}, column {error.colno}",
+            expected=_SHAPE,
+        ) from error
+
+
+def _field(path: Path, place: str, record: Any, name: str, kind: type) -> Any:
+    value = record.get(name) if isinstance(record, dict) else None
+    return _typed(path, f"{place}.{name}", value, kind)
+
+
+def _typed(path: Path, place: str, value: Any, kind: type) -> Any:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        names = {list: "a list", str: "a text", int: "a whole number"}
+        problem = "something is missing" if value is None else f"this is not {names[kind]}"
+        raise _wrong(path, place, problem, "nothing" if value is None else shorten(json.dumps(value)), names[kind])
+    return value
+
+
+def _wrong(path: Path, place: str, problem: str, found: str, expected: str = "") -> UserError:
+    return UserError(
+        f"{problem} in a file of questions",
+        file=path,
+        found=f"{shorten(found)} at {place}",
+        expected=expected or _SHAPE,
+        remedy="fetch the file again; its shape is that of SQuAD v1.1",
+    )

@@ -1,0 +1,347 @@
+"""Controlled changes of one property of the data, on any source, named as a recipe names them.
+
+`shuffled-pairs` permutes the partners of the drawn sample, as a control for everything but the pairing. The others
+change the text of one language: `script:xx`, `inversion:xx`, `permutation:xx` (word order), `shared-words:xx` (half of
+its word types keep their form, the rest change script).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from abc import ABC
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import accumulate
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from harness.data.source import CorpusCell, Manifest, Source, TaskCell, open_source
+from harness.errors import UsageError, UserError, unknown
+from harness.method import SamplePair
+from harness.records import (
+    AlignedPair,
+    Answer,
+    Corpus,
+    CorpusRecord,
+    DictionaryEntry,
+    MonoSentence,
+    ParallelPair,
+    PoolSentence,
+    Question,
+    Record,
+    TaggedSentence,
+    TextPair,
+)
+from harness.task import TaskSpec
+
+# Letters up to U+17F7 (every alphabet in use below it) move into the Tangut block, which holds exactly as many letters
+# and which no task's language is written in. The private use area would not do: BERT tokenizers delete its characters.
+_SCRIPT, _MOVED = 0x17000, 0x17F8
+_UNSPACED = frozenset({"zh", "ja", "th", "lo", "km", "my", "bo"})
+_IDEOGRAPHIC = frozenset({"zh", "ja", "ko"})
+
+Rewrite = Callable[[str], str]
+Order = Callable[[Sequence[str]], list[int]]
+R = TypeVar("R", bound=Record | CorpusRecord)
+C = TypeVar("C", TaskCell, CorpusCell)
+
+
+def shuffled_pairs(pairs: Sequence[SamplePair], seed: int) -> tuple[SamplePair, ...]:
+    """The sample with the partners permuted within each language: no pair keeps its target text.
+
+    Word spans go with their own side. All pairs of one target text move together, onto a target text with equally many
+    pairs as far as there are such, so that repeated sentences and marked words stay as frequent as they were; a pair
+    one of whose sides has no word loses the other's. Raises UserError for a language with a single target text.
+    """
+    shuffled = list(pairs)
+    for language in sorted({pair.language for pair in pairs}):
+        units: dict[str, list[int]] = {}
+        for place, pair in enumerate(pairs):
+            if pair.language == language:
+                units.setdefault(pair.target, []).append(place)
+        if len(units) == 1:
+            raise UserError(
+                f"{language}: one sentence cannot be shuffled",
+                found=f"a sample with one target text in {language}",
+                expected="at least two",
+                remedy="draw a larger sample, or leave the language out",
+            )
+        rng = np.random.default_rng((seed, int.from_bytes(language.encode())))
+        order = [list(units.values())[unit] for unit in rng.permutation(len(units))]
+        order.sort(key=lambda unit: (pairs[unit[0]].target_span is None, len(unit)))
+        for unit, partner in zip(order, [*order[1:], order[0]], strict=True):
+            for turn, place in enumerate(unit):
+                shuffled[place] = _repaired(pairs[place], pairs[partner[turn % len(partner)]])
+    return tuple(shuffled)
+
+
+def change_script(text: str) -> str:
+    """`text` in another script: each letter and mark of an alphabet becomes one letter of its own; the rest stays.
+
+    One-to-one and of equal length, so spans and answers stay where they are. Chinese, Japanese and Korean characters,
+    digits and punctuation are kept.
+    """
+    return "".join(map(_moved, text))
+
+
+def invert(words: Sequence[str]) -> list[int]:
+    """The positions of the words in inverted order."""
+    return list(range(len(words)))[::-1]
+
+
+def permute(words: Sequence[str]) -> list[int]:
+    """The positions of the words in an order that looks random and depends on the words alone."""
+    return [int(place) for place in np.random.default_rng(_hash(" ".join(words))).permutation(len(words))]
+
+
+def share_words(text: str, share: float = 0.5) -> str:
+    """`text` with this share of its word types kept and the others in another script.
+
+    A word's fate depends on its letters alone, in lower case, so it is the same wherever the word stands.
+    """
+    return re.sub(r"\S+", lambda match: match[0] if _fate(match[0]) < share else change_script(match[0]), text)
+
+
+def retag(tags: Sequence[str], order: Sequence[int]) -> list[str]:
+    """Tags in a new order; in BIO tags each run of one span's words begins with B- again."""
+    previous = ["O", *tags]
+    starts = [not (tag[:2] == "I-" and before[2:] == tag[2:]) for before, tag in zip(previous, tags, strict=False)]
+    spans = list(accumulate(starts))
+    moved = []
+    for place, old in enumerate(order):
+        inside = place > 0 and spans[order[place - 1]] == spans[old]
+        prefix, dash, kind = tags[old].partition("-")
+        moved.append(f"{'I' if inside else 'B'}-{kind}" if dash and prefix in "BI" else tags[old])
+    return moved
+
+
+class Transform(ABC):
+    """A named change of the data: of a source's records, of the drawn sample, or of both."""
+
+    name: str
+
+    def source(self, source: Source) -> Source:
+        return source
+
+    def sample(self, pairs: Sequence[SamplePair], seed: int) -> tuple[SamplePair, ...]:
+        return tuple(pairs)
+
+
+class ShuffledPairs(Transform):
+    name = "shuffled-pairs"
+
+    def sample(self, pairs: Sequence[SamplePair], seed: int) -> tuple[SamplePair, ...]:
+        return shuffled_pairs(pairs, seed)
+
+
+@dataclass(frozen=True)
+class LanguageTransform(Transform):
+    """A change of one language's text: `rewrite` changes words and keeps lengths, `order` moves words."""
+
+    name: str
+    language: str
+    rewrite: Rewrite = str
+    order: Order | None = None
+
+    def source(self, source: Source) -> Source:
+        return TransformedSource(source, self)
+
+    def text(self, text: str) -> str:
+        if self.order is None:
+            return self.rewrite(text)
+        words = text.split()
+        return " ".join(words[place] for place in self.order(words))
+
+    def places(self, words: Sequence[str]) -> list[int]:
+        return list(range(len(words))) if self.order is None else self.order(words)
+
+
+_KINDS: dict[str, Callable[[str, str], LanguageTransform]] = {
+    "script": lambda name, language: LanguageTransform(name, language, rewrite=change_script),
+    "shared-words": lambda name, language: LanguageTransform(name, language, rewrite=share_words),
+    "inversion": lambda name, language: LanguageTransform(name, language, order=invert),
+    "permutation": lambda name, language: LanguageTransform(name, language, order=permute),
+}
+
+
+def transform_of(name: str) -> Transform:
+    """The transform that a recipe names: `shuffled-pairs`, or KIND:LANGUAGE. Raises UsageError on any other name."""
+    if name == ShuffledPairs.name:
+        return ShuffledPairs()
+    kind, _, language = name.partition(":")
+    if kind not in _KINDS or not language:
+        known = (ShuffledPairs.name, *(f"{kind}:LANGUAGE" for kind in _KINDS))
+        raise unknown("transform", name, known, remedy="name the language after a colon, such as inversion:de")
+    blocked = _IDEOGRAPHIC if kind in ("script", "shared-words") else _UNSPACED
+    if language in blocked:
+        reason = "has more characters than the new script" if blocked is _IDEOGRAPHIC else "is written without spaces"
+        raise UsageError(f"{name}: {language} {reason}", remedy="choose another language or another transform")
+    return _KINDS[kind](name, language)
+
+
+class TransformedSource(Source):
+    """A source with one language's text changed. Only the cells of that language get a new fingerprint."""
+
+    kind: ClassVar[str] = "transformed"
+    name: str = kind
+
+    def __init__(self, inner: Source, transform: LanguageTransform) -> None:
+        if transform.language == inner.pivot:
+            raise UsageError(
+                f"{transform.name} would change the pivot", expected="another language", remedy="name another language"
+            )
+        self.inner, self.transform, self.pivot = inner, transform, inner.pivot
+        self.own_languages = inner.own_languages
+        self.name = f"{inner.name}+{transform.name}"
+
+    @classmethod
+    def open(cls, location: str) -> Source:
+        """`transformed:NAME,URI`, such as `transformed:inversion:de,folder:PATH`."""
+        name, _, uri = location.partition(",")
+        if not name or not uri:
+            raise UsageError("a transformed source is written transformed:NAME,SOURCE", found=repr(location))
+        return transform_of(name).source(open_source(uri))
+
+    def manifest(self, specs: Sequence[TaskSpec]) -> Manifest:
+        """The inner manifest with new fingerprints. Raises UserError where the source lacks the language."""
+        inner, language = self.inner.manifest(specs), self.transform.language
+        tasks = tuple(self._marked(cell) if language in cell.view.split(".") else cell for cell in inner.tasks)
+        corpora = tuple(self._marked(cell) if cell.language == language else cell for cell in inner.corpora)
+        if (tasks, corpora) == (inner.tasks, inner.corpora):
+            raise UserError(
+                f"{self.transform.name} has no effect: the source holds nothing in {language}",
+                found=", ".join(
+                    sorted({cell.language for cell in inner.corpora} | {cell.view for cell in inner.tasks})
+                ),
+                remedy="name one of its languages",
+            )
+        note = f"{language}: the text is changed by {self.transform.name}"
+        return replace(inner, tasks=tasks, corpora=corpora, notes=(*inner.notes, note))
+
+    def task(self, spec: TaskSpec, view: str, split: str) -> Sequence[Record]:
+        records, language = self.inner.task(spec, view, split), self.transform.language
+        context, _, asked = view.partition(".")
+        if language not in (context, asked):
+            return records
+        new = [changed(record, self.transform) for record in records]
+        return [_crossed(*pair, kept=asked != language) for pair in zip(records, new, strict=True)] if asked else new
+
+    def corpus(self, kind: Corpus, languages: Sequence[str]) -> Sequence[CorpusRecord]:
+        records = self.inner.corpus(kind, languages)
+        language = self.transform.language
+        return [
+            changed(record, self.transform) if getattr(record, "language", self.pivot) == language else record
+            for record in records
+        ]
+
+    def _marked(self, cell: C) -> C:
+        digest = hashlib.sha256(f"{self.transform.name} {cell.fingerprint}".encode()).hexdigest()
+        return replace(cell, fingerprint=digest)
+
+
+def changed(record: R, transform: LanguageTransform) -> R:
+    """The record with the text of the transform's language changed; pivot text, ids and labels stay."""
+    new: R = _CHANGES[type(record)](record, transform)
+    return new
+
+
+def _text_pair(record: TextPair, transform: LanguageTransform) -> TextPair:
+    return replace(record, first=transform.text(record.first), second=transform.text(record.second))
+
+
+def _tagged(record: TaggedSentence, transform: LanguageTransform) -> TaggedSentence:
+    places = transform.places(record.words)
+    words = tuple(transform.rewrite(record.words[place]) for place in places)
+    tags = None if record.tags is None else tuple(retag(record.tags, places))
+    return replace(record, words=words, tags=tags)
+
+
+def _pool(record: PoolSentence, transform: LanguageTransform) -> PoolSentence:
+    return replace(record, text=transform.text(record.text)) if record.side == "source" else record
+
+
+def _question(record: Question, transform: LanguageTransform) -> Question:
+    if transform.order is not None:
+        raise UserError(
+            f"{transform.name}: answers are spans of the context, which another word order would tear apart",
+            found=f"the question {record.id}",
+            expected="a task without answer spans",
+            remedy="leave the question-answering tasks out, or change the script instead",
+        )
+    context = transform.text(record.context)
+    answers = tuple(
+        Answer(context[a.start :][: len(a.text)] if a.start >= 0 else transform.text(a.text), a.start)
+        for a in record.answers
+    )
+    return replace(record, question=transform.text(record.question), context=context, answers=answers)
+
+
+def _crossed(old: Record, new: Record, *, kept: bool) -> Record:
+    """The changed question, or the changed context where the question is kept: one alone is in the language."""
+    assert isinstance(old, Question)
+    assert isinstance(new, Question)
+    if kept:
+        return replace(new, question=old.question)
+    return replace(old, question=new.question)
+
+
+def _target(record: Any, transform: LanguageTransform) -> Any:
+    return replace(record, target=transform.text(record.target))
+
+
+def _mono(record: MonoSentence, transform: LanguageTransform) -> MonoSentence:
+    return replace(record, text=transform.text(record.text))
+
+
+def _aligned(record: AlignedPair, transform: LanguageTransform) -> AlignedPair:
+    places = transform.places(record.target)
+    new = {old: place for place, old in enumerate(places)}
+    return replace(
+        record,
+        target=tuple(transform.rewrite(record.target[place]) for place in places),
+        sure=frozenset((source, new[target]) for source, target in record.sure),
+        possible=frozenset((source, new[target]) for source, target in record.possible),
+    )
+
+
+_CHANGES: dict[type, Callable[[Any, LanguageTransform], Any]] = {
+    TextPair: _text_pair,
+    TaggedSentence: _tagged,
+    PoolSentence: _pool,
+    Question: _question,
+    ParallelPair: _target,
+    DictionaryEntry: _target,
+    MonoSentence: _mono,
+    AlignedPair: _aligned,
+}
+
+
+def _repaired(own: SamplePair, partner: SamplePair) -> SamplePair:
+    whole = own.source_span is not None and partner.target_span is not None
+    return replace(
+        own,
+        target=partner.target,
+        source_span=own.source_span if whole else None,
+        target_span=partner.target_span if whole else None,
+    )
+
+
+@lru_cache(maxsize=16384)
+def _moved(character: str) -> str:
+    movable = ord(character) < _MOVED and unicodedata.category(character)[0] in "LM"
+    return chr(_SCRIPT + ord(character)) if movable else character
+
+
+@lru_cache(maxsize=65536)
+def _fate(word: str) -> float:
+    """A number in [0, 1) that depends on the letters of a word alone."""
+    letters = "".join(c for c in word.lower() if unicodedata.category(c)[0] in "LMN")
+    return _hash(letters) / 2**64
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])

@@ -1,0 +1,1 @@
+"""What is measured on an encoder or on predictions: retrieval, alignment, statistics of items."""

@@ -1,0 +1,1 @@
+"""From a recipe to finished runs: plan, stages, executors, ablations."""

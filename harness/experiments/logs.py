@@ -1,0 +1,249 @@
+"""The log of a stage: when it began, how far it got, what was written on the way, how it ended.
+
+It lies in the stage's work folder, where a stage that fails or is killed leaves it for the next attempt to go on with,
+and goes into the artifact of one that ends well. Nothing that a stage makes depends on it: where it cannot be written,
+the stage goes on without. What compiled code writes past Python's streams is not in it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+import shutil
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from harness.errors import UserError
+from harness.files import LOG
+
+if TYPE_CHECKING:
+    from harness.training.loop import Rate, Watch
+
+LIMIT = 1 << 20  # bytes of a log; the beginning and the end of a longer one are kept
+KEPT = 1 << 18  # bytes of either
+WIDTH = 2000  # characters of a line
+PAUSE = 2.0  # seconds between two lines of progress at least; they grow rarer, to a sixtieth of the time so far
+STAMP = "%Y-%m-%d %H:%M:%SZ"
+START, STEP, DEV, OUT, ERR, END, FAIL, STOP = "start", "step", "dev", "out", "err", "end", "fail", "stop"
+CURVE: Final = Path("state", "curve.json")  # where a fine-tuning in progress keeps its evaluations
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class StageLog:
+    """A log that is being written, a line for each event: time (UTC), what kind it is of, text. Serves as the watch of
+    a training loop, and passes on to `watch` what it is told."""
+
+    def __init__(self, folder: Path, watch: Watch) -> None:
+        self.path, self.watch = folder / LOG, watch
+        self.began = time.monotonic()
+        self.left_out = self._beginning = 0
+        self._lock = threading.RLock()
+        self._last: float | None = None  # when the last line of progress was written
+        self._evaluated = _evaluations(folder / CURVE)
+        self._file: Any = None
+        self._open()
+
+    def say(self, kind: str, text: str) -> None:
+        """A line, or several, of one kind."""
+        stamp = datetime.now(UTC).strftime(STAMP)
+        lines = (_COLOURS.sub("", line.rstrip()).expandtabs()[:WIDTH] for line in text.splitlines())
+        self._write("".join(f"{stamp} {kind:<5} {line}\n" for line in lines).encode("utf-8", "replace"))
+
+    def update(self, rate: Rate) -> None:
+        self.watch.update(rate)
+        self._tell_evaluations()
+        now = time.monotonic()
+        if self._last is None and rate.step:
+            self.say(STEP, f"goes on from the checkpoint of step {rate.step:,}")
+        rare = max(PAUSE, (now - self.began) / 60)
+        if rate.step == rate.total or self._last is None or now - self._last >= rare:
+            self._last = now
+            self.say(STEP, f"{rate.step:,}/{rate.total:,}  {told(rate) if rate.losses else ''}".rstrip())
+
+    def _tell_evaluations(self) -> None:
+        """A line for each evaluation since the last look: the loop tells its watch nothing of them."""
+        for step, views in _evaluations(self.path.parent / CURVE).items():
+            if step not in self._evaluated:
+                self._evaluated[step] = views
+                self.say(DEV, f"step {step:,}: {views}")
+
+    def leave(self, folder: Path) -> None:
+        """Ends the log of a stage that is done, and puts it into the folder that becomes its artifact."""
+        self._tell_evaluations()
+        self.say(END, f"done in {duration(time.monotonic() - self.began)}")
+        if self._file is not None:
+            shutil.copyfile(self.path, folder / LOG)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+            self._file = None
+
+    def _open(self) -> None:
+        try:
+            self._file = self.path.open("ab", buffering=0)
+        except OSError:
+            self._file = None  # the stage itself will tell what is wrong with the disk, if it matters
+
+    def _write(self, data: bytes) -> None:
+        with self._lock:
+            if self._file is None:
+                return
+            try:
+                self._file.write(data)
+                if self._file.tell() > LIMIT:
+                    self._shorten()
+            except OSError:
+                self.close()
+
+    def _shorten(self) -> None:
+        """Replaces the middle of the log by a line that counts what it held."""
+        whole = self.path.read_bytes()
+        first = self._beginning or whole.rindex(b"\n", 0, KEPT) + 1
+        last = whole.index(b"\n", len(whole) - KEPT) + 1
+        self.left_out += whole.count(b"\n", first, last) - bool(self.left_out)
+        self._beginning = first  # a former note stands there, and goes
+        note = f"... {self.left_out:,} lines left out ...\n".encode()
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_bytes(whole[:first] + note + whole[last:])
+        self._file.close()
+        temporary.replace(self.path)
+        self._open()
+
+
+@contextmanager
+def logged(folder: Path, title: str, watch: Watch) -> Iterator[StageLog]:
+    """The log of a stage in its work folder while it is worked on: it has the standard streams of this process, and
+    what stops the stage."""
+    log = StageLog(folder, watch)
+    log.say(START, title)
+    try:
+        with _overheard(log):
+            yield log
+    except UserError as error:
+        log.say(FAIL, str(error))
+        raise
+    except Exception as error:
+        log.say(FAIL, "".join(traceback.format_exception(error)))
+        raise
+    except BaseException as error:
+        log.say(STOP, f"interrupted after {duration(time.monotonic() - log.began)}: {type(error).__name__}")
+        raise
+    finally:
+        log.close()
+
+
+class _Overheard:
+    """A standard stream that is also written into a log, line by line; in all else the stream itself."""
+
+    def __init__(self, stream: Any, log: StageLog, kind: str) -> None:
+        self._stream, self._log, self._kind = stream, log, kind
+        self._begun = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            self._log.say(self._kind, _shown(line))
+        self._begun = _shown(self._begun)[-WIDTH:]
+        self._stream.write(text)
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def end(self) -> None:
+        """Tells a last line that was not ended."""
+        if self._begun:
+            self._log.say(self._kind, self._begun)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "rich_proxied_file":  # where rich writes past a stream that stands for a terminal
+            raise AttributeError(name)
+        return getattr(self._stream, name)
+
+
+def _shown(line: str) -> str:
+    """What is left of a line that was written over, as progress bars do."""
+    return line.rstrip("\r").rpartition("\r")[2]
+
+
+@contextmanager
+def _overheard(log: StageLog) -> Iterator[None]:
+    """The standard streams of this process, and what loggers write to them, are also written into a log."""
+    kinds = {"stdout": OUT, "stderr": ERR}
+    streams = {name: stream for name in kinds if (stream := getattr(sys, name)) is not None}  # a service may have none
+    heard = {name: _Overheard(stream, log, kinds[name]) for name, stream in streams.items()}
+    handlers = [
+        (handler, handler.stream, heard[name])
+        for handler in _handlers()
+        for name in heard
+        if handler.stream in (streams[name], getattr(sys, f"__{name}__"))
+    ]
+    for name, stream in heard.items():
+        setattr(sys, name, stream)
+    for handler, _, stream in handlers:
+        handler.setStream(stream)
+    try:
+        yield
+    finally:
+        for handler, stream, _ in handlers:
+            handler.setStream(stream)
+        for name, stream in heard.items():
+            stream.end()
+            if getattr(sys, name) is stream:
+                setattr(sys, name, streams[name])
+
+
+def _handlers() -> list[Any]:
+    """Every handler of a logger that writes to a stream."""
+    known = [logging.getLogger(), *logging.root.manager.loggerDict.values()]
+    handlers = (handler for logger in known if isinstance(logger, logging.Logger) for handler in logger.handlers)
+    return [handler for handler in handlers if type(handler) is logging.StreamHandler]
+
+
+def _evaluations(file: Path) -> dict[int, str]:
+    """What a fine-tuning has evaluated so far: by step, the dev metrics of each view."""
+    try:
+        points = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    found: dict[int, list[str]] = {}
+    for step, view, metrics in points:
+        values = " ".join(f"{name} {value:.1f}" for name, value in metrics.items())
+        found.setdefault(int(step), []).append(f"{view} {values}")
+    return {step: ", ".join(views) for step, views in found.items()}
+
+
+def kind_of(line: str) -> str:
+    """The kind of a line of a log; some other text where it is none."""
+    return line[21:26].strip()
+
+
+def told(rate: Rate) -> str:
+    """Rate, time left and losses in a few words."""
+    losses = " ".join(f"{name} {value:.3g}" for name, value in rate.losses.items())
+    left = "" if math.isinf(rate.seconds_left) else f"{duration(rate.seconds_left)} left"
+    return "  ".join(filter(None, (f"{rate.steps_per_second:.1f} steps/s", left, losses)))
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 0.4 s, 12 s, 3 min 20 s, 2 h 05 min."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,0 +1,331 @@
+"""Recipes: every setting of a run, frozen and hashed. A run is a recipe and a pair of seeds.
+
+`matched` gives every method the same sample, steps and optimiser; `paper` gives each its own published settings. The
+protocol decides the size of the alignment budget: `mini` suits a small encoder on a CPU.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from harness.data.sample import SampleSettings
+from harness.data.transforms import ShuffledPairs, transform_of
+from harness.errors import UsageError, UserError, unknown
+from harness.experiments.guard import Contamination
+from harness.experiments.trials import check_trials
+from harness.registry import METHODS, SUITES, TASKS
+from harness.task import Shape, TaskSettings
+
+KINDS = ("matched", "paper")
+PROTOCOLS = ("official", "mini", "alignboard")
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AlignSettings(Frozen):
+    """The alignment stage. `batch_size` counts pairs per micro-batch and device: 2n - 2 negatives each in contrast."""
+
+    steps: int = Field(60_000, gt=0)
+    batch_size: int = Field(64, gt=0)
+    accumulation: int = Field(1, gt=0)
+    learning_rate: float = Field(2e-5, gt=0)
+    schedule: Literal["linear", "constant"] = "linear"
+    warmup_steps: int = Field(0, ge=0)
+    weight_decay: float = Field(0.0, ge=0)
+    clip: float | None = 1.0
+    adam_betas: tuple[float, float] = (0.9, 0.999)
+    adam_epsilon: float = Field(1e-8, gt=0)
+    max_length: int = Field(128, gt=2)
+
+    @model_validator(mode="after")
+    def _warm_up_ends(self) -> AlignSettings:
+        if self.warmup_steps >= self.steps:
+            raise ValueError(f"warmup_steps={self.warmup_steps} contradicts steps={self.steps}: warm-up never ends")
+        return self
+
+
+class PretrainSettings(Frozen):
+    """A small encoder from scratch: its shape, its WordPiece vocabulary, and its masked-LM training.
+
+    The defaults suit a small made-up world; real text of several languages wants a vocabulary of 20,000 and more.
+    After 0 steps the weights are random: what follows trains from scratch.
+    """
+
+    layers: int = Field(4, gt=0)
+    hidden: int = Field(128, gt=0)
+    vocab_size: int = Field(4000, gt=100)
+    max_length: int = Field(128, gt=2)
+    steps: int = Field(8000, ge=0)
+    batch_tokens: int = Field(512, gt=0)
+    learning_rate: float = Field(2e-3, gt=0)
+    mask_rate: float = Field(0.2, gt=0, lt=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> PretrainSettings:
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden={self.hidden} is no multiple of its {self.heads} heads")
+        return self
+
+    @property
+    def heads(self) -> int:
+        return max(8, self.hidden // 64)
+
+
+class Recipe(Frozen):
+    """Every setting of a run but its seeds."""
+
+    kind: Literal["matched", "paper"] = "matched"
+    method: str
+    config: dict[str, Any] = {}
+    base: str
+    source: str
+    suite: str
+    protocol: str
+    languages: tuple[str, ...] | Literal["official", "available"] = "official"
+    transform: str = ""
+    sample: SampleSettings | None  # this and `align`: None where nothing is trained, so that no setting tells such
+    # runs apart that has no effect on them
+    # what becomes of sentence pairs that stand in a test set; left out of dumps and hashes where it is the default, so
+    # that recipes from before it keep their hash
+    contamination: Contamination = Field("report", exclude_if=lambda value: value == "report")
+    align: AlignSettings | None
+    pretrain: PretrainSettings | None = None
+    tasks: dict[str, dict[str, Any]] = {}
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    tuning: dict[str, float] = {}  # a record and no setting: the learning rates that were tried, with their dev scores
+
+    @property
+    def hash(self) -> str:
+        """Hash of every setting; the source's path is left out, since its data are fingerprinted."""
+        return digest(self.model_dump(mode="json", exclude={"source", "tuning"}))
+
+    def task_settings(self, task: str, shape: Shape | None = None) -> TaskSettings:
+        """The task's settings under this protocol for a base of this shape, with the recipe's own changes on top."""
+        spec = TASKS.get(task).spec
+        if self.protocol not in spec.protocols:
+            raise unknown(f"protocol of task {task}", self.protocol, spec.protocols)
+        changes = self.tasks.get(task, {})
+        settings = _changed(spec.settings(self.protocol, shape), changes, f"tasks.{task}")
+        check_trials(spec, settings, changes)
+        return settings
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON-like value, independent of key order."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def make_recipe(
+    *,
+    method: str,
+    base: str,
+    source: str,
+    suite: str,
+    protocol: str = "official",
+    recipe: str = "matched",
+    languages: str = "official",
+    transform: str = "",
+    precision: str = "fp32",
+    changes: Sequence[str] = (),
+) -> Recipe:
+    """The recipe of one method from the words of a command line.
+
+    `recipe` is "matched", "paper" or a TOML file of changes; `changes` are "dotted.field=value" texts, which win.
+    Raises UsageError for unknown names, unknown fields and contradictions.
+    """
+    trains = METHODS.get(method).trains
+    SUITES.get(suite)
+    if protocol not in PROTOCOLS:
+        raise unknown("protocol", protocol, PROTOCOLS)
+    kind, asked = _asked(recipe, changes)
+    fields: dict[str, Any] = {
+        "kind": kind,
+        "method": method,
+        "base": base,
+        "source": source,
+        "suite": suite,
+        "protocol": protocol,
+        "languages": languages if languages in ("official", "available") else tuple(languages.split(",")),
+        "transform": transform,
+        "precision": precision,
+        **_budget(method, kind, protocol),
+    }
+    if base.startswith("init:"):
+        fields["pretrain"] = _shape(base)
+    made = _validated(_merged(fields, asked))
+    return made if trains else made.model_copy(update={"sample": None, "align": None, "contamination": "report"})
+
+
+def given(recipe: str, changes: Sequence[str]) -> dict[str, Any]:
+    """What a command line asks for beside its options: the settings of a TOML file with the changes on top, nested."""
+    return _asked(recipe, changes)[1]
+
+
+def _asked(recipe: str, changes: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """The kind of recipe, and its settings."""
+    kind, asked = _kind(recipe)
+    for change in changes:
+        _set(asked, change)
+    return kind, asked
+
+
+def pretrain_settings(shape: str, changes: Sequence[str]) -> PretrainSettings:
+    """Settings of a pre-training from "LAYERSxHIDDEN" and "field=value" texts. Raises UsageError as `make_recipe`."""
+    fields: dict[str, Any] = dict(_shape(f"init:{shape}"))
+    for change in changes:
+        _set(fields, change)
+    try:
+        return PretrainSettings(**fields)
+    except ValidationError as error:
+        raise _refused(error, "pretrain settings", PretrainSettings) from error
+
+
+def method_config(recipe: Recipe) -> Any:
+    """The method's validated configuration. Raises UsageError for an unknown or contradictory field."""
+    try:
+        return METHODS.get(recipe.method).Config(**recipe.config)
+    except ValidationError as error:
+        raise _refused(error, f"config of {recipe.method}", METHODS.get(recipe.method).Config) from error
+
+
+GRIDS = {  # learning rates that an ablation tries
+    "mini": (1e-4, 3e-4, 1e-3),
+    "official": (1e-5, 2e-5, 5e-5),
+    "alignboard": (1e-5, 2e-5, 5e-5),
+}
+
+
+def _budget(method: str, kind: str, protocol: str) -> dict[str, Any]:
+    """Sample and alignment settings of a protocol; under `paper` with the method's own on top."""
+    align: dict[str, Any] = {}
+    if protocol == "mini":
+        align = {"steps": 300, "learning_rate": 3e-4, "max_length": 64}
+    if kind == "paper":
+        align |= METHODS.get(method).paper
+    steps, batch = (align.get(name, AlignSettings.model_fields[name].default) for name in ("steps", "batch_size"))
+    return {"align": align, "sample": {"size": steps * batch if protocol == "mini" else 3_840_000}}
+
+
+def _kind(recipe: str) -> tuple[str, dict[str, Any]]:
+    if recipe in KINDS:
+        return recipe, {}
+    file = Path(recipe)
+    if file.suffix != ".toml":
+        raise unknown("recipe", recipe, KINDS, remedy="or give a .toml file of settings")
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError("the recipe file is missing", file=file) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError("the recipe file is not TOML in UTF-8", file=file, found=str(error)) from error
+    return str(content.pop("kind", "matched")), content
+
+
+def _shape(base: str) -> dict[str, int]:
+    layers, cross, hidden = base.removeprefix("init:").partition("x")
+    if not (cross and layers.isdecimal() and hidden.isdecimal()):
+        raise UsageError("the shape of a new encoder is not understood", found=base, expected="init:LAYERSxHIDDEN")
+    return {"layers": int(layers), "hidden": int(hidden)}
+
+
+def _set(changes: dict[str, Any], text: str) -> None:
+    """Puts "a.b.c=value" into nested dictionaries; the value is read as JSON where it is JSON."""
+    path, equals, value = text.partition("=")
+    if not equals or not path:
+        raise UsageError("a setting is written FIELD=VALUE", found=repr(text), expected="such as align.steps=100")
+    *parents, last = path.strip().split(".")
+    place = changes
+    for parent in parents:
+        place = place.setdefault(parent, {})
+        if not isinstance(place, dict):
+            raise UsageError("a setting contradicts another one", found=text, expected=f"{parent} to have fields")
+    try:
+        place[last] = json.loads(value)
+    except json.JSONDecodeError:
+        place[last] = value
+
+
+def _merged(fields: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`fields` with `changes` on top, nested dictionaries joined."""
+    merged = dict(fields)
+    for name, value in changes.items():
+        known = merged.get(name)
+        merged[name] = _merged(known, value) if isinstance(known, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _validated(fields: dict[str, Any]) -> Recipe:
+    try:
+        recipe = Recipe(**fields)
+    except ValidationError as error:
+        raise _refused(error, "recipe", Recipe) from error
+    _check(recipe)
+    return recipe
+
+
+def _check(recipe: Recipe) -> None:
+    """Contradictions between the fields of a recipe, and names inside it that do not exist."""
+    if recipe.pretrain is not None and not recipe.base.startswith("init:"):
+        raise UsageError(
+            "pretrain settings have no effect on an existing base",
+            found=f"base = {recipe.base}",
+            remedy="give --base init:LAYERSxHIDDEN, or leave the pretrain settings out",
+        )
+    if recipe.transform:
+        transform_of(recipe.transform)
+    if recipe.transform == ShuffledPairs.name and not METHODS.get(recipe.method).trains:
+        raise UsageError(
+            "a transform of the sample has no effect on a method that does not train",
+            found=f"{recipe.transform} on {recipe.method}",
+            remedy=f"leave {recipe.method} out of this command",
+        )
+    suite = SUITES.get(recipe.suite)
+    for task in recipe.tasks:
+        if task not in suite.tasks:
+            raise unknown(f"task of suite {recipe.suite}", task, suite.tasks)
+    for task in suite.tasks:
+        recipe.task_settings(task)
+    method_config(recipe)
+
+
+def _changed(settings: TaskSettings, changes: Mapping[str, Any], where: str) -> TaskSettings:
+    fields = asdict(settings)
+    for name in changes:
+        if name not in fields:
+            raise unknown(f"field of {where}", name, fields)
+    try:
+        return TypeAdapter(TaskSettings).validate_python({**fields, **changes})
+    except ValidationError as error:
+        raise _refused(error, where, Frozen) from error
+
+
+def _refused(error: ValidationError, what: str, model: type[BaseModel]) -> UserError:
+    """The first problems of a validation as one usage error; of an unknown field, with the fields that exist."""
+    problem = error.errors()[0]
+    path = [str(part) for part in problem["loc"]]
+    if problem["type"] == "extra_forbidden":
+        return unknown(f"field of the {what}", ".".join(path), _fields(model, path))
+    told = "; ".join(": ".join(filter(None, (".".join(map(str, p["loc"])), p["msg"]))) for p in error.errors()[:3])
+    return UsageError(f"the {what} has a field that is wrong or contradictory", found=told.replace("Value error, ", ""))
+
+
+def _fields(model: type[BaseModel], path: Sequence[str]) -> list[str]:
+    """The dotted names of the fields beside the one at `path`."""
+    for name in path[:-1]:
+        inner = model.model_fields[name].annotation
+        choices = [inner, *getattr(inner, "__args__", ())]
+        model = next(c for c in choices if isinstance(c, type) and issubclass(c, BaseModel))
+    return [".".join((*path[:-1], field)) for field in model.model_fields]

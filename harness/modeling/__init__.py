@@ -1,0 +1,1 @@
+"""Encoders: tokenizer, packing, attention and the models themselves."""

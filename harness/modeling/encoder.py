@@ -1,0 +1,287 @@
+"""A Hugging Face encoder over packed text: text -> packed tokens -> states of any layer.
+
+Supported are the BERT-shaped encoders (BERT, RoBERTa, XLM-R and their kin), whose layers are self-attention followed by
+a feed-forward block. Layers are numbered as in `hidden_states`: 0 is the embeddings, 1 the first layer, -1 the last.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from harness.errors import UserError
+from harness.modeling import attention
+from harness.modeling.packing import PackedText, Spans, segment_mean
+from harness.modeling.tokenizer import Tokenizer
+
+FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert")
+AfterAttention = Callable[[int, Tensor], Tensor]
+
+
+class States:
+    """Hidden states of the layers that were asked for, on one packed batch. Another layer raises KeyError."""
+
+    def __init__(self, text: PackedText, hidden: dict[int, Tensor], encoder: Encoder) -> None:
+        self.text, self._hidden, self._encoder = text, hidden, encoder
+
+    def tokens(self, layer: int = -1) -> Tensor:
+        """(T, H) the state of every token."""
+        number = self._encoder.layer(layer)
+        if number not in self._hidden:
+            raise KeyError(f"layer {layer} was not asked for; this pass kept {sorted(self._hidden)}")
+        return self._hidden[number]
+
+    def mean(self, layer: int = -1, specials: bool = True) -> Tensor:
+        """(B, H) mean over each sequence's tokens, with or without the special ones, in float32."""
+        owner = self.text.layout.owner
+        states = self.tokens(layer)
+        if not specials:
+            keep = ~self.text.special
+            states, owner = states[keep], owner[keep]
+        sizes = torch.bincount(owner, minlength=len(self.text))
+        return segment_mean(states, owner, sizes)
+
+    def cls(self, layer: int = -1) -> Tensor:
+        """(B, H) the state of each sequence's first token."""
+        return self.tokens(layer)[self.text.layout.offsets[:-1].long()]
+
+    def spans(self, spans: Spans, layer: int = -1) -> Tensor:
+        """(S, H) mean over each span's tokens, in float32."""
+        return spans.mean(self.tokens(layer))
+
+    def attention(self, layer: int) -> list[Tensor]:
+        """One (heads, L, L) matrix of attention probabilities per sequence, computed again from queries and keys.
+
+        Needs the layer below among the layers that were asked for.
+        """
+        number = self._encoder.layer(layer)
+        block = self._encoder.blocks[number - 1].attention.self
+        below = self.tokens(number - 1)
+        heads, size = block.num_attention_heads, block.attention_head_size
+        q, k = (project(below).view(-1, heads, size).transpose(0, 1) for project in (block.query, block.key))
+        pieces = zip(q.split(self.text.lengths, dim=1), k.split(self.text.lengths, dim=1), strict=True)
+        return [(a @ b.transpose(1, 2) * block.scaling).softmax(-1) for a, b in pieces]
+
+
+class Encoder(nn.Module):
+    """A masked language model used as an encoder, with its tokenizer; `pooler` is kept where the checkpoint has one."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: Tokenizer, pooler: nn.Linear | None = None) -> None:
+        super().__init__()
+        model.set_attn_implementation(attention.NAME)
+        self.model, self.tokenizer, self.pooler = model, tokenizer, pooler
+        self.shift = int(model.config.pad_token_id) + 1 if model.config.model_type != "bert" else 0
+
+    @classmethod
+    def load(cls, path: str | Path, cache: Path | None = None) -> Encoder:
+        """An encoder from a checkpoint folder or a hub name. Raises UserError where it is no supported encoder."""
+        config = supported_config(path)
+        with _quiet():
+            try:
+                model = AutoModelForMaskedLM.from_pretrained(path, dtype=torch.float32)
+            except (OSError, ValueError, RuntimeError) as error:
+                raise _no_encoder(path, str(error).splitlines()[0]) from error
+        _check_vocabulary(path, config, tokenizer := Tokenizer.load(path, cache))
+        return cls(model, tokenizer, _pooler(path, config.hidden_size))
+
+    @classmethod
+    def fresh(cls, config: Any, tokenizer: Tokenizer) -> Encoder:
+        """A randomly initialised encoder of this configuration (seed torch first)."""
+        return cls(AutoModelForMaskedLM.from_config(config), tokenizer)
+
+    @property
+    def config(self) -> Any:
+        return self.model.config
+
+    @property
+    def base(self) -> Any:
+        return self.model.base_model
+
+    @property
+    def blocks(self) -> Any:
+        return self.base.encoder.layer
+
+    @property
+    def depth(self) -> int:
+        return len(self.blocks)
+
+    @property
+    def width(self) -> int:
+        return int(self.config.hidden_size)
+
+    @property
+    def max_length(self) -> int:
+        return int(self.config.max_position_embeddings) - self.shift
+
+    @property
+    def input_embeddings(self) -> nn.Parameter:
+        """(V, H) the word embeddings."""
+        weight: nn.Parameter = self.base.get_input_embeddings().weight
+        return weight
+
+    def layer(self, number: int) -> int:
+        """A layer number as 0..depth; negative ones count from the last. Raises ValueError outside."""
+        resolved = number if number >= 0 else self.depth + 1 + number
+        if not 0 <= resolved <= self.depth:
+            raise ValueError(f"layer {number} of an encoder with {self.depth} layers (0 is the embeddings)")
+        return resolved
+
+    def embed(self, text: PackedText, added: Tensor | None = None) -> Tensor:
+        """(T, H) the embeddings, after their layer norm and dropout; `added` (T, H) joins their sum before."""
+        segments = text.segments if self.config.type_vocab_size > 1 else torch.zeros_like(text.segments)
+        words = functional.embedding(text.ids, self.input_embeddings)
+        embeddings: Tensor = self.base.embeddings(
+            inputs_embeds=(words if added is None else words + added)[None],
+            token_type_ids=segments[None],
+            position_ids=(text.positions + self.shift)[None],
+        )
+        return embeddings[0]
+
+    def forward(
+        self,
+        text: PackedText,
+        layers: Sequence[int] = (-1,),
+        after_attention: AfterAttention | None = None,
+        added: Tensor | None = None,
+    ) -> States:
+        """The states of `layers`; runs no further than the highest of them.
+
+        `after_attention(layer, hidden (T, H)) -> (T, H)` is called between self-attention and feed-forward of a layer.
+        `added` (T, H) is added to the embeddings before their layer norm, such as a vector of each token's language.
+        """
+        wanted = {self.layer(n) for n in layers}
+        hidden = self.embed(text, added)[None]
+        kept = {0: hidden[0]} if 0 in wanted else {}
+        for number, block in enumerate(self.blocks[: max(wanted)], start=1):
+            attended, _ = block.attention(hidden, None, layout=text.layout)
+            if after_attention is not None:
+                attended = after_attention(number, attended[0])[None]
+            hidden = block.feed_forward_chunk(attended)
+            if number in wanted:
+                kept[number] = hidden[0]
+        return States(text, kept, self)
+
+    def mlm_logits(self, hidden: Tensor) -> Tensor:
+        """(N, V) the masked-language-model head on last-layer states (N, H): pass the masked positions alone."""
+        head: Any = self.model.cls if self.config.model_type == "bert" else self.model.lm_head
+        logits: Tensor = head(hidden)
+        return logits
+
+    def reset_mlm_head(self) -> None:
+        """Gives the masked-language-model head random weights, its output matrix no longer tied to the embeddings."""
+        config = copy.deepcopy(self.config)
+        config.tie_word_embeddings = False
+        fresh = type(self.model)(config)
+        name = "cls" if self.config.model_type == "bert" else "lm_head"
+        setattr(self.model, name, getattr(fresh, name).to(self.input_embeddings.device))
+        self.config.tie_word_embeddings = False
+
+    def clone(self, layers: int | None = None) -> Encoder:
+        """An independent copy with the same tokenizer, of the first `layers` layers or all."""
+        tokenizer, self.tokenizer = self.tokenizer, None  # type: ignore[assignment]
+        try:
+            twin = copy.deepcopy(self)
+        finally:
+            self.tokenizer = tokenizer
+        twin.tokenizer = tokenizer
+        if layers is not None:
+            twin.base.encoder.layer = twin.blocks[:layers]
+            twin.config.num_hidden_layers = layers
+        return twin
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """No parameter of the encoder takes a gradient inside the block."""
+        before = [(p, p.requires_grad) for p in self.parameters()]
+        self.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter, flag in before:
+                parameter.requires_grad_(flag)
+
+    def train(self, mode: bool = True) -> Encoder:
+        """Training mode, with dropout; an encoder whose weights take no gradient (a teacher) never enters it."""
+        return super().train(mode and any(p.requires_grad for p in self.parameters()))
+
+    def save(self, folder: Path) -> None:
+        """Writes a checkpoint that plain `AutoModel.from_pretrained` loads, pooler included, with its tokenizer."""
+        state = self.model.state_dict()
+        if self.pooler is not None:
+            prefix = f"{self.model.base_model_prefix}.pooler.dense."
+            state |= {prefix + name: value for name, value in self.pooler.state_dict().items()}
+        with _quiet():
+            self.model.save_pretrained(folder, state_dict=state)
+            self.tokenizer.hf.save_pretrained(folder)
+
+
+def supported_config(path: str | Path) -> Any:
+    """The configuration of a checkpoint. Raises UserError where it is no encoder of a supported type."""
+    if Path(path).is_dir() and not (Path(path) / "config.json").is_file():
+        raise _no_encoder(path, "config.json is missing")
+    try:
+        config = AutoConfig.from_pretrained(path)
+    except (OSError, ValueError, json.JSONDecodeError) as error:
+        raise _no_encoder(path, str(error).splitlines()[0]) from error
+    if config.model_type not in FAMILIES:
+        raise _no_encoder(path, f"a model of type {config.model_type!r}")
+    return config
+
+
+def _no_encoder(path: str | Path, found: str) -> UserError:
+    return UserError(
+        "the base is no encoder that can be used here",
+        file=str(path),
+        found=found,
+        expected=f"a Hugging Face checkpoint of type {', '.join(FAMILIES)}",
+        remedy="give the folder of such a checkpoint, a hub name, or init:LAYERSxHIDDEN",
+    )
+
+
+def _check_vocabulary(path: str | Path, config: Any, tokenizer: Tokenizer) -> None:
+    if tokenizer.vocab_size > config.vocab_size:
+        raise UserError(
+            "the tokenizer does not belong to the weights",
+            file=str(path),
+            found=f"{tokenizer.vocab_size} entries in the tokenizer, {config.vocab_size} embeddings",
+            expected="at most one entry per embedding",
+        )
+
+
+def _pooler(path: str | Path, width: int) -> nn.Linear | None:
+    """The pooler of a local checkpoint's safetensors, if it has one."""
+    from safetensors import safe_open
+    from transformers.utils.hub import cached_file
+
+    file = cached_file(path, "model.safetensors", _raise_exceptions_for_missing_entries=False)
+    if file is None:
+        return None
+    with safe_open(file, framework="pt") as weights:
+        names = {n.rpartition("pooler.dense.")[2]: n for n in weights.keys() if "pooler.dense." in n}  # noqa: SIM118
+        if set(names) != {"weight", "bias"}:
+            return None
+        pooler = nn.Linear(width, width)
+        pooler.load_state_dict({short: weights.get_tensor(full).float() for short, full in names.items()})
+        return pooler
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hides transformers' reports and progress bars: unused pooler and NSP weights are expected."""
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)

@@ -1,0 +1,1 @@
+"""Stored scores as tables: grouping, labels, rendering, submissions."""

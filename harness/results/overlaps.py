@@ -1,0 +1,47 @@
+"""Test items that also occur in a run's alignment text, as its row records them (see `harness.experiments.guard`)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, NamedTuple
+
+LIMIT = 0.01  # the share of a test set from which figures are marked
+
+
+class Touched(NamedTuple):
+    """A test set of which more than the limit stands in the alignment text."""
+
+    share: float
+    task: str
+    view: str
+
+
+def overlap_of(
+    alignment: Mapping[str, Any], task: str | None = None, views: Collection[str] | None = None
+) -> dict[str, Any] | None:
+    """Items, and of these exact and near duplicates with their share, over a task's views; None asks for all of them.
+    None where nothing was measured: the run was not aligned, or before overlaps were."""
+    cells = list(_cells(alignment, task, views))
+    if not cells:
+        return None
+    sums = {name: sum(cell[name] for cell in cells) for name in ("items", "exact", "near")}
+    return {**sums, "share": (sums["exact"] + sums["near"]) / max(1, sums["items"])}
+
+
+def touched(
+    alignment: Mapping[str, Any], task: str | None = None, views: Collection[str] | None = None
+) -> list[Touched]:
+    """The test sets above the limit among a task's views, the most touched first."""
+    shares = (
+        Touched((cell["exact"] + cell["near"]) / max(1, cell["items"]), cell["task"], cell["view"])
+        for cell in _cells(alignment, task, views)
+    )
+    return sorted((cell for cell in shares if cell.share > LIMIT), key=lambda cell: (-cell.share, cell.task, cell.view))
+
+
+def _cells(
+    alignment: Mapping[str, Any], task: str | None, views: Collection[str] | None
+) -> Iterator[Mapping[str, Any]]:
+    for cell in alignment.get("overlap", ()):
+        if task in (None, cell["task"]) and (views is None or cell["view"] in views):
+            yield cell

@@ -1,0 +1,1 @@
+"""What is kept: content-addressed artifacts, and the database of scores."""

@@ -1,0 +1,56 @@
+"""XTREME's averages: a task's score is the plain mean over its views, the suite's the mean over its tasks.
+
+An average exists only when every task and view of the declared list has a score; nothing is averaged over gaps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from harness.storage.store.schema import AVERAGE
+
+
+class Summary(NamedTuple):
+    """One figure of a run for one selection; `value` is None unless complete. The average over tasks comes last."""
+
+    task: str
+    metric: str
+    position: int
+    value: float | None
+    n_views: int
+    expected_views: int
+    complete: bool
+
+
+def summarise(
+    values: Mapping[tuple[str, str], float], expected: Mapping[str, Sequence[str]], metric: Mapping[str, str]
+) -> list[Summary]:
+    """Summaries from `values[task, view]`. `expected` lists every task's views, in the order of the suite."""
+    tasks = [_task(values, task, views, metric[task], at) for at, (task, views) in enumerate(expected.items())]
+    scores = [row.value for row in tasks if row.value is not None]
+    complete = len(scores) == len(tasks) > 0
+    counts = sum(row.n_views for row in tasks), sum(row.expected_views for row in tasks)
+    value = sum(scores) / len(scores) if complete else None
+    return [*tasks, Summary(AVERAGE, AVERAGE, len(tasks), value, *counts, complete)]
+
+
+def _task(
+    values: Mapping[tuple[str, str], float], task: str, views: Sequence[str], metric: str, position: int
+) -> Summary:
+    present = [values[task, view] for view in views if (task, view) in values]
+    complete = len(present) == len(views) > 0
+    value = sum(present) / len(present) if complete else None
+    return Summary(task, metric, position, value, len(present), len(views), complete)
+
+
+def by_selection(
+    rows: Sequence[Mapping[str, Any]], metric: Mapping[str, str]
+) -> dict[str, dict[tuple[str, str], float]]:
+    """Values of score rows per selection. Tasks without a selection ("") count towards each of them."""
+    rows = [row for row in rows if row["metric"] == metric.get(row["task"])]
+    names = {row["selection"] for row in rows if row["selection"]} or {""}
+    return {
+        name: {(row["task"], row["view"]): row["value"] for row in rows if row["selection"] in (name, "")}
+        for name in names
+    }

@@ -1,0 +1,218 @@
+"""Opening a database: SQLite by path, PostgreSQL by URL; migrated up in process, or refused with a reason."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+
+from harness.errors import UsageError, UserError
+from harness.storage.store import schema
+
+MIGRATIONS = Path(__file__).resolve().parent / "migrations"
+BUSY_SECONDS = 60
+_FIRST_ROW = "`alignboard run METHOD --suite SUITE --source SOURCE` makes the first rows"
+
+
+class NoStoreError(UserError):
+    """There is nothing to read at this place yet."""
+
+
+def parse(location: str | Path) -> URL:
+    """The URL of a store given as a path of an SQLite file, or as an `sqlite:` or `postgresql:` URL."""
+    text = str(location)
+    if "://" not in text:
+        return URL.create("sqlite", database=text)
+    try:
+        url = make_url(text)
+    except sa.exc.ArgumentError as error:
+        raise UsageError("this is no database URL", found=repr(text), expected="a path or postgresql://...") from error
+    backend = url.drivername.partition("+")[0]
+    if backend == "postgres" or url.drivername == "postgresql":
+        return url.set(drivername="postgresql+psycopg")
+    if backend not in ("sqlite", "postgresql"):
+        raise UsageError("no such kind of database", found=backend, expected="an SQLite path, or postgresql://...")
+    return url
+
+
+def shown(url: URL) -> str:
+    """The store's place for messages: the file's path, or the URL without its password."""
+    return url.database or "" if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
+
+
+def connect(url: URL, *, create: bool, read_only: bool) -> Engine:
+    """An engine on a database of the current schema. Raises UserError where that cannot be had, saying what to do."""
+    if url.get_backend_name() == "sqlite":
+        _check_file(url, create=create and not read_only)
+    engine = _engine(url, read_only=read_only)
+    try:
+        with explained(url):
+            found = _revision(engine, url)
+            if found != schema.REVISION:
+                _bring_up(engine, url, found, create=create, read_only=read_only)
+            if url.get_backend_name() == "sqlite" and not read_only:
+                _write_ahead(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+@contextmanager
+def explained(url: URL) -> Iterator[None]:
+    """Turns what a user can mend (not a database, unreachable, locked, full) into a UserError."""
+    try:
+        yield
+    except sa.exc.DatabaseError as error:
+        reason = str(error.orig).strip().splitlines()[0] if error.orig is not None else str(error)
+        remedy = _remedy(reason, error)
+        if remedy is None:
+            raise
+        raise UserError("the store cannot be used", file=shown(url), found=reason, remedy=remedy) from error
+
+
+def _remedy(reason: str, error: sa.exc.DatabaseError) -> str | None:
+    known = {
+        "not a database": "give the path of a store; this file is something else or is damaged",
+        "malformed": "the file is damaged: restore a copy, or move it away and run again (artifacts are kept)",
+        "disk is full": "free some space, then rerun; nothing was half written",
+        "locked": f"another process has held the store for {BUSY_SECONDS} seconds; wait for it or end it",
+        "readonly": "make the file and its folder writable",
+        "unable to open": "check that the folder exists and that you may read and write in it",
+    }
+    for words, remedy in known.items():
+        if words in reason:
+            return remedy
+    unreachable = isinstance(error, sa.exc.OperationalError) and not isinstance(error.orig, sqlite3.Error)
+    return "check the URL, and that the server runs and lets you in" if unreachable else None
+
+
+def _check_file(url: URL, *, create: bool) -> None:
+    assert url.database, "an SQLite store is a file"
+    path = Path(url.database)
+    if path.is_dir():
+        raise UsageError("the store is a folder", file=path, expected="a file", remedy=f"try {path / 'alignboard.db'}")
+    if path.exists():
+        return
+    if not create:
+        raise NoStoreError("there is no store here yet", file=path, remedy=_FIRST_ROW)
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _engine(url: URL, *, read_only: bool) -> Engine:
+    if url.get_backend_name() == "sqlite":
+        return _sqlite(url, read_only=read_only)
+    options = "-c timezone=utc" + (" -c default_transaction_read_only=on" if read_only else "")
+    try:
+        return sa.create_engine(url, pool_pre_ping=True, connect_args={"options": options, "connect_timeout": 10})
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"PostgreSQL needs the package {error.name}", remedy="pip install 'alignboard[postgres]'"
+        ) from error
+
+
+def _sqlite(url: URL, *, read_only: bool) -> Engine:
+    assert url.database is not None
+    mode = "ro" if read_only else "rwc"
+    file = Path(url.database).absolute().as_uri() + f"?mode={mode}"
+
+    def open_file() -> sqlite3.Connection:
+        connection = sqlite3.connect(file, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
+        connection.isolation_level = None  # the driver's own BEGIN comes too late to be exclusive
+        connection.execute("PRAGMA foreign_keys = ON")
+        return connection
+
+    engine = sa.create_engine("sqlite://", creator=open_file, poolclass=sa.NullPool)
+    sa.event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _write_ahead(engine: Engine) -> None:
+    """Lets readers go on beside a writer. The mode is kept in the file, so a foreign database must never get here.
+
+    The switch needs the file alone, and SQLite answers a switch that meets another connection with "locked" at once,
+    without the wait that every other statement gets; so this waits itself.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        connection = engine.raw_connection()
+        try:
+            connection.cursor().execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            if time.monotonic() > deadline:
+                raise sa.exc.OperationalError("PRAGMA journal_mode", None, error) from error
+        finally:
+            connection.close()
+        time.sleep(0.05)
+
+
+def _begin(connection: Connection) -> None:
+    # a writer that begins as a reader fails at once, whatever the timeout, when another one writes in between
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _revision(engine: Engine, url: URL) -> str | None:
+    """The schema revision of the database; None where it is empty."""
+    with engine.connect() as connection:
+        return _revision_of(connection, url)
+
+
+def _revision_of(connection: Connection, url: URL) -> str | None:
+    tables = sa.inspect(connection).get_table_names()
+    if "alembic_version" in tables:
+        return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    if tables:
+        raise UserError(
+            "this database belongs to something else",
+            file=shown(url),
+            found=f"tables {', '.join(sorted(tables)[:5])}",
+            expected="a store of alignboard",
+            remedy="give another path or database",
+        )
+    return None
+
+
+def _bring_up(engine: Engine, url: URL, found: str | None, *, create: bool, read_only: bool) -> None:
+    if found is None and (read_only or not create):
+        raise NoStoreError("the store is empty", file=shown(url), remedy=_FIRST_ROW)
+    if found is not None and found > schema.REVISION:
+        raise UserError(
+            "the store was written by a newer version of alignboard",
+            file=shown(url),
+            found=f"schema revision {found}",
+            expected=f"schema revision {schema.REVISION} or older",
+            remedy="`pip install --upgrade alignboard`, or use another store",
+        )
+    if read_only:
+        raise UserError(
+            "the store was written by an older version of alignboard",
+            file=shown(url),
+            found=f"schema revision {found}",
+            expected=f"schema revision {schema.REVISION}",
+            remedy="`alignboard show` with this store upgrades it",
+        )
+    _migrate(engine, url)
+
+
+def _migrate(engine: Engine, url: URL) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('alignboard'))"))
+        if _revision_of(connection, url) == schema.REVISION:  # another process was faster
+            return
+        config.attributes["connection"] = connection
+        command.upgrade(config, schema.REVISION)

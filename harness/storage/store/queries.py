@@ -1,0 +1,265 @@
+"""The store's one class: what the runner writes and what tables and boards read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, Connection, Engine
+
+from harness.errors import unknown
+from harness.storage.store import schema
+from harness.storage.store.averages import by_selection, summarise
+from harness.storage.store.database import connect, explained, parse, shown
+from harness.storage.store.schema import RunRow, ScoreRow, StageRow
+
+Where = str | int | bool | Sequence[str]
+
+GROUP = ("suite", "protocol", "recipe_kind", "base", "source", "languages_hash")  # what runs of one table share
+
+_OF_RUN = (
+    "method",
+    "kind",
+    "transform",
+    "config",
+    "base",
+    "base_fingerprint",
+    "recipe",
+    "recipe_kind",
+    "recipe_hash",
+    "protocol",
+    "suite",
+    "source",
+    "data_fingerprint",
+    "languages",
+    "languages_hash",
+    "align_seed",
+    "finetune_seed",
+    "status",
+    "created",
+    "card",
+    *schema.LATER,
+)
+
+
+class Store:
+    """Runs, stages, scores and summaries. Writers in several processes wait for each other; readers never wait.
+
+    Every method that writes is one transaction, and may be repeated.
+    """
+
+    def __init__(self, engine: Engine, url: URL) -> None:
+        self._engine, self._url = engine, url
+
+    @classmethod
+    def open(cls, location: str | Path, *, create: bool = False, read_only: bool = False) -> Store:
+        """The store at a path (SQLite) or URL, its schema brought up to date unless `read_only`.
+
+        Raises UserError where it is missing (unless `create`), damaged, unreachable, or of a newer schema.
+        """
+        url = parse(location)
+        return cls(connect(url, create=create, read_only=read_only), url)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @property
+    def place(self) -> str:
+        """The file's path, or the URL without its password."""
+        return shown(self._url)
+
+    def add_run(self, run: RunRow) -> None:
+        """Adds a run, or renews all but `created` of the one with this id."""
+        with self._write() as connection:
+            row = {**asdict(run), "languages": list(run.languages)}
+            _upsert(connection, schema.run, [row], keep=("created", *schema.LATER))
+
+    def set_alignment(self, run: str, facts: Mapping[str, Any]) -> None:
+        """Notes what is known of the data that a run was aligned on, as `harness.data.languages.Alignment` reads it."""
+        with self._write() as connection:
+            connection.execute(sa.update(schema.run).where(schema.run.c.id == run).values(alignment=dict(facts)))
+
+    def set_status(self, run: str, status: str, error: str | None = None) -> None:
+        """Moves a run to a status; `finished` is set when it can get no further by itself."""
+        over = status in ("done", "failed", "interrupted")
+        values = {"status": status, "error": error, "finished": schema.now() if over else None}
+        with self._write() as connection:
+            changed = connection.execute(sa.update(schema.run).where(schema.run.c.id == run).values(values))
+            assert changed.rowcount == 1, f"no run {run}"
+
+    def put_stage(self, stage: StageRow) -> None:
+        """Adds a stage, or renews the one with this fingerprint."""
+        with self._write() as connection:
+            _upsert(connection, schema.stage, [asdict(stage)])
+
+    def link_stage(self, run: str, fingerprint: str, hit: bool) -> None:
+        """Notes that a run used a stage; `hit` where it was there already."""
+        with self._write() as connection:
+            _upsert(connection, schema.run_stage, [{"run": run, "fingerprint": fingerprint, "hit": hit}])
+
+    def put_scores(self, run: str, rows: Sequence[ScoreRow]) -> None:
+        """Adds or renews scores of a run, all or none.
+
+        Scores that a former stage gave the run for the same task, view, split, selection and metric are replaced: when
+        code or data changed, the stage has a new fingerprint.
+        """
+        assert all(math.isfinite(row.value) for row in rows), "a score is a finite number"
+        values = [{"run": run, **asdict(row)} for row in rows]
+        with self._write() as connection:
+            for cell in {(row.task, row.view, row.split, row.selection, row.metric, row.stage) for row in rows}:
+                connection.execute(_former(run, *cell))
+            _upsert(connection, schema.score, values)
+
+    def refresh_summary(
+        self, run: str, expected: Mapping[str, Sequence[str]], metric: Mapping[str, str], *, split: str = "test"
+    ) -> None:
+        """Computes the run's averages again. `expected` lists every task's views in the order of the suite, and is kept
+        with the run; `metric` names every task's official metric."""
+        table = schema.score
+        query = sa.select(table).where(table.c.run == run, table.c.split == split).order_by(table.c.step)
+        with self._write() as connection:
+            values = by_selection([dict(row) for row in connection.execute(query).mappings()], metric)
+            views = {task: list(listed) for task, listed in expected.items()}
+            connection.execute(sa.update(schema.run).where(schema.run.c.id == run).values(views=views))
+            old = schema.summary
+            connection.execute(sa.delete(old).where(old.c.run == run, old.c.split == split))
+            for selection, cells in values.items():
+                key = {"run": run, "split": split, "selection": selection}
+                rows = [{**key, **row._asdict()} for row in summarise(cells, expected, metric)]
+                _upsert(connection, schema.summary, rows)
+
+    def delete_run(self, run: str) -> None:
+        """Removes a run with its scores and summaries; stages stay, since other runs may share them."""
+        with self._write() as connection:
+            connection.execute(sa.delete(schema.run).where(schema.run.c.id == run))
+
+    def runs(self, columns: Sequence[str] = (), newest: int | None = None, **where: Where) -> pd.DataFrame:
+        """One row per run, oldest first, with all or some columns of the table `run`; at most the `newest` ones."""
+        table = schema.run
+        chosen = [table.c[name] for name in columns] or list(table.c)
+        query = sa.select(*chosen).where(*_conditions(where, table)).order_by(table.c.created.desc(), table.c.id.desc())
+        return self._read(query.limit(newest)).iloc[::-1].reset_index(drop=True)
+
+    def groups(self) -> pd.DataFrame:
+        """One row per group of runs that one table may hold: their key, how many `runs` there are, how many are
+        `scored` on test data and how many are `open` (planned or running)."""
+        run, summary = schema.run.c, schema.summary.c
+        scored = sa.exists().where(summary.run == run.id, summary.split == "test")
+        is_open = run.status.in_(["planned", "running"])
+        counts = {"runs": sa.true(), "scored": scored, "open": is_open}
+        sums = [sa.func.sum(sa.case((which, 1), else_=0)).label(name) for name, which in counts.items()]
+        key = [run[name] for name in GROUP]
+        return self._read(sa.select(*key, *sums).group_by(*key).order_by(*key))
+
+    def scores(self, **where: Where) -> pd.DataFrame:
+        """One row per score with its run's settings. Filters are columns of the result, each a value or a list."""
+        order = ("method", "align_seed", "finetune_seed", "task", "view", "run", "step")
+        return self._with_runs(schema.score, where, order)
+
+    def cells(self, columns: Sequence[str] = (), **where: Where) -> pd.DataFrame:
+        """One row per score, without its run's settings, with all or some columns of the table `score`, of which any
+        may be a filter."""
+        table = schema.score
+        chosen = [table.c[name] for name in columns] or list(table.c)
+        return self._read(sa.select(*chosen).where(*_conditions(where, table)).order_by(*table.primary_key))
+
+    def summaries(self, **where: Where) -> pd.DataFrame:
+        """One row per (run, task, selection) with its run's settings; the task `average` is the mean over tasks."""
+        return self._with_runs(schema.summary, where, ("method", "align_seed", "finetune_seed", "run", "position"))
+
+    def links(self, **where: Where) -> pd.DataFrame:
+        """One row per run and stage that it used, oldest first: the stage's columns, `run` and `hit`."""
+        link = schema.run_stage
+        query = sa.select(schema.stage, link.c.run, link.c.hit)
+        query = query.join(link, link.c.fingerprint == schema.stage.c.fingerprint)
+        return self._frame(query, where, order=("run", "started", "fingerprint"))
+
+    def stages(self, run: str | None = None) -> pd.DataFrame:
+        """One row per stage, oldest first; for one run also whether each was a `hit`."""
+        if run is None:
+            return self._frame(sa.select(schema.stage), {}, order=("started", "fingerprint"))
+        link = schema.run_stage
+        query = sa.select(schema.stage, link.c.hit).join(link, link.c.fingerprint == schema.stage.c.fingerprint)
+        return self._frame(query.where(link.c.run == run), {}, order=("started", "fingerprint"))
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        with (
+            explained(self._url),
+            self._engine.connect().execution_options(writes=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    def _with_runs(self, table: sa.Table, where: Mapping[str, Where], order: Sequence[str]) -> pd.DataFrame:
+        """The rows of `table` with the settings of their runs, which are read once per run: they are long."""
+        run = schema.run
+        conditions = _conditions(where, table, run)
+        own = [run.c[name] for name in _OF_RUN if name not in table.c]
+        by = [table.c[name] if name in table.c else run.c[name] for name in order]
+        facts = sa.select(table).join(run, run.c.id == table.c.run).where(*conditions).order_by(*by)
+        used = sa.select(table.c.run).join(run, run.c.id == table.c.run).where(*conditions)
+        settings = sa.select(run.c.id.label("run"), *own).where(run.c.id.in_(used))
+        with explained(self._url), self._engine.connect() as connection, connection.begin():
+            rows, runs = (_fetched(connection, query) for query in (facts, settings))
+        return rows.merge(runs, on="run", how="left", sort=False)
+
+    def _read(self, query: sa.Select[Any]) -> pd.DataFrame:
+        with explained(self._url), self._engine.connect() as connection:
+            return _fetched(connection, query)
+
+    def _frame(self, query: sa.Select[Any], where: Mapping[str, Where], order: Sequence[str]) -> pd.DataFrame:
+        inner = query.subquery()
+        return self._read(
+            sa.select(inner).where(*_conditions(where, inner)).order_by(*(inner.c[name] for name in order))
+        )
+
+
+def _fetched(connection: Connection, query: sa.Select[Any]) -> pd.DataFrame:
+    result = connection.execute(query)
+    names, rows = list(result.keys()), result.all()
+    columns = zip(*rows, strict=True) if rows else ([] for _ in names)
+    return pd.DataFrame(dict(zip(names, map(list, columns), strict=True)), columns=names)  # by column: half the time
+
+
+def _conditions(where: Mapping[str, Where], *tables: sa.FromClause) -> list[sa.ColumnElement[bool]]:
+    """Filters by the names of columns; the first table that has one is meant."""
+    columns = {column.name: column for table in reversed(tables) for column in table.c}
+    for name in where:
+        if name not in columns:
+            raise unknown("filter", name, columns)
+    return [_matches(columns[name], value) for name, value in where.items()]
+
+
+def _matches(column: sa.ColumnElement[Any], value: Where) -> sa.ColumnElement[bool]:
+    if isinstance(value, (str, int)):
+        return column == value
+    return column.in_(list(value))
+
+
+def _former(run: str, task: str, view: str, split: str, selection: str, metric: str, stage: str) -> sa.Delete:
+    column = schema.score.c
+    same = {"run": run, "task": task, "view": view, "split": split, "selection": selection, "metric": metric}
+    return sa.delete(schema.score).where(
+        *(column[name] == value for name, value in same.items()), column.stage != stage
+    )
+
+
+def _upsert(
+    connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], *, keep: Sequence[str] = ()
+) -> None:
+    """Inserts rows; those whose primary key is there are overwritten, but for the columns in `keep`."""
+    if not rows:
+        return
+    dialect = {"sqlite": sqlite, "postgresql": postgresql}[connection.dialect.name]
+    statement = dialect.insert(table)
+    keys = [column.name for column in table.primary_key]
+    changed = {c.name: statement.excluded[c.name] for c in table.c if c.name not in (*keys, *keep)}
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), list(rows))

@@ -1,0 +1,107 @@
+"""A small encoder from scratch: a WordPiece tokenizer learnt from a source's text, and masked-LM training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer as FastTokenizer
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import BertConfig, PreTrainedTokenizerFast
+
+from harness.errors import UserError
+from harness.experiments.recipe import PretrainSettings
+from harness.method import Method
+from harness.modeling.encoder import Encoder
+from harness.modeling.tokenizer import Tokenizer
+from harness.training.loop import Step, Trace, TrainSettings, Watch, train
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_WARM_UP = 0.06  # share of the steps
+
+
+def learn_tokenizer(texts: Sequence[str], vocab_size: int, max_length: int) -> PreTrainedTokenizerFast:
+    """A cased WordPiece tokenizer in BERT's style (accents kept, Chinese characters apart).
+
+    The same texts give the same vocabulary in every process: the trainer breaks ties by the ids of the pieces, and
+    gives out those of single continuing letters in the order of a hash table, so they are given in order beforehand.
+    """
+    fast = _bare({})
+    pieces = _continuing_letters(texts, fast)
+    special = [*SPECIAL, *pieces]
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=max(vocab_size, len(special)), special_tokens=special, show_progress=False
+    )
+    fast.train_from_iterator(texts, trainer)
+    fast = _bare(fast.get_vocab())
+    ids = [(name, fast.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+    fast.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ids
+    )
+    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL, strict=True))
+    return PreTrainedTokenizerFast(tokenizer_object=fast, model_max_length=max_length, **names)
+
+
+def _bare(vocabulary: dict[str, int]) -> FastTokenizer:
+    """A WordPiece tokenizer without special tokens around a text."""
+    fast = FastTokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    fast.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
+    fast.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    fast.decoder = decoders.WordPiece()
+    return fast
+
+
+def _continuing_letters(texts: Iterable[str], fast: FastTokenizer) -> list[str]:
+    """Every letter that stands inside a word, as the piece that continues one, sorted."""
+    split, normalise = fast.pre_tokenizer.pre_tokenize_str, fast.normalizer.normalize_str
+    letters = {letter for text in texts for word, _ in split(normalise(text)) for letter in word[1:]}
+    return [f"##{letter}" for letter in sorted(letters)]
+
+
+def new_encoder(settings: PretrainSettings, tokenizer: Tokenizer) -> Encoder:
+    """A randomly initialised BERT of the settings' shape, seeded by them."""
+    torch.manual_seed(settings.seed)
+    config = BertConfig(
+        vocab_size=tokenizer.vocab_size,
+        hidden_size=settings.hidden,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads,
+        intermediate_size=4 * settings.hidden,
+        max_position_embeddings=settings.max_length,
+        pad_token_id=tokenizer.pad_id,
+        hidden_dropout_prob=settings.dropout,
+        attention_probs_dropout_prob=settings.dropout,
+    )
+    return Encoder.fresh(config, tokenizer)
+
+
+def pretrain(
+    texts: Sequence[str],
+    settings: PretrainSettings,
+    objective: type[Method],
+    device: torch.device,
+    *,
+    checkpoint: Path | None = None,
+    watch: Watch | None = None,
+) -> tuple[Encoder, Trace]:
+    """Learns the tokenizer on `texts`, then trains a new encoder on them. Raises UserError where there is no text."""
+    if not texts:
+        raise UserError("there is no text to pre-train on", expected="at least one sentence")
+    tokenizer = Tokenizer(learn_tokenizer(texts, settings.vocab_size, settings.max_length))
+    encoder = new_encoder(settings, tokenizer).to(device)
+    method: Any = objective(objective.Config(mask_rate=settings.mask_rate))  # type: ignore[call-arg]
+    method.tokenizer = tokenizer
+    loop = TrainSettings(
+        steps=settings.steps,
+        learning_rate=settings.learning_rate,
+        batch=settings.batch_tokens,
+        by_tokens=True,
+        warmup_steps=int(settings.steps * _WARM_UP),
+        weight_decay=0.01,
+        seed=settings.seed,
+    )
+    examples = tokenizer.encode(texts, settings.max_length).ids
+    trace = train(Step(encoder, method), examples, method.collate, loop, checkpoint=checkpoint, watch=watch)  # type: ignore[arg-type]
+    return encoder, trace

@@ -1,0 +1,145 @@
+"""What the lists and pages of the command line look like on a terminal."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import registry
+from harness.cli.output import cell, fitting
+from harness.cli.paragraphs import reflowed
+from harness.registry import METHODS, TASKS
+from tests.support.called import called
+
+
+def on_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes stdout a terminal of so many columns."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> str:
+    """What a terminal shows, without its codes."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 120, 160, 300])
+@pytest.mark.parametrize("command", ["methods", "tasks"])
+def test_a_terminal_lists_each_on_one_line(
+    command: str, columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_terminal(columns, monkeypatch)
+    assert called(command) == 0
+    lines = printed(capsys).splitlines()
+    names = (METHODS if command == "methods" else TASKS).names()
+    assert [line.split()[0] for line in lines[3 : 3 + len(names)]] == names
+    assert max(map(len, lines)) <= columns
+    whole = not any("…" in line for line in lines) and "status" in lines[1]
+    assert (lines[-1] == f"`alignboard {command} NAME` shows everything about one") is not whole
+    assert whole == (columns == 300)
+
+
+def test_a_wide_terminal_lists_objective_needs_and_reference(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_terminal(120, monkeypatch)
+    assert called("methods") == 0
+    line = next(line for line in printed(capsys).splitlines() if line.startswith(" ml-ctl "))
+    assert re.search(r"InfoNCE over .*…   dictionary, parallel +Chen et al. 2022, arXiv 2202.13083", line)
+
+
+def test_columns_that_do_not_fit_are_left_out_from_the_last() -> None:
+    natural, least = {"name": 10, "text": 100, "needs": 20}, {"text": 30}
+    assert fitting(natural, least, 200) == natural
+    assert fitting(natural, least, 100) == {"name": 10, "text": 62, "needs": 20}  # 3 between columns, 2 at the edges
+    assert fitting(natural, least, 68) == {"name": 10, "text": 30, "needs": 20}
+    assert fitting(natural, least, 67) == {"name": 10, "text": 52}
+    assert fitting(natural, least, 44) == {"name": 10}
+
+
+def test_names_are_not_broken_beside_long_texts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_terminal(80, monkeypatch)
+    assert called("ablation") == 0
+    lines = printed(capsys).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.startswith(" align-mlm ") for line in lines)
+
+
+def test_a_docstring_is_set_anew() -> None:
+    text = """\
+One line on what it is, long enough to fill the line up to the very end that the docstring has, so that it goes on
+in another.
+
+Reference: somebody, "A title of some length that needs more than one line of the docstring to be told", somewhere in
+    2020.
+Objective: a sum
+    s(a, b) = cos(a, b) / t,
+    with t a temperature.
+Inputs: pairs."""
+    assert (
+        reflowed(text, 60)
+        == """\
+One line on what it is, long enough to fill the line up to
+the very end that the docstring has, so that it goes on in
+another.
+
+Reference: somebody, "A title of some length that needs more
+    than one line of the docstring to be told", somewhere in
+    2020.
+Objective: a sum
+    s(a, b) = cos(a, b) / t,
+    with t a temperature.
+Inputs: pairs."""
+    )
+
+
+def test_values_inside_of_others_are_told_apart() -> None:
+    assert cell({"clip": None, "adam_betas": (0.9, 0.98), "steps": 3}) == "clip none, adam_betas (0.9, 0.98), steps 3"
+    assert cell(None) == ""
+    assert cell(["a", "b"]) == "a, b"
+
+
+ODD = """from typing import Literal, Optional
+
+from harness import MethodConfig, PairMethod, register
+
+
+@register("odd")
+class Odd(PairMethod):
+    control = None
+
+    class Config(MethodConfig):
+        layer: int | None = None
+        pooling: Literal["mean", "cls"] = "mean"
+        rates: Optional[tuple[float, ...]] = (0.1, 0.2)
+
+    def loss(self, encoder, batch, step): ...
+"""
+
+
+def test_a_page_tells_types_and_what_is_unset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(METHODS, "_local", dict(METHODS._local))
+    monkeypatch.setattr(registry, "_plugins", [])
+    (tmp_path / "odd.py").write_text(ODD)
+    assert called("--plugin", str(tmp_path / "odd.py"), "methods", "odd") == 0
+    rows = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
+    told = [[part.strip() for part in row if part.strip()] for row in rows]
+    assert ["layer", "int | None", "none"] in told
+    assert ["pooling", "'mean' | 'cls'", "mean"] in told
+    assert ["rates", "tuple[float, ...] | None", "(0.1, 0.2)"] in told
+    assert ["paper:", "no settings known as published; --recipe paper changes nothing"] in told
+
+
+def test_a_method_that_trains_nothing_has_no_batch(capsys: pytest.CaptureFixture[str]) -> None:
+    assert called("methods", "mbert") == 0
+    told = capsys.readouterr().out
+    assert "batch:" not in told
+    assert "paper:" not in told

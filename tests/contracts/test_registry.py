@@ -1,0 +1,239 @@
+"""Names come from entry points and loose files; a broken one is told, and stops nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import registry
+from harness.cli.verify import wrong_scores
+from harness.errors import UsageError, UserError
+from harness.registry import ABLATIONS, Registry, load_plugin
+from harness.storage.artifacts import Artifacts
+from harness.storage.store import Store
+from tests.support.installed import install
+
+PLUGINS = Path(__file__).parents[1] / "plugins"
+
+
+def fresh() -> Registry[Any]:
+    """A registry of methods that has not looked at the entry points yet."""
+    return Registry("method", "alignboard.methods")
+
+
+@pytest.fixture
+def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    site = install(PLUGINS / "stranger", tmp_path / "site")
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.delitem(sys.modules, "stranger_methods", raising=False)
+    return site
+
+
+def alignboard(*arguments: str, path: Path | None = None, home: Path | None = None) -> subprocess.CompletedProcess[str]:
+    named = {"PYTHONPATH": path, "ALIGNBOARD_HOME": home, "ALIGNBOARD_DB": home and home / "board.db"}
+    environment = os.environ | {name: str(value) for name, value in named.items() if value is not None}
+    command = [sys.executable, "-c", "from harness.cli import main; main()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+
+
+def test_a_package_outside_the_repository_is_listed(tmp_path: Path) -> None:
+    done = alignboard("methods", "--json", path=install(PLUGINS / "stranger", tmp_path))
+    assert done.returncode == 0, done.stderr
+    records = {record["name"]: record for record in json.loads(done.stdout)}
+    assert records["squared-distance"] == {
+        "name": "squared-distance",
+        "status": "ok",
+        "origin": "stranger_methods:SquaredDistance (stranger)",
+        "reference": "",
+        "objective": "|| x - y ||^2",
+        "needs": ["parallel"],
+        "control": "continued-mlm",
+        "trains": True,
+    }
+    assert records["half-installed"]["status"] == "broken"
+    assert "No module named 'stranger_methods_gpu'" in records["half-installed"]["reason"]
+    assert "warning: the method 'half-installed' is broken" in done.stderr
+    assert "mbert" in records
+
+
+def test_a_package_outside_the_repository_runs_on_babel(tmp_path: Path) -> None:
+    site, home = install(PLUGINS / "stranger", tmp_path / "site"), tmp_path / "home"
+    chosen = ["--source", "babel:size=small", "--base", "init:1x64", "--protocol", "mini", "--seeds", "1"]
+    sizes = {"pretrain.steps": 2, "pretrain.vocab_size": 500, "align.steps": 2, "sample.size": 100}
+    for task in ("xnli", "pawsx", "udpos", "panx"):
+        sizes |= {f"tasks.{task}.{name}": 20 for name in ("max_train", "max_dev", "max_test")}
+    settings = [word for field, value in sizes.items() for word in ("--set", f"{field}={value}")]
+    done = alignboard("run", "squared-distance", *chosen, *settings, "--workers", "1", path=site, home=home)
+    assert done.returncode == 0, done.stderr
+    assert "squared-distance" in done.stdout
+    scores = Store.open(home / "board.db").scores(split="test")
+    assert set(scores["task"]) == {"xnli", "pawsx", "udpos", "panx", "bucc2018", "tatoeba"}
+    assert not list(wrong_scores(scores, Artifacts(home / "artifacts")))
+
+
+def test_a_loaded_class_knows_its_registered_name(stranger: Path) -> None:
+    assert fresh().get("squared-distance").name == "squared-distance"
+
+
+def test_listing_names_imports_nothing(stranger: Path) -> None:
+    assert {"squared-distance", "half-installed"} <= set(fresh().names())
+    assert "stranger_methods" not in sys.modules
+
+
+def test_a_broken_plugin_names_its_package_when_asked_for(stranger: Path) -> None:
+    with pytest.raises(UserError, match="half-installed") as caught:
+        fresh().get("half-installed")
+    assert caught.value.found == "stranger_methods_gpu:HalfInstalled (stranger)"
+    assert caught.value.exit_code == 1
+
+
+def test_a_duplicate_names_both_origins(stranger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(install(PLUGINS / "stranger", tmp_path / "other", name="impostor"))
+    with pytest.raises(UsageError) as caught:
+        fresh().get("squared-distance")
+    assert caught.value.found is not None
+    assert "(stranger)" in caught.value.found
+    assert "(impostor)" in caught.value.found
+
+
+def test_the_same_package_on_two_paths_is_no_duplicate(
+    stranger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(install(PLUGINS / "stranger", tmp_path / "again"))
+    assert fresh().get("squared-distance").__name__ == "SquaredDistance"
+
+
+def test_an_unknown_name_gets_the_nearest_ones(stranger: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        fresh().get("squared-distanse")
+    assert caught.value.remedy == "did you mean 'squared-distance'? `alignboard methods` lists them"
+    assert caught.value.exit_code == 2
+
+
+@pytest.fixture
+def methods(monkeypatch: pytest.MonkeyPatch) -> Registry[Any]:
+    """Stands in for the registry of methods, so that loose files leave no trace in it."""
+    own = fresh()
+    monkeypatch.setattr(registry, "METHODS", own)
+    monkeypatch.setattr(registry, "_plugins", [])
+    return own
+
+
+def test_a_loose_file_registers_itself(methods: Registry[Any]) -> None:
+    load_plugin(PLUGINS / "loose.py")
+    assert methods.get("loose-method").name == "loose-method"
+    assert str(methods.origin("loose-method")) == f"{PLUGINS / 'loose.py'} (plug-in file)"
+
+
+def test_a_loose_file_may_be_loaded_twice(methods: Registry[Any]) -> None:
+    load_plugin(PLUGINS / "loose.py")
+    load_plugin(PLUGINS / "loose.py")
+    assert "loose-method" in methods
+
+
+def test_a_loose_file_cannot_take_a_name(methods: Registry[Any], tmp_path: Path) -> None:
+    taken = tmp_path / "taken.py"
+    taken.write_text((PLUGINS / "loose.py").read_text(encoding="utf-8").replace("loose-method", "mbert"), "utf-8")
+    with pytest.raises(UsageError, match="two methods are registered as 'mbert'") as caught:
+        load_plugin(taken)
+    assert caught.value.found is not None
+    assert "(alignboard)" in caught.value.found
+    assert str(taken) in caught.value.found
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [("broken.py", "no_such_package"), ("nothing.py", "neither a Method nor a Task"), ("absent.py", "missing")],
+)
+def test_a_loose_file_that_cannot_be_used_says_why(methods: Registry[Any], file: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_plugin(PLUGINS / file)
+
+
+LOOSE = """from harness import Corpus, Method, PairMethod, register
+from harness.registry import ABLATIONS, Origin
+
+
+"""
+
+
+def loose(folder: Path, code: str) -> Path:
+    """A loose plug-in file."""
+    file = folder / "mine.py"
+    file.write_text(LOOSE + code, encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("class Mine(PairMethod):\n    def loss(self, encoder, batch, step): ...\n", "registers nothing"),
+        ("@register\nclass Mine(PairMethod):\n    trains = False\n", "@register has no name"),
+        ('@register("mine")\nclass Mine(PairMethod):\n    pass\n', "'mine' trains and lacks loss"),
+        (
+            '@register("mine")\nclass Mine(Method):\n    def collate(self, examples, rng): ...\n',
+            "'mine' trains and lacks examples, loss",
+        ),
+        ('@register("mine")\ndef loss(encoder, batch, step): ...\n', "above the function loss, which is no class"),
+    ],
+)
+def test_a_mistake_in_a_loose_file_is_told_at_once(
+    methods: Registry[Any], tmp_path: Path, code: str, told: str
+) -> None:
+    with pytest.raises(UsageError, match=told) as caught:
+        load_plugin(loose(tmp_path, code))
+    assert caught.value.remedy or caught.value.expected
+    assert not registry.loaded_plugins()
+    assert "mine" not in methods
+
+
+def test_a_loose_file_may_add_to_another_registry(
+    methods: Registry[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ABLATIONS, "_local", {})
+    file = loose(tmp_path, 'ABLATIONS.add("mine", object(), Origin("plug-in file", __file__))\n')
+    load_plugin(file)
+    assert registry.loaded_plugins() == [file]
+
+
+CONTROLLED = """@register("mine")
+class Mine(Method):
+    trains, control = False, "{control}"
+
+
+@register("later")
+class Later(Method):
+    trains, control = False, None
+"""
+
+
+def test_a_control_may_be_registered_after_its_method(methods: Registry[Any], tmp_path: Path) -> None:
+    load_plugin(loose(tmp_path, CONTROLLED.format(control="later")))
+    assert methods.get("mine").control == "later"
+
+
+def test_a_control_that_nobody_registers_breaks_its_method_alone(methods: Registry[Any], tmp_path: Path) -> None:
+    load_plugin(loose(tmp_path, CONTROLLED.format(control="continued-mln")))
+    with pytest.raises(UserError, match="'mine' is broken: its control 'continued-mln' is not registered") as caught:
+        methods.get("mine")
+    assert "did you mean 'continued-mlm'" in str(caught.value.remedy)
+    assert methods.get("later").control is None
+
+
+def test_a_method_of_a_package_that_lacks_its_loss_is_broken(stranger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = stranger / "stranger_methods.py"
+    file.write_text(file.read_text(encoding="utf-8").replace("def loss(", "def los("), encoding="utf-8")
+    with pytest.raises(UserError, match="'squared-distance' is broken: it trains and lacks loss"):
+        fresh().get("squared-distance")
+
+
+def test_a_loose_file_joins_the_list_for_one_command() -> None:
+    done = alignboard("--plugin", str(PLUGINS / "loose.py"), "methods", "loose-method", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["description"] == "Trains nothing."

@@ -1,0 +1,149 @@
+"""What the hub source does when the hub, the connection or a file fails: one clear error, and nothing half written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from harness.data.hub import Hub, repository
+from harness.errors import UserError
+from harness.records import Corpus
+from harness.registry import TASKS
+from tests.support import hub_world
+from tests.support.hub_server import COMMIT, Fault, in_its_place
+from tests.support.hub_server import Hub as Server
+
+FILE = "PAN-X.ar/test-00000-of-00001.parquet"
+PANX = TASKS.get("panx").spec
+SOURCE = "nli=none,parallel=none"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
+    with in_its_place(Server(hub_world.hub_files()), monkeypatch, tmp_path / "home") as running:
+        monkeypatch.setattr(repository, "WAITS", (0.0, 0.0))
+        yield running
+
+
+def read(location: str = SOURCE) -> list:
+    return list(Hub.open(location).task(PANX, "ar", "test"))
+
+
+def refused(location: str = SOURCE) -> str:
+    with pytest.raises(UserError) as refusal:
+        read(location)
+    told = str(refusal.value)
+    assert refusal.value.exit_code == 1
+    assert all(word in told for word in ("google/xtreme", "found:", "expected:", "remedy:")), told
+    return told
+
+
+def kept(tmp_path: Path) -> list[Path]:
+    """The Parquet files that the cache offers to a reader."""
+    return [path for path in (tmp_path / "home").rglob("*.parquet") if path.is_file()]
+
+
+def test_a_config_that_is_not_there(server: Server) -> None:
+    del server.repos[hub_world.XTREME][FILE]
+    assert f"@{COMMIT}: the config lacks this split: PAN-X.ar, split test" in refused()
+
+
+def test_a_file_that_is_listed_and_not_there(server: Server, tmp_path: Path) -> None:
+    server.faults.append(Fault(FILE, status=404, method="HEAD", code="EntryNotFound"))
+    assert FILE in refused()
+    assert kept(tmp_path) == []
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, ""), (401, "GatedRepo"), (403, "GatedRepo")])
+def test_a_set_that_is_closed(server: Server, status: int, code: str) -> None:
+    server.faults.append(Fault("/api/datasets/google/xtreme", status=status, code=code))
+    told = refused()
+    assert "HF_TOKEN" in told
+    assert ("accept the terms" in told) == (code == "GatedRepo")
+
+
+def test_a_revision_that_is_not_there(server: Server) -> None:
+    told = refused(f"google/xtreme@beef,{SOURCE}")
+    assert "google/xtreme@beef" in told
+    assert "name a commit" in told
+
+
+def test_a_connection_that_drops_is_resumed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 64)  # what came in whole chunks is not fetched again
+    server.faults.append(Fault(f"/cdn/.*{FILE}", cut=True, times=1))
+    assert len(read()) == hub_world.ROWS
+    ranges = [asked for _, path, asked in server.requests if path.startswith("/cdn/") and asked]
+    size = len(server.repos[hub_world.XTREME][FILE])
+    (start,) = (int(asked.removeprefix("bytes=").removesuffix("-")) for asked in ranges)
+    assert 0 < start <= size // 2
+
+
+def test_false_bytes_are_told_and_removed(server: Server, tmp_path: Path) -> None:
+    server.faults.append(Fault(f"/cdn/.*{FILE}", corrupt=True, times=1))
+    assert "damaged" in refused()
+    assert kept(tmp_path) == []
+    assert len(read()) == hub_world.ROWS
+
+
+def test_a_file_damaged_on_disk_is_told(server: Server, tmp_path: Path) -> None:
+    read()
+    (path,) = kept(tmp_path)[:1]
+    path.resolve().write_bytes(path.read_bytes()[:-9] + b"?")
+    assert "damaged" in refused()
+    assert len(read()) == hub_world.ROWS
+
+
+def test_rows_that_the_card_does_not_declare(server: Server) -> None:
+    card = hub_world._card("PAN-X.ar", "test", "PAN-X.ar/test-*", 8)
+    server.repos[hub_world.XTREME]["README.md"] = card
+    told = refused()
+    assert "7 rows" in told
+    assert "8 rows" in told
+
+
+@pytest.mark.parametrize("path", ["/api/datasets/google/xtreme", f"/cdn/.*{FILE}"])
+def test_a_server_error_passes(server: Server, path: str) -> None:
+    server.faults.append(Fault(path, status=500, times=1))
+    assert len(read()) == hub_world.ROWS
+
+
+@pytest.mark.parametrize("path", ["/api/datasets/google/xtreme", f"/cdn/.*{FILE}"])
+def test_a_server_error_that_stays(server: Server, tmp_path: Path, path: str) -> None:
+    server.faults.append(Fault(path, status=500))
+    assert "run the command again" in refused()
+    assert kept(tmp_path) == []
+
+
+def test_offline(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert "unset HF_HUB_OFFLINE" in refused()
+    assert server.requests == []
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    records = read()
+    before = len(server.requests)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert read() == records
+    with pytest.raises(UserError, match=r"PAN-X\.en/test"):
+        Hub.open(SOURCE).task(PANX, "en", "test")
+    assert len(server.requests) == before
+
+
+def test_a_branch_stays_at_its_first_commit(server: Server) -> None:
+    records = read()
+    server.repos[hub_world.XTREME] = {}
+    assert read() == records
+
+
+def test_parallel_text_that_breaks_off_leaves_nothing(server: Server, tmp_path: Path) -> None:
+    hub = Hub.open("nli=none")
+    hub.manifest([])
+    server.faults.append(Fault("/cdn/.*ar-en", status=403))
+    before = set(kept(tmp_path))
+    with pytest.raises(UserError, match="opus-100"):
+        hub.corpus(Corpus.PARALLEL, ["ar"])
+    assert set(kept(tmp_path)) == before
+    server.faults.clear()
+    assert len(hub.corpus(Corpus.PARALLEL, ["ar"])) == 8

@@ -1,0 +1,262 @@
+"""Ablations: the same number of trials for every row, chosen on the pivot's dev sets, resumed where they stopped."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cli.app import main
+from harness.data.babel import Babel
+from harness.errors import UserError
+from harness.experiments.ablation import (
+    Cost,
+    Row,
+    Search,
+    alignment_cost,
+    at_rate,
+    named,
+    search,
+    shuffled,
+    tune,
+    with_changes,
+)
+from harness.experiments.executors.local import Failed, Local
+from harness.experiments.plan import plan_run
+from harness.experiments.recipe import Recipe, make_recipe
+from harness.experiments.stages import CURVE
+from harness.records import Corpus
+from harness.registry import METHODS
+from harness.storage.artifacts import Artifacts
+from tests.experiments.test_runner import TINY, Silent
+from tests.support.small_world import alone
+
+GRID = (1e-4, 1e-2)
+
+
+@pytest.fixture(autouse=True)
+def _alone() -> Iterator[None]:
+    with alone():
+        yield
+
+
+def recipe(method: str, **more: Any) -> Recipe:
+    common = {"base": "init:1x64", "source": "babel:size=small", "suite": "xtreme-align", "protocol": "mini"}
+    return make_recipe(method=method, changes=TINY, **common, **more)
+
+
+@pytest.fixture(scope="module")
+def executor(tmp_path_factory: pytest.TempPathFactory) -> Local:
+    artifacts = Artifacts(tmp_path_factory.mktemp("home") / "artifacts")
+    return Local(artifacts, 1, "cpu", threads=1, together=1)
+
+
+def test_every_trained_row_has_a_trial_per_rate_and_none_reads_a_test_set() -> None:
+    for method, transform in (("info-snt", ""), ("info-snt", "shuffled-pairs"), ("continued-mlm", "")):
+        row = search(recipe(method, transform=transform), GRID).trials
+        assert [trial.rate for trial in row] == list(GRID)
+        cells = {cell for trial in row for stage in trial.stages for cell in stage.data}
+        assert not [cell for cell in cells if cell.endswith("/test")]
+        dev = {cell for cell in cells if cell.endswith("/dev")}
+        assert dev == {f"{task}/qaa/dev" for task in ("xnli", "pawsx", "udpos", "panx")}
+    assert search(recipe("mbert"), GRID) == Search(recipe("mbert"))
+    assert search(recipe("info-snt"), GRID[1:]) == Search(at_rate(recipe("info-snt"), GRID[1]))
+
+
+def test_the_best_rate_is_taken_and_recorded_outside_of_the_hash(executor: Local) -> None:
+    recipes = [recipe("mbert"), recipe("info-snt")]
+    untrained, tuned = tune([search(r, GRID) for r in recipes], executor, Silent())
+    assert (untrained.recipe, untrained.scores) == (recipes[0], {})
+    assert set(tuned.scores) == set(GRID)
+    for trial in search(recipes[1], GRID).trials:
+        assert tuned.scores[trial.rate] == pytest.approx(by_hand(trial.stages, executor.artifacts))
+    best = max(GRID, key=lambda rate: tuned.scores[rate])
+    assert tuned.recipe.align.learning_rate == best
+    assert set(tuned.recipe.tuning) == {"0.0001", "0.01"}
+    assert tuned.recipe.hash == at_rate(recipes[1], best).hash
+    final = plan_run(tuned.recipe, 0)
+    known = [stage.title for stage in final.stages if executor.artifacts.find(stage.fingerprint)]
+    assert {"finetune xnli seed 0", "align info-snt seed 0"} <= set(known), "the first seed is not trained again"
+
+
+def by_hand(stages: Any, artifacts: Artifacts) -> float:
+    best = []
+    metrics = {"xnli": "accuracy", "pawsx": "accuracy", "udpos": "f1", "panx": "f1"}
+    for stage in stages:
+        if stage.kind == "finetune":
+            artifact = artifacts.find(stage.fingerprint)
+            assert artifact is not None
+            curve = json.loads((artifact.path / CURVE).read_text())["curve"]
+            best.append(max(p["metrics"][metrics[stage.task]] for p in curve))
+    assert len(best) == 4
+    return sum(best) / 4
+
+
+def test_a_grid_goes_on_where_it_stopped(executor: Local) -> None:
+    tune([search(recipe("info-snt"), GRID)], executor, Silent())
+    again = Silent()
+    tune([search(recipe("info-snt"), GRID)], executor, again)
+    assert again.found
+    assert not again.made
+    wider = Silent()
+    tune([search(recipe("info-snt"), (*GRID, 1e-3))], executor, wider)
+    assert [title for title in wider.made if title.startswith("align")] == ["align info-snt seed 0"]
+
+
+def test_a_trial_that_fails_is_told_and_the_others_are_done(executor: Local) -> None:
+    class Failing:
+        artifacts = executor.artifacts
+
+        def run(self, stages: Any, display: Any) -> Any:
+            for stage in stages:
+                yield from executor.run([stage], display)
+            yield Failed(stages[-1].fingerprint, "out of memory", True)
+
+    display = Silent()
+    with pytest.raises(UserError, match=r"1 stage of the grid failed.*\n.*out of memory"):
+        tune([search(recipe("info-snt"), GRID)], Failing(), display)  # type: ignore[arg-type]
+    assert len(display.failures) == 1
+
+
+def test_costs_are_means_over_the_seeds_of_a_row() -> None:
+    plans = [plan_run(recipe("info-snt"), seed) for seed in (0, 1)]
+    aligned = [next(s.fingerprint for s in plan.stages if s.kind == "align") for plan in plans]
+    stages = {
+        fingerprint: {"tokens": 1000 * (i + 1), "examples": 50, "device_seconds": 2.0 * (i + 1)}
+        for i, fingerprint in enumerate(aligned)
+    }
+    assert alignment_cost(plans, stages) == Cost(tokens=1500, seconds=60.0)
+    assert alignment_cost([plan_run(recipe("mbert"), 0)], stages) is None
+
+
+def test_the_tables_name_methods_that_exist() -> None:
+    ml_ctl = named("ml-ctl")
+    pairs = {(row.method, row.transform) for row in ml_ctl.rows}
+    assert {("mbert", ""), ("continued-mlm", ""), ("ml-ctl-cz", ""), ("ml-ctl-cz", "shuffled-pairs")} <= pairs
+    for name in ("ml-ctl", "align-mlm"):
+        for row in named(name).rows:
+            METHODS.get(row.method).Config(**row.config)
+    assert {row.method for row in named("all").rows} == set(METHODS.names())
+    assert shuffled([Row("ml-ctl", {"temperature": 0.1})]) == (Row("ml-ctl", {"temperature": 0.1}, "shuffled-pairs"),)
+    assert replace(ml_ctl, rows=()).title == ml_ctl.title
+
+
+def test_a_method_is_put_beside_its_controls() -> None:
+    base, control = Row("mbert"), Row("continued-mlm")
+    assert named("info-snt").rows == (base, control, Row("info-snt"), *shuffled([Row("info-snt")]))
+    assert named("xlm-k").rows == (base, control, Row("xlm-k")), "it reads no pairs"
+    assert named("continued-mlm").rows == (base, control, *shuffled([control]))
+    assert named("mbert").rows == (base,)
+    assert len(named("ml-ctl").rows) > 4, "the paper's table goes before the method"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["ml-clt"], "did you mean"),
+        (["nothing"], "align-mlm, all, amber, "),
+        (["nothing"], "`alignboard ablation` lists them"),
+        (["ml-ctl", "--grid", "1e-4,nan"], "the grid is not understood"),
+        (["ml-ctl", "--grid", "inf"], "the grid is not understood"),
+        (["ml-ctl", "--grid", "1e-4", "--recipe", "paper"], "a grid contradicts the paper recipe"),
+        (["ml-ctl", "--grid", "1e-4,fast"], "the grid is not understood"),
+        (["ml-ctl", "--grid", "1e-4,1e-4"], "the grid is not understood"),
+        (["ml-ctl", "--set", "align.learning_rate=7e-5"], "no effect where a grid of rates is tried"),
+        (["ml-ctl", "--grid", "1e-4", "--set", "align.learning_rate=7e-5"], "give --grid 7e-05"),
+        (["ml-ctl", "--set", "config.temprature=1"], "unknown setting of these methods 'temprature'"),
+        (["ml-ctl", "--set", "config.temperature=0"], "temperature: Input should be greater than 0"),
+        (["ml-ctl", "--source", "folder:/no/such/folder"], "folder"),
+    ],
+)
+def test_mistakes_are_told(
+    words: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ALIGNBOARD_HOME", str(tmp_path))
+    with pytest.raises(SystemExit) as ended:
+        main(["ablation", *words])
+    assert ended.value.code in (1, 2)
+    assert told in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.db"))
+
+
+def test_the_command_ends_in_three_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ALIGNBOARD_HOME", str(tmp_path))
+    settings = itertools.chain.from_iterable(("--set", change) for change in TINY)
+    common = ["--source", "babel:size=small", "--base", "init:1x64", "--seeds", "1", "--workers", "1"]
+    table = named("ml-ctl")
+    few = replace(table, rows=(Row("mbert"), Row("continued-mlm"), Row("cz-snt")))
+    monkeypatch.setattr("harness.experiments.ablation.named", lambda name: few)
+    with pytest.raises(SystemExit) as ended:
+        main(["ablation", "ml-ctl", *common, "--grid", "1e-4,1e-3", *settings])
+    assert not ended.value.code
+    out = capsys.readouterr().out
+    assert "taken" in out
+    assert "cz-snt" in out
+    assert "times continued-mlm" in out
+    assert "1.00" in out
+
+
+def test_changes_reach_the_rows_whose_method_has_the_setting() -> None:
+    rows = (Row("mbert"), Row("ml-ctl"), Row("ml-ctl", {"temperature": 0.2}), Row("xlm"))
+    changed = with_changes(rows, {"temperature": 0.1, "mlm_weight": 0.5})
+    assert changed == [
+        Row("mbert"),
+        Row("ml-ctl", {"temperature": 0.1, "mlm_weight": 0.5}),
+        Row("ml-ctl", {"temperature": 0.2, "mlm_weight": 0.5}),
+        Row("xlm", {"mlm_weight": 0.5}),
+    ]
+
+
+def test_settings_of_alignment_tell_no_untrained_runs_apart() -> None:
+    common = {"base": "init:1x64", "source": "babel:size=small", "suite": "xtreme-align", "protocol": "mini"}
+    ways = (("align.steps=7", "sample.size=99", "contamination=remove"), ())
+    assert len({make_recipe(method="mbert", changes=changes, **common).hash for changes in ways}) == 1
+    assert len({make_recipe(method="xlm", changes=changes, **common).hash for changes in ways}) == 2
+    with pytest.raises(UserError, match="nope"):
+        make_recipe(method="mbert", changes=["align.nope=1"], **common)
+
+
+def test_everything_leaves_out_what_the_source_has_no_corpus_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And says so, once for each method; the others go on."""
+    monkeypatch.setenv("ALIGNBOARD_HOME", str(tmp_path))
+    ran: list[str] = []
+    monkeypatch.setattr("harness.cli.ablation._run", lambda recipes, *rest: ran.extend(r.method for r in recipes))
+    has = Babel.manifest
+
+    def without_entities(self: Any, specs: Any) -> Any:
+        whole = has(self, specs)
+        return replace(whole, corpora=tuple(c for c in whole.corpora if c.kind != Corpus.ENTITIES))
+
+    monkeypatch.setattr(Babel, "manifest", without_entities)
+    with pytest.raises(SystemExit) as ended:
+        main(["ablation", "all", "--source", "babel:size=small,seed=3", "--recipe", "paper"])
+    told = " ".join(capsys.readouterr().err.split())
+    assert not ended.value.code
+    assert set(ran) == set(METHODS.names()) - {"xlm-k"}
+    assert told.count("left out") == 1
+    assert "xlm-k needs entities, which babel:size=small,seed=3 does not have" in told
+    assert "no settings of alignment as published are known of" in told
+    assert "infoxlm" not in told.partition("as published are known of")[2]
+
+
+def test_an_interrupted_grid_says_how_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*anything: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("ALIGNBOARD_HOME", str(tmp_path))
+    monkeypatch.setattr("harness.cli.ablation._run", stopped)
+    with pytest.raises(SystemExit) as ended:
+        main(["ablation", "ml-ctl"])
+    assert ended.value.code == 130
+    assert "give the same command again" in capsys.readouterr().err

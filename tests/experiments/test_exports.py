@@ -1,0 +1,50 @@
+"""A stored run's predictions as files: scoring them gives the very numbers that the store holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.storage.store import Store
+from tests.support.called import called
+
+
+@pytest.fixture(autouse=True)
+def home(finished_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ALIGNBOARD_HOME", str(finished_home))
+    return finished_home
+
+
+def test_exported_predictions_score_as_the_store_says(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert called("export-predictions", "mbert", str(tmp_path / "p"), "--labels", str(tmp_path / "l")) == 0
+    capsys.readouterr()
+    folders = str(tmp_path / "p"), str(tmp_path / "l")
+    assert called("score", *folders, "--suite", "xtreme-align", "--languages", "available", "--json") == 0
+    printed = json.loads(capsys.readouterr().out)
+    store = Store.open(f"sqlite:///{home / 'board.db'}", read_only=True)
+    rows: list[dict[str, Any]] = store.scores(split="test", selection=["english", ""]).to_dict("records")
+    store.close()
+    assert len({(row["task"], row["view"]) for row in rows}) == 4 * 8 + 2 * 7
+    for row in rows:
+        assert printed["detailed"][row["task"]][row["metric"]][row["view"]] == pytest.approx(row["value"], abs=1e-9)
+
+
+def test_nothing_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert called("export-predictions", "mbert", str(tmp_path)) == 1
+    assert "not empty" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_run_that_is_not_there_is_told_with_those_that_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert called("export-predictions", "zzz", str(tmp_path / "p")) == 1
+    told = capsys.readouterr().err
+    assert "no finished run" in told
+    assert "mbert seed 0" in told

@@ -1,0 +1,223 @@
+"""The log of a stage: what is in it, how long it may grow, where it lies, and that it changes nothing else."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+import warnings
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from harness.cli import failures
+from harness.errors import UserError
+from harness.experiments import logs
+from harness.experiments.logs import logged
+from harness.files import LOG
+from harness.storage.artifacts import Artifacts
+from harness.storage.store import Store
+from harness.training.loop import Rate
+from tests.experiments.test_runner import plans, run
+
+
+class Nobody:
+    """A watch that remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def update(self, rate: Rate) -> None:
+        self.steps.append(rate.step)
+
+
+def rate(step: int, total: int = 100) -> Rate:
+    return Rate(step, total, 2.0, 100.0, 61.0, {"mlm": 1.5} if step else {})
+
+
+def kinds(folder: Path) -> list[tuple[str, str]]:
+    """The lines of a log without their times."""
+    lines = (folder / LOG).read_text(encoding="utf-8").splitlines()
+    return [(line[21:26].strip(), line[27:]) for line in lines]
+
+
+def test_what_is_written_is_in_the_log_and_where_it_was_written_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handler = logging.StreamHandler()
+    logger = logging.getLogger("some.library")
+    logger.addHandler(handler)
+    try:
+        with logged(tmp_path, "align a", Nobody()):
+            print("first", "line")
+            sys.stderr.write("half ")
+            sys.stderr.write("a line\n\x1b[31mred\x1b[0m\n1%\r50%\r100%\r\n")
+            logger.warning("a warning of a library")
+            other = threading.Thread(target=print, args=("of a thread",))
+            other.start()
+            other.join()
+            print("not ended", end="")
+    finally:
+        logger.removeHandler(handler)
+    assert kinds(tmp_path) == [
+        ("start", "align a"),
+        ("out", "first line"),
+        ("err", "half a line"),
+        ("err", "red"),
+        ("err", "100%"),
+        ("err", "a warning of a library"),
+        ("out", "of a thread"),
+        ("out", "not ended"),
+    ]
+    told = capsys.readouterr()
+    assert told.out == "first line\nof a thread\nnot ended"
+    assert told.err.startswith("half a line\n\x1b[31mred")
+    assert "a warning of a library" in told.err
+    assert not isinstance(sys.stdout, logs._Overheard)
+    assert handler.stream is not None
+    assert not isinstance(handler.stream, logs._Overheard)
+
+
+def test_bars_are_no_part_of_a_log_but_messages_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The display holds its stream before a stage begins; warnings of the command line look theirs up."""
+    display = Console(file=sys.stderr, force_terminal=True)
+    with display.status("a bar that turns"), logged(tmp_path, "align a", Nobody()):
+        display.print("a line of the display")
+        print("a line of the stage")
+        failures.say("warning", "a plug-in is broken", "yellow")
+    assert kinds(tmp_path)[1:] == [("out", "a line of the stage"), ("err", "warning: a plug-in is broken")]
+    told = "".join(capsys.readouterr())
+    assert all(text in told for text in ("a bar that turns", "a line of the display", "a line of the stage", "broken"))
+
+
+def test_a_process_without_streams_has_logs_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    with logged(tmp_path, "align a", Nobody()):
+        print("on")
+    assert kinds(tmp_path) == [("start", "align a"), ("out", "on")]
+    assert sys.stderr is None
+
+
+def test_progress_is_told_now_and_then_and_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 10_000, 1))
+    monkeypatch.setattr(logs.time, "monotonic", lambda: float(next(clock)))
+    watch = Nobody()
+    with logged(tmp_path, "align a", watch) as log:
+        for step in range(0, 101):
+            log.update(rate(step))
+    told = [text for kind, text in kinds(tmp_path) if kind == "step"]
+    assert watch.steps == list(range(101))
+    assert told[0] == "0/100"
+    assert told[-1] == "100/100  2.0 steps/s  1 min 01 s left  mlm 1.5"
+    assert 40 < len(told) < 60
+
+
+def test_progress_grows_rare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(logs.time, "monotonic", lambda: now[0])
+    with logged(tmp_path, "align a", Nobody()) as log:
+        for step in range(1, 86_400):
+            now[0] += 1.0
+            log.update(rate(step, 100_000))
+    assert len(kinds(tmp_path)) < 500
+
+
+def test_a_resumed_stage_goes_on_in_the_same_log(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with logged(tmp_path, "align a", Nobody()) as log:
+            log.update(rate(20))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    with logged(tmp_path, "align a", Nobody()) as log:
+        log.update(rate(40))
+        (tmp_path / "artifact").mkdir()
+        log.leave(tmp_path / "artifact")
+    found = [kind for kind, _ in kinds(tmp_path)]
+    assert found == ["start", "step", "step", "stop", "start", "step", "step", "end"]
+    assert kinds(tmp_path / "artifact") == kinds(tmp_path)
+    assert ("step", "goes on from the checkpoint of step 40") in kinds(tmp_path)
+
+
+def test_evaluations_are_told_once(tmp_path: Path) -> None:
+    curve = tmp_path / logs.CURVE
+    curve.parent.mkdir()
+    with logged(tmp_path, "finetune xnli", Nobody()) as log:
+        log.update(rate(0))
+        curve.write_text(json.dumps([[20, "qaa", {"accuracy": 41.25}], [20, "qab", {"accuracy": 33.0}]]))
+        log.update(rate(40))
+        log.update(rate(60))
+        curve.write_text(json.dumps([[20, "qaa", {"accuracy": 41.25}], [100, "qaa", {"accuracy": 50.0}]]))
+        log.leave(curve.parent)
+    told = [text for kind, text in kinds(tmp_path) if kind == "dev"]
+    assert told == ["step 20: qaa accuracy 41.2, qab accuracy 33.0", "step 100: qaa accuracy 50.0"]
+
+
+def test_what_stops_a_stage_is_in_its_log(tmp_path: Path) -> None:
+    with pytest.raises(UserError), logged(tmp_path, "align a", Nobody()):
+        raise UserError("the loss is no longer finite", remedy="lower the learning rate")
+    assert kinds(tmp_path)[1:] == [
+        ("fail", "the loss is no longer finite"),
+        ("fail", "  remedy:   lower the learning rate"),
+    ]
+    with pytest.raises(ZeroDivisionError), logged(tmp_path, "align a", Nobody()):
+        1 / 0  # noqa: B018
+    assert kinds(tmp_path)[-1] == ("fail", "ZeroDivisionError: division by zero")
+    assert ("fail", "Traceback (most recent call last):") in kinds(tmp_path)
+
+
+def test_a_log_has_a_limit_and_counts_what_it_leaves_out(tmp_path: Path) -> None:
+    written = 30_000
+    with logged(tmp_path, "align a", Nobody()) as log:
+        for number in range(written):
+            log.say(logs.OUT, f"line {number} " + "x" * 60)
+        log.say(logs.OUT, "y" * 100_000)
+    file = tmp_path / LOG
+    assert file.stat().st_size <= logs.LIMIT
+    lines = file.read_text().splitlines()
+    (note,) = [line for line in lines if line.startswith("...")]
+    assert len(lines) - 1 + int(note.split()[1].replace(",", "")) == written + 2
+    assert "line 0 " in lines[1]
+    assert f"line {written - 1} " in lines[-2]
+    assert len(lines[-1]) <= logs.WIDTH + 30
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    with logged(tmp_path / "not there", "align a", Nobody()) as log:
+        print("on")
+        log.update(rate(20))
+        log.leave(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_stage_of_a_run_leaves_its_log(tmp_path: Path, workers: int, capsys: pytest.CaptureFixture[str]) -> None:
+    (plan,) = plans("continued-mlm")
+    report, _ = run(tmp_path, [plan], workers)
+    assert not report.failures
+    artifacts = Artifacts(tmp_path / "artifacts")
+    for stage in plan.stages:
+        artifact = artifacts.find(stage.fingerprint, verify=True)
+        assert artifact is not None
+        assert LOG in artifact.files
+        found = kinds(artifact.path)
+        assert found[0][1].startswith(f"{stage.title}: cpu, 1 threads, process ")
+        assert found[-1][0] == "end"
+        trained = stage.kind in ("pretrain", "align", "finetune")
+        assert any(kind == "step" and " steps/s" in text for kind, text in found) == trained
+        assert any(kind == "dev" for kind, _ in found) == (stage.kind == "finetune")
+    assert not list((tmp_path / "artifacts" / "work").iterdir())
+    (row,) = Store.open(tmp_path / "board.db").runs().to_dict("records")
+    assert row["card"]["stages"] == [[s.fingerprint, s.kind, s.task] for s in plan.stages]
+
+
+def test_a_stage_that_fails_leaves_its_log_in_the_work_folder(tmp_path: Path) -> None:
+    (plan,) = plans("ml-ctl-cz", changes=("align.learning_rate=1e30",))
+    with warnings.catch_warnings():
+        run(tmp_path, [plan])
+    align = next(stage for stage in plan.stages if stage.kind == "align")
+    found = kinds(tmp_path / "artifacts" / "work" / align.fingerprint)
+    assert any(kind == "fail" and "no longer finite" in text for kind, text in found)

@@ -1,0 +1,87 @@
+"""`alignboard resume`: what cannot go on is told, and keeps nothing else from going on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cli import failures
+from harness.cli import run as command
+from harness.cli.app import main
+from harness.experiments.recipe import make_recipe
+from harness.registry import METHODS
+from harness.storage.store import Store
+from tests.support.made_up import put, run_row
+
+
+def stored(place: Path, *methods: str) -> None:
+    made = make_recipe(
+        method="info-snt", base="init:1x64", source="babel:size=small", suite="xtreme-align", protocol="mini"
+    )
+    store = Store.open(str(place), create=True)
+    for method in methods:
+        recipe = {**made.model_dump(mode="json"), "method": method}
+        put(store, run_row(method, 0, recipe=recipe, status="interrupted", id=method), [])
+    store.close()
+
+
+def resumed(monkeypatch: pytest.MonkeyPatch, home: Path) -> tuple[list[str], int]:
+    """The methods whose runs go on, and the exit code."""
+    went_on: list[str] = []
+    monkeypatch.setenv("ALIGNBOARD_HOME", str(home))
+    monkeypatch.setattr(command, "execute", lambda plans, *rest: went_on.extend(p.recipe.method for p in plans))
+    with pytest.raises(SystemExit) as ended:
+        main(["resume"])
+    code: Any = ended.value.code
+    return went_on, code or 0
+
+
+def test_a_run_of_a_loose_file_that_is_not_given_keeps_no_other_from_going_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored(tmp_path / "board.db", "near-pairs", "info-snt")
+    assert resumed(monkeypatch, tmp_path) == (["info-snt"], 1)
+    told = capsys.readouterr().err
+    assert "1 run cannot go on\nnear-pairs seed 0: unknown method 'near-pairs'" in told
+    assert "alignboard --plugin FILE resume" in told
+
+
+def test_nothing_to_do_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored(tmp_path / "board.db")
+    assert resumed(monkeypatch, tmp_path) == ([], 0)
+    assert "every run is done" in capsys.readouterr().out
+
+
+def test_an_interruption_names_the_loose_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*anything: Any) -> None:
+        raise KeyboardInterrupt
+
+    file = tmp_path / "my methods.py"
+    file.write_text(
+        "from harness import PairMethod, register\n\n\n@register('mine')\nclass Mine(PairMethod):\n"
+        "    trains = False\n    control = None\n"
+    )
+    monkeypatch.setenv("ALIGNBOARD_HOME", str(tmp_path))
+    monkeypatch.setattr(METHODS, "_local", dict(METHODS._local))
+    monkeypatch.setattr("harness.registry._plugins", [])
+    monkeypatch.setattr(command, "execute", stopped)
+    with pytest.raises(SystemExit) as ended:
+        main(["--plugin", str(file), "run", "info-snt", "--source", "babel:size=small", "--protocol", "mini"])
+    assert ended.value.code == 130
+    assert f"`alignboard --plugin '{file}' resume` continues" in capsys.readouterr().err
+
+
+def test_a_hint_of_one_command_is_not_that_of_the_next(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended, failures.told(), failures.going_on("give it again"):
+        raise KeyboardInterrupt
+    assert ended.value.code == failures.INTERRUPTED
+    assert capsys.readouterr().err == "interrupted: give it again\n"
+    with pytest.raises(SystemExit), failures.told():
+        raise KeyboardInterrupt
+    assert "resume` continues" in capsys.readouterr().err

@@ -1,0 +1,288 @@
+"""The board: the same table as `alignboard show`, filters in the URL, and helpful empty states."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from harness.results.rendering import shown, to_csv
+from harness.results.tables import Results, by_language, by_task, sentence
+from harness.storage.store import AVERAGE, Store
+from leaderboard import board_parts, charts, downloads, launch
+from leaderboard.views import board as boards
+from leaderboard.views import table
+from tests.support.board_world import furnish, mapped
+from tests.support.made_up import LANGUAGES, board, put, run_row, scores
+
+if TYPE_CHECKING:
+    pass
+
+HEAVY = ("torch", "transformers", "evaluate")
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the board looks; nothing is there yet."""
+    place = tmp_path / "board.db"
+    monkeypatch.setenv("ALIGNBOARD_DB", str(place))
+    st.cache_data.clear()
+    return place
+
+
+@pytest.fixture
+def filled(path: Path) -> Path:
+    return board(path)
+
+
+def tables(path: Path) -> list[Results]:
+    store = Store.open(path, read_only=True)
+    found = by_task(store.summaries(split="test"))
+    store.close()
+    return found
+
+
+def open_page(**query: str) -> AppTest:
+    app = AppTest.from_file(str(launch.APP), default_timeout=30)
+    for name, value in query.items():
+        app.query_params[name] = value
+    app.run()
+    assert not app.exception
+    return app
+
+
+def said(app: AppTest) -> str:
+    """All words on the page, as one reads them."""
+    texts = [*app.text, *app.code, *app.error], [*app.caption, *app.warning]
+    return "\n".join(
+        [*(e.value for e in texts[0]), *(e.value.replace("\\", "").replace("\u2060", "") for e in texts[1])]
+    )
+
+
+def words(column: Iterable[str]) -> list[str]:
+    return [text.lstrip(" ") for text in column]
+
+
+def test_page_shows_the_table_of_show(filled: Path) -> None:
+    app = open_page()
+    (mini, _official) = tables(filled)
+    assert sentence(mini) in said(app)
+    frame = app.dataframe[0].value
+    assert list(frame["method"]) == [row.label for row in mini.rows]
+    for column in mini.columns:
+        assert words(frame[column.name]) == [shown(row.cell(column.name), row.seeds) for row in mini.rows]
+    assert list(frame["role"])[:4] == ["control"] * 3 + [""]
+    assert all(note in said(app) for note in mini.notes)
+
+
+def test_figures_sort_as_numbers_and_gaps_are_told(path: Path) -> None:
+    store = Store.open(path, create=True)
+    for method, level in (("a", 9.0), ("b", 55.0), ("c", 99.5)):
+        put(store, run_row(method, 1), [replace(row, value=level) for row in scores(level, 1)])
+    put(store, run_row("d", 1), scores(50.0, 1)[:24])
+    frame = table.figures(tables(path)[0]).sort_values("panx")
+    assert words(frame["panx"]) == ["9.0", "55.0", "99.5", "– (3/7)"]
+
+
+def test_languages_of_a_task(filled: Path) -> None:
+    app = open_page(columns="Languages", task="panx")
+    store = Store.open(filled, read_only=True)
+    table = by_language(store.scores(split="test"), store.summaries(split="test"), "panx")[0]
+    frame = app.dataframe[0].value
+    assert list(frame.columns) == ["method", *LANGUAGES, AVERAGE, "seeds", "role"]
+    assert words(frame["qac"]) == [shown(row.cell("qac"), row.seeds) for row in table.rows]
+    app.selectbox(key="task").set_value("bucc2018").run()
+    assert "bucc2018 of xtreme-align" in said(app)
+    assert "qaa" not in app.dataframe[0].value
+
+
+def test_filters_are_drawn_where_there_is_a_choice_and_live_in_the_url(filled: Path) -> None:
+    app = open_page()
+    assert [box.key for box in app.selectbox if box.key not in board_parts.NARROWING] == ["protocol"]
+    assert open_page(protocol="official").selectbox(key="protocol").value == "official"
+    app.selectbox(key="protocol").set_value("official").run()
+    assert len(app.dataframe[0].value) == 1
+    assert "protocol official" in said(app)
+
+
+@pytest.mark.parametrize(
+    "query", [{"protocol": "<script>"}, {"columns": "Planets"}, {"columns": "Languages", "task": "x"}, {"family": "q"}]
+)
+def test_nonsense_in_the_url_is_ignored_with_a_notice(filled: Path, query: dict[str, str]) -> None:
+    app = open_page(**query)
+    assert "protocol mini" in said(app)
+    assert len(app.dataframe[0].value) == 7
+    (notice,) = app.warning
+    assert "which is not here" in notice.value
+    assert "<script>" not in notice.value
+
+
+def test_oracle_can_be_chosen_where_it_was_scored(filled: Path) -> None:
+    assert len(open_page(selection="oracle").dataframe[0].value) == 7  # not there: the headline
+    store = Store.open(filled)
+    english = scores(40.0, 1)
+    oracle = [replace(row, selection="oracle", value=row.value + 1) for row in english if row.selection]
+    put(store, run_row("mbert", 1), [*english, *oracle])
+    st.cache_data.clear()
+    app = open_page(selection="oracle")
+    assert list(app.dataframe[0].value["method"]) == ["mbert"]
+    assert "oracle selection" in said(app)
+    app.selectbox(key="selection").set_value("english").run()
+    assert len(app.dataframe[0].value) == 7
+
+
+def test_every_way_to_tell_tables_apart_is_a_filter(filled: Path) -> None:
+    store = Store.open(filled)
+    for name in ("suite", "base", "source", "languages_hash"):
+        put(store, run_row("mbert", 1, **{name: "other"}), scores(1.0, 1))
+    put(store, run_row("mbert", 1, recipe_kind="paper"), scores(1.0, 1))
+    st.cache_data.clear()
+    assert len(tables(filled)) == 7
+    for found in tables(filled):
+        query = {facet.name: value[:6] for facet, value in zip(boards.FACETS, found.key, strict=True)}
+        full = {facet.name: value for facet, value in zip(boards.FACETS, found.key, strict=True)}
+        query = {name: query[name] if name == "languages_hash" else full[name] for name in full}
+        assert sentence(found) in said(open_page(**query))
+
+
+def test_missing_store_tells_how_to_make_the_first_row(path: Path) -> None:
+    app = open_page()
+    assert "alignboard run" in said(app)
+    assert str(path) in said(app)
+    assert not app.error
+    assert not path.exists()
+
+
+def test_store_without_scores_tells_the_same(path: Path) -> None:
+    store = Store.open(path, create=True)
+    assert "alignboard run" in said(open_page())
+    store.add_run(run_row("mbert", 1, status="running"))
+    st.cache_data.clear()
+    assert "1 run under way" in said(open_page())
+
+
+def test_store_of_a_newer_schema_is_told(filled: Path) -> None:
+    engine = sa.create_engine(f"sqlite:///{filled}")
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9001'"))
+    engine.dispose()
+    app = open_page()
+    assert "schema revision 9001" in said(app)
+    assert "remedy" in said(app)
+    assert not app.dataframe
+
+
+def test_board_changes_nothing(filled: Path) -> None:
+    before = filled.read_bytes()
+    open_page()
+    open_page(columns="Languages", task="xnli")
+    assert filled.read_bytes() == before
+
+
+def test_foreign_names_are_harmless(path: Path) -> None:
+    store = Store.open(path, create=True)
+    put(store, run_row("# [x](http://evil) \u202e$a$", 1, base="**bold** `code`"), scores(50.0, 1))
+    app = open_page()
+    assert not app.markdown or all("evil" not in element.value for element in app.markdown)
+    assert "\u202e" not in app.dataframe[0].value["method"][0]
+    assert "**bold** `code`" in said(app)
+
+
+def test_download_is_the_csv_of_show(filled: Path) -> None:
+    (mini, _official) = tables(filled)
+    files = downloads.of_results(mini)
+    assert files.stem == "alignboard-xtreme-align-mini-by-task"
+    assert files.csv == to_csv([mini])
+
+
+def test_chart_has_a_dot_for_each_seed(filled: Path) -> None:
+    (mini, official) = tables(filled)
+    chart = charts.seeds(mini)
+    assert chart is not None
+    (data,) = chart.to_dict()["datasets"].values()
+    assert len(data) == 12
+    assert {record["mean"] for record in data} == {row.cell(AVERAGE).mean for row in mini.rows}
+    assert charts.seeds(official) is None
+
+
+@pytest.fixture
+def furnished(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store with two methods that have been mapped."""
+    monkeypatch.setenv("ALIGNBOARD_HOME", str(path.parent))
+    store = Store.open(path, create=True)
+    for method, level in (("mbert", 40.0), ("ml-ctl", 55.0)):
+        run = furnish(store, path.parent, method, level, 1)
+        mapped(store, path.parent, run)
+    store.close()
+    return path
+
+
+def page_of(name: str, **query: str) -> AppTest:
+    """A page alone, in the shell."""
+    app = AppTest.from_file(str(launch.APP), default_timeout=60)
+    for key, value in query.items():
+        app.query_params[key] = value
+    app.run()
+    app.switch_page(f"../pages/{name}.py")
+    for key, value in query.items():
+        app.query_params[key] = value
+    app.run()
+    assert not app.exception
+    return app
+
+
+def test_alignment_against_transfer(furnished: Path) -> None:
+    app = page_of("alignment", task="tatoeba")
+    assert "12 points" in said(app)
+    assert "Spearman" in said(app)
+    frame = app.dataframe[0].value
+    assert set(frame["row"]) == {"mbert", "ml-ctl"}
+    app.segmented_control[0].set_value("Ranks within a language").run()
+    assert set(app.dataframe[0].value["measure"]) == {1.0, 2.0}
+
+
+def test_maps_stand_side_by_side(furnished: Path) -> None:
+    app = page_of("embeddings")
+    assert "Translation pairs of qab, qac, qad" in said(app)
+    app.multiselect(key="languages").set_value(["qaf"]).run()
+    assert "Translation pairs of qaf" in said(app)
+
+
+def test_a_shared_board_asks_to_sign_in(filled: Path) -> None:
+    app = AppTest.from_file(str(launch.APP), default_timeout=30)
+    app.secrets["auth"] = {"redirect_uri": "https://board.example/oauth2callback"}
+    app.run()
+    assert [button.label for button in app.button] == ["Sign in"]
+    assert not app.dataframe
+
+
+def test_board_imports_nothing_heavy(furnished: Path) -> None:
+    program = f"""
+import sys
+from streamlit.testing.v1 import AppTest
+from leaderboard import launch
+app = AppTest.from_file(str(launch.APP), default_timeout=60).run()
+assert not app.exception and app.dataframe
+for name in ("ablation", "method", "compare", "alignment", "embeddings", "runs", "protocol"):
+    app.switch_page(f"../pages/{{name}}.py").run()
+    assert not app.exception, name
+print([name for name in {HEAVY!r} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "[]"
+
+
+def test_command_line_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALIGNBOARD_DB", "postgresql://me:secret@host/board")
+    assert launch.command("here.db", 8600, "/board/")[-2:] == ["--", "here.db"]
+    line = launch.command("postgresql://me:secret@host/board", 8600, "/board/")
+    assert not any("secret" in word for word in line)
+    assert {"--server.port=8600", "--server.baseUrlPath=board", "--server.address=localhost"} <= set(line)

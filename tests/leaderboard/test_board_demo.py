@@ -1,0 +1,390 @@
+"""Every page of the board in a real browser, on a store that the command line made: its figures are those of
+`alignboard show --format json`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import statistics
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from harness.data.languages import groups
+from harness.evaluation.projection import PAIRS_SHOWN
+from harness.storage.store import Store
+from tests.support.browsing import PAGES, Served, assert_whole, at, cells, choose, download, grid, reads, serve, settled
+from tests.support.called import called
+from tests.support.demo_world import WRONG
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.ui
+METRIC = {"xnli": "accuracy", "pawsx": "accuracy", "udpos": "f1", "panx": "f1", "bucc2018": "f1", "tatoeba": "accuracy"}
+ROWS = {
+    "mbert": ("mbert", "", None),
+    "continued-mlm": ("continued-mlm", "", None),
+    "ml-ctl (shuffled-pairs)": ("ml-ctl", "shuffled-pairs", None),
+    "ml-ctl [align.learning_rate=0.01]": ("ml-ctl", "", 0.01),
+    "ml-ctl [align.learning_rate=0.001]": ("ml-ctl", "", 0.001),
+}
+FAST, SLOW = "ml-ctl [align.learning_rate=0.01]", "ml-ctl [align.learning_rate=0.001]"
+WIDE = 2400  # pixels at which no column of a table is out of sight
+
+
+class Demo(NamedTuple):
+    """The demo's board, every score as `alignboard show` tells it, and the runs of each row."""
+
+    served: Served
+    scores: list[dict[str, Any]]
+    runs: dict[str, list[str]]
+
+    def means(self, row: str, task: str, languages: set[str] | None = None) -> list[float]:
+        """The mean over languages of each run of a row."""
+        return [
+            statistics.mean(
+                score["value"]
+                for score in self.scores
+                if score["run"] == run
+                and score["task"] == task
+                and score["metric"] == METRIC[task]
+                and score["selection"] in ("english", "")
+                and score["split"] == "test"
+                and (languages is None or score["language"] in languages)
+            )
+            for run in self.runs[row]
+        ]
+
+    def mean(self, row: str, task: str, languages: set[str] | None = None) -> float:
+        return statistics.mean(self.means(row, task, languages))
+
+    def average(self, row: str) -> float:
+        return statistics.mean(self.mean(row, task) for task in METRIC)
+
+
+@pytest.fixture(scope="module")
+def demo(demo_home: Path) -> Iterator[Demo]:
+    store = demo_home / "board.db"
+    with redirect_stdout(io.StringIO()) as told:
+        assert called("show", "--format", "json", "--db", str(store)) == 0
+    scores = json.loads(told.getvalue())
+    opened = Store.open(store, read_only=True)
+    runs: Any = opened.runs(status="done").to_dict("records")
+    opened.close()
+    of_row = {
+        name: [
+            run["id"]
+            for run in runs
+            if (run["method"], run["transform"]) == (method, transform)
+            and (rate is None or rate == run["recipe"]["align"]["learning_rate"])
+        ]
+        for name, (method, transform, rate) in ROWS.items()
+    }
+    assert {name: len(found) for name, found in of_row.items()} == dict(zip(ROWS, (2, 2, 1, 2, 1), strict=True))
+    for served in serve(store, demo_home):
+        yield Demo(served, scores, of_row)
+
+
+def number(text: str) -> float:
+    """The figure of a cell, without its spread."""
+    return float(text.strip("\u2007 ").split(" ")[0])
+
+
+def printed(mean: float) -> str:
+    return f"{mean:.1f}"
+
+
+def figure(text: str) -> str:
+    return text.strip("\u2007 ").split(" ")[0]
+
+
+def column(row: dict[str, str], task: str) -> str:
+    """The cell of a task, whose column tells its measure behind it."""
+    (head,) = (head for head in row if head.partition(" ")[0] == task)
+    return row[head]
+
+
+def own(page: Page) -> dict[str, dict[str, str]]:
+    """The rows of the leaderboard's first table by their label."""
+    return {row["Method"]: row for row in grid(page)}
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_page_is_whole(
+    visit: Callable[..., Page], complaints: list[str], demo: Demo, name: str, width: int
+) -> None:
+    page = visit(at(demo.served, name), width)
+    assert_whole(page, name, width)
+    assert complaints == []
+
+
+def test_leaderboard_tells_the_scores(visit: Callable[..., Page], demo: Demo) -> None:
+    rows = own(visit(at(demo.served, ""), WIDE))
+    assert set(rows) == set(ROWS)
+    for name, row in rows.items():
+        for task in METRIC:
+            values = demo.means(name, task)
+            spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+            assert column(row, task).strip("\u2007 ") == printed(statistics.mean(values)) + spread
+        assert figure(row["Average"]) == printed(demo.average(name))
+        assert row["Seeds"] == str(len(demo.runs[name]))
+    assert [name for name in rows if rows[name]["Role"] == "control"] == list(ROWS)[:3]
+
+
+def test_a_filter_changes_scores_and_its_address_brings_them_back(
+    visit: Callable[..., Page], complaints: list[str], demo: Demo
+) -> None:
+    codes = {score["language"] for score in demo.scores if score["split"] == "test"}
+    kept = set(groups("script", codes, "babel")["Cyrillic"])
+    assert 0 < len(kept) < len(codes)
+    page = visit(at(demo.served, ""), WIDE)
+    before = own(page)
+    page.get_by_text("Languages and columns").click()
+    choose(page, "Script", "Cyrillic")
+    page.wait_for_url(lambda url: "script=Cyrillic" in url)
+    reads(page, "1 language")
+    settled(page)
+    after = own(page)
+    for name, row in after.items():
+        assert figure(column(row, "udpos")) == printed(demo.mean(name, "udpos", kept))
+        assert figure(column(row, "tatoeba")) == printed(demo.mean(name, "tatoeba", kept))
+    assert {name: column(row, "udpos") for name, row in before.items()} != {
+        n: column(r, "udpos") for n, r in after.items()
+    }
+    again = visit(page.url, WIDE)
+    reads(again, "1 language")
+    assert own(again) == after
+    assert complaints == []
+
+
+def test_every_download_of_the_leaderboard_is_its_table(visit: Callable[..., Page], demo: Demo) -> None:
+    page = visit(at(demo.served, "", columns="Languages", task="panx"), WIDE)
+    on_page = own(page)
+    heads = list(next(iter(on_page.values())))
+    lines = {line["method"]: line for line in csv.DictReader(io.StringIO(download(page, 0, "CSV")))}
+    record = json.loads(download(page, 0, "JSON"))
+    figures = {row["method"]: row["figures"] for row in record["rows"]}
+    markdown, latex = (table_of(download(page, 0, kind)) for kind in ("Markdown", "LaTeX"))
+    assert list(lines) == list(figures) == list(on_page)
+    for name, row in on_page.items():
+        for view in heads[1:9]:
+            assert printed(float(lines[name][view])) == printed(figures[name][view]["mean"]) == figure(row[view])
+        for text in (markdown, latex):
+            wanted = [row[head].strip("\u2007 ") for head in heads[1:10]]
+            assert [cell for cell in text[name] if "." in cell][:9] == wanted
+
+
+def table_of(text: str) -> dict[str, list[str]]:
+    """The lines of a Markdown or LaTeX table by their first cell, as one reads them."""
+    found = {}
+    for line in text.splitlines():
+        mark = "|" if line.startswith("|") else "&" if "&" in line else ""
+        if mark:
+            plain = (
+                line.replace("$\\pm$", "±").replace("\\_", "_").replace("\\", "").translate(str.maketrans("", "", "{}"))
+            )
+            first, *rest = (cell.strip() for cell in plain.strip("| ").split(mark))
+            found[first] = rest
+    return found
+
+
+def test_back_returns_to_the_filters(visit: Callable[..., Page], complaints: list[str], demo: Demo) -> None:
+    page = visit(at(demo.served, "", columns="Languages", task="panx", script="Cyrillic"))
+    left, before = page.url, cells(page)
+    page.get_by_role("link", name="Ablation", exact=True).click()
+    page.get_by_role("heading", name="Ablation", exact=True).wait_for()
+    settled(page)
+    for _ in range(2):  # between the two pages Streamlit leaves the former one's address without its filters
+        page.go_back()
+        page.get_by_role("heading", name="Leaderboard", exact=True).wait_for()
+        settled(page)
+    assert page.url == left
+    reads(page, "1 language")
+    assert cells(page) == before
+    assert complaints == []
+
+
+COLUMNS = {
+    "ablation": {"Method": "row", "panx": "panx", "Average": "average"},
+    "method": {"Language": "view", "Score, %": "score", "Seeds": "seeds", "Items": "items"},
+    "compare": {"Task": "task", "Difference": "difference"},
+    "alignment": {"Method": "row", "Language": "view", "Retrieval, %": "measure", "panx, %": "transfer"},
+    "runs": {
+        "Status": "status",
+        "Method": "method",
+        "Seed": "seed",
+        "Stages": "stages",
+        "Views": "views",
+        "Run": "run",
+    },
+    "protocol": {"Task": "task", "Title": "title", "Languages": "languages", "Licence": "licence"},
+}  # heads of the first table of a page, and what its files call them
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_the_downloads_of_each_page_are_its_table(visit: Callable[..., Page], demo: Demo, name: str) -> None:
+    page = visit(at(demo.served, name, task="panx"), WIDE)
+    rows, count = grid(page), rows_of(page)
+    assert 0 < len(rows) <= count
+    lines = list(csv.DictReader(io.StringIO(download(page, 0, "CSV"))))
+    records = json.loads(download(page, 0, "JSON"))["rows"]
+    assert len(lines) == len(records) == count
+    for row, line, record in zip(rows, lines, records, strict=False):
+        for head, column in COLUMNS[name].items():
+            assert same(row[head], line[column]), (row[head], line[column])
+            assert same(row[head], "" if record[column] is None else str(record[column]))
+    assert sum(text.startswith("|") for text in download(page, 0, "Markdown").splitlines()) == count + 2
+    latex = download(page, 0, "LaTeX")
+    assert latex.count("toprule") == latex.count("bottomrule") == 1
+    assert sum(text.endswith("\\\\") for text in latex.splitlines()) == count + 1
+
+
+def rows_of(page: Page) -> int:
+    """How many rows the first table has, those below what is in sight too."""
+    told = page.locator('[data-testid="stDataFrame"] canvas table').first.get_attribute("aria-rowcount")
+    return int(told or 0) - 1
+
+
+def same(seen: str, told: str) -> bool:
+    """Whether what stands on the page is what a file tells; the page may round it, and tell its interval with it."""
+    try:
+        return abs(float(told) - number(seen.replace("−", "-"))) <= 0.0501
+    except ValueError:
+        return told == seen
+
+
+def test_method_tells_its_languages_and_its_recipe(visit: Callable[..., Page], demo: Demo) -> None:
+    page = visit(at(demo.served, "method", row=FAST, task="panx"), WIDE)
+    page.get_by_role("heading", name=FAST).wait_for()
+    rows = grid(page)
+    assert len(rows) == 8
+    for row in rows:
+        assert number(row["Score, %"]) == pytest.approx(demo.mean(FAST, "panx", {row["Language"]}), abs=0.051)
+        assert row["Seeds"] == "2"
+    (align,) = (row for row in grid(page, 1) if row["Stage"] == "align")
+    assert align["Made"] == "2"
+    assert number(align["Device seconds"]) > 0
+
+
+def test_compare_tells_differences_and_shows_examples(
+    visit: Callable[..., Page], complaints: list[str], demo: Demo
+) -> None:
+    one, two = "mbert", "continued-mlm"
+    page = visit(at(demo.served, "compare", a=one, b=two, task="tatoeba", language="qab"), WIDE)
+    for row in grid(page):
+        task = row["Task"]
+        wanted = (demo.average(two) - demo.average(one)) if task == "Average" else None
+        wanted = demo.mean(two, task) - demo.mean(one, task) if wanted is None else wanted
+        assert number(row["Difference"]) == pytest.approx(wanted, abs=0.051)
+    for row in grid(page, 1):
+        kept = {row["Language"]}
+        wanted = demo.mean(two, "tatoeba", kept) - demo.mean(one, "tatoeba", kept)
+        assert number(row["Difference"]) == pytest.approx(wanted, abs=0.051)
+    examples(page, one, two)
+    assert complaints == []
+
+
+def examples(page: Page, one: str, two: str) -> None:
+    """The items of the page Compare: what is right is what is gold, and a search narrows them."""
+    last = page.locator('[data-testid="stDataFrame"]').count() - 1
+    items = grid(page, last)
+    right = {"only the first": (True, False), "only the second": (False, True), "both": (True, True)}
+    assert {item["Right"] for item in items} > {"only the first"}
+    for item in items:
+        assert all(item[head] for head in ("Text", "Gold", one, two))
+        hits = tuple(item[head] == item["Gold"] for head in (one, two))
+        assert hits == right.get(item["Right"], (False, False))
+    wanted = next(item for item in items if item["Right"] == "only the first")
+    page.get_by_role("textbox", name="Search").fill(wanted["Item"])
+    page.get_by_role("textbox", name="Search").press("Enter")
+    page.get_by_text("1 of 40 items").wait_for()
+    settled(page)
+    assert grid(page, last) == [wanted]
+
+
+def test_ablation_tells_differences_steps_and_recipes(visit: Callable[..., Page], demo: Demo) -> None:
+    page = visit(at(demo.served, "ablation", base_row="continued-mlm", beside=SLOW), WIDE)
+    rows = {row["Method"]: row for row in grid(page)}
+    assert set(rows) == set(ROWS) - {"continued-mlm"}
+    for name, row in rows.items():
+        for task in METRIC:
+            wanted = demo.mean(name, task) - demo.mean("continued-mlm", task)
+            assert number(row[task]) == pytest.approx(wanted, abs=0.051)
+        wanted = demo.average(name) - demo.average("continued-mlm")
+        assert number(row["Average"]) == pytest.approx(wanted, abs=0.051)
+    beside = visit(at(demo.served, "ablation", base_row=FAST, beside=SLOW), WIDE)
+    last = beside.locator('[data-testid="stDataFrame"]').count() - 1
+    assert [list(row.values()) for row in grid(beside, last)] == [["align.learning_rate", "0.01", "0.001"]]
+
+
+def test_alignment_tells_measures_beside_scores(visit: Callable[..., Page], demo: Demo) -> None:
+    rows = grid(visit(at(demo.served, "alignment", task="panx"), WIDE))
+    measured = {
+        (score["run"], score["language"]): score["value"]
+        for score in demo.scores
+        if score["metric"] == "retrieval" and score["split"] == "intrinsic"
+    }
+    assert {row["Method"] for row in rows} == {"mbert", "continued-mlm"}
+    for row in rows:
+        name, code = row["Method"], row["Language"]
+        values = [measured[run, code] for run in demo.runs[name] if (run, code) in measured]
+        assert number(row["Retrieval, %"]) == pytest.approx(statistics.mean(values), abs=0.051)
+        assert number(row["panx, %"]) == pytest.approx(demo.mean(name, "panx", {code}), abs=0.051)
+
+
+def test_embeddings_are_those_of_project(visit: Callable[..., Page], demo: Demo) -> None:
+    page = visit(at(demo.served, "embeddings", languages="qab"), WIDE)
+    page.get_by_text("translation pairs of qab").wait_for()
+    page.locator('[data-testid="stVegaLiteChart"]').nth(1).wait_for()
+    points = json.loads(download(page, 0, "JSON"))["rows"]
+    kept = [
+        point
+        for folder in (demo.served.store.parent / "artifacts" / "objects").glob("*/*/projection.json")
+        for point in json.loads(folder.read_text(encoding="utf-8"))["points"]
+        if point["language"] == "qab"
+    ]
+    assert {point["method"] for point in points} == {"mbert", "continued-mlm"}
+    assert len(points) == 2 * 2 * PAIRS_SHOWN, "two methods, two sides"
+    places = {(point["text"], point["side"], round(point["tsne_x"], 6)) for point in kept}
+    assert {(point["text"], point["side"], round(point["tsne_x"], 6)) for point in points} <= places
+
+
+def test_runs_tells_what_failed_and_how_long_stages_took(visit: Callable[..., Page], demo: Demo) -> None:
+    opened = Store.open(demo.served.store, read_only=True)
+    every, links = opened.runs(), opened.links(run=demo.runs[FAST][0])
+    opened.close()
+    page = visit(at(demo.served, "runs"), WIDE)
+    page.get_by_text("1 failed, 8 done").wait_for()
+    assert sorted(row["Run"] for row in grid(page)) == sorted(every["id"])
+    (told,) = (row["What failed"] for row in grid(page) if row["Status"] == "failed")
+    assert told == f"align never-trains seed 0: RuntimeError: {WRONG}"
+    box = page.locator('[data-testid="stDataFrame"]').first.bounding_box()
+    assert box
+    page.mouse.click(box["x"] + 16, box["y"] + 36 + 17)
+    page.get_by_text("A stage failed").wait_for()
+    failed = visit(at(demo.served, "runs", run=every.loc[every["status"] == "failed", "id"].item()), WIDE)
+    failed.get_by_text("A stage failed").wait_for()
+    reads(failed, f"RuntimeError: {WRONG}")
+    done = visit(at(demo.served, "runs", run=demo.runs[FAST][0]), WIDE)
+    stages = {row["Artifact"]: row for row in grid(done, 1)}
+    assert set(stages) == set(links["fingerprint"])
+    for stage in links.to_dict("records"):
+        seconds = (stage["finished"] - stage["started"]).total_seconds()
+        assert number(stages[stage["fingerprint"]]["Seconds"]) == pytest.approx(seconds, abs=0.051)
+        assert stages[stage["fingerprint"]]["Made"] == ("found" if stage["hit"] else "made")
+
+
+def test_protocol_tells_every_task(visit: Callable[..., Page], demo: Demo) -> None:
+    rows = {row["Task"]: row for row in grid(visit(at(demo.served, "protocol"), WIDE))}
+    assert list(rows) == list(METRIC)
+    for task, row in rows.items():
+        views = {score["view"] for score in demo.scores if score["task"] == task and score["split"] == "test"}
+        assert row["Languages"] == str(len(views))
+        assert row["Measure"].lower() == METRIC[task]
+        assert row["Licence"]

@@ -1,0 +1,85 @@
+"""The board in a real browser while the store changes, and before there is one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.storage.store import Store
+from leaderboard.parts import FIRST_ROWS
+from tests.support.browsing import PAGES, Served, at, cells, serve
+from tests.support.demo_world import SETTINGS
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.ui
+ADDED = "l2-align"
+
+
+@pytest.fixture
+def growing(demo_home: Path, tmp_path: Path) -> Iterator[Served]:
+    """A board of its own on a copy of the demo."""
+    home = tmp_path / "home"
+    shutil.copytree(demo_home, home)
+    yield from serve(home / "board.db", home)
+
+
+@pytest.fixture(scope="module", params=["missing", "no runs"])
+def empty(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    home = tmp_path_factory.mktemp("empty")
+    if request.param == "no runs":
+        Store.open(home / "board.db", create=True).close()
+    yield from serve(home / "board.db", home)
+
+
+def has_row(page: Page, name: str) -> None:
+    """Waits until a table of the page has a row, which it must get by itself."""
+    for _ in range(240):
+        if any(row[:1] == [name] for row in cells(page)):
+            return
+        page.wait_for_timeout(1_000)
+    pytest.fail(f"no row {name} came")
+
+
+def test_rows_of_a_live_run_come_without_a_reload(
+    visit: Callable[..., Page], complaints: list[str], growing: Served
+) -> None:
+    board = visit(at(growing, "", columns="Languages", task="udpos", script="Cyrillic"))
+    ablation = visit(at(growing, "ablation"))
+    for page in (board, ablation):
+        page.evaluate("window.kept = true")
+    wide = len(cells(board)[0])
+    environment = {**os.environ, "ALIGNBOARD_HOME": str(growing.store.parent)}
+    command = [str(Path(sys.executable).with_name("alignboard")), "run", ADDED, *SETTINGS, "--seeds", "1"]
+    run = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        has_row(board, ADDED)
+        has_row(ablation, ADDED)
+    finally:
+        assert run.wait(240) == 0
+    for page in (board, ablation):
+        assert page.evaluate("window.kept") is True, "the page was loaded anew"
+    assert "script=Cyrillic" in board.url
+    assert len(cells(board)[0]) == wide, "the filter is gone"
+    assert complaints == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_an_empty_board_tells_how_to_make_the_first_row(
+    visit: Callable[..., Page], complaints: list[str], empty: Served, name: str
+) -> None:
+    page = visit(at(empty, name), 390)
+    assert page.locator("h1").inner_text() == (name or "leaderboard").capitalize()
+    page.get_by_text(FIRST_ROWS).wait_for()
+    assert page.locator('[data-testid="stException"], [data-testid="stAlertContentError"]').count() == 0
+    assert page.locator('[role="dialog"]').count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert complaints == []

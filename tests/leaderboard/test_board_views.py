@@ -1,0 +1,303 @@
+"""What the board computes: averages over chosen languages, differences with their errors, downloads, hostile names."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import random
+import re
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.files import STATISTICS
+from harness.results.rendering import inert
+from harness.results.tables import Results, Row, by_task
+from harness.storage.store import AVERAGE, Store
+from leaderboard import downloads, evidence
+from leaderboard.views import ablation, board, compare, method, runs
+from leaderboard.views.board import Choice
+from tests.support.board_world import HOSTILE, ITEMS, furnish, world
+from tests.support.made_up import FAR, LANGUAGES, VIEWS
+
+
+class World:
+    """The store of `board_world`, read."""
+
+    def __init__(self, path: Path) -> None:
+        store = Store.open(path, read_only=True)
+        self.summaries = store.summaries(split="test", protocol="mini", kind="trained")
+        self.foreign = store.summaries(split="test", kind="external")
+        self.cells = store.cells(split="test")
+        self.dev = store.cells(split="dev")
+        self.links = store.links()
+        store.close()
+
+    def table(self, **choice: object) -> Results:
+        return board.table(self.summaries, self.cells, Choice(**choice))[0]  # type: ignore[arg-type]
+
+    def row(self, label: str) -> Row:
+        return next(row for row in self.table().rows if row.label == label)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def made(home: Path) -> World:
+    return World(world(home / "board.db", home))
+
+
+@pytest.fixture(autouse=True)
+def artifacts(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALIGNBOARD_HOME", str(home))
+
+
+def test_scores_over_some_languages_are_averaged_anew(made: World) -> None:
+    kept = frozenset(LANGUAGES[1:3])
+    table, row = made.table(languages=kept), made.row("ml-ctl-cz")
+    own = made.cells[made.cells["run"].isin(row.runs) & made.cells["view"].isin(kept)]
+    expected = {task: [fmean(part["value"]) for _, part in own[own["task"] == task].groupby("run")] for task in VIEWS}
+    found = next(other for other in table.rows if other.label == row.label)
+    for task, values in expected.items():
+        assert sorted(found.cell(task).values) == pytest.approx(sorted(values))
+    means = [fmean(fmean(values) for values in expected.values())]
+    assert fmean(found.cell(AVERAGE).values) == pytest.approx(means[0])
+    assert table.languages == 2
+    assert "Over 2 of 7 languages" in table.notes[0]
+
+
+def test_tasks_without_a_chosen_language_are_left_out(made: World) -> None:
+    table = made.table(languages=frozenset({"qaa"}))
+    assert "qaa" not in FAR
+    assert [column.name for column in table.columns] == ["xnli", "pawsx", "udpos", "panx", AVERAGE]
+
+
+def test_an_incomplete_row_stays_incomplete_under_a_filter(made: World) -> None:
+    table = made.table(languages=frozenset({"qab"}))
+    unfinished = next(
+        row
+        for row in table.rows
+        if row.label.startswith("cz-snt [") and row.cell("xnli").values and not row.cell("panx").values
+    )
+    assert unfinished.cell(AVERAGE).mean is None
+    assert unfinished.cell("panx").have == 0
+
+
+def test_groups_of_languages_have_averages_of_their_own(made: World) -> None:
+    table = made.table(columns=board.GROUPS, grouping="aligned")
+    names = [column.name for column in table.columns]
+    assert names == ["aligned", "not aligned", "pivot", AVERAGE]
+    aligned = made.table(languages=frozenset(LANGUAGES[1:4]))
+    for row in table.rows:
+        same = next(other for other in aligned.rows if other.label == row.label)
+        assert row.cell("aligned").values == pytest.approx(same.cell(AVERAGE).values)
+
+
+def test_costs_and_foreign_rows_stand_beside(made: World) -> None:
+    table = board.with_costs(made.table(), made.links)
+    assert made.row("mbert").cell(AVERAGE).mean is not None
+    by_label = {row.label: row for row in table.rows}
+    assert by_label["ml-ctl-cz"].cell(board.SECONDS.name).values == (19.0, 19.0)
+    assert by_label["ml-ctl-cz"].cell(board.TOKENS.name).mean == 3.0
+    assert by_label["mbert"].cell(board.SECONDS.name).mean is None
+    full = board.with_foreign(table, by_task(made.foreign))
+    (external,) = board.band(full, "external").rows
+    assert external.label == "ann-system (external) (ann-large)"
+    assert len(board.band(full, "control", "").rows) == len(table.rows)
+
+
+def test_standard_error_is_that_of_clusters(made: World) -> None:
+    run = made.row("mbert").runs[0]
+    part = made.cells[(made.cells["run"] == run) & (made.cells["task"] == "xnli")]
+    error, source = evidence.of_task(part, "accuracy")
+    assert source == "clusters of items"
+    found = pd.read_parquet(evidence.file(part["stage"].iloc[0], STATISTICS))  # type: ignore[arg-type]
+    sums = found.assign(c=found["correct"] - found.groupby("view")["correct"].transform("mean"))
+    clusters = 100 * sums.groupby("cluster")["c"].sum() / (ITEMS * len(LANGUAGES))
+    count = len(clusters)
+    assert error == pytest.approx(math.sqrt((clusters**2).sum() * count / (count - 1)))
+
+
+def test_standard_error_agrees_with_a_bootstrap() -> None:
+    rng = np.random.default_rng(0)
+    counts = rng.integers(0, 4, size=(300, 3)).astype(float)
+    counts[:, 0] = np.minimum(counts[:, 0], counts[:, 1:].min(1))
+    tp, pred, gold = counts.T
+    ratio = 2 * tp.sum() / (pred + gold).sum()
+    influence = pd.Series(100 * (2 * tp - ratio * (pred + gold)) / (pred + gold).sum())
+    drawn = rng.integers(0, 300, size=(4000, 300))
+    values = 200 * tp[drawn].sum(1) / (pred[drawn].sum(1) + gold[drawn].sum(1))
+    assert evidence.error(influence) == pytest.approx(values.std(), rel=0.06)
+
+
+def test_error_without_artifacts_takes_items_as_independent(
+    made: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ALIGNBOARD_HOME", str(tmp_path))
+    run = made.row("mbert").runs[0]
+    part = made.cells[(made.cells["run"] == run) & (made.cells["task"] == "xnli") & (made.cells["view"] == "qaa")]
+    value = float(part["value"].iloc[0])
+    error, source = evidence.of_task(part, "accuracy")
+    assert error == pytest.approx(math.sqrt(value * (100 - value) / ITEMS))
+    assert source == "items taken as independent"
+    assert evidence.of_task(part, "f1")[0] is None
+    assert evidence.file("../../etc/passwd", "x") is None
+
+
+def test_differences_are_paired(made: World) -> None:
+    one, two = made.row("mbert"), made.row("ml-ctl")
+    found = compare.sides(one, two, made.cells, "xnli", "english", "accuracy")
+    lines = compare.by_view(found).set_index("view")
+    tables = {run: _right(made, run) for run in (*one.runs, *two.runs)}
+    gap = fmean(tables[run]["qac"].mean() for run in two.runs) - fmean(tables[run]["qac"].mean() for run in one.runs)
+    assert lines.loc["qac", "difference"] == pytest.approx(100 * gap)
+    each = sum(tables[run]["qac"] for run in two.runs) / 2 - sum(tables[run]["qac"] for run in one.runs) / 2
+    clusters = (100 * (each - each.mean()) / ITEMS).groupby(lambda item: int(item.split("-")[1]) // 2).sum()
+    count = len(clusters)
+    assert lines.loc["qac", "error"] == pytest.approx(math.sqrt((clusters**2).sum() * count / (count - 1)))
+    assert lines.loc["qac", "high"] - lines.loc["qac", "low"] == pytest.approx(
+        2 * evidence.Z * lines.loc["qac", "error"]
+    )
+
+
+def _right(made: World, run: str) -> dict[str, pd.Series]:
+    part = made.cells[(made.cells["run"] == run) & (made.cells["task"] == "xnli")]
+    found = pd.read_parquet(evidence.file(part["stage"].iloc[0], STATISTICS))  # type: ignore[arg-type]
+    return {str(view): rows.set_index("item")["correct"] for view, rows in found.groupby("view")}
+
+
+def test_items_that_one_gets_right_and_the_other_wrong(made: World) -> None:
+    found = compare.sides(made.row("mbert"), made.row("ml-ctl"), made.cells, "udpos", "english", "f1")
+    every = compare.items(found, "qab")
+    assert len(every) == ITEMS
+    only = compare.searched(every, [compare.SECOND], "")
+    assert set(zip(only["first"], only["second"], strict=True)) == {("no", "yes")}
+    assert list(compare.searched(every, [], "SENTENCE 7 ")["text"]) == ["sentence 7 of qab"]
+    assert compare.items(found, "nowhere").empty
+
+
+def test_attribution_adds_up(made: World) -> None:
+    steps = ablation.attribution(made.table(), "ml-ctl")
+    assert [step.name for step in steps] == [
+        "same text, masked LM",
+        "the objective on shuffled pairs",
+        "the true pairs",
+    ]
+    ends = made.row("mbert").cell(AVERAGE).mean, made.table().rows
+    assert steps[0].before == ends[0]
+    last = next(row for row in ends[1] if row.label == "ml-ctl")
+    assert steps[-1].after == last.cell(AVERAGE).mean
+    assert all(a.after == b.before for a, b in pairwise(steps))
+    steps = ablation.attribution(made.table(), "info-snt")
+    assert steps[-1].name == "the objective on the true pairs"
+
+
+def test_families_of_rows_and_their_recipes(made: World) -> None:
+    rows = made.table().rows
+    recipes = ablation.recipes(rows, made.summaries)
+    families = ablation.families(rows, recipes, {})
+    base = next(row for row in rows if row.label.startswith("cz-snt ["))
+    field = ablation.Family(ablation.FIELD, "align.steps")
+    assert ablation.Family(ablation.SAME_METHOD, "cz-snt") in families
+    assert ablation.ALL in families
+    (other,) = ablation.members(base, rows, families[field])
+    assert {row.method for row in ablation.of_family(rows, families[field])} == {"cz-snt"}
+    assert len(ablation.members(base, rows, families[ablation.ALL])) == len(rows) - 1
+    fields = ablation.diff(recipes[base.label], recipes[other.label]).set_index("field")
+    assert sorted(fields.loc["align.steps"]) == ["100", "200"]
+
+
+def test_distance_of_made_up_languages(made: World) -> None:
+    found = ablation.by_language(made.row("mbert"), [made.row("ml-ctl")], made.cells, "xnli", "english", "accuracy")
+    placed, axis = ablation.by_distance(found, "babel")
+    assert "leaves the pivot" in axis
+    assert dict(zip(placed["view"], placed["distance"], strict=True))["qaa"] == 0
+    real = pd.DataFrame({"row": "a", "view": ["de", "sw", "xx"], "difference": 1.0})
+    placed, axis = ablation.by_distance(real, "hub")
+    assert list(placed["distance"]) == [5, 2]
+
+
+def test_sections_of_a_docstring() -> None:
+    text = "Words.\n\nReference: A paper.\nObjective: a sum\n    L = x + y\n    over all. Inputs: pairs\nof sentences."
+    found = method.sections(text)
+    assert [part.title for part in found] == ["", "Reference", "Objective", "Inputs"]
+    assert found[2].text.splitlines()[1] == "    L = x + y"
+    assert found[3].text == "pairs of sentences."
+
+
+def test_curves_and_throughput(made: World) -> None:
+    row = made.row("ml-ctl-cz")
+    links = made.links[made.links["run"].isin(row.runs)]
+    cost = method.throughput(links).set_index("kind")
+    assert cost.loc["align", "tokens per second"] == pytest.approx(6e6 / 38)
+    traces = [evidence.trace(str(name)) for name in links.loc[links["kind"] == "align", "fingerprint"]]
+    losses = method.losses(traces)
+    assert set(losses["term"]) == {"contrast", "mlm"}
+    assert method.dev_curve(made.dev[made.dev["run"].isin(row.runs)], "xnli", "accuracy")["value"].max() == 70
+
+
+def test_stages_and_times_of_a_run(made: World) -> None:
+    links = made.links[made.links["run"] == made.row("ml-ctl-cz").runs[0]]
+    assert list(runs.stages(links)["stage"]) == ["align", "finetune xnli", "project tatoeba"]
+    assert list(runs.timeline(links)["start"]) == [0, 60]
+    assert runs.settings({"a": {"b": 1, "c": {}}, "d": [2]}) == {"a.b": 1, "a.c": {}, "d": [2]}
+
+
+def test_downloads_of_a_frame_hold_what_is_shown() -> None:
+    frame = pd.DataFrame({"name": list(HOSTILE), "value": [1.5, None] * 4})
+    files = downloads.of_frame(frame, HOSTILE[0], "a/b", "../c", notes=[HOSTILE[2]])
+    assert files.stem == "alignboard-ab-c"
+    lines = list(csv.reader(io.StringIO(files.csv)))
+    assert len(lines) == 1 + len(HOSTILE)
+    assert lines[1] == [HOSTILE[0], "1.5"]
+    assert lines[2][1] == ""
+    assert not any(cell.startswith(("=", "+", "-", "@")) for line in lines for cell in line)
+    rows = json.loads(files.json)["rows"]
+    assert rows[1]["value"] is None
+    assert rows[4]["name"] == HOSTILE[4]
+    table = [line for line in files.markdown.splitlines() if line.startswith("|")]
+    assert len(table) == 2 + len(HOSTILE)
+    assert r"\<script\>" in files.markdown
+    assert not re.search(r"(?<!\\)\]\(", files.markdown)
+    assert r"\textbackslash{}input\{/etc/passwd\}" in files.latex
+    assert files.latex.count(r"\\" + "\n") == 1 + len(HOSTILE)
+    assert "\u202e" not in "".join(files)
+
+
+@given(st.text(max_size=60))
+def test_foreign_text_is_inert_in_every_form(text: str) -> None:
+    assert not inert(text, "csv").lstrip().startswith(("=", "+", "-", "@"))
+    latex = inert(text, "latex")
+    for known in (r"\textbackslash{}", r"\textasciitilde{}", r"\textasciicircum{}", r"\&", r"\%", r"\$", r"\#", r"\_"):
+        latex = latex.replace(known, "")
+    for known in (r"\{", r"\}", "{[}", "{]}", "{*}", r"$\pm$", r"$\dagger$"):
+        latex = latex.replace(known, "")
+    assert not set(latex) & set("\\%$&#_~^{}[")
+    marked = inert(text, "markdown")
+    assert "://" not in inert(text, "label")
+    unescaped = [char for at, char in enumerate(marked) if char in "<[`*_$:@" and marked[at - 1 : at] != "\\"]
+    assert not unescaped
+    assert len(inert(text, most=10)) <= 10
+
+
+def test_rows_of_equal_names_can_be_told_apart(tmp_path: Path) -> None:
+    from leaderboard.views.table import named
+
+    store = Store.open(tmp_path / "board.db", create=True)
+    for name in ("x" * 100, "x" * 100 + "y", "a\u200bb", "ab"):
+        furnish(store, tmp_path, name, 50 + random.random(), 1)
+    (table,) = by_task(store.summaries(split="test"))
+    names = list(named(table.rows))
+    assert len(set(names)) == 4
+    assert all(len(name) < 70 for name in names)

@@ -1,0 +1,40 @@
+"""What makes an open page of the board draw itself anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from harness.storage.store import Store
+from leaderboard import live
+from tests.support.board_world import mapped
+from tests.support.made_up import METRIC, VIEWS, run_row, scores
+
+
+def test_the_version_changes_with_what_pages_tell_and_with_nothing_else(tmp_path: Path) -> None:
+    st.cache_data.clear()
+    place = str(tmp_path / "board.db")
+    assert live.version(place) == ()
+    store = Store.open(place, create=True)
+    run, rows = run_row("mbert", 1, status="running"), scores(40.0, 1)
+    seen = [live.version(place)]
+
+    def changed() -> bool:
+        seen.append(live.version(place))
+        assert live.version(place) == seen[-1]
+        return seen[-1] not in seen[:-1]
+
+    store.add_run(run)
+    assert changed(), "a run has begun"
+    for part in (rows[:5], rows):
+        store.put_scores(run.id, part)
+        store.refresh_summary(run.id, VIEWS, METRIC)
+        assert changed(), "more of it is scored"
+    store.set_status(run.id, "done")
+    assert changed(), "it is done"
+    store.set_status(run.id, "done")
+    assert not changed()
+    mapped(store, tmp_path, run)
+    assert changed(), "it is mapped"
+    store.close()

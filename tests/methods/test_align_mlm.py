@@ -1,0 +1,121 @@
+"""ALIGN-MLM pulls dictionary words together in the embeddings, and nothing else, whatever the batch holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from harness.errors import UserError
+from harness.records import Corpus, DictionaryEntry
+from methods.objectives.dictionary import continuing, entries
+from tests.support.small_world import Trial, alone, corpora, encoder, method_class
+from validation.probes.align_mlm import probe
+
+NAME = "align-mlm"
+
+
+@pytest.fixture(autouse=True)
+def _alone() -> Iterator[None]:
+    with alone():
+        yield
+
+
+class Listed:
+    """Corpora with a dictionary of one's own."""
+
+    def __init__(self, *words: tuple[str, str]) -> None:
+        self.inner = corpora(method_class(NAME))
+        self.words = [DictionaryEntry("qab", source, target) for source, target in words]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def records(self, kind: Corpus) -> list[DictionaryEntry]:
+        return self.words
+
+
+def subwords(reads: Any, word: str) -> list[int]:
+    ids: list[int] = reads.tokenizer.hf(word, add_special_tokens=False).input_ids
+    return ids
+
+
+def expected(trial: Trial, single: bool) -> list[float]:
+    """The cosine of every entry, one after the other."""
+    reads = corpora(type(trial.method))
+    table = trial.encoder.input_embeddings.detach().double()
+    seen, cosines = set(), []
+    for entry in reads.records(Corpus.DICTIONARY):
+        a, b = (subwords(reads, word) for word in (entry.source, entry.target))
+        unknown = reads.tokenizer.unk_id in a + b
+        if unknown or a == b or (single and len(a) + len(b) > 2) or (tuple(a), tuple(b)) in seen:
+            continue
+        seen.add((tuple(a), tuple(b)))
+        u, v = (sum(table[i] for i in ids) / len(ids) for ids in (a, b))
+        cosines.append(float((u * v).sum() / math.sqrt(float((u * u).sum() * (v * v).sum()))))
+    return cosines
+
+
+@pytest.mark.parametrize("words", ["single", "mean"])
+@torch.no_grad()
+def test_the_term_is_the_mean_cosine_of_the_whole_dictionary(words: str) -> None:
+    trial = Trial(NAME, dropout=0.0, words=words)
+    trial.step.double()
+    cosines = expected(trial, words == "single")
+    term = trial.method.loss(trial.encoder, trial.batch(4), 0)["align"]
+    assert term.count == len(cosines) > 5
+    assert float(term.sum / term.count) == pytest.approx(-sum(cosines) / len(cosines), rel=1e-9)
+    assert term.weight == 10
+
+
+def test_the_term_depends_on_no_batch_and_moves_the_embeddings_of_the_dictionary_alone() -> None:
+    trial = Trial(NAME, dropout=0.0)
+    one, other = (trial.method.loss(trial.encoder, trial.batch(4, seed), 0)["align"] for seed in (0, 1))
+    assert torch.equal(one.sum, other.sum)
+    one.sum.backward()
+    touched = [name for name, p in trial.encoder.named_parameters() if p.grad is not None and p.grad.any()]
+    assert touched == ["model.bert.embeddings.word_embeddings.weight"]
+    rows = set(trial.encoder.input_embeddings.grad.abs().sum(1).nonzero().squeeze(1).tolist())
+    assert rows == set(trial.method.flat.tolist())
+
+
+def test_a_share_of_the_words_leaves_the_others_out() -> None:
+    torch.manual_seed(5)
+    whole, half = Trial(NAME), Trial(NAME, share=0.5)
+    sources = [set(t.method.flat[t.method.pairs[:, 0]].tolist()) for t in (whole, half)]
+    assert sources[1] < sources[0]
+    assert len(sources[1]) == round(len(sources[0]) / 2)
+
+
+def test_a_dictionary_without_a_single_subword_on_both_sides_is_refused() -> None:
+    long = "zz" * 9
+    for words in ((long, long[1:]), ("same", "same"), ("漢", "字")):
+        with pytest.raises(UserError, match="no entry that this tokenizer can use"):
+            entries(Listed(words), single=True)  # type: ignore[arg-type]
+    assert len(entries(Listed((long, long[1:])), single=False)) == 1  # type: ignore[arg-type]
+
+
+def test_a_method_without_the_need_gets_no_dictionary() -> None:
+    method = method_class(NAME)()
+    reads = replace(corpora(method_class(NAME)), needs=frozenset({Corpus.PARALLEL}))
+    with pytest.raises(UserError, match="without declaring it"):
+        method.build(encoder(), reads)
+
+
+def test_the_pieces_that_continue_a_word_are_known() -> None:
+    tokenizer = corpora(method_class(NAME)).tokenizer
+    marks = continuing(tokenizer)
+    pieces = tokenizer.hf.convert_ids_to_tokens(range(len(marks)))
+    assert [p for p, mark in zip(pieces, marks, strict=True) if mark] == [p for p in pieces if p[:2] == "##"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_translations_become_nearest_neighbours(seed: int) -> None:
+    found = probe(seed)
+    assert found["seen"] > found["seen_base"] + 20
+    assert found["held_out"] > max(found["base"], found["continued"])

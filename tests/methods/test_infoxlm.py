@@ -1,0 +1,148 @@
+"""InfoXLM: mixed-up views, a queue that must be full, raw dot products of a middle layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from methods.infoxlm import mixed
+from tests.support.plain_passes import Plain
+from tests.support.small_world import Trial, alone, move_away, tokenizer
+from validation.probes import infoxlm
+
+
+@pytest.fixture(autouse=True)
+def _alone() -> Iterator[None]:
+    with alone():
+        yield
+
+
+def test_mixed_views_hold_two_pairs_of_one_language_in_any_order() -> None:
+    trial = Trial("infoxlm")
+    examples = [trial.examples[i] for i in range(40)]
+    language = {e.target.tobytes(): e.language for e in examples}
+    partner = {e.source.tobytes(): e.target.tobytes() for e in examples}
+    seen, orders, swaps, languages = 0, [0, 0], 0, {e.language for e in examples}
+    numbers = {e.target.tobytes(): e.sentence for e in examples}
+    for view in mixed(examples, np.random.default_rng(0)):
+        query, key = ([side.tobytes() for side in sides] for sides in (view.queries, view.keys))
+        swapped = query[0] not in partner
+        x, y = (key, query) if swapped else (query, key)
+        assert {partner[side] for side in x} == set(y), "translations of each other"
+        assert {numbers[side] for side in y} == set(view.sentences)
+        assert len({language[side] for side in y}) == 1
+        orders[[partner[side] for side in x] == y] += 1
+        swaps += swapped
+        seen += 1
+    counts = [sum(e.language == code for e in examples) for code in languages]
+    assert seen == sum(-(-count // 2) for count in counts)
+    assert min(orders) > 3
+    assert 3 < swaps < seen - 3
+
+
+def test_views_are_masked_and_joined() -> None:
+    trial = Trial("infoxlm")
+    batch = trial.batch(24)
+    for name in ("queries", "keys"):
+        text = batch[name]
+        assert set(text.segments.tolist()) == {0, 1}
+        assert 0.05 < float((text.ids == tokenizer().mask_id).float().mean()) < 0.2
+    assert len(batch["queries"]) == len(batch["keys"])
+
+
+def test_the_contrast_begins_when_the_queue_is_full() -> None:
+    for wait in (True, False):
+        trial = Trial("infoxlm", queue=40, wait_for_queue=wait)
+        run, per_step = trial.run(), len(trial.batch()["keys"])
+        found = []
+        for _ in range(8):
+            full = not bool(trial.method.queue.empty().any())
+            run.step()
+            found.append((full, run.read_losses()["xlco"]))
+        assert per_step < 40
+        assert {full for full, _ in found} == {True, False}
+        assert found[0][1] == pytest.approx(0.0, abs=1e-6)
+        assert all(loss > 0 for full, loss in found if full)
+        assert all((loss == 0) == wait for full, loss in found[1:] if not full)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@torch.no_grad()
+def test_the_loss_is_that_of_the_paper(normalize: bool, tmp_path: Path) -> None:
+    trial = Trial("infoxlm", dropout=0.0, queue=5, normalize=normalize, layer=1)
+    trial.step.eval()
+    held = torch.randn(5, 64, generator=torch.Generator().manual_seed(0))
+    trial.method.queue.keys[:] = held
+    trial.method.queue.pushed += 5
+    slow = trial.method.slow
+    move_away(slow)
+    batch = trial.batch(6)
+    trial.method.queue.about[0, 1] = batch["about"][0, 0]  # a key that has a sentence in common with the first query
+    model, copy = (
+        Plain(encoder, tmp_path / name).model for name, encoder in (("fast", trial.encoder), ("slow", slow["encoder"]))
+    )
+    trial.step.double()
+    terms = trial.method.loss(trial.encoder, batch, 0)
+    rows = [
+        vectors_by_hand(model, trial.method.project.weight, batch["queries"]),
+        vectors_by_hand(copy, slow["project"].weight, batch["keys"]),
+    ]
+    losses = []
+    for i, (q, k) in enumerate(zip(*rows, strict=True)):
+        others = held.double()[1:] if batch["about"][0, 0] in batch["about"][i] else held.double()
+        scores = [float(q @ v) / (float(q.norm() * v.norm()) if normalize else 1.0) for v in (k, *others)]
+        losses.append(math.log(sum(math.exp(s / 0.25) for s in scores)) - scores[0] / 0.25)
+    assert float(terms["xlco"].sum) / terms["xlco"].count == pytest.approx(np.mean(losses), rel=1e-9)
+    for name, prefix in (("tlm", ""), ("mlm", "alone_")):
+        expected = masked_by_hand(model, batch, prefix)
+        assert float(terms[name].sum) / terms[name].count == pytest.approx(expected, rel=1e-5)
+    assert [terms[name].weight for name in ("tlm", "mlm", "xlco")] == [1, 1, 1]
+
+
+def vectors_by_hand(model: Any, matrix: Tensor, text: Any) -> list[Tensor]:
+    found = []
+    for ids, segments in zip(text.ids.split(text.lengths), text.segments.split(text.lengths), strict=True):
+        states = model(ids[None], token_type_ids=segments[None], output_hidden_states=True).hidden_states
+        found.append(matrix @ states[1][0, 0])
+    return found
+
+
+def masked_by_hand(model: Any, batch: Any, prefix: str) -> float:
+    text, labels = batch[f"{prefix}text"], batch[f"{prefix}labels"].tolist()
+    parts = zip(text.ids.split(text.lengths), text.segments.split(text.lengths), strict=True)
+    logits = torch.cat([model(ids[None], token_type_ids=segments[None]).logits[0] for ids, segments in parts])
+    rows = logits[batch[f"{prefix}positions"]]
+    return float(np.mean([float(row.exp().sum().log() - row[label]) for row, label in zip(rows, labels, strict=True)]))
+
+
+def test_the_contrast_reaches_the_query_side_up_to_its_layer() -> None:
+    trial = Trial("infoxlm", wait_for_queue=False, layer=1)
+    trial.run().step()
+    trial.method.loss(trial.encoder, trial.batch(), 0)["xlco"].sum.backward()
+    assert trial.method.project.weight.grad is not None
+    assert all(p.grad is not None for p in trial.encoder.blocks[0].parameters())
+    assert all(p.grad is None for p in trial.encoder.blocks[1].parameters())
+    assert all(p.grad is None for p in trial.method.slow.parameters())
+
+
+def test_the_layer_is_one_of_the_base() -> None:
+    assert Trial("infoxlm").method.layer == 1
+    assert Trial("infoxlm", layer=-1).method.layer == 2
+    with pytest.raises(ValueError, match="layer 8 of an encoder with 2 layers"):
+        Trial("infoxlm", layer=8)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_translations_come_together_on_pairs_held_out(seed: int) -> None:
+    found = infoxlm.probe(seed)
+    assert found["retrieval"] > found["retrieval_before"]
+    assert found["retrieval"] > found["retrieval_without"]
+    assert found["tlm"] < found["tlm_shuffled"]

@@ -1,0 +1,105 @@
+"""Words where the released ML-CTL script places them: substrings that occur once and are subwords of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.data.sample import common_words
+from harness.errors import UserError
+from harness.method import SamplePair, Span
+from harness.records import Corpus, DictionaryEntry
+from methods.ml_ctl_cz import MLCTLCZ
+from methods.objectives.released_words import of_own_subwords, substring_pairs
+from tests.support.small_world import MAX_LENGTH, Trial, alone, corpora, sample, tokenizer
+
+
+@pytest.fixture(autouse=True)
+def _alone() -> Iterator[None]:
+    with alone():
+        yield
+
+
+def ids(text: str) -> list[int]:
+    found: list[int] = tokenizer().hf(text, add_special_tokens=False).input_ids
+    return found
+
+
+def stands(word: str, sentence: str) -> bool:
+    """The script's two questions about one side, asked by trying every place."""
+    inner, whole = ids(word), ids(sentence)
+    return sentence.count(word) == 1 and any(whole[i : i + len(inner)] == inner for i in range(len(whole)))
+
+
+def test_every_word_of_the_rule_is_placed_and_no_other() -> None:
+    dictionary: Any = corpora(MLCTLCZ).records(Corpus.DICTIONARY)
+    sentences = {pair.sentence: pair for pair in sample()}
+    common = common_words(list(sentences.values()))
+    expected = {
+        (pair.sentence, entry.source.lower())
+        for pair in sentences.values()
+        for entry in dictionary
+        if entry.language == pair.language
+        and entry.source.lower() not in common
+        and max(len(ids(pair.source.lower())), len(ids(pair.target.lower()))) + 2 < MAX_LENGTH
+        and stands(entry.source.lower(), pair.source.lower())
+        and stands(entry.target.lower(), pair.target.lower())
+    }
+    examples = Trial("ml-ctl-cz", code_exact=True).examples
+    found = {(pair.sentence, pair.source[slice(*pair.source_span)]) for pair in examples.pairs}
+    assert found == expected
+    assert len(found) > 60
+    for i, pair in enumerate(examples.pairs):
+        placed = examples[i]
+        for text, span, tokens, (a, b) in (
+            (pair.source, pair.source_span, placed.source, placed.source_span),
+            (pair.target, pair.target_span, placed.target, placed.target_span),
+        ):
+            assert ids(text[slice(*span)]) == tokens[a:b].tolist()
+
+
+def test_a_word_inside_another_word_is_no_word_of_the_sentence() -> None:
+    """A substring is not enough: here it is a part of a subword, or of several."""
+    texts = [pair.source for pair in sample()]
+    long = next(word for text in texts for word in text.split() if len(word) > 5 and len(ids(word)) == 1)
+    pair = replace(sample()[0], source=long, target=long)
+    inside = long[1:4]
+    (placed,) = substring_pairs([pair], [DictionaryEntry(pair.language, inside, inside)])
+    assert placed.source_span == placed.target_span == (1, 4)
+    with pytest.raises(UserError, match="under the script's rule") as refused:
+        of_own_subwords([placed], corpora(MLCTLCZ))
+    assert "1 words that occur once" in str(refused.value.found)
+
+
+def test_sentences_that_reach_the_maximal_length_are_left_out() -> None:
+    reads, pairs = corpora(MLCTLCZ), [pair for pair in sample() if pair.source_span]
+    kept = of_own_subwords(pairs, reads)
+    reach = max(max(len(ids(pair.source)), len(ids(pair.target))) + 2 for pair in kept)
+    shorter = of_own_subwords(pairs, replace(reads, max_length=reach))
+    assert 0 < len(shorter) < len(kept)
+    assert all(max(len(ids(pair.source)), len(ids(pair.target))) + 2 < reach for pair in shorter)
+
+
+@pytest.mark.parametrize("name", ["ml-ctl", "info-snt"])
+def test_a_word_that_is_cut_off_on_one_side_is_a_word_on_neither(name: str) -> None:
+    filler = " ".join(sample()[0].source.split()[:1] * MAX_LENGTH)
+    whole = sample()[0]
+    assert whole.source_span
+    assert whole.target_span
+    far = SamplePair(0, whole.language, whole.source, f"{filler} {whole.target}", whole.source_span, None)
+    shift = len(filler) + 1
+    far = replace(far, target_span=Span(*(place + shift for place in whole.target_span)))
+    near, cut = (Trial(name, pairs=[pair]).examples[0] for pair in (whole, far))
+    for example, spans in ((near, (whole.source_span, whole.target_span)), (cut, None)):
+        sides = ((example.source, example.source_span), (example.target, example.target_span))
+        for k, (tokens, (a, b)) in enumerate(sides):
+            if spans is None:
+                assert (a, b) == (1, len(tokens) - 1), "the sentence without its special tokens"
+            else:
+                text = (whole.source, whole.target)[k]
+                assert ids(text[slice(*spans[k])]) == tokens[a:b].tolist()
+    assert np.array_equal(cut.source, near.source)

@@ -1,0 +1,211 @@
+"""word-contrast and l2-align: the same word pairs, with negatives and without."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel
+
+from harness.data.matching import Lexicon
+from harness.errors import UserError
+from harness.records import Corpus
+from methods.objectives.word_vectors import first_of_each
+from tests.support.small_world import Trial, alone, corpora, sample
+from validation.probes import l2_align, word_contrast
+
+NAMES = ("word-contrast", "l2-align")
+
+
+@pytest.fixture(autouse=True)
+def _alone() -> Iterator[None]:
+    with alone():
+        yield
+
+
+class Words:
+    """The states of a batch's word pairs by hand: matched in the text, one unpadded pass per sentence."""
+
+    def __init__(self, trial: Trial, numbers: list[int], folder: Path, subword: str, identical: bool) -> None:
+        trial.encoder.save(folder)
+        model = AutoModel.from_pretrained(folder, add_pooling_layer=False, dtype=torch.float64).eval()
+        reads = corpora(type(trial.method))
+        entries: Any = reads.records(Corpus.DICTIONARY)
+        chosen = {sample()[i].sentence: sample()[i] for i in numbers}
+        self.x, self.y, self.pivot = [], [], []
+        for pair in chosen.values():
+            matches = Lexicon([e for e in entries if e.language == pair.language]).matches(pair.source, pair.target)
+            states = [self._states(model, reads.tokenizer.hf, text) for text in (pair.source, pair.target)]
+            self.pivot.append(states[0][0])
+            for spans in matches:
+                a, b = (t[slice(*span)] for t, span in zip((pair.source, pair.target), spans, strict=True))
+                if identical or a != b:
+                    for side, state, span in zip((self.x, self.y), states, spans, strict=True):
+                        side.append(self._word(*state, span, subword))
+
+    @staticmethod
+    @torch.no_grad()
+    def _states(model: Any, tokenizer: Any, text: str) -> Any:
+        out = tokenizer(text, return_offsets_mapping=True)
+        return model(torch.tensor([out.input_ids])).last_hidden_state[0].numpy(), out.offset_mapping
+
+    @staticmethod
+    def _word(states: np.ndarray, offsets: Any, span: Any, subword: str) -> np.ndarray:
+        inside = [i for i, (a, b) in enumerate(offsets) if a < span.end and b > span.start and b > a]
+        kept = {"first": inside[:1], "last": inside[-1:], "mean": inside}[subword]
+        return sum(states[i] for i in kept) / len(kept)
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    return float(a @ b / math.sqrt((a @ a) * (b @ b)))
+
+
+def prepared(name: str, numbers: list[int], **config: Any) -> tuple[Trial, Any]:
+    """A method that has moved away from its original weights, and a batch; in float64."""
+    trial = Trial(name, dropout=0.0, **config)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in trial.encoder.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    trial.step.eval().double()
+    return trial, trial.method.collate([trial.examples[i] for i in numbers], np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(("strength", "subword"), [("weak", "first"), ("strong", "first"), ("strong", "mean")])
+@torch.no_grad()
+def test_the_contrast_is_that_of_the_papers(strength: str, subword: str, tmp_path: Path) -> None:
+    numbers = list(range(5))
+    trial, batch = prepared("word-contrast", numbers, strength=strength, subword=subword)
+    words = Words(trial, numbers, tmp_path, subword, identical=False)
+    first, second = (p.numpy() for p in trial.method.head.parameters())
+    x, y = ([second @ np.maximum(first @ v, 0) for v in side] for side in (words.x, words.y))
+    losses = []
+    for own, other in ((x, y), (y, x)):
+        for i, anchor in enumerate(own):
+            candidates = [*other, *(v for j, v in enumerate(own) if j != i)] if strength == "strong" else other
+            total = sum(math.exp(cosine(anchor, c) / 0.1) for c in candidates)
+            losses.append(-math.log(math.exp(cosine(anchor, other[i]) / 0.1) / total))
+    terms = trial.method.loss(trial.encoder, batch, 0)
+    assert terms["contrast"].count == len(losses) > 10
+    assert float(terms["contrast"].sum / terms["contrast"].count) == pytest.approx(np.mean(losses), rel=1e-9)
+
+
+@torch.no_grad()
+def test_the_regulariser_of_word_contrast_is_the_norm_of_all_changes() -> None:
+    trial, batch = prepared("word-contrast", [0, 1], regulariser=0.3)
+    original = Trial("word-contrast", dropout=0.0).encoder
+    pairs = zip(trial.encoder.base.parameters(), original.base.parameters(), strict=True)
+    squares = [((a - b.double()) ** 2).sum() for a, b in pairs]
+    term = trial.method.loss(trial.encoder, batch, 0)["distance"]
+    assert float(term.sum) == pytest.approx(math.sqrt(float(sum(squares))), rel=1e-6)
+    assert (term.count, term.weight) == (1.0, 0.3)
+
+
+@pytest.mark.parametrize("subword", ["last", "mean"])
+@torch.no_grad()
+def test_the_loss_of_l2_align_is_that_of_the_paper(subword: str, tmp_path: Path) -> None:
+    numbers = [0, 3, 5, 8]
+    trial, batch = prepared("l2-align", numbers, subword=subword, regulariser=0.5)
+    (tmp_path / "old").mkdir()
+    now = Words(trial, numbers, tmp_path, subword, identical=True)
+    before = Words(Trial("l2-align", dropout=0.0), numbers, tmp_path / "old", subword, identical=True)
+    align = sum(float(((a - b) ** 2).sum()) for a, b in zip(now.x, now.y, strict=True))
+    stay = sum(float(((a - b) ** 2).sum()) for a, b in zip(now.pivot, before.pivot, strict=True))
+    expected = (align + 0.5 * stay) / len(now.pivot)
+    assert stay > 0.01
+    assert float(trial.loss(batch)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_original_takes_no_gradient_and_stays() -> None:
+    for name in NAMES:
+        trial = Trial(name)
+        run = trial.run()
+        before = {n: v.clone() for n, v in trial.method.original.state_dict().items()}
+        for _ in range(2):
+            run.step()
+            assert all(math.isfinite(v) for v in run.read_losses().values())
+        assert all(torch.equal(v, before[n]) for n, v in trial.method.original.state_dict().items())
+        assert not any(module.training for module in trial.method.original.modules())
+        assert Trial(name, regulariser=0.0).method.original is None
+
+
+def test_the_regulariser_of_l2_align_moves_the_pivots_side_alone() -> None:
+    trial, batch = prepared("l2-align", [0, 1, 2])
+    held: list[torch.Tensor] = []
+    embed = trial.encoder.embed
+
+    def kept(*given: Any) -> torch.Tensor:
+        held.append(embed(*given))
+        held[-1].retain_grad()
+        return held[-1]
+
+    trial.encoder.embed = kept
+    trial.method.loss(trial.encoder, batch, 0)["stay"].sum.backward()
+    moved = held[0].grad.abs().sum(1) > 0
+    assert moved.tolist() == [i < batch["pivot"].tokens for i in range(batch["text"].tokens)]
+
+
+@torch.no_grad()
+def test_words_of_a_sentence_that_the_sample_repeats_are_no_negatives_of_themselves() -> None:
+    trial = Trial("word-contrast", dropout=0.0)
+    numbers = [i for i in range(len(sample())) if trial.examples[i].words][:3]
+    once, twice = (
+        trial.method.loss(
+            trial.encoder, trial.method.collate([trial.examples[i] for i in rows], np.random.default_rng(0)), 0
+        )["contrast"]
+        for rows in (numbers, [numbers[1], *numbers, numbers[0]])
+    )
+    assert twice.count == once.count
+    assert float(twice.sum) == pytest.approx(float(once.sum), rel=1e-5)
+
+
+def test_names_are_kept_where_they_stand_first() -> None:
+    names = torch.tensor([(7, 0), (7, 1), (2, 0), (7, 1), (2, 0), (2, 1)])
+    assert first_of_each(names).tolist() == [0, 1, 2, 5]
+    assert first_of_each(names[:0]).tolist() == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_batch_without_word_pairs_gives_no_gradient(name: str) -> None:
+    trial = Trial(name, regulariser=0.0)
+    batch = trial.method.collate([trial.examples[0]._replace(words=())], np.random.default_rng(0))
+    for term in trial.method.loss(trial.encoder, batch, 0).values():
+        assert not term.sum.detach()
+        term.sum.backward()
+    assert not any(p.grad.any() for p in trial.encoder.parameters() if p.grad is not None)
+
+
+def test_one_word_pair_alone_has_no_negatives() -> None:
+    for strength in ("weak", "strong"):
+        trial = Trial("word-contrast", strength=strength, dropout=0.0)
+        example = next(e for e in (trial.examples[i] for i in range(64)) if e.words)
+        batch = trial.method.collate([example._replace(words=example.words[:1])], np.random.default_rng(0))
+        assert float(trial.method.loss(trial.encoder, batch, 0)["contrast"].sum.detach()) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_sample_in_which_no_word_is_found_is_refused(name: str) -> None:
+    strange = [replace(pair, source="?", target="!", source_span=None, target_span=None) for pair in sample()[:3]]
+    with pytest.raises(UserError, match="matches no sentence of the sample"):
+        Trial(name, pairs=strange)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_words_in_context_find_their_translations(seed: int) -> None:
+    found = word_contrast.probe(seed)
+    assert found["aligned"] > max(found["base"], found["continued"]) + 5
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_words_without_negatives_do_so_too_and_the_pivot_stays(seed: int) -> None:
+    found = l2_align.probe(seed)
+    assert found["aligned"] > found["base"] + 5
+    assert found["moved"] < found["moved_free"]

@@ -1,0 +1,67 @@
+"""Dictionary words of the sample: each sentence pair matched once, and what becomes of the most frequent words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.data.matching import Lexicon
+from harness.errors import UserError
+from harness.method import SamplePair
+from methods.objectives.words import WordPairExamples, frequent
+from methods.word_contrast import WordContrast
+from tests.support.small_world import Trial, corpora, method_class, sample
+
+
+def pair(source: str) -> SamplePair:
+    return SamplePair(0, "qab", source, "x", None, None)
+
+
+def pivot_words(examples: WordPairExamples) -> set[str]:
+    return {
+        p.source[slice(*s)].lower()
+        for p, spans in zip(examples.pairs.pairs, examples.spans, strict=True)
+        for s, _ in spans
+    }
+
+
+def test_the_most_frequent_words_are_those_of_distinct_sentences_and_ties_are_settled() -> None:
+    texts = ["The cat, the dog.", "the cat", "A bird", "A bird", "A bird", "b"]
+    pairs = [pair(text) for text in texts]
+    assert frequent(pairs, 0) == frozenset()
+    assert frequent(pairs, 1) == {"the"}
+    assert frequent(pairs, 2) == {"the", "cat"}
+    assert frequent(pairs, 3) == {"the", "cat", "a"}, "'a bird' counts once, and a comes before b, bird and dog"
+    assert frequent(pairs, 99) == {"the", "cat", "dog", "a", "bird", "b"}
+
+
+def test_by_default_function_words_are_kept_and_named_ones_are_left_out() -> None:
+    reads = corpora(WordContrast)
+    plain = WordPairExamples.of(reads)
+    commonest = [word for word in sorted(frequent(sample(), 40)) if word in pivot_words(plain)]
+    assert commonest, "the dictionary holds frequent words, and they are matched"
+    fewer = WordPairExamples.of(reads, stop_words=40)
+    assert pivot_words(fewer) == pivot_words(plain) - set(commonest)
+
+
+@pytest.mark.parametrize("name", ["word-contrast", "l2-align", "veco2"])
+def test_the_setting_reaches_the_examples(name: str) -> None:
+    assert method_class(name).Config().stop_words == 0
+    plain, fewer = Trial(name), Trial(name, stop_words=40)
+    assert pivot_words(fewer.examples) < pivot_words(plain.examples)
+    with pytest.raises(UserError, match=r"matches no sentence of the sample\n(.*\n)*.*fewer than 100000 stop words"):
+        Trial(name, stop_words=100_000)
+
+
+def test_a_sentence_pair_is_matched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, str]] = []
+    matches = Lexicon.matches
+
+    def counted(self: Any, source: str, target: str) -> Any:
+        seen.append((source, target))
+        return matches(self, source, target)
+
+    monkeypatch.setattr(Lexicon, "matches", counted)
+    WordPairExamples.of(corpora(WordContrast, pairs=[*sample(), *sample()]))
+    assert len(seen) == len(set(seen)) == len({(p.source, p.target) for p in sample()})

@@ -1,0 +1,191 @@
+"""Packed states equal padded ones, for BERT and XLM-R shapes; early exit, hooks, spans, clones and checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel, BertConfig, XLMRobertaConfig
+
+from harness.errors import UserError
+from harness.modeling import attention
+from harness.modeling.encoder import Encoder
+from harness.modeling.packing import PackedText, Spans, pack
+from tests.support.tiny import tiny_tokenizer
+
+LENGTHS = (7, 3, 12, 3, 1, 9)
+
+
+def make(kind: str) -> Encoder:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48}
+    sizes["vocab_size"] = 90
+    config = (
+        BertConfig(**sizes, max_position_embeddings=40)
+        if kind == "bert"
+        else XLMRobertaConfig(**sizes, max_position_embeddings=42, type_vocab_size=1, pad_token_id=1)
+    )
+    return Encoder.fresh(config, tiny_tokenizer()).eval()
+
+
+def batch(seed: int = 0) -> PackedText:
+    rng = np.random.default_rng(seed)
+    return pack([rng.integers(5, 90, n) for n in LENGTHS])
+
+
+def padded(encoder: Encoder, text: PackedText) -> tuple[torch.Tensor, torch.Tensor]:
+    """(ids, mask) as an ordinary padded batch."""
+    width = max(LENGTHS)
+    ids = torch.full((len(LENGTHS), width), int(encoder.config.pad_token_id))
+    mask = torch.zeros(len(LENGTHS), width, dtype=torch.long)
+    for row, (start, n) in enumerate(zip(text.starts, LENGTHS, strict=True)):
+        ids[row, :n] = text.ids[start : start + n]
+        mask[row, :n] = 1
+    return ids, mask
+
+
+@pytest.mark.parametrize("kind", ["bert", "xlm-r"])
+@pytest.mark.parametrize("backend", ["block", "padded"])
+def test_packed_equals_padded_in_loss_and_gradients(kind: str, backend: str) -> None:
+    encoder, text = make(kind), batch()
+    ids, mask = padded(encoder, text)
+    weight = torch.randn(encoder.width, generator=torch.Generator().manual_seed(1))
+
+    with attention.backend(backend):
+        packed_loss = (encoder(text).tokens(-1) @ weight).tanh().mean()
+    packed_loss.backward()
+    packed_gradients = {n: p.grad.clone() for n, p in encoder.named_parameters() if p.grad is not None}
+
+    encoder.zero_grad()
+    encoder.model.set_attn_implementation("eager")
+    states = encoder.base(input_ids=ids, attention_mask=mask).last_hidden_state[mask.bool()]
+    padded_loss = (states @ weight).tanh().mean()
+    padded_loss.backward()
+
+    assert torch.allclose(packed_loss, padded_loss, atol=1e-6)
+    assert len(packed_gradients) > 20
+    for name, parameter in encoder.named_parameters():
+        if parameter.grad is not None:
+            assert torch.allclose(packed_gradients[name], parameter.grad, atol=1e-5), name
+
+
+def test_layers_are_those_of_hidden_states_and_no_further_layer_runs() -> None:
+    encoder, text = make("bert"), batch()
+    ids, mask = padded(encoder, text)
+    states = encoder(text, layers=(0, 1, 2))
+    with pytest.raises(KeyError, match="was not asked for"):
+        states.tokens(3)
+    ran: list[int] = []
+    for number, block in enumerate(encoder.blocks, start=1):
+        block.attention.register_forward_hook(lambda *_, n=number: ran.append(n))
+    encoder(text, layers=(1,))
+    assert ran == [1]
+    encoder.model.set_attn_implementation("eager")
+    expected = encoder.base(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
+    for layer in (0, 1, 2):
+        assert torch.allclose(states.tokens(layer), expected[layer][mask.bool()], atol=1e-5)
+
+
+def test_an_unknown_layer_is_refused() -> None:
+    with pytest.raises(ValueError, match="layer 4 of an encoder with 3 layers"):
+        make("bert")(batch(), layers=(4,))
+
+
+def test_means_cls_spans_and_attention_agree_with_plain_indexing() -> None:
+    encoder = make("bert")
+    text = pack([[2, 10, 11, 3], [2, 12, 3]], special_ids={2, 3})
+    states = encoder(text, layers=(2, 3))
+    hidden = states.tokens(3)
+    assert torch.allclose(states.mean(3), torch.stack([hidden[:4].mean(0), hidden[4:].mean(0)]), atol=1e-6)
+    assert torch.allclose(states.mean(3, specials=False), torch.stack([hidden[1:3].mean(0), hidden[5]]), atol=1e-6)
+    assert torch.equal(states.cls(3), hidden[[0, 4]])
+    spans = Spans.of([(1, 3), (4, 7), (2, 3)])
+    expected = torch.stack([hidden[1:3].mean(0), hidden[4:7].mean(0), hidden[2]])
+    assert torch.allclose(states.spans(spans, 3), expected, atol=1e-6)
+    encoder.model.set_attn_implementation("eager")
+    full = encoder.base(input_ids=text.ids[None, :4], output_attentions=True).attentions[2][0]
+    assert torch.allclose(states.attention(3)[0], full, atol=1e-5)
+
+
+def test_after_attention_sees_and_changes_each_layer() -> None:
+    encoder, text = make("bert"), batch()
+    seen: list[int] = []
+
+    def same(layer: int, hidden: torch.Tensor) -> torch.Tensor:
+        seen.append(layer)
+        return hidden
+
+    plain = encoder(text).tokens()
+    assert torch.equal(encoder(text, after_attention=same).tokens(), plain)
+    assert seen == [1, 2, 3]
+    assert not torch.equal(encoder(text, after_attention=lambda _, h: h + 1).tokens(), plain)
+
+
+def test_frozen_blocks_gradients_and_restores_them() -> None:
+    encoder = make("bert")
+    with encoder.frozen():
+        assert not encoder(batch()).tokens().requires_grad
+    assert encoder(batch()).tokens().requires_grad
+
+
+def test_a_clone_is_independent_and_may_be_shallower() -> None:
+    encoder = make("bert")
+    twin = encoder.clone(layers=2)
+    assert twin.depth == 2
+    assert encoder.depth == 3
+    with torch.no_grad():
+        twin.input_embeddings.zero_()
+    assert encoder.input_embeddings.abs().sum() > 0
+
+
+def test_plain_auto_model_loads_what_was_saved(tmp_path: Path) -> None:
+    encoder, text = make("bert"), batch()
+    encoder.pooler = torch.nn.Linear(32, 32)
+    encoder.save(tmp_path)
+    again = Encoder.load(tmp_path).eval()
+    assert torch.equal(again(text).tokens(), encoder(text).tokens())
+    assert again.pooler is not None
+    plain = AutoModel.from_pretrained(tmp_path)
+    assert torch.equal(plain.pooler.dense.weight, encoder.pooler.weight)
+    assert torch.equal(plain.embeddings.word_embeddings.weight, encoder.input_embeddings)
+
+
+@pytest.mark.parametrize("content", [None, "{}", '{"model_type": "gpt2"}', "not json"])
+def test_a_base_that_is_no_encoder_is_refused(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(UserError, match="the base is no encoder"):
+        Encoder.load(tmp_path)
+
+
+def test_cross_attention_uses_only_the_partner_sequence() -> None:
+    from harness.modeling.attention import Layout, attend
+
+    torch.manual_seed(0)
+    q_layout, k_layout = Layout.of((2, 5, 3)), Layout.of((4, 1, 6))
+    q, k, v = torch.randn(10, 2, 8), torch.randn(11, 2, 8), torch.randn(11, 2, 8)
+    expected = []
+    for q_rows, k_rows in (((0, 2), (0, 4)), ((2, 7), (4, 5)), ((7, 10), (5, 11))):
+        a = (q[slice(*q_rows)].transpose(0, 1) @ k[slice(*k_rows)].permute(1, 2, 0) / 8**0.5).softmax(-1)
+        expected.append((a @ v[slice(*k_rows)].transpose(0, 1)).transpose(0, 1))
+    for name in ("block", "padded"):
+        with attention.backend(name):
+            assert torch.allclose(attend(q, k, v, q_layout, k_layout), torch.cat(expected), atol=1e-5)
+
+
+def test_causal_attention_sees_no_later_token() -> None:
+    from harness.modeling.attention import Layout, attend
+
+    torch.manual_seed(0)
+    layout = Layout.of((6, 2, 5))
+    q, k, v = torch.randn(3, 13, 2, 8).unbind(0)
+    changed = v.clone()
+    changed[5] += 100
+    for name in ("block", "padded"):
+        with attention.backend(name):
+            before, after = (attend(q, k, w, layout, layout, causal=True) for w in (v, changed))
+        assert torch.equal(before[:5], after[:5])
+        assert not torch.equal(before[5], after[5])
+        assert torch.equal(before[6:], after[6:])

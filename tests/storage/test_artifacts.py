@@ -1,0 +1,255 @@
+"""Artifacts appear whole or not at all: damage, kills, races and a full disk."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UserError
+from harness.storage.artifacts import MANIFEST, Artifacts
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Artifacts:
+    return Artifacts(tmp_path / "store")
+
+
+def make(artifacts: Artifacts, fingerprint: str = "abcd", text: str = "hello") -> None:
+    with artifacts.create(fingerprint, "align", {"steps": 3}) as folder:
+        (folder / "weights").mkdir()
+        (folder / "weights" / "model.bin").write_text(text)
+        (folder / "notes.txt").write_text("n")
+
+
+def files_under(root: Path) -> list[str]:
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+
+
+def test_created_artifact_is_found_with_sizes_hashes_and_meta(artifacts: Artifacts) -> None:
+    assert artifacts.find("abcd") is None
+    make(artifacts)
+    found = artifacts.find("abcd", verify=True)
+    assert found is not None
+    assert (found.kind, found.meta, found.size) == ("align", {"steps": 3}, 6)
+    assert set(found.files) == {"weights/model.bin", "notes.txt"}
+    # sha256 of "hello", a published constant
+    assert found.files["weights/model.bin"].sha256 == "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+    assert artifacts.fingerprints() == ["abcd"]
+
+
+def test_meta_may_be_completed_inside_the_block(artifacts: Artifacts) -> None:
+    meta: dict[str, float] = {}
+    with artifacts.create("abcd", "align", meta):
+        meta["device_seconds"] = 2.5
+    found = artifacts.find("abcd")
+    assert found is not None
+    assert found.meta == {"device_seconds": 2.5}
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_exception_leaves_nothing(artifacts: Artifacts, error: type[BaseException]) -> None:
+    with pytest.raises(error), artifacts.create("abcd", "align", {}) as folder:  # noqa: PT012
+        (folder / "half").write_text("half")
+        raise error
+    assert artifacts.find("abcd") is None
+    assert files_under(artifacts.root) == []
+
+
+def truncate(path: Path) -> None:
+    path.write_text("hell")
+
+
+def flip(path: Path) -> None:
+    path.write_text("jello")
+
+
+@pytest.mark.parametrize(
+    ("damage", "verify", "note"),
+    [
+        (Path.unlink, False, "weights/model.bin is missing"),
+        (truncate, False, "4 bytes, expected 5"),
+        (flip, True, "has changed since it was written"),
+    ],
+)
+def test_damaged_artifact_is_set_aside_and_made_again(artifacts, damage, verify, note) -> None:  # type: ignore[no-untyped-def]
+    make(artifacts)
+    damage(artifacts.root / "objects/ab/abcd/weights/model.bin")
+    assert artifacts.find("abcd", verify=verify) is None
+    notes = list(artifacts.root.glob("damaged/*/note.txt"))
+    assert [note in path.read_text() for path in notes] == [True]
+    make(artifacts)
+    assert artifacts.find("abcd", verify=True) is not None
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"files": {}}', '{"files": {"a": 3}}', "\0\0"])
+def test_unreadable_manifest_is_damage(artifacts: Artifacts, content: str) -> None:
+    make(artifacts)
+    (artifacts.root / "objects/ab/abcd" / MANIFEST).write_text(content)
+    assert artifacts.find("abcd") is None
+    assert len(list(artifacts.root.glob("damaged/*/abcd"))) == 1
+
+
+def test_manifest_of_another_artifact_is_damage(artifacts: Artifacts) -> None:
+    make(artifacts)
+    path = artifacts.root / "objects/ab/abcd" / MANIFEST
+    path.write_text(json.dumps({**json.loads(path.read_text()), "fingerprint": "abce"}))
+    assert artifacts.find("abcd") is None
+
+
+def test_changed_content_of_the_same_size_is_seen_only_by_verify(artifacts: Artifacts) -> None:
+    make(artifacts)
+    flip(artifacts.root / "objects/ab/abcd/weights/model.bin")
+    assert artifacts.find("abcd") is not None
+
+
+def test_second_maker_loses_gracefully(artifacts: Artifacts) -> None:
+    with artifacts.create("abcd", "align", {}) as folder:
+        (folder / "a").write_text("second")
+        make(artifacts, text="first")
+    found = artifacts.find("abcd", verify=True)
+    assert found is not None
+    assert set(found.files) == {"weights/model.bin", "notes.txt"}
+    assert not list(artifacts.root.glob("staging/*"))
+
+
+def race(root: Path, barrier: Barrier, name: str) -> None:
+    artifacts = Artifacts(root)
+    for index in range(20):
+        barrier.wait(30)
+        with artifacts.create(f"f{index}", "align", {"by": name}) as folder:
+            (folder / "data").write_text(name * 1000)
+
+
+def test_processes_racing_for_the_same_artifacts_all_end_well(artifacts: Artifacts) -> None:
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(2)
+    racers = [context.Process(target=race, args=(artifacts.root, barrier, name)) for name in "xy"]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join(60)
+    assert [racer.exitcode for racer in racers] == [0, 0]
+    for index in range(20):
+        found = artifacts.find(f"f{index}", verify=True)
+        assert found is not None
+        assert (found.path / "data").read_text() == found.meta["by"] * 1000
+    assert not list(artifacts.root.glob("damaged/*"))
+
+
+def test_full_disk_is_told_and_leaves_nothing(artifacts: Artifacts) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with pytest.raises(UserError) as caught, artifacts.create("abcd", "align", {}) as folder:  # noqa: PT012
+        (folder / "good").write_text("x" * 100_000)
+        (folder / "bad").symlink_to("/dev/full")
+        (folder / "bad").write_text("no room for this")
+    assert str(artifacts.root) in str(caught.value)
+    assert "MiB free" in str(caught.value)
+    assert caught.value.remedy
+    assert artifacts.find("abcd") is None
+    assert files_under(artifacts.root) == []
+
+
+def start(root: Path, body: str) -> subprocess.Popen[str]:
+    """Runs `body` in another process, up to the line "ready" that it prints."""
+    program = f"""
+import sys, time
+from pathlib import Path
+from harness.storage.artifacts import Artifacts
+artifacts = Artifacts(Path(sys.argv[1]))
+{textwrap.dedent(body)}
+"""
+    child = subprocess.Popen([sys.executable, "-c", program, str(root)], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    return child
+
+
+def kill(child: subprocess.Popen[str]) -> None:
+    os.kill(child.pid, signal.SIGKILL)
+    child.communicate()
+
+
+def test_killed_writer_leaves_no_artifact_and_gc_removes_its_remains(artifacts: Artifacts) -> None:
+    child = start(
+        artifacts.root,
+        """
+        with artifacts.create("abcd", "align", {}) as folder:
+            (folder / "half").write_text("half")
+            print("ready", flush=True)
+            time.sleep(60)
+        """,
+    )
+    artifacts.gc(set())
+    assert len(list(artifacts.root.glob("staging/*/half"))) == 1  # the writer lives
+    kill(child)
+    assert artifacts.find("abcd") is None
+    assert artifacts.gc(set()).size == 4
+    assert files_under(artifacts.root) == []
+
+
+def test_lock_excludes_and_is_let_go_by_a_dead_process(artifacts: Artifacts) -> None:
+    child = start(
+        artifacts.root,
+        """
+        with artifacts.lock("abcd"):
+            print("ready", flush=True)
+            time.sleep(60)
+        """,
+    )
+    waited: list[str] = []
+
+    def on_wait() -> None:
+        waited.append("abcd")
+        kill(child)
+
+    with artifacts.lock("other", on_wait), artifacts.lock("abcd", on_wait):
+        assert waited == ["abcd"]
+
+
+def count(root: Path, barrier: Barrier) -> None:
+    artifacts, counter = Artifacts(root), root / "counter"
+    barrier.wait(30)
+    for _ in range(200):
+        with artifacts.lock("abcd"):
+            counter.write_text(str(int(counter.read_text()) + 1))
+
+
+def test_lock_excludes_under_contention(artifacts: Artifacts) -> None:
+    artifacts.root.mkdir()
+    (artifacts.root / "counter").write_text("0")
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(3)
+    counters = [context.Process(target=count, args=(artifacts.root, barrier)) for _ in range(3)]
+    for process in counters:
+        process.start()
+    for process in counters:
+        process.join(60)
+    assert (artifacts.root / "counter").read_text() == "600"
+
+
+def test_work_folder_lasts_until_publication(artifacts: Artifacts) -> None:
+    (artifacts.work("abcd") / "step-10").write_text("checkpoint")
+    assert (artifacts.work("abcd") / "step-10").exists()
+    make(artifacts)
+    assert not (artifacts.root / "work/abcd").exists()
+
+
+def test_gc_keeps_what_is_asked_for_or_locked(artifacts: Artifacts) -> None:
+    for fingerprint in ("aaaa", "bbbb", "cccc"):
+        make(artifacts, fingerprint)
+    (artifacts.work("dddd") / "old").write_text("checkpoint")
+    with artifacts.lock("cccc"):
+        collected = artifacts.gc({"aaaa"})
+    assert collected.fingerprints == ("bbbb", "dddd")
+    assert collected.size > 10
+    assert artifacts.fingerprints() == ["aaaa", "cccc"]

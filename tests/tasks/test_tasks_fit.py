@@ -1,0 +1,291 @@
+"""The trained families: they learn, predict in the order of the records, select as XTREME does, and survive a kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import harness.training.finetuning
+from harness.errors import UsageError, UserError
+from harness.modeling.encoder import Encoder
+from harness.modeling.tokenizer import Tokenizer
+from harness.records import PoolSentence, TaggedSentence, TextPair
+from harness.task import Fit, Task, TaskSettings, cap
+from harness.training.checkpoint import load_tensors
+from harness.training.finetuning import Curve, train_settings, updates_per_epoch
+from tasks.panx import PANX
+from tasks.pawsx import PAWSX
+from tasks.udpos import UDPOS
+from tasks.xnli import XNLI
+from tests.support.tiny import tiny_encoder
+
+SETTINGS = TaskSettings(learning_rate=2e-2, batch_size=8, accumulation=1, epochs=3, max_length=24)
+TRAINED: list[type[Task]] = [XNLI, PAWSX, UDPOS, PANX]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Bits depend on the number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def made_up(task: Task, n: int, seed: int) -> list[Any]:
+    """Items whose label is a letter that they hold: a pair's first letter, or each word itself."""
+    rng, labels = np.random.default_rng(seed), task.spec.labels
+    letters = "abcdefghijklmnopqrstuvwxyz"[: len(labels)]
+    items: list[Any] = []
+    for number in range(n):
+        length = int(rng.integers(1, 12))
+        picks = rng.integers(0, len(labels), length)
+        if isinstance(task, XNLI | PAWSX):
+            text = letters[picks[0]] * 3 + "." * length
+            items.append(TextPair(str(number), text, "," * length, labels[picks[0]]))
+        else:
+            words = tuple(letters[p] + "." * int(rng.integers(0, 3)) for p in picks)
+            items.append(TaggedSentence(str(number), words, tuple(labels[p] for p in picks)))
+    return items
+
+
+def fitted(task: Task, folder: Path, settings: TaskSettings = SETTINGS, **more: Any) -> tuple[nn.Module, Fit]:
+    model = task.build(tiny_encoder(), settings)
+    dev = {"en": made_up(task, 60, seed=2), "xx": made_up(task, 40, seed=3)}
+    train = made_up(task, 300, seed=1)
+    return model, task.fit(model, train, dev, settings, None, pivot="en", seed=0, checkpoint=folder, **more)
+
+
+@pytest.mark.parametrize("cls", TRAINED)
+def test_a_task_is_learnt_and_predicted_in_the_order_of_its_records(cls: type[Task], tmp_path: Path) -> None:
+    task = cls()
+    model, fit = fitted(task, tmp_path)
+    load_tensors(model, fit.states[fit.kept["english"]])
+    first = made_up(task, 70, seed=4)
+    shuffled = [first[i] for i in np.random.default_rng(0).permutation(len(first))]
+    predictions = task.predict(model, {"de": first, "fr": [], "tr": shuffled[:50]}, SETTINGS)
+    statistics = task.statistics(predictions["de"], first)
+    assert task.metric(statistics.sums())[task.spec.metric] > 85
+    assert predictions["fr"] == []
+    by_id = {record.id: made for record, made in zip(first, predictions["de"], strict=True)}
+    assert predictions["tr"] == [by_id[record.id] for record in shuffled[:50]]
+    alone = [task.predict(model, {"de": [record]}, SETTINGS)["de"][0] for record in first[:10]]
+    assert predictions["de"][:10] == alone
+
+
+@pytest.mark.parametrize("cls", TRAINED)
+def test_statistics_are_additive(cls: type[Task]) -> None:
+    task, rng = cls(), np.random.default_rng(0)
+    records = made_up(task, 50, seed=5)
+    wrong = [made_up(task, 50, seed=6)[i] for i in range(50)]
+    gold = [r.label if isinstance(r, TextPair) else r.tags for r in records]
+    other = [r.label if isinstance(r, TextPair) else (r.tags * 12)[: len(g)] for r, g in zip(wrong, gold, strict=True)]
+    predictions = [g if rng.random() < 0.5 else o for g, o in zip(gold, other, strict=True)]
+    statistics = task.statistics(predictions, records)
+    assert statistics.items == tuple(r.id for r in records)
+    assert {len(column) for column in statistics.columns.values()} == {50}
+    right = task.statistics(gold, records)
+    assert task.metric(right.sums())[task.spec.metric] == 100
+    parts = [task.statistics(predictions[a:b], records[a:b]).sums() for a, b in ((0, 20), (20, 50))]
+    joined = {name: parts[0][name] + parts[1][name] for name in parts[0]}
+    if cls is not UDPOS:  # its tag X is a span that seqeval 1.2.2 lets reach over sentences
+        assert joined == statistics.sums()
+
+
+def test_selection_keeps_the_first_strictly_best_step_and_each_views_oracle(tmp_path: Path) -> None:
+    curve = Curve(tmp_path, "accuracy", "en")
+    model = nn.Linear(1, 1)
+    for step, (english, other) in enumerate([(50, 10), (70, 30), (70, 20), (60, 30), (65, 40)], start=1):
+        nn.init.constant_(model.weight, step)
+        curve.add(step, {"en": {"accuracy": english}, "xx": {"accuracy": other}}, model)
+    assert curve.kept(until=5) == {"english": 2, "en": 2, "xx": 5}
+    assert curve.kept(until=4) == {"english": 2, "en": 2, "xx": 2}
+    assert sorted(file.name for file in curve.states.iterdir()) == ["2.safetensors", "5.safetensors"]
+    assert {step: float(s["weight"]) for step, s in curve.fit(trace=None).states.items()} == {2: 2.0, 5: 5.0}  # type: ignore[arg-type]
+
+
+def test_weights_that_a_killed_run_may_go_back_to_stay_on_disk(tmp_path: Path) -> None:
+    """The loop's checkpoint is at step 2, the newest point at step 4: both bests are there, and step 3 is not."""
+    curve, model = Curve(tmp_path, "accuracy", "en"), nn.Linear(1, 1)
+    (tmp_path / "loop").mkdir()
+    (tmp_path / "loop" / "state.json").write_text('{"trace": {"steps": 2}}')
+    for step, score in enumerate([50, 60, 70, 80], start=1):
+        curve.add(step, {"en": {"accuracy": score}}, model)
+    assert sorted(file.name for file in curve.states.iterdir()) == ["2.safetensors", "4.safetensors"]
+    again = Curve(tmp_path, "accuracy", "en")
+    assert again.points == curve.points
+    again.add(3, {"en": {"accuracy": 55}}, model)
+    assert again.kept(until=3) == {"english": 2}
+    assert [point.step for point in again.points] == [1, 2, 3]
+    assert [file.name for file in again.states.iterdir()] == ["2.safetensors"]
+
+
+def test_cadence_and_dev_languages(tmp_path: Path) -> None:
+    _, once = fitted(XNLI(), tmp_path / "epochs")
+    assert [(p.step, p.view) for p in once.curve] == [(38, "en"), (76, "en"), (112, "en")]
+    assert set(once.kept) == {"english"}
+    changed = replace(SETTINGS, evaluate_every=50, dev_languages="all", max_dev=30, epochs=2)
+    _, fit = fitted(XNLI(), tmp_path / "updates", changed)
+    assert [(p.step, p.view) for p in fit.curve] == [(s, v) for s in (50, 75) for v in ("en", "xx")]
+    assert set(fit.kept) == {"english", "en", "xx"}
+    assert set(fit.states) == set(fit.kept.values())
+
+
+def test_official_cadence_counts_updates_of_32() -> None:
+    assert updates_per_epoch(TaskSettings(), 392_704) == 12_272
+    assert train_settings(TaskSettings(epochs=5), 392_702, seed=0, precision="fp32").steps == 61_360
+    assert {cls.spec.protocols["official"].batch_size * 4 for cls in TRAINED} == {32}
+
+
+def test_the_head_starts_from_the_seed_and_seeds_differ(tmp_path: Path) -> None:
+    short = replace(SETTINGS, epochs=0.2)
+    (_, a), (_, b) = fitted(XNLI(), tmp_path / "a", short), fitted(XNLI(), tmp_path / "b", short)
+    _, c = fitted(XNLI(), tmp_path / "c", replace(short, seed=42))
+    assert all(torch.equal(x, y) for x, y in zip(last(a).values(), last(b).values(), strict=True))
+    assert not all(torch.equal(x, y) for x, y in zip(last(a).values(), last(c).values(), strict=True))
+    assert replace(short, seed=42).seed_of(1) == 43
+    assert short.seed_of(1) == 1
+
+
+def last(fit: Fit) -> dict[str, torch.Tensor]:
+    return fit.states[fit.kept["english"]]
+
+
+def test_prepared_records_are_tokenised_as_they_come(tmp_path: Path) -> None:
+    """The identity hook trains to the same bits as the tokenised set; another hook is seen by the model."""
+    short = replace(SETTINGS, epochs=0.5, max_length=60)  # a sentence in pieces would be several examples
+    for cls in (XNLI, UDPOS):
+        folder = tmp_path / cls.__name__
+        _, plain = fitted(cls(), folder / "plain", short)
+        _, same = fitted(cls(), folder / "same", short, prepare=lambda record, rng: record)
+        _, other = fitted(cls(), folder / "other", short, prepare=upper)
+        assert all(torch.equal(a, b) for a, b in zip(last(plain).values(), last(same).values(), strict=True))
+        assert not all(torch.equal(a, b) for a, b in zip(last(plain).values(), last(other).values(), strict=True))
+
+
+def upper(record: Any, rng: np.random.Generator) -> Any:
+    if isinstance(record, TextPair):
+        return replace(record, second=record.second + "z" * int(rng.integers(1, 4)))
+    return replace(record, words=tuple(w + "z" * int(rng.integers(1, 4)) for w in record.words))
+
+
+def test_sentences_longer_than_the_limit_come_back_whole(tmp_path: Path) -> None:
+    task = UDPOS()
+    model, fit = fitted(task, tmp_path)
+    load_tensors(model, fit.states[fit.kept["english"]])
+    long = TaggedSentence("long", tuple("abcdefghij" * 9), task.spec.labels[:10] * 9)
+    made = task.predict(model, {"en": [long]}, SETTINGS)["en"]
+    assert len(made[0]) == 90
+    assert np.mean([a == b for a, b in zip(made[0], long.tags or (), strict=True)]) > 0.85
+
+
+def test_attention_dropout_follows_the_settings() -> None:
+    for wanted, rate in ((False, 0.0), (True, 0.1)):
+        model = XNLI().build(tiny_encoder(), replace(SETTINGS, attention_dropout=wanted))
+        rates = {m.p for name, m in model.named_modules() if name.endswith("attention.self.dropout")}
+        assert rates == {rate}
+
+
+def test_a_pooler_of_the_checkpoint_is_used_and_trained(tmp_path: Path) -> None:
+    bare = tiny_encoder()
+    encoder = Encoder(bare.model, bare.tokenizer, nn.Linear(bare.width, bare.width))
+    model = XNLI().build(encoder, SETTINGS)
+    names = {name for name, _ in model.named_parameters()}
+    assert {"encoder.pooler.weight", "head.output.weight"} <= names
+    assert not any("head.dense" in name for name in names)
+    assert any("head.dense" in name for name, _ in XNLI().build(bare, SETTINGS).named_parameters())
+
+
+def test_mistakes_in_the_data_are_told(tmp_path: Path) -> None:
+    task, good = XNLI(), made_up(XNLI(), 20, seed=1)
+    model = task.build(tiny_encoder(), SETTINGS)
+
+    def fit(train: Sequence[Any], dev: dict[str, Sequence[Any]]) -> None:
+        task.fit(model, train, dev, SETTINGS, None, pivot="en", seed=0, checkpoint=tmp_path)
+
+    with pytest.raises(UserError, match="no dev set in 'en'"):
+        fit(good, {"de": good})
+    with pytest.raises(UserError, match="training set of xnli is empty"):
+        fit([], {"en": good})
+    with pytest.raises(UserError, match="label outside the set in item '0'"):
+        fit([replace(good[0], label="maybe")], {"en": good})
+    hidden = [replace(record, label=None) for record in good]
+    with pytest.raises(UserError, match="withheld"):
+        task.statistics(["neutral"] * 20, hidden)
+    with pytest.raises(UserError, match="19 predictions"):
+        task.statistics(["neutral"] * 19, good)
+    tagged = TaggedSentence("s", ("a", "b"), ("NOUN",))
+    with pytest.raises(UserError, match="1 tags for 2 words"):
+        UDPOS().encode(tiny_encoder().tokenizer, [tagged], TaskSettings(max_length=24), gold=True)
+    with pytest.raises(UserError, match="withheld"):
+        UDPOS().statistics([["X"]], [TaggedSentence("s", ("a",), None)])
+
+
+def test_a_cap_takes_the_same_items_of_parallel_sets() -> None:
+    english, german = made_up(XNLI(), 90, seed=1), made_up(XNLI(), 90, seed=2)
+    few, more = cap(english, 10), cap(german, 40)
+    assert [r.id for r in few] == [r.id for r in cap(german, 10)]
+    assert {r.id for r in few} < {r.id for r in more}
+    assert [int(r.id) for r in more] == sorted(int(r.id) for r in more)
+    assert cap(more, 40) is more
+    assert cap(english, None) is english
+    with pytest.raises(UsageError, match="pool cannot be cut"):
+        cap([PoolSentence(str(i), "source", "a", ()) for i in range(3)], 2)
+
+
+RESUMED = replace(SETTINGS, evaluate_every=7, epochs=1.5, dev_languages="all")
+
+
+class Dying:
+    """Passes records on and ends its process, without a word, at the n-th."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def __call__(self, record: Any, rng: np.random.Generator) -> Any:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return upper(record, rng)
+
+
+def die(folder: str, after: int) -> None:
+    torch.set_num_threads(1)
+    harness.training.finetuning.CHECKPOINT_SECONDS = 0.02
+    fitted(PANX(), Path(folder), RESUMED, prepare=Dying(after))
+
+
+def test_a_killed_fit_ends_in_the_bits_of_an_undisturbed_one(tmp_path: Path) -> None:
+    _, whole = fitted(PANX(), tmp_path / "whole", RESUMED, prepare=upper)
+    root = Path(__file__).parents[2]
+    code = f"import tests.tasks.test_tasks_fit as t; t.die({str(tmp_path / 'killed')!r}, 250)"
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(root)}, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (tmp_path / "killed" / "loop" / "state.json").is_file()
+    assert list((tmp_path / "killed" / "states").glob("*.safetensors"))
+    _, resumed = fitted(PANX(), tmp_path / "killed", RESUMED, prepare=upper)
+    assert resumed.curve == whole.curve
+    assert resumed.kept == whole.kept
+    for step, state in whole.states.items():
+        assert all(torch.equal(tensor, resumed.states[step][name]) for name, tensor in state.items())
+
+
+def test_tokenised_sets_are_kept_between_runs(tmp_path: Path) -> None:
+    encoder = tiny_encoder()
+    encoder.tokenizer = Tokenizer(encoder.tokenizer.hf, tmp_path / "cache")
+    task, records = UDPOS(), made_up(UDPOS(), 30, seed=1)
+    first = task.encode(encoder.tokenizer, records, TaskSettings(max_length=24), gold=True)
+    again = task.encode(encoder.tokenizer, records, TaskSettings(max_length=24), gold=True)
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+    assert all((first[i].ids == again[i].ids).all() and (first[i].tags == again[i].tags).all() for i in range(30))

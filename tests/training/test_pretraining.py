@@ -1,0 +1,65 @@
+"""A new base: the same tokenizer in every process, specials first, and a masked-LM loss that falls."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.errors import UserError
+from harness.experiments.recipe import PretrainSettings, make_recipe
+from harness.training.pretraining import SPECIAL, learn_tokenizer, new_encoder, pretrain
+from methods.objectives.pretraining import MaskedLanguageModel
+
+TEXTS = [f"{a}{b}o {b}{c}a l{c}{a}e ver{b} {a}!" for a in ("ka", "bo", "ßi", "né") for b in "pqrstv" for c in "mnzx"]
+SCRIPT = (
+    "from tests.training.test_pretraining import TEXTS\nfrom harness.training.pretraining import learn_tokenizer\n"
+    "print(sorted(learn_tokenizer(TEXTS, 120, 32).get_vocab().items()))"
+)
+
+
+def test_the_vocabulary_is_the_same_in_every_process() -> None:
+    root = Path(__file__).parents[2]
+    printed = {subprocess.check_output([sys.executable, "-c", SCRIPT], cwd=root, text=True) for _ in range(4)}
+    assert len(printed) == 1
+
+
+def test_special_tokens_come_first_and_words_are_cut_as_bert_cuts_them() -> None:
+    tokenizer = learn_tokenizer(TEXTS, 120, 32)
+    assert [tokenizer.convert_ids_to_tokens(i) for i in range(5)] == list(SPECIAL)
+    ids = tokenizer("kapo né!", "ßiqo").input_ids
+    assert ids[0] == tokenizer.cls_token_id
+    assert ids.count(tokenizer.sep_token_id) == 2
+    assert tokenizer.unk_token_id not in ids
+    assert tokenizer("##ka").input_ids[1] != tokenizer.convert_tokens_to_ids("##k")
+
+
+def test_a_new_encoder_learns() -> None:
+    settings = PretrainSettings(
+        layers=1, hidden=64, vocab_size=120, steps=60, batch_tokens=300, learning_rate=5e-3, max_length=32
+    )
+    encoder, trace = pretrain(TEXTS, settings, MaskedLanguageModel, torch.device("cpu"))
+    assert trace.losses[-1]["mlm"] < trace.losses[0]["mlm"] - 0.5
+    assert encoder.depth == 1
+    assert encoder.max_length == 32
+
+
+def test_after_no_steps_the_weights_are_those_of_a_new_encoder() -> None:
+    settings = PretrainSettings(layers=1, hidden=64, vocab_size=120, steps=0, max_length=32)
+    encoder, trace = pretrain(TEXTS, settings, MaskedLanguageModel, torch.device("cpu"))
+    assert (trace.steps, trace.losses) == (0, [])
+    fresh = new_encoder(settings, encoder.tokenizer)
+    for ours, theirs in zip(encoder.parameters(), fresh.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    changes = ["pretrain.steps=0"]
+    chosen = make_recipe(method="align-mlm", base="init:1x64", source="babel", suite="xtreme", changes=changes)
+    assert chosen.pretrain is not None
+    assert chosen.pretrain.steps == 0
+
+
+def test_no_text_is_refused() -> None:
+    with pytest.raises(UserError, match="no text to pre-train on"):
+        pretrain([], PretrainSettings(), MaskedLanguageModel, torch.device("cpu"))

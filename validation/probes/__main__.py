@@ -1,0 +1,81 @@
+"""Does every method move what it optimises? `python -m validation.probes --seeds 0 1 2 --out probes.jsonl`.
+
+Each line of the output file is one probe of one seed; what is in the file is not run again. The table at the end has
+the mean and the standard deviation over the seeds of every figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import time
+from collections import defaultdict
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+PROBES = (
+    "xlm",
+    "ppa",
+    "veco",
+    "veco2",
+    "mmte",
+    "infoxlm",
+    "xlm_e",
+    "xlm_align",
+    "amber",
+    "align_mlm",
+    "dict_mlm",
+    "word_contrast",
+    "l2_align",
+    "msimcse",
+    "xlm_k",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", nargs="+", choices=PROBES, default=PROBES)
+    parser.add_argument("--out", type=Path, default=Path("probes.jsonl"))
+    chosen = parser.parse_args()
+    done = {(record["probe"], record["seed"]) for record in records(chosen.out)}
+    for seed in chosen.seeds:
+        for name in chosen.only:
+            if (name, seed) not in done:
+                record = run(name, seed)
+                with chosen.out.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(record) + "\n")
+    print(table([r for r in records(chosen.out) if r["seed"] in chosen.seeds and r["probe"] in chosen.only]))
+
+
+def run(name: str, seed: int) -> dict[str, Any]:
+    """One probe of one seed with its figures and CPU seconds (those of the world's base fall to the first probe)."""
+    began = time.process_time()
+    figures = importlib.import_module(f"validation.probes.{name}").probe(seed)
+    return {"probe": name, "seed": seed, "cpu_seconds": round(time.process_time() - began), "figures": figures}
+
+
+def records(file: Path) -> list[dict[str, Any]]:
+    """The records of the output file; none where there is none yet."""
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """Markdown: a line per probe and figure, with mean and standard deviation over the seeds and each seed's value."""
+    figures: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for record in sorted(found, key=lambda r: (PROBES.index(r["probe"]), r["seed"])):
+        for figure, value in record["figures"].items():
+            figures[record["probe"], figure].append(value)
+    lines = ["| probe | figure | mean | sd | by seed |", "| --- | --- | ---: | ---: | --- |"]
+    for (name, figure), values in figures.items():
+        spread = f"{stdev(values):.3g}" if len(values) > 1 else "-"
+        lines.append(
+            f"| {name} | {figure} | {fmean(values):.4g} | {spread} | {', '.join(f'{v:.4g}' for v in values)} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

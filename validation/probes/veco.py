@@ -1,0 +1,108 @@
+"""VECO's cross-attention reads masked words off the translation, and leaves the encoder as it is when plugged out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AutoModel
+
+from harness.method import Term
+from harness.modeling.attention import Layout
+from harness.modeling.encoder import Encoder
+from harness.modeling.packing import PackedText, pack
+from methods.objectives.masking import masked_lm
+from validation.probes.common import Trained, aligned
+
+
+def probe(seed: int, **training: Any) -> dict[str, float]:
+    """Losses on the same masks of the same pairs held out, in nats per masked subword, and what is left of the plugs.
+
+    `ca_mlm` has the plugs in over the true translation, `ca_mlm_shuffled` over that of another sentence of the same
+    language: what the plugs add as mere layers, they add there too. `mlm` is the same encoder without plugs,
+    `continued_mlm` an encoder that was trained as long without them, `base_mlm` the one before any training.
+    `unplugged_difference`: see there.
+    """
+    trained, control = aligned("veco", seed, **training), aligned("continued-mlm", seed, **training)
+    figures = measure(trained)
+    batch = held_out_batch(trained)
+    return figures | {
+        "continued_mlm": _mean(_plain(control.encoder, batch)),
+        "base_mlm": _mean(_plain(trained.base, batch)),
+        "unplugged_difference": unplugged_difference(trained, batch["text"]),
+    }
+
+
+def held_out_batch(trained: Trained, pairs: int = 256) -> Any:
+    """One masked batch of sentence pairs held out, each once; the same at each call."""
+    once = tuple({pair.sentence: pair for pair in trained.held_out}.values())[:pairs]
+    examples = trained.method.examples(trained.on(once))
+    chosen = [examples[i] for i in range(len(examples))]
+    batch = trained.method.collate(chosen, np.random.default_rng(0))
+    return {**batch, "codes": [example.language for example in chosen]}
+
+
+@torch.no_grad()
+def measure(trained: Trained) -> dict[str, float]:
+    """The losses of `probe` that need the plugs."""
+    method, encoder, batch = trained.method, trained.encoder, held_out_batch(trained)
+    text: PackedText = batch["text"]
+    alone = encoder(text).tokens()
+    states, partners = shuffled(alone, text, batch["codes"])
+    crossed = {
+        "ca_mlm": method.plugged(encoder, text, alone, batch["partners"]),
+        "ca_mlm_shuffled": method.plugged(encoder, text, states, partners),
+        "mlm": alone,
+    }
+    return {n: _mean(masked_lm(encoder, h, batch["positions"], batch["labels"])) for n, h in crossed.items()}
+
+
+def shuffled(states: Tensor, text: PackedText, codes: Sequence[str]) -> tuple[Tensor, Layout]:
+    """`states` (T, H) of n sentences and their translations, each pair in the place of another pair of its language,
+    and the layout of the other sides then: what `VECO.plugged` takes."""
+    n, order = len(codes), other_of_language(codes)
+    rows = states.split(text.lengths)
+    moved = [*(rows[i] for i in order), *(rows[n + i] for i in order)]
+    lengths = [len(row) for row in (*moved[n:], *moved[:n])]
+    return torch.cat(moved), Layout.of(tuple(lengths))
+
+
+def other_of_language(codes: Sequence[str]) -> list[int]:
+    """For each pair the number of another one of the same language: the next, and the first for the last."""
+    members = defaultdict(list)
+    for number, code in enumerate(codes):
+        members[code].append(number)
+    assert all(len(group) > 1 for group in members.values()), "a language with one pair has no other"
+    following = {a: b for group in members.values() for a, b in zip(group, [*group[1:], group[0]], strict=True)}
+    return [following[number] for number in range(len(codes))]
+
+
+@torch.no_grad()
+def unplugged_difference(trained: Trained, text: PackedText) -> float:
+    """The largest difference, over all layers and sentences, between the trained encoder without its plugs and its
+    export, loaded by transformers alone and run on one sentence at a time: 0 where they agree to the bit."""
+    with TemporaryDirectory() as folder:
+        trained.method.export(trained.encoder).save(Path(folder))
+        plain = AutoModel.from_pretrained(folder, add_pooling_layer=False, attn_implementation="sdpa").eval()
+    layers, largest = range(trained.encoder.depth + 1), 0.0
+    for ids in text.ids.split(text.lengths):
+        ours = trained.encoder(pack([ids.numpy()]), layers=layers)
+        theirs = plain(ids[None], output_hidden_states=True).hidden_states
+        gaps = [float((ours.tokens(layer) - theirs[layer][0]).abs().max()) for layer in layers]
+        largest = max(largest, *gaps)
+    return largest
+
+
+@torch.no_grad()
+def _plain(encoder: Encoder, batch: Any) -> Term:
+    return masked_lm(encoder, encoder(batch["text"]).tokens(), batch["positions"], batch["labels"])
+
+
+def _mean(term: Term) -> float:
+    return float(term.sum) / term.count

@@ -1,0 +1,16 @@
+"""word-contrast: do words in context find their translations?"""
+
+from __future__ import annotations
+
+from validation.probes.common import aligned
+from validation.probes.word_retrieval import accuracy, held_out
+
+
+def probe(seed: int, steps: int = 200) -> dict[str, float]:
+    """Contextual word retrieval on sentence pairs held out: `base` before, `aligned` after training, and `continued`
+    after as many steps of masked LM."""
+    trained, control = aligned("word-contrast", seed, steps=steps), aligned("continued-mlm", seed, steps=steps)
+    pairs = held_out(trained)
+    encoders = {"base": trained.base, "continued": control.encoder, "aligned": trained.encoder}
+    found = {label: accuracy(encoder, pairs) for label, encoder in encoders.items()}
+    return {**found, "words": float(sum(len(words.sizes) // 2 for _, _, words in pairs))}

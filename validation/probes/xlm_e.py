@@ -1,0 +1,42 @@
+"""XLM-E's discriminator tells replaced tokens from original ones in pairs held out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import rankdata
+
+from validation.probes.common import Trained, aligned
+
+
+def probe(seed: int, **training: Any) -> dict[str, float]:
+    """Areas under the ROC curve over the tokens of pairs held out, special ones left out: `trtd` on pairs joined,
+    `mrtd` on their sides alone; `replaced` is the share of replaced tokens among those of the pairs joined."""
+    return measure(aligned("xlm-e", seed, **{"steps": 1800, **training}))
+
+
+@torch.no_grad()
+def measure(trained: Trained) -> dict[str, float]:
+    """The figures of `probe` for an XLM-E that is trained."""
+    method = trained.method
+    held_out = tuple({pair.sentence: pair for pair in trained.held_out}.values())
+    examples = method.examples(trained.on(held_out))
+    batch = method.collate([examples[i] for i in range(len(examples))], np.random.default_rng(0))
+    found = {}
+    for prefix, name in (("", "trtd"), ("alone_", "mrtd")):
+        made = method.replaced(batch, prefix)
+        words = ~made.text.special
+        scores = method.scores(trained.encoder, made.text)[words].numpy()
+        truth = made.replaced[words].numpy()
+        found[name] = area(scores, truth)
+        found.setdefault("replaced", float(truth.mean()))
+    return found
+
+
+def area(scores: np.ndarray, truth: np.ndarray) -> float:
+    """The probability that a positive's score exceeds a negative's, ties counting half."""
+    ranks, positives = rankdata(scores), int(truth.sum())
+    above = ranks[truth].sum() - positives * (positives + 1) / 2
+    return float(above / (positives * (len(truth) - positives)))

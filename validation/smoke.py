@@ -1,0 +1,372 @@
+"""Does everything train, and alike in half precision?
+
+    python -m validation.smoke [--device cpu|cuda] [--base FOLDER] [--out FILE.json] [--steps 20] [--batch N]
+
+Trains every registered method, and fine-tunes on one task, twice from the same start on the made-up world: in fp32 and
+under bf16 autocast, without dropout. The loss is the mean over the second half of the steps, its terms weighted as the
+method weighs them; a row is ok where the two lie within 2% of the fp32 loss, or within 0.02 where that is below 1 (a
+CZ-NCE loss may cross zero). Rates are those of bf16 over the same steps; memory is the peak of the GPU, or on a CPU the
+largest size of the process so far. Without --base the encoder is random: 2 layers x 64 on a CPU, BERT-base with the
+vocabulary size of mBERT on a GPU. On a GPU, variable-length attention is held against the dense reference first.
+
+Exits 0 where every row is ok, else 1. Needs torch, transformers (with what they bring) and pydantic alone, and no
+installation: where the package is not installed, the methods are read from pyproject.toml.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+import resource
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import BertConfig
+
+from harness.data.babel import Babel
+from harness.data.corpora import SourceCorpora
+from harness.data.sample import SampleSettings, draw_sample
+from harness.modeling import attention
+from harness.modeling.attention import Layout, attend
+from harness.modeling.encoder import Encoder
+from harness.modeling.packing import PackedText, pack
+from harness.modeling.tokenizer import Tokenizer
+from harness.records import Corpus
+from harness.registry import METHODS, Origin
+from harness.task import TaskSettings
+from harness.training.loop import Batch, Run, Step, TrainSettings, to_device
+from harness.training.loop import precision as autocast
+from harness.training.pretraining import learn_tokenizer
+from tasks.pawsx import PAWSX
+
+TOLERANCE = 0.02
+PRECISIONS = ("fp32", "bf16")
+PYPROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
+
+Collate = Callable[[Sequence[Any], Any], Batch]
+
+
+class Size(NamedTuple):
+    """A random encoder (vocabulary None: what the tokenizer learnt), and how many pairs make a batch."""
+
+    layers: int
+    hidden: int
+    vocabulary: int | None
+    batch: int
+
+
+SIZES = {"cpu": Size(2, 64, None, 8), "cuda": Size(12, 768, 119_547, 64)}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One training in one precision. Rates per second, memory in bytes."""
+
+    loss: float
+    steps_per_second: float
+    tokens_per_second: float
+    peak_bytes: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was trained, in fp32 and in bf16."""
+
+    name: str
+    fp32: Measured
+    bf16: Measured
+
+    @property
+    def gap(self) -> float:
+        """Difference of the losses over the fp32 loss, or over 1 where that is smaller."""
+        return abs(self.bf16.loss - self.fp32.loss) / max(abs(self.fp32.loss), 1.0)
+
+    @property
+    def ok(self) -> bool:
+        return self.gap <= TOLERANCE  # False where a loss is NaN
+
+
+class World:
+    """The made-up world at a small size: a sample of pairs, a training set, and the encoder that all start from."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.steps, self.batch = options.steps, options.batch or SIZES[options.device].batch
+        self.device, self.learning_rate = torch.device(options.device), options.learning_rate
+        self.source = Babel.open("size=small")
+        self.languages = self.source.manifest([]).languages(Corpus.PARALLEL)
+        parallel: Any = self.source.corpus(Corpus.PARALLEL, self.languages)
+        dictionary: Any = self.source.corpus(Corpus.DICTIONARY, self.languages)
+        self.sample = draw_sample(parallel, dictionary, SampleSettings(size=2048)).pairs
+        texts = [text for pair in parallel for text in (pair.source, pair.target)]
+        self.start = still(Encoder.load(options.base) if options.base else fresh(texts, options.device))
+        self.max_length = min(128, self.start.max_length)
+
+    def settings(self, precision: str) -> TrainSettings:
+        return TrainSettings(self.steps, self.learning_rate, self.batch, schedule="constant", precision=precision)
+
+    def align(self, cls: Any, precision: str) -> Measured:
+        """A method with its default settings."""
+        encoder = self.start.clone().to(self.device)
+        reads = SourceCorpora(self.sample, encoder.tokenizer, self.source, self.languages, self.max_length, cls.needs)
+        torch.manual_seed(0)
+        method = cls()
+        method.build(encoder, reads)
+        step = Step(encoder, method.to(self.device))
+        return measure(step, method.examples(reads), method.collate, self.settings(precision))
+
+    def finetune(self, precision: str) -> Measured:
+        """Paraphrase identification on the pivot's training set."""
+        task, settings = PAWSX(), TaskSettings(max_length=self.max_length)
+        torch.manual_seed(0)
+        model = task.build(self.start.clone().to(self.device), settings).to(self.device)
+        model.head.start(model.encoder.config.initializer_range)  # type: ignore[operator]
+        records = self.source.task(task.spec, self.source.pivot, "train")
+        tokenizer = model.encoder.tokenizer
+        examples: Any = task.encode(tokenizer, records, settings, gold=True)
+
+        def collate(chosen: Sequence[Any], rng: Any) -> Batch:
+            return task.collate(chosen, tokenizer.special_ids)
+
+        return measure(Step(model.encoder, model.head), examples, collate, self.settings(precision))
+
+
+def fresh(texts: Sequence[str], device: str) -> Encoder:
+    """A random BERT of the device's size, over word pieces learnt from the texts."""
+    size = SIZES[device]
+    tokenizer = Tokenizer(learn_tokenizer(texts, 4000, 128))
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=size.vocabulary or tokenizer.vocab_size,
+        hidden_size=size.hidden,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.hidden // 64,
+        intermediate_size=4 * size.hidden,
+        max_position_embeddings=128,
+        pad_token_id=tokenizer.pad_id,
+    )
+    return Encoder.fresh(config, tokenizer)
+
+
+def still(encoder: Encoder) -> Encoder:
+    """The encoder without dropout, whose draws differ between precisions."""
+    encoder.config.hidden_dropout_prob = encoder.config.attention_probs_dropout_prob = 0.0
+    for module in encoder.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return encoder
+
+
+def methods() -> dict[str, Any]:
+    """Every registered method that is trained; from pyproject.toml where the package is not installed."""
+    if not METHODS.names():
+        points = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]["entry-points"][METHODS.group]
+        for name, value in points.items():
+            METHODS.add(name, EntryPoint(name, value, METHODS.group).load(), Origin("pyproject.toml", value))
+    return {name: cls for name in METHODS.names() if (cls := METHODS.get(name)).trains}
+
+
+def measure(step: Step, examples: Sequence[Any], collate: Collate, settings: TrainSettings) -> Measured:
+    """Trains; the first half of the steps warms up."""
+    run = Run(step, examples, collate, settings, None)
+    if run.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(run.device)
+    warm = settings.steps // 2
+    for _ in range(warm):
+        run.step()
+    run.read_losses()
+    tokens, clock = run.trace.tokens, time.perf_counter()
+    for _ in range(settings.steps - warm):
+        run.step()
+    losses = run.read_losses()  # waits for the device
+    seconds = time.perf_counter() - clock
+    weights = term_weights(run)
+    return Measured(
+        sum(weights[name] * value for name, value in losses.items()),
+        (settings.steps - warm) / seconds,
+        (run.trace.tokens - tokens) / seconds,
+        peak_bytes(run.device),
+    )
+
+
+@torch.no_grad()
+def term_weights(run: Run) -> dict[str, float]:
+    """The weight of each term of the loss."""
+    run.module.eval()
+    batch = run.collate([run.examples[i] for i in range(2)], np.random.default_rng(0))
+    return {name: term.weight for name, term in run.module(to_device(batch, run.device), 0).items()}
+
+
+def peak_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A distance from a reference, as a share of the reference's norm, and how much of it is allowed."""
+
+    name: str
+    gap: float
+    limit: float
+
+    @property
+    def ok(self) -> bool:
+        return self.gap <= self.limit
+
+
+def attention_checks(device: torch.device, backend: str, dtype: torch.dtype) -> list[Check]:
+    """A back end in `dtype` against the dense reference in float32: its result and the gradients of q, k and v."""
+    lengths, others = (3, 128, 1, 64, 17), (20, 5, 128, 64, 2)
+    cases = {"within a sequence": (lengths, False), "causal": (lengths, True), "over a partner": (others, False)}
+    checks = []
+    for name, (keys, causal) in cases.items():
+        layouts = [Layout.of(n).to(device) for n in (lengths, keys)]
+        generator = torch.Generator().manual_seed(0)
+        rows = (sum(lengths), sum(keys), sum(keys), sum(lengths))
+        *inputs, weight = (torch.randn(n, 4, 64, generator=generator).to(device, dtype) for n in rows)
+        made = _attended(inputs, weight, layouts, causal, backend)
+        wanted = _attended([t.float() for t in inputs], weight, layouts, causal, "block")
+        checks.append(Check(f"{backend} {name}", max(map(distance, made, wanted)), TOLERANCE))
+    return checks
+
+
+def _attended(
+    inputs: Sequence[Tensor], weight: Tensor, layouts: Sequence[Layout], causal: bool, backend: str
+) -> list[Tensor]:
+    leaves = [t.clone().requires_grad_() for t in inputs]
+    with attention.backend(backend):
+        out = attend(leaves[0], leaves[1], leaves[2], layouts[0], layouts[1], causal)
+    return [out.detach(), *torch.autograd.grad((out.float() * weight.float()).sum(), leaves)]
+
+
+def encoder_checks(world: World, backend: str, precision: str) -> list[Check]:
+    """A whole encoder under a back end, its last states and the gradient of its weights, against the dense reference
+    in fp32: at most twice as far from it as the dense reference in the same precision."""
+    encoder = world.start.clone().to(world.device).eval()
+    ids = encoder.tokenizer.encode([pair.source for pair in world.sample[: world.batch]], world.max_length).ids
+    text = pack([ids[i] for i in range(len(ids))]).to(world.device)
+    made, dense, exact = (
+        _encoded(encoder, text, *how) for how in ((backend, precision), ("block", precision), ("block", "fp32"))
+    )
+    parts = zip(("states", "gradient"), made, dense, exact, strict=True)
+    return [Check(f"{backend} encoder {name}", distance(a, c), 2 * distance(b, c) + 1e-3) for name, a, b, c in parts]
+
+
+def _encoded(encoder: Encoder, text: PackedText, backend: str, precision: str) -> tuple[Tensor, Tensor]:
+    encoder.zero_grad()
+    with attention.backend(backend), autocast(precision, text.ids.device):
+        states = encoder(text).tokens()
+    weight = torch.randn(states.shape, generator=torch.Generator().manual_seed(0)).to(states.device)
+    (states.float() * weight).sum().backward()
+    return states.detach(), torch.cat([p.grad.flatten() for p in encoder.parameters() if p.grad is not None])
+
+
+def distance(made: Tensor, wanted: Tensor) -> float:
+    return float((made.float() - wanted.float()).norm() / wanted.float().norm())
+
+
+def check_attention(world: World) -> list[Check]:
+    """The checks of variable-length attention, printed; none without a GPU, where it does not run."""
+    if world.device.type != "cuda":
+        print("variable-length attention is not checked: it runs on a GPU alone\n")
+        return []
+    checks = attention_checks(world.device, "varlen", torch.bfloat16) + encoder_checks(world, "varlen", "bf16")
+    for check in checks:
+        print(f"{check.name:28} differs by {check.gap:.2%}, allowed {check.limit:.2%}   {verdict(check.ok)}")
+    print()
+    return checks
+
+
+def train_all(world: World) -> list[Row]:
+    """Every method and the fine-tuning, each row printed when it is there."""
+    jobs: dict[str, Callable[[str], Measured]] = {name: partial(world.align, cls) for name, cls in methods().items()}
+    jobs["fine-tuning (pawsx)"] = world.finetune
+    print(f"{'':20} {'fp32 loss':>10} {'bf16 loss':>10} {'ratio':>7} {'steps/s':>8} {'tokens/s':>9} {'GB':>6}")
+    rows = []
+    for name, job in jobs.items():
+        rows.append(Row(name, *(job(precision) for precision in PRECISIONS)))
+        print(line(rows[-1]), flush=True)
+    return rows
+
+
+def line(row: Row) -> str:
+    fp32, bf16 = row.fp32, row.bf16
+    ratio = bf16.loss / fp32.loss if fp32.loss else math.nan
+    rates = f"{bf16.steps_per_second:8.1f} {bf16.tokens_per_second:9,.0f} {bf16.peak_bytes / 1e9:6.2f}"
+    return f"{row.name:20} {fp32.loss:10.4f} {bf16.loss:10.4f} {ratio:7.4f} {rates}   {verdict(row.ok)}"
+
+
+def verdict(ok: bool) -> str:
+    return "ok" if ok else "FAILED"
+
+
+def report(world: World, checks: Sequence[Check], rows: Sequence[Row]) -> dict[str, Any]:
+    """Everything that was measured, and on what."""
+    return {
+        "device": machine(world.device),
+        "torch": torch.__version__,
+        "steps": world.steps,
+        "batch": world.batch,
+        "learning_rate": world.learning_rate,
+        "attention": [{**asdict(check), "ok": check.ok} for check in checks],
+        "rows": [{**asdict(row), "gap": row.gap, "ok": row.ok} for row in rows],
+    }
+
+
+def machine(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m validation.smoke", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", choices=tuple(SIZES), default="cpu", help="where to train (cpu)")
+    parser.add_argument("--base", metavar="FOLDER", help="a checkpoint to start from; without it a random encoder")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="write what was measured as JSON")
+    parser.add_argument("--steps", metavar="N", type=int, default=20, help="of each training, at least 2 (20)")
+    parser.add_argument("--batch", metavar="N", type=int, help="pairs in a batch (8 on a CPU, 64 on a GPU)")
+    parser.add_argument("--learning-rate", metavar="X", type=float, default=2e-5, help="held constant (2e-5)")
+    parser.add_argument(
+        "--threads", metavar="N", type=int, default=1, help="of the CPU: small products gain nothing (1)"
+    )
+    options = parser.parse_args(arguments)
+    if options.steps < 2:
+        parser.error("--steps must be at least 2")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("torch sees no GPU here; use --device cpu")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parsed(arguments)
+    torch.set_num_threads(options.threads)
+    world = World(options)
+    start = options.base or "a random encoder"
+    print(f"{machine(world.device)}, torch {torch.__version__}, {start}, {world.steps} steps of {world.batch}\n")
+    checks = check_attention(world)
+    rows = train_all(world)
+    if options.out:
+        options.out.write_text(json.dumps(report(world, checks, rows), indent=1) + "\n", encoding="utf-8")
+    failed = [check.name for check in checks if not check.ok] + [row.name for row in rows if not row.ok]
+    print(f"\n{'FAILED: ' + ', '.join(failed) if failed else 'all ok'}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

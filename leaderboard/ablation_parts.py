@@ -11,11 +11,12 @@ import streamlit as st
 from harness.results.rendering import inert
 from harness.results.tables import CONTROLS, Key, Results, Row
 from harness.storage.store import AVERAGE
-from leaderboard import difference_charts, look, parts
+from leaderboard import data
+from leaderboard.analysis import ablation, board, method
+from leaderboard.analysis.ablation import Family
+from leaderboard.components import difference_charts, look, parts, tables
+from leaderboard.components.state import Address
 from leaderboard.method_parts import group
-from leaderboard.state import Address
-from leaderboard.views import ablation, board, data, method, table
-from leaderboard.views.ablation import Family
 
 CONTROL = CONTROLS[-1]  # continued-mlm: the same text, no alignment
 
@@ -55,7 +56,7 @@ def filters(address: Address) -> Chosen:
         kept = {name: row for name, row in names.items() if row in rows}
         base = kept[address.select("Base row", list(kept), "base_row", width=230, always=True, index=_first(rows))]
         others = ablation.members(base, rows, families[family])
-        wanted = address.several("Rows", [table.name_of(row.label) for row in others], "rows", width=260)
+        wanted = address.several("Rows", [tables.name_of(row.label) for row in others], "rows", width=260)
         task = address.select("Task", board.tasks(summaries), "task", width=150)
     others = ablation.members(base, rows, families[family], wanted)
     return Chosen(key, summaries, results, family, base, others, task, selection, recipes)
@@ -73,7 +74,7 @@ def body(address: Address, chosen: Chosen) -> None:
         st.info("There is no other row to lay beside this one. Run another method, or choose another base row.")
         st.code(parts.FIRST_ROWS, language="bash")
         return
-    base = table.name_of(chosen.base.label)
+    base = tables.name_of(chosen.base.label)
     parts.told(f"Differences to {base} in points, means over seeds.")
     many = f"The first {MOST} of {len(chosen.others)} rows; choose others under Rows."
     parts.notes([line for line in (chosen.family.title, many if len(chosen.others) > MOST else "") if line])
@@ -177,7 +178,7 @@ def _attribution(address: Address, chosen: Chosen) -> None:
 
 def _recipes(address: Address, chosen: Chosen, base: str) -> None:
     st.subheader("What is set differently?", anchor=False)
-    names = table.named(chosen.others)
+    names = tables.named(chosen.others)
     name = address.select("Recipe of", list(names), "beside", width=230)
     label = names[name].label
     shown = ablation.diff(chosen.recipes.get(chosen.base.label, {}), chosen.recipes.get(label, {}))

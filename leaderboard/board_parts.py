@@ -13,10 +13,11 @@ from harness.errors import UserError
 from harness.results.rendering import inert
 from harness.results.tables import Key, Results, Row, sentence
 from harness.storage.store import AVERAGE
-from leaderboard import charts, downloads, parts
-from leaderboard.state import Address
-from leaderboard.views import behind, board, data, printed, table
-from leaderboard.views.board import COSTS, GROUPS, LANGUAGES, TASKS, Choice
+from leaderboard import data
+from leaderboard.analysis import behind, board, printed
+from leaderboard.analysis.board import COSTS, GROUPS, LANGUAGES, TASKS, Choice
+from leaderboard.components import downloads, parts, score_charts, tables
+from leaderboard.components.state import Address
 
 ANY = "any"
 GROUPING_HELP = {
@@ -48,7 +49,7 @@ def filters(address: Address, found: pd.DataFrame) -> View:
         summaries = _read(key)
         task = address.select("Task", board.tasks(summaries), "task", width=150) if columns == LANGUAGES else ""
         grouping = _grouping(address, summaries) if columns == GROUPS else "family"
-        selection = address.select("Selection", board.selections(summaries), "selection", help=table.SELECTION_HELP)
+        selection = address.select("Selection", board.selections(summaries), "selection", help=tables.SELECTION_HELP)
     asked = any(name in st.query_params for name in NARROWING)
     with st.expander("Languages and columns", expanded=asked, key="narrowing", on_change="rerun") as more:
         # what is closed and narrows nothing is not drawn: the browser need not load it before the first table
@@ -56,8 +57,8 @@ def filters(address: Address, found: pd.DataFrame) -> View:
         languages = _languages(address, summaries, key) if drawn else None
         choice = Choice(columns, task, grouping, selection, languages)
         cells = _cells(choice, summaries)
-        tables = board.table(summaries, cells, choice)
-        shown = _finished(tables[0], summaries, choice) if tables and tables[0].rows else None
+        made = board.table(summaries, cells, choice)
+        shown = _finished(made[0], summaries, choice) if made and made[0].rows else None
         shown = _columns(address, shown) if shown and drawn else shown
     return View(key, choice, found, summaries, cells, shown)
 
@@ -121,7 +122,7 @@ def _finished(results: Results, summaries: pd.DataFrame, choice: Choice) -> Resu
 
 def _columns(address: Address, shown: Results) -> Results:
     """The columns that were asked for."""
-    names = {table.heading(column.name): column.name for column in shown.columns}
+    names = {tables.heading(column.name): column.name for column in shown.columns}
     wanted = address.several("Columns shown", list(names), "columns_shown", help="Averages stay what they are.")
     return board.with_columns(shown, [names[name] for name in wanted]) if wanted else shown
 
@@ -152,7 +153,7 @@ def body(view: View) -> None:
 def _bands(view: View, results: Results) -> None:
     own = board.band(results, "control", "")
     clicked = _band(own, "results")
-    parts.notes([table.unit(results), *results.notes, "Click a figure to see the runs behind it."])
+    parts.notes([tables.unit(results), *results.notes, "Click a figure to see the runs behind it."])
     for badge, about in (
         ("external", "Predictions made elsewhere, scored here. Their training is not ours."),
         ("published", "Figures as others printed them, under their own settings. They enter no comparison."),
@@ -178,10 +179,10 @@ def _band(rows: Results, name: str) -> tuple[Row, str] | None:
 
 def _behind(view: View, row: Row, column: str) -> None:
     """The runs behind a figure, and where to go from it."""
-    name, choice = table.name_of(row.label), view.choice
+    name, choice = tables.name_of(row.label), view.choice
     tasks = board.tasks(view.summaries)
     column = column if column in tasks or choice.columns == LANGUAGES else AVERAGE
-    st.subheader(inert(f"{name}: {table.heading(column)}", "label"), anchor=False)
+    st.subheader(inert(f"{name}: {tables.heading(column)}", "label"), anchor=False)
     place = data.location()
     cells = data.cells(place, row.runs)
     if choice.columns == LANGUAGES:
@@ -190,8 +191,8 @@ def _behind(view: View, row: Row, column: str) -> None:
         column = choice.task
     lines = behind.figure(row, column, view.summaries, cells, choice.selection, choice.languages)
     if not lines.empty:
-        parts.frame(lines, "behind", table.BEHIND)
-        parts.notes([table.ERROR_NOTE])
+        parts.frame(lines, "behind", tables.BEHIND)
+        parts.notes([tables.ERROR_NOTE])
     here = parts.query(view.key, view.groups)
     with st.container(horizontal=True):
         parts.link("method", f"Method {name}", ":material/article:", here | {"row": name})
@@ -210,13 +211,13 @@ def _control(view: View, row: Row) -> str:
     rows: Sequence[Row] = [other for other in view.results.rows if other.badge == "control" and other is not row]
     rows = [other for other in rows if other.label != row.label]
     named = [other for other in rows if other.label == wanted] or rows
-    return table.name_of(named[0].label) if named else ""
+    return tables.name_of(named[0].label) if named else ""
 
 
 @st.fragment
 def charts_below(results: Results) -> None:
     """How far the seeds lie apart, and what a score costs."""
-    parts.chart(charts.seeds(board.band(results, "control", "")), "How far apart are the seeds?", "seeds")
+    parts.chart(score_charts.seeds(board.band(results, "control", "")), "How far apart are the seeds?", "seeds")
     if {column.name for column in COSTS} <= {column.name for column in results.columns}:
         about = "A point on the line is beaten by none that is cheaper. Costs are of the alignment alone."
-        parts.chart(charts.pareto(results), "What does a point of score cost?", "pareto", about)
+        parts.chart(score_charts.pareto(results), "What does a point of score cost?", "pareto", about)

@@ -11,10 +11,11 @@ import streamlit as st
 from harness.results.rendering import inert
 from harness.results.tables import Key, Results, Row
 from harness.storage.store import AVERAGE
-from leaderboard import difference_charts, look, parts
+from leaderboard import data
+from leaderboard.analysis import board, compare, method
+from leaderboard.components import difference_charts, look, parts, tables
+from leaderboard.components.state import Address
 from leaderboard.method_parts import group
-from leaderboard.state import Address
-from leaderboard.views import board, compare, data, method, table
 
 WIDTHS = {"text": 480, "gold": 150, "first": 150, "second": 150}  # pixels of the columns of items
 ONE_LINE, MORE, MOST_LINES = 34, 20, 5  # pixels of a row of one line and of each further one
@@ -52,7 +53,7 @@ def filters(address: Address) -> Chosen:
 
 def body(address: Address, chosen: Chosen) -> None:
     """Tasks, then the languages of one task, then its items."""
-    one, two = (table.name_of(row.label) for row in (chosen.first, chosen.second))
+    one, two = (tables.name_of(row.label) for row in (chosen.first, chosen.second))
     if chosen.first.label == chosen.second.label:
         st.info("Both are the same row. Choose another one.")
         return
@@ -109,7 +110,7 @@ def _languages(chosen: Chosen, lines: pd.DataFrame, one: str, two: str) -> None:
         difference_charts.differences(lines), f"In which languages of {task} do they differ?", "differences", about
     )
     _drawn(lines, "languages", _config(one, two, "view", "Language"))
-    parts.offer_frame(lines, f"{two} less {one}, {chosen.task} by language", "languages", [table.ERROR_NOTE])
+    parts.offer_frame(lines, f"{two} less {one}, {chosen.task} by language", "languages", [tables.ERROR_NOTE])
     drawn = difference_charts.scatter(lines, one, two)
     parts.chart(drawn, "Language by language", "scatter", f"A point is a language. Above the line {two} leads.")
 

@@ -11,10 +11,11 @@ import streamlit as st
 from harness.files import INTRINSIC
 from harness.results.rendering import inert
 from harness.results.tables import Key, Results, Row
-from leaderboard import look, map_charts, parts
+from leaderboard import data
+from leaderboard.analysis import board, intrinsic, method
+from leaderboard.components import look, map_charts, parts, tables
+from leaderboard.components.state import Address
 from leaderboard.method_parts import group
-from leaderboard.state import Address
-from leaderboard.views import board, data, intrinsic, method, table
 
 PROJECT = "alignboard project"
 SIDES = 4  # maps that stand side by side
@@ -105,11 +106,11 @@ def embeddings(address: Address) -> None:
     limit = len(look.PALETTE)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = _chosen(address)
-        names = table.named(chosen.rows)
+        names = tables.named(chosen.rows)
         wanted = address.several("Methods", list(names), "rows", placeholder=f"the first {SIDES}")
         kind = KINDS[address.select("Map", list(KINDS), "map", width=110)]
         rows = [names[name] for name in wanted or names][:SIDES]
-        maps = {table.name_of(row.label): _map(row) for row in rows}
+        maps = {tables.name_of(row.label): _map(row) for row in rows}
         found = {name: points for name, points in maps.items() if not points.empty}
         codes = sorted({str(code) for points in found.values() for code in points["language"]})
         help = f"At most {limit}: a colour stands for one language."
@@ -123,7 +124,7 @@ def embeddings(address: Address) -> None:
     kept_points = {name: points[points["language"].isin(kept)] for name, points in found.items()}
     parts.told(f"Translation pairs of {', '.join(kept)}, a line between each sentence and its translation.")
     parts.notes([*left, "A map shows neighbours, not distances: compare how lines lie, not where clouds are."])
-    parts.chart_files(map_charts.figure(kept_points, kind, kept), "Sentences and their translations", "maps")
+    parts.chart_downloads(map_charts.figure(kept_points, kind, kept), "Sentences and their translations", "maps")
     parts.plain_chart(map_charts.legend(kept), "legend")
     drawn = list(kept_points.items())
     for at in range(0, len(drawn), 2):

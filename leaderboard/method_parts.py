@@ -11,10 +11,11 @@ import streamlit as st
 
 from harness.results.rendering import inert
 from harness.results.tables import Key, Results, Row
-from leaderboard import charts, evidence, formulas, parts
-from leaderboard.state import Address
-from leaderboard.views import board, data, method, runs, table
-from leaderboard.views.board import Choice
+from leaderboard import data
+from leaderboard.analysis import board, item_errors, method, runs
+from leaderboard.analysis.board import Choice
+from leaderboard.components import formulas, parts, score_charts, tables
+from leaderboard.components.state import Address
 
 SCORES = {
     "view": st.column_config.TextColumn("Language", pinned=True, width=110),
@@ -64,12 +65,12 @@ def group(address: Address) -> Group:
     groups = parts.groups()
     key = parts.key(address, groups)
     summaries = data.summaries(data.location(), key)
-    selection = address.select("Selection", board.selections(summaries), "selection", help=table.SELECTION_HELP)
-    tables = board.table(summaries, pd.DataFrame(), Choice(selection=selection))
-    if not tables:
+    selection = address.select("Selection", board.selections(summaries), "selection", help=tables.SELECTION_HELP)
+    made = board.table(summaries, pd.DataFrame(), Choice(selection=selection))
+    if not made:
         st.info("No run of this group has been scored under this selection.")
         st.stop()
-    return Group(key, groups, summaries, tables[0], selection, table.named(tables[0].rows))
+    return Group(key, groups, summaries, made[0], selection, tables.named(made[0].rows))
 
 
 def filters(address: Address) -> Chosen:
@@ -140,26 +141,26 @@ def _scores(chosen: Chosen) -> None:
     place = data.location()
     cells = data.cells(place, chosen.row.runs, "test", chosen.task)
     lines = method.by_view(chosen.row, cells, chosen.summaries, chosen.task, chosen.selection)
-    name = table.name_of(chosen.row.label)
+    name = tables.name_of(chosen.row.label)
     if lines.empty:
         st.info(f"No score of {inert(chosen.task, 'markdown', 40)} yet.")
         return
     parts.chart(
-        charts.views(lines),
+        score_charts.views(lines),
         f"How does it do on {chosen.task}?",
         "views",
         "Dots are seeds, bars their mean. The line is the 95 % interval of the first run over its items.",
     )
     shown = method.spread(lines)
     parts.frame(shown, "scores", SCORES)
-    parts.offer_frame(shown, f"{name}, {chosen.task}, by language", "scores", notes=[table.ERROR_NOTE])
+    parts.offer_frame(shown, f"{name}, {chosen.task}, by language", "scores", notes=[tables.ERROR_NOTE])
 
 
 def _curves(chosen: Chosen) -> None:
     place = data.location()
     links = data.links(place, chosen.row.runs, ("align",))
-    traces = [trace for name in links["fingerprint"].unique() if (trace := evidence.trace(str(name)))]
-    terms = charts.losses(method.losses(traces))
+    traces = [trace for name in links["fingerprint"].unique() if (trace := item_errors.trace(str(name)))]
+    terms = score_charts.losses(method.losses(traces))
     if terms:
         st.subheader("How did the alignment learn?", anchor=False)
         st.caption("Loss terms, mean over seeds.")
@@ -167,11 +168,11 @@ def _curves(chosen: Chosen) -> None:
             with column:
                 with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
                     st.caption(inert(term, "label", 40), width="content")
-                    parts.chart_files(drawn, f"Loss term {term}", f"loss-{term}")
+                    parts.chart_downloads(drawn, f"Loss term {term}", f"loss-{term}")
                 parts.plain_chart(drawn, f"loss-{term}")
     dev = data.cells(place, chosen.row.runs, "dev", chosen.task)
     curve = method.dev_curve(dev, chosen.task, method.metric_of(chosen.summaries, chosen.task))
-    parts.chart(charts.dev(curve), "How did the fine-tuning learn?", "dev")
+    parts.chart(score_charts.dev(curve), "How did the fine-tuning learn?", "dev")
 
 
 def _cost(chosen: Chosen) -> None:
@@ -196,7 +197,7 @@ def _recipe(run: dict[str, Any]) -> None:
 
 def _links(chosen: Chosen) -> None:
     here = parts.query(chosen.key, chosen.groups)
-    name = table.name_of(chosen.row.label)
+    name = tables.name_of(chosen.row.label)
     with st.container(horizontal=True):
         parts.link("compare", f"Compare {name}", ":material/compare:", here | {"a": name})
         for run in chosen.row.runs[:5]:

@@ -10,9 +10,10 @@ import streamlit as st
 
 from harness.results.rendering import inert
 from harness.results.tables import Key
-from leaderboard import parts
-from leaderboard.state import Address
-from leaderboard.views import data, protocol
+from leaderboard import data
+from leaderboard.analysis import protocol
+from leaderboard.components import parts
+from leaderboard.components.state import Address
 
 RULES = (
     "A task's score is the plain mean over its languages, the average the plain mean over the tasks of the suite. "

@@ -9,9 +9,10 @@ import streamlit as st
 
 from harness.errors import UserError
 from harness.results.rendering import inert
-from leaderboard import charts, downloads, parts
-from leaderboard.state import Address
-from leaderboard.views import data, logs, runs
+from leaderboard import data
+from leaderboard.analysis import logs, runs
+from leaderboard.components import downloads, parts, score_charts
+from leaderboard.components.state import Address
 
 ALL = "all"
 NEWEST = "newest"  # the stage that is at work, or failed, or ended last
@@ -127,7 +128,7 @@ def _stages(links: pd.DataFrame) -> None:
     stages = runs.stages(links)
     parts.frame(stages, "stages", runs.STAGES)
     parts.offer_frame(stages, "Stages", "stages")
-    parts.chart(charts.timeline(runs.timeline(links)), "Where did the time go?", "timeline")
+    parts.chart(score_charts.timeline(runs.timeline(links)), "Where did the time go?", "timeline")
 
 
 def _logs(run: dict[str, Any], links: pd.DataFrame) -> None:

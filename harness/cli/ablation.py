@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli.home import artifacts_root, database_url
 from harness.cli.output import print_table
 from harness.cli.run import (
     Base,
@@ -30,6 +29,7 @@ from harness.cli.run import (
     tell_without_paper,
 )
 from harness.errors import UsageError
+from harness.storage.home import artifacts_root, database_url
 
 ROW = ("method", "config", "transform")
 

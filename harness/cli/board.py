@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli.home import database_url
 from harness.errors import UserError, unknown
+from harness.storage.home import database_url
 
 GROUP = "alignboard.boards"
 

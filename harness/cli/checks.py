@@ -13,9 +13,9 @@ from typing import Literal, NamedTuple
 
 from packaging.requirements import Requirement
 
-from harness.cli.home import database_url, home
 from harness.errors import UserError
 from harness.registry import METHODS, OBJECTIVES, SOURCES, SUITES, TASKS
+from harness.storage.home import database_url, home
 
 FREE_LITTLE, FREE_TOO_LITTLE = 10, 1  # GiB: a suite on a small encoder fits in a few, one on mBERT takes tens
 

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.home import database_url
 from harness.cli.output import print_fields, print_json
 from harness.errors import unknown
+from harness.storage.home import database_url
 from harness.storage.store import Store
 from harness.storage.store.schema import REVISION
 

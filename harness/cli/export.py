@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.home import artifacts_root, database_url
 from harness.errors import UserError
+from harness.storage.home import artifacts_root, database_url
 
 
 def export_predictions(

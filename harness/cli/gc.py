@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.home import artifacts_root, database_url
 from harness.storage.artifacts import Artifacts
+from harness.storage.home import artifacts_root, database_url
 from harness.storage.store import Store
 
 UNFINISHED = ("planned", "running", "interrupted", "failed")

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from harness.cli.home import artifacts_root, database_url
 from harness.cli.run import Db, Device, Workers, plugins
 from harness.errors import UserError
+from harness.storage.home import artifacts_root, database_url
 
 
 def project(

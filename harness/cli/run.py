@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from harness.cli.home import artifacts_root, database_url
 from harness.errors import UsageError, UserError, counted
+from harness.storage.home import artifacts_root, database_url
 
 Db = Annotated[str | None, typer.Option("--db", metavar="URL", help="Database of scores. Default: ALIGNBOARD_DB.")]
 Workers = Annotated[int | None, typer.Option(help="Processes that share the cores. Default: 2, or one per GPU.")]

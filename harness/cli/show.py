@@ -10,12 +10,12 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from harness.cli.home import database_url
 from harness.cli.output import print_json, print_rich
 from harness.errors import UsageError, UserError, unknown
 from harness.results.grouping import by_group, group_records
 from harness.results.rendering import rich_table, to_csv, to_latex, to_markdown
 from harness.results.tables import HEADLINE, Results, by_language, by_task, score_records
+from harness.storage.home import database_url
 from harness.storage.store import AVERAGE, Store
 
 

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli.home import artifacts_root, database_url
 from harness.cli.output import print_table
 from harness.cli.score import VERSIONS, refuse_faults
 from harness.errors import UsageError, UserError
+from harness.storage.home import artifacts_root, database_url
 
 
 def submit(

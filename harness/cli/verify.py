@@ -11,11 +11,11 @@ import pandas as pd
 import typer
 
 from harness.cli.gc import needed
-from harness.cli.home import artifacts_root, database_url
 from harness.cli.output import print_json
 from harness.files import STATISTICS
 from harness.registry import TASKS
 from harness.storage.artifacts import Artifacts
+from harness.storage.home import artifacts_root, database_url
 from harness.storage.store import Store
 
 TOLERANCE = 1e-9  # percent: sums of the same numbers in the same order, by perhaps another version of numpy

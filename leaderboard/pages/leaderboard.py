@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from leaderboard import board_parts, parts
-from leaderboard.state import Address
+from leaderboard import board_parts
+from leaderboard.components import parts
+from leaderboard.components.state import Address
 
 st.title("Leaderboard", anchor=False)
 groups = parts.groups()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from leaderboard import protocol_parts
-from leaderboard.state import Address
+from leaderboard.components.state import Address
 
 st.title("Protocol", anchor=False)
 address = Address()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from leaderboard import live
-from leaderboard.views import data
+from leaderboard import data
+from leaderboard.components import refresh
 
 # inline, since an icon by name is fetched from a foreign server
 ICON = (
@@ -44,5 +44,5 @@ pages = [
     for name, title in PAGES.items()
 ]
 page = st.navigation(pages, position="top")
-live.follow()
+refresh.follow()
 page.run()

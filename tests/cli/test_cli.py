@@ -15,8 +15,8 @@ import pytest
 
 from harness.cli import board, checks, failures
 from harness.cli.app import COMMANDS, load_command, main
-from harness.cli.home import database_url, home
 from harness.errors import UsageError, UserError
+from harness.storage.home import database_url, home
 from harness.storage.store import RunRow, Store
 
 PLUGINS = Path(__file__).parents[1] / "plugins"

@@ -17,9 +17,9 @@ from streamlit.testing.v1 import AppTest
 from harness.results.rendering import shown, to_csv
 from harness.results.tables import Results, by_language, by_task, sentence
 from harness.storage.store import AVERAGE, Store
-from leaderboard import board_parts, charts, downloads, launch
-from leaderboard.views import board as boards
-from leaderboard.views import table
+from leaderboard import board_parts, launch
+from leaderboard.analysis import board as boards
+from leaderboard.components import downloads, score_charts, tables
 from tests.support.board_world import furnish, mapped
 from tests.support.made_up import LANGUAGES, board, put, run_row, scores
 
@@ -43,7 +43,7 @@ def filled(path: Path) -> Path:
     return board(path)
 
 
-def tables(path: Path) -> list[Results]:
+def stored_tables(path: Path) -> list[Results]:
     store = Store.open(path, read_only=True)
     found = by_task(store.summaries(split="test"))
     store.close()
@@ -73,7 +73,7 @@ def words(column: Iterable[str]) -> list[str]:
 
 def test_page_shows_the_table_of_show(filled: Path) -> None:
     app = open_page()
-    (mini, _official) = tables(filled)
+    (mini, _official) = stored_tables(filled)
     assert sentence(mini) in said(app)
     frame = app.dataframe[0].value
     assert list(frame["method"]) == [row.label for row in mini.rows]
@@ -88,7 +88,7 @@ def test_figures_sort_as_numbers_and_gaps_are_told(path: Path) -> None:
     for method, level in (("a", 9.0), ("b", 55.0), ("c", 99.5)):
         put(store, run_row(method, 1), [replace(row, value=level) for row in scores(level, 1)])
     put(store, run_row("d", 1), scores(50.0, 1)[:24])
-    frame = table.figures(tables(path)[0]).sort_values("panx")
+    frame = tables.figures(stored_tables(path)[0]).sort_values("panx")
     assert words(frame["panx"]) == ["9.0", "55.0", "99.5", "– (3/7)"]
 
 
@@ -145,8 +145,8 @@ def test_every_way_to_tell_tables_apart_is_a_filter(filled: Path) -> None:
         put(store, run_row("mbert", 1, **{name: "other"}), scores(1.0, 1))
     put(store, run_row("mbert", 1, recipe_kind="paper"), scores(1.0, 1))
     st.cache_data.clear()
-    assert len(tables(filled)) == 7
-    for found in tables(filled):
+    assert len(stored_tables(filled)) == 7
+    for found in stored_tables(filled):
         query = {facet.name: value[:6] for facet, value in zip(boards.FACETS, found.key, strict=True)}
         full = {facet.name: value for facet, value in zip(boards.FACETS, found.key, strict=True)}
         query = {name: query[name] if name == "languages_hash" else full[name] for name in full}
@@ -197,20 +197,20 @@ def test_foreign_names_are_harmless(path: Path) -> None:
 
 
 def test_download_is_the_csv_of_show(filled: Path) -> None:
-    (mini, _official) = tables(filled)
+    (mini, _official) = stored_tables(filled)
     files = downloads.of_results(mini)
     assert files.stem == "alignboard-xtreme-align-mini-by-task"
     assert files.csv == to_csv([mini])
 
 
 def test_chart_has_a_dot_for_each_seed(filled: Path) -> None:
-    (mini, official) = tables(filled)
-    chart = charts.seeds(mini)
+    (mini, official) = stored_tables(filled)
+    chart = score_charts.seeds(mini)
     assert chart is not None
     (data,) = chart.to_dict()["datasets"].values()
     assert len(data) == 12
     assert {record["mean"] for record in data} == {row.cell(AVERAGE).mean for row in mini.rows}
-    assert charts.seeds(official) is None
+    assert score_charts.seeds(official) is None
 
 
 @pytest.fixture

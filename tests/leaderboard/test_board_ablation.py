@@ -20,9 +20,10 @@ from harness.registry import ABLATIONS, Origin
 from harness.results.rendering import DASH
 from harness.results.tables import Row
 from harness.storage.store import AVERAGE, Store
-from leaderboard import downloads, launch
-from leaderboard.views import ablation, compare, intrinsic, method
-from leaderboard.views.ablation import ALL, FIELD, SAME_METHOD, TABLE, Family
+from leaderboard import launch
+from leaderboard.analysis import ablation, compare, intrinsic, method
+from leaderboard.analysis.ablation import ALL, FIELD, SAME_METHOD, TABLE, Family
+from leaderboard.components import downloads
 from tests.leaderboard.test_board_views import World
 from tests.support.board_world import furnish, mapped, world
 from tests.support.browsing import Served, at, browser, complaints, serve, settled, visit  # noqa: F401

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboard import difference_charts, look, map_charts, printing
-from leaderboard.views.ablation import Step
+from leaderboard.analysis.ablation import Step
+from leaderboard.components import chart_files, difference_charts, look, map_charts
 from tests.support.board_world import HOSTILE
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -38,7 +38,9 @@ FOUND = pd.DataFrame(
 
 def drawn(chart: Any, title: str = "What?") -> ElementTree.Element:
     """A chart as vl-convert draws it."""
-    return ElementTree.fromstring(printing.converted(printing.spec(look.dressed(chart, dark=False), title), "SVG"))
+    return ElementTree.fromstring(
+        chart_files.converted(chart_files.spec(look.dressed(chart, dark=False), title), "SVG")
+    )
 
 
 def words(svg: ElementTree.Element) -> list[str]:
@@ -191,7 +193,7 @@ def test_maps_tell_a_sentence_from_its_translation_and_share_one_legend() -> Non
     legend = words(drawn(map_charts.legend(["qab", "qac"])))
     assert sorted(legend) == sorted([map_charts.SENTENCE, map_charts.PIVOT, "qab", "qac", "What?"])
     figure = map_charts.figure({"one": sentences(), "two": sentences(), "three": sentences()}, "pca", ["qab", "qac"])
-    told = words(ElementTree.fromstring(printing.converted(printing.spec(figure, "Maps"), "SVG")))
+    told = words(ElementTree.fromstring(chart_files.converted(chart_files.spec(figure, "Maps"), "SVG")))
     assert {"one", "two", "three", "Maps", map_charts.PIVOT} <= set(told)
     assert told.count("qab") == 1
 
@@ -242,8 +244,8 @@ def test_far_languages_have_a_named_line_for_each_of_the_first_rows() -> None:
 def test_files_of_charts_hold_foreign_names_as_plain_text(name: str) -> None:
     frame = LINES.assign(view=[name, "b", "c"])
     chart = difference_charts.differences(frame)
-    made = printing.spec(look.dressed(chart, dark=False), name, name)
-    svg = printing.converted(made, "SVG").decode()
+    made = chart_files.spec(look.dressed(chart, dark=False), name, name)
+    svg = chart_files.converted(made, "SVG").decode()
     tree = ElementTree.fromstring(svg)
     assert {element.tag.removeprefix(SVG) for element in tree.iter()} <= {
         "svg",
@@ -258,18 +260,18 @@ def test_files_of_charts_hold_foreign_names_as_plain_text(name: str) -> None:
         key for element in tree.iter() for key in element.attrib if key.endswith("href") or key.startswith("on")
     ]
     assert "\u202e" not in svg
-    assert printing.converted(made, "PDF").startswith(b"%PDF")
-    assert printing.converted(made, "PNG").startswith(b"\x89PNG")
+    assert chart_files.converted(made, "PDF").startswith(b"%PDF")
+    assert chart_files.converted(made, "PNG").startswith(b"\x89PNG")
 
 
 def test_no_address_of_a_specification_is_asked_for() -> None:
     made = {"data": {"url": "http://localhost:1/x.csv"}, "mark": "bar", "encoding": {"x": {"field": "a"}}}
     with pytest.raises(ValueError, match="not allowed"):
-        printing.converted(made, "SVG")
+        chart_files.converted(made, "SVG")
 
 
 def test_what_draws_files_is_imported_on_use_alone() -> None:
-    program = "import sys; from leaderboard import parts, map_charts, difference_charts, charts\n"
+    program = "import sys; from leaderboard.components import parts, map_charts, difference_charts, score_charts\n"
     program += "print([name for name in ('vl_convert', 'torch', 'transformers', 'evaluate') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "[]"

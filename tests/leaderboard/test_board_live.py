@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.storage.store import Store
-from leaderboard.parts import FIRST_ROWS
+from leaderboard.components.parts import FIRST_ROWS
 from tests.support.browsing import PAGES, Served, at, cells, serve
 from tests.support.demo_world import SETTINGS
 

@@ -14,7 +14,7 @@ import streamlit as st
 
 from harness.files import LOG
 from harness.storage.store import Store
-from leaderboard.views import logs
+from leaderboard.analysis import logs
 from tests.leaderboard.test_board import page_of, said
 from tests.support.board_world import fingerprint, folder, furnish
 from tests.support.browsing import Served, at, serve, settled

@@ -22,9 +22,9 @@ from harness.files import STATISTICS
 from harness.results.rendering import inert
 from harness.results.tables import Results, Row, by_task
 from harness.storage.store import AVERAGE, Store
-from leaderboard import downloads, evidence
-from leaderboard.views import ablation, board, compare, method, runs
-from leaderboard.views.board import Choice
+from leaderboard.analysis import ablation, board, compare, item_errors, method, runs
+from leaderboard.analysis.board import Choice
+from leaderboard.components import downloads
 from tests.support.board_world import HOSTILE, ITEMS, furnish, world
 from tests.support.made_up import FAR, LANGUAGES, VIEWS
 
@@ -120,9 +120,9 @@ def test_costs_and_foreign_rows_stand_beside(made: World) -> None:
 def test_standard_error_is_that_of_clusters(made: World) -> None:
     run = made.row("mbert").runs[0]
     part = made.cells[(made.cells["run"] == run) & (made.cells["task"] == "xnli")]
-    error, source = evidence.of_task(part, "accuracy")
+    error, source = item_errors.of_task(part, "accuracy")
     assert source == "clusters of items"
-    found = pd.read_parquet(evidence.file(part["stage"].iloc[0], STATISTICS))  # type: ignore[arg-type]
+    found = pd.read_parquet(item_errors.file(part["stage"].iloc[0], STATISTICS))  # type: ignore[arg-type]
     sums = found.assign(c=found["correct"] - found.groupby("view")["correct"].transform("mean"))
     clusters = 100 * sums.groupby("cluster")["c"].sum() / (ITEMS * len(LANGUAGES))
     count = len(clusters)
@@ -138,7 +138,7 @@ def test_standard_error_agrees_with_a_bootstrap() -> None:
     influence = pd.Series(100 * (2 * tp - ratio * (pred + gold)) / (pred + gold).sum())
     drawn = rng.integers(0, 300, size=(4000, 300))
     values = 200 * tp[drawn].sum(1) / (pred[drawn].sum(1) + gold[drawn].sum(1))
-    assert evidence.error(influence) == pytest.approx(values.std(), rel=0.06)
+    assert item_errors.error(influence) == pytest.approx(values.std(), rel=0.06)
 
 
 def test_error_without_artifacts_takes_items_as_independent(
@@ -148,11 +148,11 @@ def test_error_without_artifacts_takes_items_as_independent(
     run = made.row("mbert").runs[0]
     part = made.cells[(made.cells["run"] == run) & (made.cells["task"] == "xnli") & (made.cells["view"] == "qaa")]
     value = float(part["value"].iloc[0])
-    error, source = evidence.of_task(part, "accuracy")
+    error, source = item_errors.of_task(part, "accuracy")
     assert error == pytest.approx(math.sqrt(value * (100 - value) / ITEMS))
     assert source == "items taken as independent"
-    assert evidence.of_task(part, "f1")[0] is None
-    assert evidence.file("../../etc/passwd", "x") is None
+    assert item_errors.of_task(part, "f1")[0] is None
+    assert item_errors.file("../../etc/passwd", "x") is None
 
 
 def test_differences_are_paired(made: World) -> None:
@@ -167,13 +167,13 @@ def test_differences_are_paired(made: World) -> None:
     count = len(clusters)
     assert lines.loc["qac", "error"] == pytest.approx(math.sqrt((clusters**2).sum() * count / (count - 1)))
     assert lines.loc["qac", "high"] - lines.loc["qac", "low"] == pytest.approx(
-        2 * evidence.Z * lines.loc["qac", "error"]
+        2 * item_errors.Z * lines.loc["qac", "error"]
     )
 
 
 def _right(made: World, run: str) -> dict[str, pd.Series]:
     part = made.cells[(made.cells["run"] == run) & (made.cells["task"] == "xnli")]
-    found = pd.read_parquet(evidence.file(part["stage"].iloc[0], STATISTICS))  # type: ignore[arg-type]
+    found = pd.read_parquet(item_errors.file(part["stage"].iloc[0], STATISTICS))  # type: ignore[arg-type]
     return {str(view): rows.set_index("item")["correct"] for view, rows in found.groupby("view")}
 
 
@@ -241,7 +241,7 @@ def test_curves_and_throughput(made: World) -> None:
     links = made.links[made.links["run"].isin(row.runs)]
     cost = method.throughput(links).set_index("kind")
     assert cost.loc["align", "tokens per second"] == pytest.approx(6e6 / 38)
-    traces = [evidence.trace(str(name)) for name in links.loc[links["kind"] == "align", "fingerprint"]]
+    traces = [item_errors.trace(str(name)) for name in links.loc[links["kind"] == "align", "fingerprint"]]
     losses = method.losses(traces)
     assert set(losses["term"]) == {"contrast", "mlm"}
     assert method.dev_curve(made.dev[made.dev["run"].isin(row.runs)], "xnli", "accuracy")["value"].max() == 70
@@ -292,7 +292,7 @@ def test_foreign_text_is_inert_in_every_form(text: str) -> None:
 
 
 def test_rows_of_equal_names_can_be_told_apart(tmp_path: Path) -> None:
-    from leaderboard.views.table import named
+    from leaderboard.components.tables import named
 
     store = Store.open(tmp_path / "board.db", create=True)
     for name in ("x" * 100, "x" * 100 + "y", "a\u200bb", "ab"):

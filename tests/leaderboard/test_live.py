@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from harness.storage.store import Store
-from leaderboard import live
+from leaderboard.components import refresh
 from tests.support.board_world import mapped
 from tests.support.made_up import METRIC, VIEWS, run_row, scores
 
@@ -15,14 +15,14 @@ from tests.support.made_up import METRIC, VIEWS, run_row, scores
 def test_the_version_changes_with_what_pages_tell_and_with_nothing_else(tmp_path: Path) -> None:
     st.cache_data.clear()
     place = str(tmp_path / "board.db")
-    assert live.version(place) == ()
+    assert refresh.version(place) == ()
     store = Store.open(place, create=True)
     run, rows = run_row("mbert", 1, status="running"), scores(40.0, 1)
-    seen = [live.version(place)]
+    seen = [refresh.version(place)]
 
     def changed() -> bool:
-        seen.append(live.version(place))
-        assert live.version(place) == seen[-1]
+        seen.append(refresh.version(place))
+        assert refresh.version(place) == seen[-1]
         return seen[-1] not in seen[:-1]
 
     store.add_run(run)

@@ -19,7 +19,7 @@ from hypothesis import strategies as some
 from harness.cli import scaffold
 from harness.experiments.runner import card
 from harness.registry import METHODS
-from leaderboard import formulas
+from leaderboard.components import formulas
 from tests.support.browsing import settled, wait_for
 
 if TYPE_CHECKING:

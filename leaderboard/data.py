@@ -17,14 +17,14 @@ from typing import Any, TypeVar, cast
 import pandas as pd
 import streamlit as st
 
-from harness.cli.home import database_url
 from harness.errors import UserError
 from harness.results.tables import Key
+from harness.storage.home import database_url
 from harness.storage.store import AVERAGE, Store
 from harness.storage.store.database import parse
 from harness.storage.store.queries import GROUP
+from leaderboard.analysis.board import VALUES
 from leaderboard.published import Published, load
-from leaderboard.views.board import VALUES
 
 FRESH_SECONDS, KEPT_SECONDS = 5, 600
 OPEN = ("planned", "running")

@@ -11,7 +11,7 @@ import pandas as pd
 
 from harness.results.tables import Row
 from harness.storage.store import AVERAGE
-from leaderboard import evidence
+from leaderboard.analysis import item_errors
 
 _SECTION = re.compile(r"\b(References?|Objective|Inputs|Relations|Losses|Example|Limits?):\s")
 _FEW = 12  # dev languages that a chart of curves can tell apart
@@ -52,7 +52,7 @@ def by_view(row: Row, cells: pd.DataFrame, summaries: pd.DataFrame, task: str, s
     for name in row.runs:
         for _, part in kept[kept["run"] == name].groupby("view", sort=False):
             only = part.iloc[0]
-            error, _ = evidence.of_task(part, str(only["metric"]))
+            error, _ = item_errors.of_task(part, str(only["metric"]))
             seed = seeds.get(name)
             lines.append(
                 {

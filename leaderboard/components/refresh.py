@@ -6,7 +6,8 @@ from __future__ import annotations
 import streamlit as st
 
 from harness.errors import UserError
-from leaderboard.views import data, runs
+from leaderboard import data
+from leaderboard.analysis import runs
 
 SECONDS, IDLE_SECONDS = 3, 15  # between two looks at the store: while runs are open, and while none is
 Version = tuple[tuple[object, ...], ...]

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from harness.cli.home import artifacts_root
 from harness.files import EXAMPLES, LOG, STATISTICS, artifact_place, work_place
+from harness.storage.home import artifacts_root
 
 Z = 1.96  # half the width of a 95 % interval in standard errors
 NOTHING = pd.DataFrame({"view": [], "cluster": [], "influence": []})

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from harness.results.rendering import clean
-from leaderboard.views.data import OPEN
+from leaderboard.data import OPEN
 
 NEWEST = 200
 STATUSES = ("running", "planned", "failed", "interrupted", "done")

@@ -13,9 +13,9 @@ from scipy import stats
 from harness.data.languages import language
 from harness.files import PROJECTION
 from harness.results.tables import Row
-from leaderboard import evidence
-from leaderboard.look import signed
-from leaderboard.views.table import name_of
+from leaderboard.analysis import item_errors
+from leaderboard.components.look import signed
+from leaderboard.components.tables import name_of
 
 MEASURES = {
     "retrieval": "Retrieval: percent of sentences whose nearest neighbour is their translation, both directions",
@@ -103,7 +103,7 @@ def correlations(found: pd.DataFrame) -> list[Correlation]:
 
 def _interval(name: str, value: float, n: int, error: float) -> Correlation:
     z = np.arctanh(np.clip(value, -1 + 1e-12, 1 - 1e-12))
-    low, high = (float(np.tanh(z + sign * evidence.Z * error)) for sign in (-1, 1))
+    low, high = (float(np.tanh(z + sign * item_errors.Z * error)) for sign in (-1, 1))
     return Correlation(name, value, low, high, n)
 
 
@@ -114,7 +114,7 @@ def sentence(found: Sequence[Correlation]) -> str:
 
 def sentences(fingerprint: str) -> pd.DataFrame:
     """The points of a map: `language`, `pair`, `side`, `text`, and the coordinates of each projection."""
-    path = evidence.file(fingerprint, PROJECTION)
+    path = item_errors.file(fingerprint, PROJECTION)
     if path is None:
         return pd.DataFrame()
     made: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))

@@ -13,11 +13,11 @@ from harness.errors import UserError, counted
 from harness.results.rendering import DASH, inert
 from harness.results.tables import Key, Results
 from harness.storage.store.database import NoStoreError
-from leaderboard import downloads, look, printing
-from leaderboard.downloads import Files
-from leaderboard.state import Address
-from leaderboard.views import data, table
-from leaderboard.views.board import FACETS, Facet, key_of
+from leaderboard import data
+from leaderboard.analysis.board import FACETS, Facet, key_of
+from leaderboard.components import chart_files, downloads, look, tables
+from leaderboard.components.downloads import Files
+from leaderboard.components.state import Address
 
 FIRST_ROWS = "alignboard run mbert continued-mlm ml-ctl-cz --suite xtreme-align --source babel --protocol mini"
 Words = Sequence[str] | Callable[[float], str]  # of a column of numbers
@@ -56,7 +56,7 @@ def _narrowed(address: Address, groups: pd.DataFrame, facet: Facet) -> pd.DataFr
 
 def _option(facet: Facet, value: str) -> str:
     """A setting as an option: a list of languages is told by its hash."""
-    return inert(value, most=6 if facet.name == "languages_hash" else table.NAME_LENGTH) or "none"
+    return inert(value, most=6 if facet.name == "languages_hash" else tables.NAME_LENGTH) or "none"
 
 
 def query(key: Key, groups: pd.DataFrame, **more: str) -> dict[str, str]:
@@ -97,9 +97,9 @@ def expect_table(place: DeltaGenerator) -> None:
 def results(shown: Results, name: str, *, select: bool = False) -> tuple[int, str] | None:
     """A table of results; with `select` the row and the column of the cell that was clicked."""
     event: Any = st.dataframe(
-        table.styled(shown, dark=is_dark()),
+        tables.styled(shown, dark=is_dark()),
         hide_index=True,
-        column_config=table.column_config(shown),
+        column_config=tables.column_config(shown),
         height="content",
         row_height=34,
         key=name,
@@ -196,7 +196,7 @@ def chart(drawn: Any, question: str, name: str, about: str = "", printed: Any = 
         return
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.subheader(inert(question, "label", 120), anchor=False, width="content")
-        chart_files(printed or drawn, question, name, about)
+        chart_downloads(printed or drawn, question, name, about)
     if about:
         st.caption(inert(about, "label", SENTENCE))
     plain_chart(drawn, name)
@@ -208,7 +208,7 @@ def plain_chart(drawn: Any, name: str) -> None:
 
 
 @st.fragment
-def chart_files(drawn: Any, title: str, name: str, about: str = "") -> None:
+def chart_downloads(drawn: Any, title: str, name: str, about: str = "") -> None:
     """A chart as files for print, each made when it is asked for."""
     with st.popover(
         "Save chart",
@@ -221,10 +221,10 @@ def chart_files(drawn: Any, title: str, name: str, about: str = "") -> None:
     ) as opened:
         if not opened.open:
             return
-        for kind, mime in printing.KINDS.items():
+        for kind, mime in chart_files.KINDS.items():
             st.download_button(
                 kind,
-                printing.file(lambda: printing.spec(drawn, title, about), kind),
+                chart_files.file(lambda: chart_files.spec(drawn, title, about), kind),
                 file_name=f"{downloads.stem(name)}.{kind.lower()}",
                 mime=mime,
                 key=f"{name}-{kind}",

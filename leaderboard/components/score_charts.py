@@ -12,10 +12,10 @@ import pandas as pd
 from harness.results.rendering import inert
 from harness.results.tables import Results
 from harness.storage.store import AVERAGE
-from leaderboard import look
-from leaderboard.evidence import Z
-from leaderboard.look import CONTROL, EXTERNAL, METHOD, PUBLISHED
-from leaderboard.views.board import SECONDS
+from leaderboard.analysis.board import SECONDS
+from leaderboard.analysis.item_errors import Z
+from leaderboard.components import look
+from leaderboard.components.look import CONTROL, EXTERNAL, METHOD, PUBLISHED
 
 _COLOURS = {"control": CONTROL, "method": METHOD, "external": EXTERNAL, "published": PUBLISHED}
 _BADGES = alt.Color("badge:N", scale=alt.Scale(domain=list(_COLOURS), range=list(_COLOURS.values())), legend=None)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.results.rendering import inert
-from leaderboard import look
+from leaderboard.components import look
 
 WIDTH = 640  # pixels of a chart, which has none of its own on the page
 LONGEST = 300  # characters of a text in a file

@@ -8,7 +8,7 @@ import pandas as pd
 
 from harness.results.tables import Row
 from harness.storage.store import AVERAGE
-from leaderboard import evidence
+from leaderboard.analysis import item_errors
 
 
 def figure(
@@ -35,13 +35,13 @@ def figure(
 
 
 def _line(name: str, own: pd.DataFrame, parts: dict[str, pd.DataFrame], metric: dict[str, str]) -> dict[str, object]:
-    found = [evidence.of_task(part, metric[task]) for task, part in parts.items()]
+    found = [item_errors.of_task(part, metric[task]) for task, part in parts.items()]
     means = [float(part["value"].mean()) for part in parts.values()]
     first = own.iloc[0]
     return {
         "seed": first["align_seed"],
         "value": sum(means) / len(means) if means else None,
-        "standard error": evidence.total(error for error, _ in found),
+        "standard error": item_errors.total(error for error, _ in found),
         "error from": "; ".join(dict.fromkeys(told for _, told in found)),
         "views": sum(len(part) for part in parts.values()),
         "items": int(sum(part["n"].sum() for part in parts.values())),

@@ -15,8 +15,8 @@ import pandas as pd
 from harness.errors import counted
 from harness.experiments.logs import END, FAIL, LIMIT, STOP, duration, kind_of
 from harness.results.rendering import inert
-from leaderboard import evidence
-from leaderboard.views.runs import stage_name
+from leaderboard.analysis import item_errors
+from leaderboard.analysis.runs import stage_name
 
 SHOWN = 200  # lines
 LONGEST = 2000  # characters of a line
@@ -63,7 +63,7 @@ def listed(run: Mapping[str, Any], links: pd.DataFrame) -> list[Log]:
     """The logs of a run's stages in their order; stages of one name are told apart by their fingerprints."""
     columns = zip(links["fingerprint"], links["kind"], links["task"], strict=True)
     names = planned(run) | {name: stage_name(kind, task) for name, kind, task in columns}
-    found = [(name, path) for name in names if (path := evidence.log(name)) is not None]
+    found = [(name, path) for name in names if (path := item_errors.log(name)) is not None]
     often = Counter(names[name] for name, _ in found)
     return list(_logs(names, found, often, set(links["fingerprint"])))
 

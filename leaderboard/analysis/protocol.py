@@ -9,7 +9,7 @@ import pandas as pd
 
 from harness.results.rendering import inert
 from harness.storage.store import AVERAGE
-from leaderboard.views.table import METRICS
+from leaderboard.components.tables import METRICS
 
 FAMILIES = {
     "classification": (

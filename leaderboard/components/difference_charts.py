@@ -9,9 +9,9 @@ import altair as alt
 import pandas as pd
 
 from harness.results.rendering import inert
-from leaderboard import look
-from leaderboard.look import CONTROL, GAIN, LOSS, METHOD, OTHERS, PALETTE, PUBLISHED
-from leaderboard.views.ablation import Step
+from leaderboard.analysis.ablation import Step
+from leaderboard.components import look
+from leaderboard.components.look import CONTROL, GAIN, LOSS, METHOD, OTHERS, PALETTE, PUBLISHED
 
 _SIDES = alt.Color("side:N", scale=alt.Scale(domain=["gain", "loss"], range=[GAIN, LOSS]), legend=None)
 _SCATTER_HEIGHT, _DISTANCE_HEIGHT = 320, 300  # pixels of the plotting area

@@ -9,8 +9,8 @@ import altair as alt
 import pandas as pd
 
 from harness.results.rendering import inert
-from leaderboard import look
-from leaderboard.look import OTHERS, PALETTE
+from leaderboard.components import look
+from leaderboard.components.look import OTHERS, PALETTE
 
 THE_OTHERS = "others"
 SENTENCE, PIVOT = "sentence", "its translation in the pivot language"

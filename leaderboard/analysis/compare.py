@@ -13,7 +13,7 @@ import pandas as pd
 
 from harness.results.tables import Row
 from harness.storage.store import AVERAGE
-from leaderboard import evidence
+from leaderboard.analysis import item_errors
 
 LINES = " | "  # between the lines of a text
 CHARACTER = 7.0  # mean width of a character of a table in pixels
@@ -45,26 +45,26 @@ def by_view(found: Sides) -> pd.DataFrame:
     both["difference"] = both["second"] - both["first"]
     influence = [_by_cluster(side, found.metric) for side in found[:2]]
     both["error"] = [_error(*(part.get(view) for part in influence)) for view in both["view"]]
-    low, high = (both["difference"] + sign * evidence.Z * both["error"].astype(float) for sign in (-1, 1))
+    low, high = (both["difference"] + sign * item_errors.Z * both["error"].astype(float) for sign in (-1, 1))
     return both.assign(low=low, high=high).sort_values("difference", ascending=False, ignore_index=True)
 
 
 def _by_cluster(side: pd.DataFrame, metric: str) -> dict[str, pd.Series]:
     """For each view the influence of each cluster on the mean over seeds; views that lack a run's are left out."""
-    runs = [evidence.of_cells(rows, metric) for _, rows in side.groupby("run")]
+    runs = [item_errors.of_cells(rows, metric) for _, rows in side.groupby("run")]
     if not runs or any(found.empty for found in runs):
         return {}
     parts: dict[str, list[pd.Series]] = {}
     for found in runs:
         for view, rows in found.groupby("view"):
             parts.setdefault(str(view), []).append(rows.set_index("cluster")["influence"])
-    return {view: evidence.mean_of(listed) for view, listed in parts.items() if len(listed) == len(runs)}
+    return {view: item_errors.mean_of(listed) for view, listed in parts.items() if len(listed) == len(runs)}
 
 
 def _error(first: pd.Series | None, second: pd.Series | None) -> float | None:
     if first is None or second is None or set(first.index) != set(second.index):
         return None  # not the same items
-    return evidence.error(second - first)
+    return item_errors.error(second - first)
 
 
 def by_task(a: Row, b: Row, tasks: Sequence[str]) -> pd.DataFrame:
@@ -108,7 +108,7 @@ def _examples(side: pd.DataFrame, view: str, metric: str, seed: int) -> pd.DataF
     if len(rows) <= seed:
         return pd.DataFrame()
     row: Any = rows.iloc[seed]
-    found = evidence.examples(str(row["stage"]), str(row["selection"]), view, metric)
+    found = item_errors.examples(str(row["stage"]), str(row["selection"]), view, metric)
     texts = [name for name in ("text", "gold", "prediction") if name in found]
     return found.assign(**{name: [in_line(str(text)) for text in found[name]] for name in texts})
 

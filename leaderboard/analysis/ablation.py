@@ -17,11 +17,10 @@ from harness.results.labels import RATE, of_alignment
 from harness.results.rendering import DASH
 from harness.results.tables import Results, Row
 from harness.storage.store import AVERAGE
-from leaderboard import evidence
-from leaderboard.look import signed
-from leaderboard.views import compare
-from leaderboard.views.runs import settings
-from leaderboard.views.table import name_of
+from leaderboard.analysis import compare, item_errors
+from leaderboard.analysis.runs import settings
+from leaderboard.components.look import signed
+from leaderboard.components.tables import name_of
 
 EVERYTHING, SAME_METHOD = "all rows", "same method"
 TABLE, FIELD = "table", "recipe field"
@@ -183,7 +182,7 @@ def intervals(
         if len(one) and len(two):
             error = _error(found)
             gap = float(two.mean() - one.mean())
-            wide = evidence.Z * error if error is not None else None
+            wide = item_errors.Z * error if error is not None else None
             low, high = (gap - wide, gap + wide) if wide is not None else (None, None)
             lines.append({"row": name_of(row.label), "difference": gap, "error": error, "low": low, "high": high})
     return pd.DataFrame(lines, columns=["row", "difference", "error", "low", "high"])
@@ -199,8 +198,8 @@ def widths(
         errors = {
             task: _error(compare.sides(base, row, cells, task, selection, metric)) for task, metric in metrics.items()
         }
-        known = {**errors, AVERAGE: evidence.total(errors.values())}
-        lines.append({name: None if error is None else evidence.Z * error for name, error in known.items()})
+        known = {**errors, AVERAGE: item_errors.total(errors.values())}
+        lines.append({name: None if error is None else item_errors.Z * error for name, error in known.items()})
     return pd.DataFrame(lines, columns=[*metrics, AVERAGE], dtype=float)
 
 
@@ -215,12 +214,12 @@ def _error(found: compare.Sides) -> float | None:
     """The standard error of the difference of two task scores over paired items."""
     parts = []
     for side in found[:2]:
-        runs = [evidence.of_cells(rows, found.metric) for _, rows in side.groupby("run")]
+        runs = [item_errors.of_cells(rows, found.metric) for _, rows in side.groupby("run")]
         if not runs or any(one.empty for one in runs):
             return None
-        parts.append(evidence.mean_of(evidence.mean_influence(one) for one in runs))
+        parts.append(item_errors.mean_of(item_errors.mean_influence(one) for one in runs))
     one, two = parts
-    return evidence.error(two - one) if set(one.index) == set(two.index) else None
+    return item_errors.error(two - one) if set(one.index) == set(two.index) else None
 
 
 def by_language(

@@ -1,0 +1,1 @@
+"""What pages share: filters and the state in the address, tables, charts, downloads, formulas, messages."""

@@ -32,12 +32,7 @@ from harness.registry import METHODS, OBJECTIVES, SUITES, TASKS
 from harness.task import Shape, TaskSettings, TaskSpec
 
 PRETRAIN_OBJECTIVE = "mlm"
-_ENCODING = (
-    "harness.modeling.encoder",
-    "harness.modeling.attention",
-    "harness.modeling.packing",
-    "harness.modeling.tokenizer",
-)
+_ENCODING = tuple(f"harness.modeling.{name}" for name in ("encoder", "attention", "packing", "tokenizer"))
 _SEARCH = ("harness.evaluation.retrieval", "harness.evaluation.strong_alignment")
 _LOOP = ("harness.training.loop", "harness.training.order", "harness.training.checkpoint", *_ENCODING)
 

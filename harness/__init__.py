@@ -26,6 +26,7 @@ _HOME = {
     "TaskSpec": "harness.task",
     "Term": "harness.method",
     "Tokens": "harness.method",
+    "TrainedSettings": "harness.task",
     "UserError": "harness.errors",
     "attend": "harness.modeling.attention",
     "gather": "harness.training.distributed",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
 
 from harness.errors import UsageError
 from harness.records import Family, PoolSentence, Record
@@ -30,48 +30,47 @@ ENGLISH = "english"  # the name of the headline selection: the dev set of the tr
 
 @dataclass(frozen=True)
 class TaskSettings:
-    """Every setting of fine-tuning and prediction. Learning rate in 1/step, lengths in subwords, sizes in items.
+    """The settings that every task has. A family adds its own in a subclass, named as its `Task.Settings`.
 
-    `evaluate_every` counts updates; None means once per epoch. `max_train`, `max_dev` and `max_test` cap the items used
-    (the first ones of a fixed permutation that parallel languages share); None means all.
+    `max_length` is in subwords. `max_dev` and `max_test` cap the items used (see `cap`); None means all.
+    """
+
+    max_length: int = 128
+    max_dev: int | None = None
+    max_test: int | None = None
+
+
+@dataclass(frozen=True)
+class TrainedSettings(TaskSettings):
+    """The settings of a task that is fine-tuned. Learning rates are per step, sizes in items.
+
+    `evaluate_every` counts updates; None means once per epoch. `dev_languages` is "english" (the pivot alone) or "all":
+    curves and oracle selection for every language. Where `learning_rates` has several, each is fine-tuned once and the
+    pivot's dev set chooses; () means `learning_rate` alone. `seed` is the task's official seed (see `seed_of`).
     """
 
     learning_rate: float = 2e-5
     batch_size: int = 8
     accumulation: int = 4
     epochs: float = 5
-    max_length: int = 128
     warmup_steps: int = 0
     weight_decay: float = 0.0
     clip: float = 1.0
     adam_epsilon: float = 1e-8
     evaluate_every: int | None = None
-    dev_languages: str = "english"  # or "all": curves and oracle selection for every language
+    dev_languages: str = "english"
     attention_dropout: bool = True
     max_train: int | None = None
-    max_dev: int | None = None
-    max_test: int | None = None
-    seed: int | None = None  # the official seed of the task, used by a run with fine-tuning seed 0; see `seed_of`
-    layer: int | None = None  # retrieval: the encoder layer used (-1: the last); None scales 8 of 12 to the depth
-    pooling: str = "mean"  # retrieval: "mean" (with special tokens) or "cls"
-    neighbours: int = 4  # retrieval: k of the margin
-    margin: str = "ratio"
-    doc_stride: int = (
-        128  # question answering: subwords from the start of one window of the context to that of the next
-    )
-    question_length: int = 64  # question answering: subwords of the question that are read
-    answer_length: int = 30  # question answering: subwords of the longest answer that is given
-    best: int = 20  # question answering: how many starts and ends of each window are combined
-    learning_rates: tuple[float, ...] = ()  # one fine-tuning each, the pivot's dev set chooses; (): learning_rate alone
-    strong: bool = False  # retrieval: count strong alignment too, with candidates in both languages
+    seed: int | None = None
+    learning_rates: tuple[float, ...] = ()
 
-    def trials(self) -> tuple[TaskSettings, ...]:
-        """The settings of each fine-tuning among which the pivot's dev set chooses; one of them chooses nothing."""
+    def trials(self) -> tuple[Self, ...]:
+        """The settings of each fine-tuning among which the pivot's dev set chooses; a single one needs no choice."""
         rates = self.learning_rates or (self.learning_rate,)
         return tuple(replace(self, learning_rate=rate, learning_rates=()) for rate in rates)
 
     def seed_of(self, run: int) -> int:
-        """The seed of a run's fine-tuning: the task's official seed moved on by the run's, or the run's alone."""
+        """The seed of a run's fine-tuning: the task's official seed plus the run's, or the run's alone."""
         return run if self.seed is None else self.seed + run
 
 
@@ -199,8 +198,9 @@ class Task(ABC):
     """One XTREME-like task. A subclass sets `spec`; the families in tasks/ implement the rest once each."""
 
     spec: ClassVar[TaskSpec]
+    Settings: ClassVar[type[TaskSettings]] = TaskSettings
 
-    def build(self, encoder: Encoder, settings: TaskSettings) -> nn.Module:
+    def build(self, encoder: Encoder, settings: Any) -> nn.Module:
         """The model that is fine-tuned: the encoder (`model.encoder`) under a head; by default the bare encoder."""
         return encoder
 
@@ -209,7 +209,7 @@ class Task(ABC):
         model: nn.Module,
         train: Sequence[Record],
         dev: Mapping[str, Sequence[Record]],
-        settings: TaskSettings,
+        settings: Any,
         watch: Watch,
         *,
         pivot: str,
@@ -231,7 +231,7 @@ class Task(ABC):
         self,
         model: nn.Module,
         views: Mapping[str, Sequence[Record]],
-        settings: TaskSettings,
+        settings: Any,
         *,
         precision: str = "fp32",
     ) -> dict[str, list[Any]]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.records import Family
-from harness.task import Choice, TaskSettings, TaskSpec
-from tasks.families.retrieval import BitextMining
+from harness.task import Choice, TaskSpec
+from tasks.families.bitext_mining import BitextMining, MiningSettings
 from tasks.kinds import xlmr_large
 
 SPEC = TaskSpec(
@@ -34,9 +34,9 @@ SPEC = TaskSpec(
         "babel": {"task": "mining"},
     },
     protocols={
-        "official": TaskSettings(max_length=512, pooling="cls"),
-        "mini": TaskSettings(max_length=64),
-        "alignboard": TaskSettings(max_length=512, strong=True),
+        "official": MiningSettings(max_length=512, pooling="cls"),
+        "mini": MiningSettings(max_length=64),
+        "alignboard": MiningSettings(max_length=512, strong=True),
     },
     variants={"official": (xlmr_large(layer=20),)},
     choices=(

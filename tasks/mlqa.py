@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.records import Family, Question
 from harness.task import TaskSpec
 from tasks.answers import MLQA_LANGUAGES, Normalise, mlqa, squad
-from tasks.families.qa import QATask
+from tasks.families.question_answering import QuestionAnswering
 from tasks.qa_settings import ALIGNBOARD, CHOICES, DEVIATIONS, MINI, OFFICIAL, SQUAD_HUB, SQUAD_TRAIN, VARIANTS
 
 SPEC = TaskSpec(
@@ -50,7 +50,7 @@ SPEC = TaskSpec(
 )
 
 
-class MLQA(QATask):
+class MLQA(QuestionAnswering):
     """Extractive question answering, zero-shot from the pivot, with questions in the text's language or in another."""
 
     spec = SPEC

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.records import Family
-from harness.task import TaskSettings, TaskSpec
-from tasks.families.tagging import TaggingTask
+from harness.task import TaskSpec, TrainedSettings
+from tasks.families.tagging import Tagging
 from tasks.kinds import ALIGNBOARD, PIECES, RATES, xlmr_large
 
 SPEC = TaskSpec(
@@ -31,8 +31,8 @@ SPEC = TaskSpec(
         "babel": {"task": "ner"},
     },
     protocols={
-        "official": TaskSettings(epochs=10, evaluate_every=1000, seed=1),
-        "mini": TaskSettings(
+        "official": TrainedSettings(epochs=10, evaluate_every=1000, seed=1),
+        "mini": TrainedSettings(
             learning_rate=5e-4,
             batch_size=32,
             accumulation=1,
@@ -42,7 +42,7 @@ SPEC = TaskSpec(
             max_dev=500,
             max_test=1_000,
         ),
-        "alignboard": TaskSettings(epochs=10, dev_languages="all", learning_rates=RATES),
+        "alignboard": TrainedSettings(epochs=10, dev_languages="all", learning_rates=RATES),
     },
     variants={
         "official": (
@@ -65,7 +65,7 @@ SPEC = TaskSpec(
 )
 
 
-class PANX(TaggingTask):
+class PANX(Tagging):
     """Named-entity recognition, zero-shot from the pivot."""
 
     spec = SPEC

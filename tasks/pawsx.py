@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.records import Family
-from harness.task import Choice, TaskSettings, TaskSpec
-from tasks.families.classification import ClassificationTask
+from harness.task import Choice, TaskSpec, TrainedSettings
+from tasks.families.classification import Classification
 from tasks.kinds import ALIGNBOARD, RATES, xlmr_large
 
 SPEC = TaskSpec(
@@ -32,8 +32,8 @@ SPEC = TaskSpec(
         "babel": {"task": "paraphrase"},
     },
     protocols={
-        "official": TaskSettings(evaluate_every=200, seed=42),
-        "mini": TaskSettings(
+        "official": TrainedSettings(evaluate_every=200, seed=42),
+        "mini": TrainedSettings(
             learning_rate=3e-4,
             warmup_steps=50,
             batch_size=32,
@@ -44,7 +44,7 @@ SPEC = TaskSpec(
             max_dev=500,
             max_test=500,
         ),
-        "alignboard": TaskSettings(dev_languages="all", learning_rates=RATES),
+        "alignboard": TrainedSettings(dev_languages="all", learning_rates=RATES),
     },
     variants={"official": (xlmr_large(batch_size=2, accumulation=16),), "alignboard": ALIGNBOARD},
     licence="free for any purpose, with acknowledgement of Google LLC",
@@ -61,7 +61,7 @@ SPEC = TaskSpec(
 )
 
 
-class PAWSX(ClassificationTask):
+class PAWSX(Classification):
     """Paraphrase identification, zero-shot from the pivot."""
 
     spec = SPEC

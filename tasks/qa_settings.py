@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.task import Choice, TaskSettings
+from harness.task import Choice
+from tasks.families.question_answering import AnswerSettings
 from tasks.kinds import small
 
 TYDIQA_TRAIN = "tydiqa/tydiqa-goldp-v1.1-train/tydiqa.goldp.{pivot}.train.json"
 SQUAD_TRAIN = ("squad/train-v1.1.json", TYDIQA_TRAIN)  # without SQuAD, TyDiQA's training set stands in; a note tells
 SQUAD_HUB = {"config": "SQuAD", "split": "train"}
 
-OFFICIAL = TaskSettings(
+OFFICIAL = AnswerSettings(
     learning_rate=3e-5,
     batch_size=4,
     accumulation=8,
@@ -21,7 +22,7 @@ OFFICIAL = TaskSettings(
     weight_decay=1e-4,
     seed=42,
 )
-MINI = TaskSettings(
+MINI = AnswerSettings(
     learning_rate=3e-4,
     warmup_steps=50,
     batch_size=32,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from harness.records import Family
-from harness.task import Choice, TaskSettings, TaskSpec
-from tasks.families.retrieval import TranslationSearch
+from harness.task import Choice, TaskSpec
+from tasks.families.bitext_retrieval import BitextRetrieval
+from tasks.families.pools import PoolSettings
 from tasks.kinds import xlmr_large
 
 _HUB_NAMES = {
@@ -42,9 +43,9 @@ SPEC = TaskSpec(
         "babel": {"task": "retrieval"},
     },
     protocols={
-        "official": TaskSettings(max_length=512),
-        "mini": TaskSettings(max_length=64),
-        "alignboard": TaskSettings(max_length=512, strong=True),
+        "official": PoolSettings(max_length=512),
+        "mini": PoolSettings(max_length=64),
+        "alignboard": PoolSettings(max_length=512, strong=True),
     },
     variants={"official": (xlmr_large(layer=14),)},
     choices=(
@@ -71,7 +72,7 @@ SPEC = TaskSpec(
 )
 
 
-class Tatoeba(TranslationSearch):
+class Tatoeba(BitextRetrieval):
     """Sentence retrieval with the bare encoder."""
 
     spec = SPEC

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.records import Family, Question
 from harness.task import Choice, TaskSpec
 from tasks.answers import Normalise, squad
-from tasks.families.qa import QATask
+from tasks.families.question_answering import QuestionAnswering
 from tasks.qa_settings import ALIGNBOARD, CHOICES, DEVIATIONS, MINI, OFFICIAL, TYDIQA_TRAIN, VARIANTS
 
 _HUB_PREFIX = {
@@ -43,7 +43,7 @@ SPEC = TaskSpec(
 )
 
 
-class TyDiQA(QATask):
+class TyDiQA(QuestionAnswering):
     """Extractive question answering, zero-shot from the pivot."""
 
     spec = SPEC

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.records import Family
-from harness.task import Choice, TaskSettings, TaskSpec
-from tasks.families.tagging import TaggingTask
+from harness.task import Choice, TaskSpec, TrainedSettings
+from tasks.families.tagging import Tagging
 from tasks.kinds import ALIGNBOARD, PIECES, RATES, xlmr_large
 
 _HUB_NAMES = {
@@ -54,8 +54,8 @@ SPEC = TaskSpec(
         "babel": {"task": "pos"},
     },
     protocols={
-        "official": TaskSettings(epochs=10, evaluate_every=500, seed=1),
-        "mini": TaskSettings(
+        "official": TrainedSettings(epochs=10, evaluate_every=500, seed=1),
+        "mini": TrainedSettings(
             learning_rate=5e-4,
             batch_size=32,
             accumulation=1,
@@ -65,7 +65,7 @@ SPEC = TaskSpec(
             max_dev=500,
             max_test=500,
         ),
-        "alignboard": TaskSettings(epochs=10, dev_languages="all", learning_rates=RATES),
+        "alignboard": TrainedSettings(epochs=10, dev_languages="all", learning_rates=RATES),
     },
     variants={
         "official": (
@@ -98,7 +98,7 @@ SPEC = TaskSpec(
 )
 
 
-class UDPOS(TaggingTask):
+class UDPOS(Tagging):
     """Part-of-speech tagging, zero-shot from the pivot."""
 
     spec = SPEC

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.records import Family, Question
 from harness.task import TaskSpec
 from tasks.answers import Normalise, squad
-from tasks.families.qa import QATask
+from tasks.families.question_answering import QuestionAnswering
 from tasks.qa_settings import ALIGNBOARD, CHOICES, DEVIATIONS, MINI, OFFICIAL, SQUAD_HUB, SQUAD_TRAIN, VARIANTS
 
 SPEC = TaskSpec(
@@ -41,7 +41,7 @@ SPEC = TaskSpec(
 )
 
 
-class XQuAD(QATask):
+class XQuAD(QuestionAnswering):
     """Extractive question answering, zero-shot from the pivot; the same questions in every language."""
 
     spec = SPEC

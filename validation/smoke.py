@@ -45,7 +45,7 @@ from harness.modeling.packing import PackedText, pack
 from harness.modeling.tokenizer import Tokenizer
 from harness.records import Corpus
 from harness.registry import METHODS, Origin
-from harness.task import TaskSettings
+from harness.task import TrainedSettings
 from harness.training.loop import Batch, Run, Step, TrainSettings, to_device
 from harness.training.loop import precision as autocast
 from harness.training.pretraining import learn_tokenizer
@@ -128,7 +128,7 @@ class World:
 
     def finetune(self, precision: str) -> Measured:
         """Paraphrase identification on the pivot's training set."""
-        task, settings = PAWSX(), TaskSettings(max_length=self.max_length)
+        task, settings = PAWSX(), TrainedSettings(max_length=self.max_length)
         torch.manual_seed(0)
         model = task.build(self.start.clone().to(self.device), settings).to(self.device)
         model.head.start(model.encoder.config.initializer_range)  # type: ignore[operator]

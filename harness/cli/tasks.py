@@ -11,12 +11,6 @@ from harness.cli import listing
 from harness.cli.output import cell, inner, print_fields, print_json, print_lines, print_table, print_text
 
 COLUMNS = ("name", "title", "family", "metric", "languages", "status")  # a narrow terminal has the first ones
-OWN = {  # the settings that one family alone reads
-    "retrieval": ("layer", "pooling", "neighbours", "margin", "strong"),
-    "qa": ("doc_stride", "question_length", "answer_length", "best"),
-    "classification": (),
-    "tagging": (),
-}
 UNSET = {  # what an unset setting means
     "evaluate_every": "each epoch",
     "layer": "8 of 12",
@@ -68,7 +62,7 @@ def _describe(name: str, as_json: bool) -> None:
         for part, pattern in where.items():
             print_text(f"  {kind} {part}: {cell(pattern)}")
     settings = apart["settings"]
-    print_table(("setting", *settings), _by_setting(settings, record["family"], record["splits"]))
+    print_table(("setting", *settings), _by_setting(settings, record["splits"]))
     _list("For some kinds of bases:", _variants(apart["variants"]))
     told = [f"{c['name']}: {c['here']}. Official: {c['official']}" for c in apart["choices"]]
     _list("Where the official code is broken or differs from its paper:", told)
@@ -89,23 +83,17 @@ def _variants(variants: dict[str, list[listing.Json]]) -> list[str]:
     ]
 
 
-def _by_setting(settings: dict[str, listing.Json], family: str, splits: list[str]) -> list[listing.Json]:
-    """A row for each setting that a task of this family reads."""
-    names = {name: None for values in settings.values() for name in values}
-    foreign = {name for other, own in OWN.items() if other != family for name in own}
-    if "train" not in splits:
-        foreign |= set(names) - {"max_length", "max_dev", "max_test", *OWN[family]}
-    if "dev" not in splits:
-        foreign |= {"evaluate_every", "dev_languages", "max_dev", "learning_rates"}
+def _by_setting(settings: dict[str, listing.Json], splits: list[str]) -> list[listing.Json]:
+    """A row for each setting; without a dev set, no setting that concerns it."""
+    without_dev = {"evaluate_every", "dev_languages", "max_dev", "learning_rates"} if "dev" not in splits else set()
+    names = {name: None for values in settings.values() for name in values if name not in without_dev}
     return [
-        {"setting": name} | {protocol: _told(name, values) for protocol, values in settings.items()}
-        for name in names
-        if name not in foreign
+        {"setting": name} | {protocol: _told(name, values) for protocol, values in settings.items()} for name in names
     ]
 
 
 def _told(name: str, values: listing.Json) -> object:
-    if name == "learning_rate" and values["learning_rates"]:
+    if name == "learning_rate" and values.get("learning_rates"):
         return "chosen on dev"
     value = values[name]
     return UNSET.get(name) if value is None or value == () else value

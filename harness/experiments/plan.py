@@ -29,7 +29,7 @@ from harness.modeling.encoder import supported_config
 from harness.provenance import module_closure, source_hash
 from harness.records import Corpus
 from harness.registry import METHODS, OBJECTIVES, SUITES, TASKS
-from harness.task import Shape, TaskSettings, TaskSpec
+from harness.task import Shape, TaskSettings, TaskSpec, TrainedSettings
 
 PRETRAIN_OBJECTIVE = "mlm"
 _ENCODING = tuple(f"harness.modeling.{name}" for name in ("encoder", "attention", "packing", "tokenizer"))
@@ -247,7 +247,7 @@ class _Planner:
         module = TASKS.get(spec.name).__module__
         made: list[Stage] = []
         inputs = {"encoder": encoder}
-        if spec.trained:
+        if isinstance(settings, TrainedSettings):
             tried = settings.trials()
             made = [self._finetune(spec, trial, encoder) for trial in tried]
             inputs |= model_inputs([(trial, stage.fingerprint) for trial, stage in zip(tried, made, strict=True)])
@@ -269,7 +269,7 @@ class _Planner:
         differ = bool(spec.variants.get(self.recipe.protocol))
         return self.recipe.task_settings(spec.name, shape_of(self.recipe) if differ else None)
 
-    def _finetune(self, spec: TaskSpec, settings: TaskSettings, encoder: str) -> Stage:
+    def _finetune(self, spec: TaskSpec, settings: TrainedSettings, encoder: str) -> Stage:
         pivot = self.source.pivot
         every = self.manifest.views(spec.name, "dev")
         dev = [pivot] if settings.dev_languages == "english" else [v for v in every if v != pivot]

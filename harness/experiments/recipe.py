@@ -307,7 +307,7 @@ def _changed(settings: TaskSettings, changes: Mapping[str, Any], where: str) -> 
         if name not in fields:
             raise unknown(f"field of {where}", name, fields)
     try:
-        return TypeAdapter(TaskSettings).validate_python({**fields, **changes})
+        return TypeAdapter(type(settings)).validate_python({**fields, **changes})
     except ValidationError as error:
         raise _refused(error, where, Frozen) from error
 

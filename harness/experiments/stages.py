@@ -36,7 +36,7 @@ from harness.modeling.tokenizer import Tokenizer
 from harness.records import Corpus, Record
 from harness.registry import METHODS, OBJECTIVES, TASKS, load_plugin
 from harness.storage.artifacts import Artifacts
-from harness.task import ENGLISH, Prepare, Task, TaskSettings, cap
+from harness.task import ENGLISH, Prepare, Task, TaskSettings, TrainedSettings, cap
 from harness.training.checkpoint import load_tensors, unique_tensors
 from harness.training.loop import Step, Trace, TrainSettings, Watch, train
 from harness.training.pretraining import pretrain
@@ -221,7 +221,7 @@ def _align_settings(params: Mapping[str, Any]) -> TrainSettings:
 
 def do_finetune(stage: Stage, bench: Workbench, folder: Path) -> Trace:
     task, params = _task(stage), stage.params
-    settings = TaskSettings(**params["settings"])
+    settings = task.Settings(**params["settings"])
     source, pivot = stage.place["source"], params["pivot"]
     torch.manual_seed(params["seed"])
     encoder = _encoder(stage, bench)
@@ -263,11 +263,12 @@ def _hook(stage: Stage, tokenizer: Tokenizer, settings: TaskSettings) -> Prepare
 def do_predict(stage: Stage, bench: Workbench, folder: Path) -> None:
     """Final predictions of every selection and view; for a calibrated task, tuned on each view's dev predictions."""
     task = _task(stage)
-    settings = TaskSettings(**stage.params["settings"])
+    settings = task.Settings(**stage.params["settings"])
     model = task.build(_encoder(stage, bench), settings).to(bench.device).eval()
     if not trials(stage.inputs):
         _write(folder / "predictions.json", {"": _decided(task, model, stage, stage.params["views"], settings)})
         return
+    assert isinstance(settings, TrainedSettings)
     fitted = bench.input(_chosen(stage, bench, folder, task.spec.metric))
     kept = json.loads((fitted / CURVE).read_text())["kept"]
     out: dict[str, Any] = {}
@@ -283,7 +284,7 @@ def do_predict(stage: Stage, bench: Workbench, folder: Path) -> None:
     _write(folder / "predictions.json", out)
 
 
-def _headline(task: Task, settings: TaskSettings) -> str:
+def _headline(task: Task, settings: TrainedSettings) -> str:
     """The selection of the headline; none where an oracle is asked for and no dev set could tell it from the rest."""
     return ENGLISH if "dev" in task.spec.splits or settings.dev_languages == ENGLISH else ""
 
@@ -315,7 +316,7 @@ def _decided(
 def do_score(stage: Stage, bench: Workbench, folder: Path) -> None:
     """Statistics of every item, and the scores that are their sums put through the metric."""
     task = _task(stage)
-    settings = TaskSettings(**stage.params["settings"])
+    settings = task.Settings(**stage.params["settings"])
     predictions = json.loads((bench.input(stage.inputs["predictions"]) / "predictions.json").read_text())
     records = _records(task, stage, stage.params["views"], "test", settings)
     parts = [
@@ -329,7 +330,7 @@ def do_score(stage: Stage, bench: Workbench, folder: Path) -> None:
 def do_project(stage: Stage, bench: Workbench, folder: Path) -> None:
     """Intrinsic measures and a map of the retrieval task's sentences. The task embeds them as it does for its score."""
     task: Any = _task(stage)
-    settings = TaskSettings(**stage.params["settings"])
+    settings = task.Settings(**stage.params["settings"])
     encoder = _encoder(stage, bench).to(bench.device).eval()
 
     def encode(texts: Sequence[str]) -> torch.Tensor:
@@ -341,8 +342,9 @@ def do_project(stage: Stage, bench: Workbench, folder: Path) -> None:
 
 def gold_records(stage: Stage) -> dict[str, Sequence[Record]]:
     """The test records by view that a predicting or scoring stage reads."""
-    settings = TaskSettings(**stage.params["settings"])
-    return _records(_task(stage), stage, stage.params["views"], "test", settings)
+    task = _task(stage)
+    settings = task.Settings(**stage.params["settings"])
+    return _records(task, stage, stage.params["views"], "test", settings)
 
 
 def _records(

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from harness.errors import UsageError
-from harness.task import ENGLISH, TaskSettings, TaskSpec
+from harness.task import ENGLISH, TaskSettings, TaskSpec, TrainedSettings
 
 CHOICE = "choice.json"  # what a predicting stage that had a choice leaves of it
 MODEL = "model"  # the role of a fine-tuned model among the inputs of a predicting stage
@@ -26,7 +26,7 @@ class Trial(NamedTuple):
 
 def check_trials(spec: TaskSpec, settings: TaskSettings, changes: Mapping[str, Any]) -> None:
     """Raises UsageError for rates that cannot be tried, or that have no effect."""
-    rates = settings.learning_rates
+    rates = settings.learning_rates if isinstance(settings, TrainedSettings) else ()
     if any(rate <= 0 for rate in rates) or len(set(rates)) < len(rates):
         raise UsageError(
             f"the learning rates of {spec.name} cannot be tried",
@@ -47,7 +47,7 @@ def check_trials(spec: TaskSpec, settings: TaskSettings, changes: Mapping[str, A
         )
 
 
-def model_inputs(tried: Sequence[tuple[TaskSettings, str]]) -> dict[str, str]:
+def model_inputs(tried: Sequence[tuple[TrainedSettings, str]]) -> dict[str, str]:
     """The roles of fine-tuned models, given by settings and fingerprint, among the inputs of a predicting stage."""
     if len(tried) == 1:
         return {MODEL: tried[0][1]}

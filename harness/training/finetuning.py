@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText, pack, token_batches
 from harness.modeling.tokenizer import Ragged
-from harness.task import ENGLISH, Fit, Point, TaskSettings
+from harness.task import ENGLISH, Fit, Point, TrainedSettings
 from harness.training.checkpoint import unique_tensors
 from harness.training.loop import Batch, Step, Trace, TrainSettings, Watch, train
 from harness.training.loop import precision as autocast
@@ -52,7 +52,7 @@ def finetune(
     model: Model,
     training: Training,
     evaluate: Callable[[], Mapping[str, Metrics]] | None,
-    settings: TaskSettings,
+    settings: TrainedSettings,
     *,
     metric: str,
     pivot: str,
@@ -88,12 +88,12 @@ def finetune(
     return curve.fit(trace)
 
 
-def updates_per_epoch(settings: TaskSettings, examples: int) -> int:
+def updates_per_epoch(settings: TrainedSettings, examples: int) -> int:
     """Optimiser steps in which every example is seen, the last of them with the first of the next pass."""
     return math.ceil(examples / (settings.batch_size * settings.accumulation))
 
 
-def train_settings(settings: TaskSettings, examples: int, seed: int, precision: str) -> TrainSettings:
+def train_settings(settings: TrainedSettings, examples: int, seed: int, precision: str) -> TrainSettings:
     """The loop's settings for a task's fine-tuning on so many examples."""
     steps = round(settings.epochs * examples / (settings.batch_size * settings.accumulation))
     return TrainSettings(

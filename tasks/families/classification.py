@@ -18,7 +18,7 @@ from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText, pack
 from harness.modeling.tokenizer import Encoded, Tokenizer
 from harness.records import TextPair
-from harness.task import Statistics, TaskSettings
+from harness.task import Statistics, TrainedSettings
 from harness.training.finetuning import Model, sweep
 from harness.training.loop import Batch
 from tasks.families.trained import Head, TrainedTask, clusters, matched, withheld
@@ -75,14 +75,14 @@ class PairHead(Head):
         return {"cross-entropy": Term(cross_entropy(logits, labels, reduction="sum"), len(labels))}
 
 
-class ClassificationTask(TrainedTask[PairExamples]):
+class Classification(TrainedTask[PairExamples]):
     """Pairs of sentences with one of `spec.labels`. A prediction is a label."""
 
     def head(self, encoder: Encoder) -> Head:
         return PairHead(encoder, len(self.spec.labels))
 
     def encode(
-        self, tokenizer: Tokenizer, records: Sequence[Any], settings: TaskSettings, *, gold: bool
+        self, tokenizer: Tokenizer, records: Sequence[Any], settings: TrainedSettings, *, gold: bool
     ) -> PairExamples:
         pairs: Sequence[TextPair] = records
         encoded = tokenizer.encode_pairs([p.first for p in pairs], [p.second for p in pairs], settings.max_length)

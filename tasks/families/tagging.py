@@ -18,7 +18,7 @@ from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText, pack
 from harness.modeling.tokenizer import Tokenizer, Words
 from harness.records import TaggedSentence
-from harness.task import Statistics, TaskSettings
+from harness.task import Statistics, TrainedSettings
 from harness.training.finetuning import Model, sweep
 from harness.training.loop import Batch
 from tasks.families.trained import Head, TrainedTask, clusters, matched, withheld
@@ -70,7 +70,7 @@ class TagHead(Head):
         return {"cross-entropy": Term(cross_entropy(logits, tags, reduction="sum"), len(tags))}
 
 
-class TaggingTask(TrainedTask[PieceExamples]):
+class Tagging(TrainedTask[PieceExamples]):
     """Sentences of words with tags from `spec.labels`. A prediction is one tag per word."""
 
     scheme: str = SEQEVAL_1_2_2
@@ -79,7 +79,7 @@ class TaggingTask(TrainedTask[PieceExamples]):
         return TagHead(encoder, len(self.spec.labels))
 
     def encode(
-        self, tokenizer: Tokenizer, records: Sequence[Any], settings: TaskSettings, *, gold: bool
+        self, tokenizer: Tokenizer, records: Sequence[Any], settings: TrainedSettings, *, gold: bool
     ) -> PieceExamples:
         sentences: Sequence[TaggedSentence] = records
         words = tokenizer.encode_words([s.words for s in sentences], settings.max_length)

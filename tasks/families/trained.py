@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -16,11 +16,12 @@ from harness.errors import UserError
 from harness.modeling.encoder import Encoder
 from harness.modeling.tokenizer import Tokenizer
 from harness.records import Record
-from harness.task import ENGLISH, Fit, Prepare, Task, TaskSettings, cap
+from harness.task import ENGLISH, Fit, Prepare, Task, TaskSettings, TrainedSettings, cap
 from harness.training.finetuning import Metrics, Model, Training, finetune
 from harness.training.loop import Batch, Watch
 
 T = TypeVar("T")
+S = TypeVar("S", bound=TaskSettings)
 
 
 class Examples(Protocol):
@@ -50,12 +51,14 @@ class Head(nn.Module):
 class TrainedTask(Task, Generic[E]):
     """A task with a head that is fine-tuned on the pivot's training set."""
 
+    Settings: ClassVar[type[TaskSettings]] = TrainedSettings
+
     @abstractmethod
     def head(self, encoder: Encoder) -> Head:
         """The family's head for this encoder."""
 
     @abstractmethod
-    def encode(self, tokenizer: Tokenizer, records: Sequence[Any], settings: TaskSettings, *, gold: bool) -> E:
+    def encode(self, tokenizer: Tokenizer, records: Sequence[Any], settings: Any, *, gold: bool) -> E:
         """Tokenises records, at most `settings.max_length` subwords each; with `gold`, their labels come along."""
 
     @abstractmethod
@@ -66,7 +69,7 @@ class TrainedTask(Task, Generic[E]):
     def label(self, model: Model, examples: E, precision: str) -> list[Any]:
         """One prediction per record that was encoded, in their order."""
 
-    def build(self, encoder: Encoder, settings: TaskSettings) -> Model:
+    def build(self, encoder: Encoder, settings: Any) -> Model:
         rate = encoder.config.attention_probs_dropout_prob if settings.attention_dropout else 0.0
         for block in encoder.blocks:
             block.attention.self.dropout.p = rate
@@ -77,7 +80,7 @@ class TrainedTask(Task, Generic[E]):
         model: nn.Module,
         train: Sequence[Record],
         dev: Mapping[str, Sequence[Record]],
-        settings: TaskSettings,
+        settings: Any,
         watch: Watch | None,
         *,
         pivot: str,
@@ -108,7 +111,7 @@ class TrainedTask(Task, Generic[E]):
         self,
         model: nn.Module,
         views: Mapping[str, Sequence[Record]],
-        settings: TaskSettings,
+        settings: Any,
         *,
         precision: str = "fp32",
     ) -> dict[str, list[Any]]:
@@ -120,7 +123,7 @@ class TrainedTask(Task, Generic[E]):
         return split(self.label(model, examples, precision), views)
 
     def _training(
-        self, encoder: Encoder, records: Sequence[Record], settings: TaskSettings, prepare: Prepare | None
+        self, encoder: Encoder, records: Sequence[Record], settings: Any, prepare: Prepare | None
     ) -> Training:
         if not records:
             raise UserError(f"the training set of {self.spec.name} is empty")
@@ -136,9 +139,7 @@ class TrainedTask(Task, Generic[E]):
         examples = records if prepare is not None else self.encode(encoder.tokenizer, records, settings, gold=True)
         return Training(cast(Sequence[Any], examples), collate)
 
-    def _dev(
-        self, dev: Mapping[str, Sequence[Record]], pivot: str, settings: TaskSettings
-    ) -> dict[str, Sequence[Record]]:
+    def _dev(self, dev: Mapping[str, Sequence[Record]], pivot: str, settings: Any) -> dict[str, Sequence[Record]]:
         """The dev sets that are evaluated, the pivot's first."""
         if not dev.get(pivot):
             raise UserError(
@@ -149,7 +150,7 @@ class TrainedTask(Task, Generic[E]):
         return {view: cap(dev[view], settings.max_dev) for view in (pivot, *others)}
 
     def _evaluation(
-        self, model: Model, dev: Mapping[str, Sequence[Record]], settings: TaskSettings, precision: str
+        self, model: Model, dev: Mapping[str, Sequence[Record]], settings: Any, precision: str
     ) -> Callable[[], dict[str, Metrics]]:
         """Dev metrics per view of the model as it is; the dev sets are tokenised once."""
         records = [record for view in dev.values() for record in view]
@@ -162,7 +163,7 @@ class TrainedTask(Task, Generic[E]):
         return evaluate
 
 
-def fitting(encoder: Encoder, settings: TaskSettings) -> TaskSettings:
+def fitting(encoder: Encoder, settings: S) -> S:
     """The settings with sequences no longer than the encoder has positions for."""
     return replace(settings, max_length=min(settings.max_length, encoder.max_length))
 

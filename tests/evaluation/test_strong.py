@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from harness.evaluation.retrieval import mine
 from harness.evaluation.strong_alignment import mine_strong, rivals
 from harness.records import PoolSentence
-from harness.task import TaskSettings
 from tasks.bucc2018 import BUCC2018
-from tasks.families.retrieval import Sides, Vectors
+from tasks.families.bitext_mining import MiningSettings
+from tasks.families.pools import Sides, Vectors
 from tasks.tatoeba import Tatoeba
 from tests.support.tiny import tiny_encoder
 
-STRONG = TaskSettings(max_length=40, strong=True)
+STRONG = MiningSettings(max_length=40, strong=True)
 PLAIN = replace(STRONG, strong=False)
 
 
@@ -33,13 +33,15 @@ def pools(pairs: int, lone: int) -> list[PoolSentence]:
     ]
 
 
-def searched(task: Any, records: list[PoolSentence], x: np.ndarray, y: np.ndarray, how: TaskSettings) -> list[Any]:
+def searched(task: Any, records: list[PoolSentence], x: np.ndarray, y: np.ndarray, how: MiningSettings) -> list[Any]:
     vectors = Vectors([r.text for r in records], torch.from_numpy(np.concatenate([x, y])), torch.device("cpu"))
     found: list[Any] = task.search(Sides.of(records), vectors, how)
     return found
 
 
-def scores(task: Any, records: list[PoolSentence], x: np.ndarray, y: np.ndarray, how: TaskSettings) -> dict[str, float]:
+def scores(
+    task: Any, records: list[PoolSentence], x: np.ndarray, y: np.ndarray, how: MiningSettings
+) -> dict[str, float]:
     found = searched(task, records, x, y, how)
     final = task.decide(found, task.calibrate(found, records))
     measured: dict[str, float] = task.metric(task.statistics(final, records).sums())

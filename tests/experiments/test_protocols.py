@@ -24,7 +24,7 @@ from harness.modeling.packing import pack
 from harness.registry import SUITES, TASKS
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import Store
-from harness.task import Shape, Suite, TaskSettings
+from harness.task import Shape, Suite, TrainedSettings
 from tasks.families.classification import PairHead
 from tests.experiments.test_runner import Silent
 from tests.support.called import called
@@ -40,8 +40,8 @@ TINY = (
 )
 
 
-def official(name: str, shape: Shape | None) -> TaskSettings:
-    settings: TaskSettings = TASKS.get(name).spec.settings("official", shape)
+def official(name: str, shape: Shape | None) -> TrainedSettings:
+    settings: TrainedSettings = TASKS.get(name).spec.settings("official", shape)
     return settings
 
 
@@ -258,10 +258,10 @@ def test_tasks_tells_the_settings_of_every_protocol_and_kind_of_base(
 
 
 def test_a_single_rate_is_the_stage_of_a_run_at_that_rate() -> None:
-    one = TaskSettings(learning_rates=(3e-5,))
-    assert one.trials() == (TaskSettings(learning_rate=3e-5),)
+    one = TrainedSettings(learning_rates=(3e-5,))
+    assert one.trials() == (TrainedSettings(learning_rate=3e-5),)
     assert model_inputs([(one.trials()[0], "f")]) == {"model": "f"}
-    both = TaskSettings(learning_rates=(1e-5, 3e-5)).trials()
+    both = TrainedSettings(learning_rates=(1e-5, 3e-5)).trials()
     inputs = {"encoder": "e", **model_inputs([(both[0], "f"), (both[1], "g")])}
     assert trials(inputs) == {"1e-05": "f", "3e-05": "g"}
 
@@ -283,8 +283,19 @@ def test_of_equal_rates_the_first_is_chosen() -> None:
         ("tasks.xnli.learning_rates=[0]", "cannot be tried"),
         ("tasks.xnli.learning_rate=1e-5", "no effect"),
         ("tasks.tydiqa.learning_rates=[1e-5,2e-5]", "no dev set"),
+        ("tasks.tatoeba.learning_rates=[1e-5,2e-5]", "unknown field of tasks.tatoeba"),
     ],
 )
 def test_rates_that_cannot_be_chosen_among_are_refused(change: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         recipe(changes=[change])
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [("xnli.doc_stride=5", "learning_rate"), ("tatoeba.neighbours=8", "pooling"), ("bucc2018.epochs=2", "margin")],
+)
+def test_a_setting_of_another_family_is_refused(change: str, field: str) -> None:
+    with pytest.raises(UsageError, match=f"unknown field of tasks.{change.partition('.')[0]}") as refused:
+        recipe(changes=[f"tasks.{change}"])
+    assert field in str(refused.value.expected), "the fields that exist are listed"

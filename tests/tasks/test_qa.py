@@ -18,15 +18,14 @@ from harness.data.folder import Folder
 from harness.errors import UserError
 from harness.records import Answer, Question
 from harness.registry import TASKS
-from harness.task import TaskSettings
 from harness.training.checkpoint import load_tensors
-from tasks.families.qa import Span, Window, best_span, windows
+from tasks.families.question_answering import AnswerSettings, Span, Window, best_span, windows
 from tasks.mlqa import MLQA
 from tasks.tydiqa import TyDiQA
 from tasks.xquad import XQuAD
 from tests.support.tiny import tiny_encoder, tiny_tokenizer
 
-SETTINGS = TaskSettings(
+SETTINGS = AnswerSettings(
     learning_rate=1e-2, batch_size=8, accumulation=1, epochs=6, max_length=30, doc_stride=10, question_length=6
 )
 QA = ("xquad", "mlqa", "tydiqa")
@@ -260,7 +259,7 @@ def test_subwords_cover_real_answers_in_every_script(shared: Path) -> None:
     from harness.modeling.tokenizer import Tokenizer
 
     tokenizer, source = Tokenizer.load(model), Folder.open(str(shared / "data" / "open"))
-    task, settings = XQuAD(), TaskSettings(max_length=128, doc_stride=64, question_length=32)
+    task, settings = XQuAD(), AnswerSettings(max_length=128, doc_stride=64, question_length=32)
     for view in source.manifest([task.spec]).views("xquad", "test"):
         records: Any = list(source.task(task.spec, view, "test"))[:100]
         examples = task.encode(tokenizer, records, settings, gold=True)

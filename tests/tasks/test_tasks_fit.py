@@ -21,7 +21,7 @@ from harness.errors import UsageError, UserError
 from harness.modeling.encoder import Encoder
 from harness.modeling.tokenizer import Tokenizer
 from harness.records import PoolSentence, TaggedSentence, TextPair
-from harness.task import Fit, Task, TaskSettings, cap
+from harness.task import Fit, Task, TrainedSettings, cap
 from harness.training.checkpoint import load_tensors
 from harness.training.finetuning import Curve, train_settings, updates_per_epoch
 from tasks.panx import PANX
@@ -30,7 +30,7 @@ from tasks.udpos import UDPOS
 from tasks.xnli import XNLI
 from tests.support.tiny import tiny_encoder
 
-SETTINGS = TaskSettings(learning_rate=2e-2, batch_size=8, accumulation=1, epochs=3, max_length=24)
+SETTINGS = TrainedSettings(learning_rate=2e-2, batch_size=8, accumulation=1, epochs=3, max_length=24)
 TRAINED: list[type[Task]] = [XNLI, PAWSX, UDPOS, PANX]
 
 
@@ -60,7 +60,7 @@ def made_up(task: Task, n: int, seed: int) -> list[Any]:
     return items
 
 
-def fitted(task: Task, folder: Path, settings: TaskSettings = SETTINGS, **more: Any) -> tuple[nn.Module, Fit]:
+def fitted(task: Task, folder: Path, settings: TrainedSettings = SETTINGS, **more: Any) -> tuple[nn.Module, Fit]:
     model = task.build(tiny_encoder(), settings)
     dev = {"en": made_up(task, 60, seed=2), "xx": made_up(task, 40, seed=3)}
     train = made_up(task, 300, seed=1)
@@ -143,8 +143,8 @@ def test_cadence_and_dev_languages(tmp_path: Path) -> None:
 
 
 def test_official_cadence_counts_updates_of_32() -> None:
-    assert updates_per_epoch(TaskSettings(), 392_704) == 12_272
-    assert train_settings(TaskSettings(epochs=5), 392_702, seed=0, precision="fp32").steps == 61_360
+    assert updates_per_epoch(TrainedSettings(), 392_704) == 12_272
+    assert train_settings(TrainedSettings(epochs=5), 392_702, seed=0, precision="fp32").steps == 61_360
     assert {cls.spec.protocols["official"].batch_size * 4 for cls in TRAINED} == {32}
 
 
@@ -227,7 +227,7 @@ def test_mistakes_in_the_data_are_told(tmp_path: Path) -> None:
         task.statistics(["neutral"] * 19, good)
     tagged = TaggedSentence("s", ("a", "b"), ("NOUN",))
     with pytest.raises(UserError, match="1 tags for 2 words"):
-        UDPOS().encode(tiny_encoder().tokenizer, [tagged], TaskSettings(max_length=24), gold=True)
+        UDPOS().encode(tiny_encoder().tokenizer, [tagged], TrainedSettings(max_length=24), gold=True)
     with pytest.raises(UserError, match="withheld"):
         UDPOS().statistics([["X"]], [TaggedSentence("s", ("a",), None)])
 
@@ -285,7 +285,7 @@ def test_tokenised_sets_are_kept_between_runs(tmp_path: Path) -> None:
     encoder = tiny_encoder()
     encoder.tokenizer = Tokenizer(encoder.tokenizer.hf, tmp_path / "cache")
     task, records = UDPOS(), made_up(UDPOS(), 30, seed=1)
-    first = task.encode(encoder.tokenizer, records, TaskSettings(max_length=24), gold=True)
-    again = task.encode(encoder.tokenizer, records, TaskSettings(max_length=24), gold=True)
+    first = task.encode(encoder.tokenizer, records, TrainedSettings(max_length=24), gold=True)
+    again = task.encode(encoder.tokenizer, records, TrainedSettings(max_length=24), gold=True)
     assert len(list((tmp_path / "cache").iterdir())) == 1
     assert all((first[i].ids == again[i].ids).all() and (first[i].tags == again[i].tags).all() for i in range(30))

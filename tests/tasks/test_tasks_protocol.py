@@ -10,7 +10,10 @@ import pytest
 
 from harness.experiments.recipe import PROTOCOLS
 from harness.registry import SUITES, TASKS
-from harness.task import TaskSettings, TaskSpec
+from harness.task import TaskSpec, TrainedSettings
+from tasks.families.bitext_mining import MiningSettings
+from tasks.families.pools import PoolSettings
+from tasks.families.question_answering import AnswerSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "protocol.md"
 ALIGN = ("xnli", "pawsx", "udpos", "panx", "bucc2018", "tatoeba")
@@ -24,7 +27,7 @@ def specs() -> list[TaskSpec]:
 
 def rows(spec: TaskSpec) -> list[str]:
     """The page's table rows for a task, one for each protocol."""
-    cells = qa_cells if spec.name in QA else trained_cells if spec.trained else pool_cells
+    cells: Any = qa_cells if spec.name in QA else trained_cells if spec.trained else pool_cells
     return [
         f"| {' | '.join([f'`{spec.name}`', f'`{protocol}`', *cells(settings)])} |"
         for protocol, settings in spec.protocols.items()
@@ -35,7 +38,7 @@ def rate(value: float) -> str:
     return f"{value:.0e}".replace("e-0", "e-")
 
 
-def trained_cells(s: TaskSettings) -> list[str]:
+def trained_cells(s: TrainedSettings) -> list[str]:
     caps = " / ".join("all" if cap is None else f"{cap:,}" for cap in (s.max_train, s.max_dev, s.max_test))
     return [
         ", ".join(rate(each) for each in s.learning_rates or (s.learning_rate,)),
@@ -50,15 +53,16 @@ def trained_cells(s: TaskSettings) -> list[str]:
     ]
 
 
-def qa_cells(s: TaskSettings) -> list[str]:
+def qa_cells(s: AnswerSettings) -> list[str]:
     windows = [str(n) for n in (s.doc_stride, s.question_length, s.answer_length, s.best)]
     cells = trained_cells(s)
     return [*cells[:5], *windows, *cells[6:8], cells[8].replace(" / all", "", 1)]
 
 
-def pool_cells(s: TaskSettings) -> list[str]:
+def pool_cells(s: PoolSettings) -> list[str]:
+    margin = [str(s.neighbours), s.margin] if isinstance(s, MiningSettings) else ["-", "-"]
     layer = "8 of 12" if s.layer is None else "last" if s.layer == -1 else str(s.layer)
-    return [layer, s.pooling, str(s.max_length), str(s.neighbours), s.margin]
+    return [layer, s.pooling, str(s.max_length), *margin]
 
 
 def variants() -> list[str]:
@@ -108,13 +112,22 @@ def test_official_settings_are_those_of_the_scripts() -> None:
         ("udpos", 10, 500, 1),
         ("panx", 10, 1000, 1),
     ):
-        assert official[name] == TaskSettings(epochs=epochs, evaluate_every=cadence, seed=seed), name
-    qa = TaskSettings(3e-5, 4, 8, 3, 384, warmup_steps=500, weight_decay=1e-4, seed=42)
+        assert official[name] == TrainedSettings(epochs=epochs, evaluate_every=cadence, seed=seed), name
+    qa = AnswerSettings(
+        learning_rate=3e-5,
+        batch_size=4,
+        accumulation=8,
+        epochs=3,
+        max_length=384,
+        warmup_steps=500,
+        weight_decay=1e-4,
+        seed=42,
+    )
     assert [official[name] for name in QA] == [qa] * 3
     assert (qa.doc_stride, qa.question_length, qa.answer_length, qa.best) == (128, 64, 30, 20)
-    assert official["bucc2018"] == TaskSettings(max_length=512, pooling="cls")
-    assert official["tatoeba"] == TaskSettings(max_length=512, pooling="mean")
-    defaults = TaskSettings()
+    assert official["bucc2018"] == MiningSettings(max_length=512, pooling="cls")
+    assert official["tatoeba"] == PoolSettings(max_length=512, pooling="mean")
+    defaults = TrainedSettings()
     assert (defaults.learning_rate, defaults.batch_size, defaults.accumulation) == (2e-5, 8, 4)
     assert (defaults.warmup_steps, defaults.weight_decay, defaults.clip, defaults.adam_epsilon) == (0, 0.0, 1.0, 1e-8)
     assert defaults.attention_dropout

@@ -13,13 +13,13 @@ from harness.errors import UserError
 from harness.evaluation.retrieval import bucc_scores
 from harness.modeling.packing import pack
 from harness.records import PoolSentence
-from harness.task import TaskSettings
 from tasks.bucc2018 import BUCC2018
-from tasks.families.retrieval import embed, layer_of
+from tasks.families.bitext_mining import MiningSettings
+from tasks.families.pools import embed, layer_of
 from tasks.tatoeba import Tatoeba
 from tests.support.tiny import tiny_encoder
 
-SETTINGS = TaskSettings(max_length=40)
+SETTINGS = MiningSettings(max_length=40)
 
 
 def pool(seed: int, pairs: int = 40, distractors: int = 30) -> list[PoolSentence]:

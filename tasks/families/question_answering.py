@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -20,13 +20,28 @@ from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText, pack
 from harness.modeling.tokenizer import Offsets, Ragged, Tokenizer
 from harness.records import Answer, Question
-from harness.task import Statistics, TaskSettings
+from harness.task import Statistics, TaskSettings, TrainedSettings
 from harness.training.finetuning import Model, sweep
 from harness.training.loop import Batch
 from tasks.answers import Normalise, score
 from tasks.families.trained import Head, TrainedTask, clusters, matched, withheld
 
 WHOLE = 1_000_000  # subwords: longer than any text, so that contexts are tokenised without a cut
+
+
+@dataclass(frozen=True)
+class AnswerSettings(TrainedSettings):
+    """How contexts are cut into windows and answers are found. Lengths in subwords.
+
+    `doc_stride` goes from the start of one window of the context to that of the next; of the question,
+    `question_length` are read; an answer has at most `answer_length`. The `best` highest starts and ends of each window
+    are combined.
+    """
+
+    doc_stride: int = 128
+    question_length: int = 64
+    answer_length: int = 30
+    best: int = 20
 
 
 class Window(NamedTuple):
@@ -66,7 +81,7 @@ class Windows:
     ids: Ragged
     segments: Ragged
     answers: np.ndarray
-    settings: TaskSettings
+    settings: AnswerSettings
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -102,12 +117,14 @@ class SpanHead(Head):
         return {"cross-entropy": Term((losses[0] + losses[1]) / 2, len(logits))}
 
 
-class QATask(TrainedTask[Windows]):
+class QuestionAnswering(TrainedTask[Windows]):
     """Questions whose answer is a part of their context. A prediction is that part's text.
 
     The settings of windows and of the answers that are considered are those of the official scripts, after BERT's code
     for SQuAD: a subword counts in the window where it has most context on its shorter side.
     """
+
+    Settings: ClassVar[type[TaskSettings]] = AnswerSettings
 
     @abstractmethod
     def normal_form(self, question: Question) -> Normalise:
@@ -116,7 +133,7 @@ class QATask(TrainedTask[Windows]):
     def head(self, encoder: Encoder) -> Head:
         return SpanHead(encoder)
 
-    def encode(self, tokenizer: Tokenizer, records: Sequence[Any], settings: TaskSettings, *, gold: bool) -> Windows:
+    def encode(self, tokenizer: Tokenizer, records: Sequence[Any], settings: AnswerSettings, *, gold: bool) -> Windows:
         questions: Sequence[Question] = records
         frame = _Frame.of(tokenizer)
         half = (settings.max_length - frame.specials) // 2  # a short encoder reads as much of the context at least

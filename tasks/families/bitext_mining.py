@@ -1,0 +1,97 @@
+"""Bitext mining: translation pairs found in two pools by the margin, above a threshold that is tuned on dev."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from harness.errors import UserError
+from harness.evaluation.retrieval import best_threshold, distinct, mine, repeated
+from harness.evaluation.strong_alignment import mine_strong
+from harness.task import Statistics, TaskSettings
+from tasks.families.pools import BitextTask, PoolSettings, Sides, Vectors, partners_of
+from tasks.families.trained import clusters
+from tasks.metrics import f1_scores
+
+
+@dataclass(frozen=True)
+class MiningSettings(PoolSettings):
+    """`neighbours` is the k of the margin, `margin` its kind: "ratio", "distance" or "absolute"."""
+
+    neighbours: int = 4
+    margin: str = "ratio"
+
+
+class BitextMining(BitextTask):
+    """Candidates [score, source id, target id], best first; pairs above a threshold tuned on dev are the answer.
+
+    With `strong` each of them says in the end whether it is a strong pair; the threshold is the plain figure's.
+    """
+
+    Settings: ClassVar[type[TaskSettings]] = MiningSettings
+
+    def search(self, sides: Sides, vectors: Vectors, settings: MiningSettings) -> list[Any]:
+        """Each distinct sentence is mined once; candidates with one that occurs twice in its pool are left out."""
+        kept, alone = [], []
+        for side in sides:
+            texts = [s.text for s in side]
+            rows = distinct(texts).rows
+            kept.append([side[row] for row in rows])
+            alone.append(~repeated(texts)[rows])
+        (x, y), (x_alone, y_alone) = kept, alone
+        how: Any = {"k": settings.neighbours, "margin": settings.margin}
+        if settings.strong:
+            mined, strong = mine_strong(vectors.of(x), vectors.of(y), **how)
+            told = [[int(flag)] for flag in strong]
+        else:
+            mined = mine(vectors.of(x), vectors.of(y), **how)
+            told = [[] for _ in mined.scores]
+        found = zip(*(part.tolist() for part in mined), told, strict=True)
+        return [[score, x[i].id, y[j].id, *more] for score, i, j, more in found if x_alone[i] and y_alone[j]]
+
+    def calibrate(self, predictions: list[Any], records: Sequence[Any]) -> dict[str, float]:
+        gold = self._gold(records)
+        correct = [(source, target) in gold for _, source, target, *_ in predictions]
+        return {"threshold": best_threshold([score for score, *_ in predictions], correct, len(gold)).threshold}
+
+    def decide(self, predictions: list[Any], calibration: Mapping[str, float]) -> list[Any]:
+        return [pair for score, *pair in predictions if score >= calibration["threshold"]]
+
+    def statistics(self, predictions: list[Any], records: Sequence[Any]) -> Statistics:
+        """Columns `tp`, `pred`, `gold` of pairs, per source sentence; a pair that comes twice counts once.
+
+        `strong` counts the strong pairs among `tp`, where the predictions tell of it.
+        """
+        sources = Sides.of(records).source
+        row_of = {sentence.id: row for row, sentence in enumerate(sources)}
+        gold = self._gold(records)
+        columns = {name: np.zeros(len(sources), dtype=np.int64) for name in ("tp", "pred", "gold")}
+        for source, _ in gold:
+            columns["gold"][row_of[source]] += 1
+        if any(len(pair) > 2 for pair in predictions):
+            columns["strong"] = np.zeros(len(sources), dtype=np.int64)
+        for source, target, *strong in {(str(s), str(t), *more) for s, t, *more in predictions}:
+            if source not in row_of:
+                raise UserError(
+                    f"{self.spec.name}: a predicted pair names no sentence of the pool",
+                    found=repr(source),
+                    expected="the id of a foreign sentence first, then that of its translation",
+                )
+            columns["pred"][row_of[source]] += 1
+            columns["tp"][row_of[source]] += (source, target) in gold
+            if strong:
+                columns["strong"][row_of[source]] += (source, target) in gold and bool(strong[0])
+        return Statistics(tuple(s.id for s in sources), clusters(sources), columns)
+
+    def metric(self, sums: Mapping[str, float]) -> dict[str, float]:
+        scores = f1_scores(sums["tp"], sums["pred"], sums["gold"])
+        if "strong" in sums:  # what else was found still counts as found
+            scores["strong_f1"] = f1_scores(sums["strong"], sums["pred"], sums["gold"])["f1"]
+        return scores
+
+    def _gold(self, records: Sequence[Any]) -> set[tuple[str, str]]:
+        sources = Sides.of(records).source
+        return {(s.id, partner) for s in sources for partner in partners_of(self.spec.name, s)}

@@ -1,0 +1,123 @@
+"""What the two bitext families share: pools of sentences on two sides, and their embeddings by the bare encoder."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from harness.errors import UserError
+from harness.modeling.encoder import Encoder, States
+from harness.modeling.packing import PackedText
+from harness.records import PoolSentence, Record
+from harness.task import Task, TaskSettings
+from harness.training.finetuning import sweep
+from tasks.families.trained import fitting, withheld
+
+
+@dataclass(frozen=True)
+class PoolSettings(TaskSettings):
+    """How sentences are embedded, and whether strong alignment is counted.
+
+    `layer` is the encoder layer used (-1: the last); None scales 8 of 12 to the depth. `pooling` is "mean" (over all
+    tokens, special ones included) or "cls". With `strong`, candidates in both languages compete.
+    """
+
+    layer: int | None = None
+    pooling: str = "mean"
+    strong: bool = False
+
+
+class Sides(NamedTuple):
+    """The two sides of a pool: foreign sentences and those of the pivot language."""
+
+    source: list[PoolSentence]
+    target: list[PoolSentence]
+
+    @classmethod
+    def of(cls, records: Sequence[Any]) -> Sides:
+        pools: dict[str, list[PoolSentence]] = {"source": [], "target": []}
+        for record in records:
+            pools[record.side].append(record)
+        return cls(**pools)
+
+
+class Vectors:
+    """The embedding of every distinct sentence of a sweep, so that pools which share sentences share the work.
+
+    All of them stay on the host; those of one pool are searched where the encoder lies.
+    """
+
+    def __init__(self, texts: Sequence[str], vectors: Tensor, device: torch.device) -> None:
+        self._rows = {text: row for row, text in enumerate(texts)}
+        self._vectors, self._device = vectors, device
+
+    def of(self, sentences: Sequence[PoolSentence]) -> Tensor:
+        """(n, H)."""
+        rows = torch.tensor([self._rows[s.text] for s in sentences], dtype=torch.int64)
+        return self._vectors[rows].to(self._device)
+
+
+def embed(encoder: Encoder, texts: Sequence[str], settings: PoolSettings, precision: str) -> Tensor:
+    """(n, H) float32 embeddings, running only the layers that are needed."""
+    layer = layer_of(encoder, settings)
+    encoded = encoder.tokenizer.encode(texts, fitting(encoder, settings).max_length)
+    vectors = torch.zeros(len(texts), encoder.width)
+
+    def forward(text: PackedText) -> Tensor:
+        states: States = encoder(text, layers=(layer,))
+        return states.mean(layer) if settings.pooling == "mean" else states.cls(layer)
+
+    for swept in sweep(encoder, forward, encoded.ids, precision=precision):
+        vectors[swept.rows] = swept.output
+    return vectors
+
+
+def layer_of(encoder: Encoder, settings: PoolSettings) -> int:
+    """The layer that embeddings come from: as set, else the one at two thirds of the depth (8 of 12)."""
+    return max(1, round(encoder.depth * 8 / 12)) if settings.layer is None else encoder.layer(settings.layer)
+
+
+class BitextTask(Task):
+    """What both retrieval tasks share: one sweep over the distinct sentences of all views."""
+
+    Settings: ClassVar[type[TaskSettings]] = PoolSettings
+
+    def build(self, encoder: Encoder, settings: PoolSettings) -> Encoder:
+        if settings.pooling not in ("mean", "cls"):
+            raise UserError(f"unknown pooling {settings.pooling!r}", expected="mean, cls")
+        return encoder
+
+    def predict(
+        self,
+        model: nn.Module,
+        views: Mapping[str, Sequence[Record]],
+        settings: PoolSettings,
+        *,
+        precision: str = "fp32",
+    ) -> dict[str, list[Any]]:
+        encoder = cast(Encoder, model).eval()
+        texts = list(dict.fromkeys(cast(PoolSentence, r).text for records in views.values() for r in records))
+        vectors = Vectors(texts, embed(encoder, texts, settings, precision), encoder.input_embeddings.device)
+        return {view: self.search(Sides.of(records), vectors, settings) for view, records in views.items()}
+
+    def vectors(
+        self, encoder: Encoder, texts: Sequence[str], settings: PoolSettings, *, precision: str = "fp32"
+    ) -> Tensor:
+        """(n, H) float32 embeddings, as the search compares them."""
+        return embed(encoder, texts, settings, precision)
+
+    @abstractmethod
+    def search(self, sides: Sides, vectors: Vectors, settings: Any) -> list[Any]:
+        """The predictions for one pool."""
+
+
+def partners_of(name: str, sentence: PoolSentence) -> tuple[str, ...]:
+    """The ids of a sentence's translations. Raises UserError where the gold is withheld."""
+    if sentence.partners is None:
+        raise withheld(name, sentence.id)
+    return sentence.partners

@@ -110,9 +110,8 @@ class Choice(NamedTuple):
 class TaskSpec:
     """What a task is, before any data is read.
 
-    `locations` says where the task's data lies for each kind of source and is interpreted by the source: for "folder",
-    path patterns per split with the fields {view}, {split} and {pivot}; for "babel", the name of its generator. A
-    trained task whose `splits` have no "dev" is trained to the end, and no model is selected.
+    A trained task whose `splits` have no "dev" is trained to the end, and no model is selected. Where the data lie is
+    known to the sources, by the task's name.
     `protocols` maps a protocol's name to the settings that the task runs with under it, `variants` to what it changes
     for some kinds of bases.
     """
@@ -123,7 +122,6 @@ class TaskSpec:
     metric: str
     languages: tuple[str, ...]
     labels: tuple[str, ...]
-    locations: Mapping[str, Mapping[str, Any]]
     protocols: Mapping[str, TaskSettings]
     licence: str
     citation: str

@@ -14,25 +14,6 @@ SPEC = TaskSpec(
     metric="f1",
     languages=("de", "fr", "ru", "zh"),
     labels=(),
-    locations={
-        "folder": {
-            split: {
-                "source": f"bucc2018/{{view}}-{{pivot}}.{split}.{{view}}",
-                "target": f"bucc2018/{{view}}-{{pivot}}.{split}.{{pivot}}",
-                "gold": f"bucc2018/{{view}}-{{pivot}}.{split}.gold",
-            }
-            for split in ("dev", "test")
-        },
-        "hub": {
-            split: {
-                "path": "bucc",
-                "lacks": "the hub's bucc18 has the gold pairs alone, without the sentences that have no partner, so "
-                "that mining on it is another and much easier task",
-            }
-            for split in ("dev", "test")
-        },
-        "babel": {"task": "mining"},
-    },
     protocols={
         "official": MiningSettings(max_length=512, pooling="cls"),
         "mini": MiningSettings(max_length=64),

@@ -6,7 +6,7 @@ from harness.records import Family, Question
 from harness.task import TaskSpec
 from tasks.answers import MLQA_LANGUAGES, Normalise, mlqa, squad
 from tasks.families.question_answering import QuestionAnswering
-from tasks.qa_settings import ALIGNBOARD, CHOICES, DEVIATIONS, MINI, OFFICIAL, SQUAD_HUB, SQUAD_TRAIN, VARIANTS
+from tasks.qa_settings import ALIGNBOARD, CHOICES, DEVIATIONS, MINI, OFFICIAL, VARIANTS
 
 SPEC = TaskSpec(
     name="mlqa",
@@ -15,23 +15,6 @@ SPEC = TaskSpec(
     metric="f1_em",
     languages=("ar", "de", "en", "es", "hi", "vi", "zh"),
     labels=(),
-    locations={
-        "folder": {
-            "train": SQUAD_TRAIN,
-            "test": (
-                "mlqa/MLQA_V1/test/test-context-{context}-question-{question}.json",
-                "mlqa/MLQA_V1/dev/dev-context-{context}-question-{question}.json",
-            ),
-        },
-        "babel": {"task": "qa_crossed"},
-        "hub": {
-            "train": SQUAD_HUB,
-            "test": {"config": "MLQA.{context}.{question}", "split": "test"},
-            "notes": (
-                "the hub's texts are stripped; an answer that no longer stands at its offset is scored by its text",
-            ),
-        },
-    },
     protocols={"official": OFFICIAL, "mini": MINI, "alignboard": ALIGNBOARD},
     variants=VARIANTS,
     choices=CHOICES,

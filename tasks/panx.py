@@ -18,18 +18,6 @@ SPEC = TaskSpec(
         *("tr", "et", "fi", "hu"),
     ),
     labels=("B-LOC", "B-ORG", "B-PER", "I-LOC", "I-ORG", "I-PER", "O"),
-    locations={
-        "folder": {
-            "train": "panx/train-{view}.tsv",
-            "dev": "panx/dev-{view}.tsv",
-            "test": "panx/test-{view}.tsv",
-        },
-        "hub": {
-            split: {"config": "PAN-X.{view}", "split": name, "columns": ("tokens", "ner_tags")}
-            for split, name in (("train", "train"), ("dev", "validation"), ("test", "test"))
-        },
-        "babel": {"task": "ner"},
-    },
     protocols={
         "official": TrainedSettings(epochs=10, evaluate_every=1000, seed=1),
         "mini": TrainedSettings(

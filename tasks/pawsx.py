@@ -14,23 +14,6 @@ SPEC = TaskSpec(
     metric="accuracy",
     languages=("de", "en", "es", "fr", "ja", "ko", "zh"),
     labels=("0", "1"),
-    locations={
-        "folder": {
-            "train": "pawsx/train-{view}.tsv",
-            "dev": "pawsx/dev-{view}.tsv",
-            "test": "pawsx/test-{view}.tsv",
-        },
-        "hub": {
-            "train": {"config": "PAWS-X.{view}", "split": "train"},
-            "dev": {"config": "PAWS-X.{view}", "split": "validation"},
-            "test": {"config": "PAWS-X.{view}", "split": "test"},
-            "notes": (
-                "the hub lost rows to csv quoting: English training has 49,175 of the official 49,401; dev es 1,961 "
-                "and fr 1,988 of 2,000; test ko 1,999 of 2,000",
-            ),
-        },
-        "babel": {"task": "paraphrase"},
-    },
     protocols={
         "official": TrainedSettings(evaluate_every=200, seed=42),
         "mini": TrainedSettings(

@@ -1,4 +1,4 @@
-"""What the three question-answering tasks share: their settings and where their training data lies."""
+"""The settings that the three question-answering tasks share."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ from dataclasses import replace
 from harness.task import Choice
 from tasks.families.question_answering import AnswerSettings
 from tasks.kinds import small
-
-TYDIQA_TRAIN = "tydiqa/tydiqa-goldp-v1.1-train/tydiqa.goldp.{pivot}.train.json"
-SQUAD_TRAIN = ("squad/train-v1.1.json", TYDIQA_TRAIN)  # without SQuAD, TyDiQA's training set stands in; a note tells
-SQUAD_HUB = {"config": "SQuAD", "split": "train"}
 
 OFFICIAL = AnswerSettings(
     learning_rate=3e-5,

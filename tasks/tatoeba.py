@@ -8,15 +8,6 @@ from tasks.families.bitext_retrieval import BitextRetrieval
 from tasks.families.pools import PoolSettings
 from tasks.kinds import xlmr_large
 
-_HUB_NAMES = {
-    **{"af": "afr", "ar": "ara", "bg": "bul", "bn": "ben", "de": "deu", "el": "ell"},
-    **{"es": "spa", "et": "est", "eu": "eus", "fa": "pes", "fi": "fin", "fr": "fra"},
-    **{"he": "heb", "hi": "hin", "hu": "hun", "id": "ind", "it": "ita", "ja": "jpn"},
-    **{"jv": "jav", "ka": "kat", "kk": "kaz", "ko": "kor", "ml": "mal", "mr": "mar"},
-    **{"nl": "nld", "pt": "por", "ru": "rus", "sw": "swh", "ta": "tam", "te": "tel"},
-    **{"th": "tha", "tl": "tgl", "tr": "tur", "ur": "urd", "vi": "vie", "zh": "cmn"},
-}
-
 SPEC = TaskSpec(
     name="tatoeba",
     title="Tatoeba",
@@ -27,21 +18,6 @@ SPEC = TaskSpec(
         *("jv", "ka", "kk", "ko", "ml", "mr", "nl", "pt", "ru", "sw", "ta", "te", "th", "tl", "tr", "ur", "vi", "zh"),
     ),
     labels=(),
-    locations={
-        "folder": {
-            "test": {
-                "source": "tatoeba/{view}-{pivot}.{view}",
-                "target": "tatoeba/{view}-{pivot}.{pivot}",
-            }
-        },
-        "hub": {
-            "test": {"config": "tatoeba.{view}", "split": "validation", "names": _HUB_NAMES},
-            "notes": (
-                "English lines stand in LASER's order, not in the official download's: the accuracy is the same",
-            ),
-        },
-        "babel": {"task": "retrieval"},
-    },
     protocols={
         "official": PoolSettings(max_length=512),
         "mini": PoolSettings(max_length=64),

@@ -6,12 +6,7 @@ from harness.records import Family, Question
 from harness.task import Choice, TaskSpec
 from tasks.answers import Normalise, squad
 from tasks.families.question_answering import QuestionAnswering
-from tasks.qa_settings import ALIGNBOARD, CHOICES, DEVIATIONS, MINI, OFFICIAL, TYDIQA_TRAIN, VARIANTS
-
-_HUB_PREFIX = {
-    **{"ar": "arabic", "bn": "bengali", "en": "english", "fi": "finnish", "id": "indonesian", "ko": "korean"},
-    **{"ru": "russian", "sw": "swahili", "te": "telugu"},
-}
+from tasks.qa_settings import ALIGNBOARD, CHOICES, DEVIATIONS, MINI, OFFICIAL, VARIANTS
 
 SPEC = TaskSpec(
     name="tydiqa",
@@ -20,14 +15,6 @@ SPEC = TaskSpec(
     metric="f1_em",
     languages=("ar", "bn", "en", "fi", "id", "ko", "ru", "sw", "te"),
     labels=(),
-    locations={
-        "folder": {"train": TYDIQA_TRAIN, "test": "tydiqa/tydiqa-goldp-v1.1-dev/tydiqa.goldp.{view}.dev.json"},
-        "babel": {"task": "qa_native"},
-        "hub": {
-            "train": {"config": "tydiqa", "split": "train", "prefix": _HUB_PREFIX},
-            "test": {"config": "tydiqa", "split": "validation", "prefix": _HUB_PREFIX},
-        },
-    },
     protocols={"official": OFFICIAL, "mini": MINI, "alignboard": ALIGNBOARD},
     variants=VARIANTS,
     choices=(*CHOICES, Choice("test", "the published dev set", "the same: the real test set is not public")),

@@ -7,15 +7,6 @@ from harness.task import Choice, TaskSpec, TrainedSettings
 from tasks.families.tagging import Tagging
 from tasks.kinds import ALIGNBOARD, PIECES, RATES, xlmr_large
 
-_HUB_NAMES = {
-    **{"af": "Afrikaans", "ar": "Arabic", "bg": "Bulgarian", "de": "German", "el": "Greek", "en": "English"},
-    **{"es": "Spanish", "et": "Estonian", "eu": "Basque", "fa": "Persian", "fi": "Finnish", "fr": "French"},
-    **{"he": "Hebrew", "hi": "Hindi", "hu": "Hungarian", "id": "Indonesian", "it": "Italian", "ja": "Japanese"},
-    **{"kk": "Kazakh", "ko": "Korean", "mr": "Marathi", "nl": "Dutch", "pt": "Portuguese", "ru": "Russian"},
-    **{"ta": "Tamil", "te": "Telugu", "th": "Thai", "tl": "Tagalog", "tr": "Turkish", "ur": "Urdu"},
-    **{"vi": "Vietnamese", "yo": "Yoruba", "zh": "Chinese"},
-}
-
 SPEC = TaskSpec(
     name="udpos",
     title="POS",
@@ -29,30 +20,6 @@ SPEC = TaskSpec(
         *("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM"),
         *("PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X"),
     ),
-    locations={
-        "folder": {
-            "train": "udpos/train-{view}.tsv",
-            "dev": "udpos/dev-{view}.tsv",
-            "test": "udpos/test-{view}.tsv",
-        },
-        "hub": {
-            **{
-                split: {
-                    "config": "udpos.{view}",
-                    "split": name,
-                    "names": _HUB_NAMES,
-                    "columns": ("tokens", "pos_tags"),
-                }
-                for split, name in (("train", "train"), ("dev", "validation"), ("test", "test"))
-            },
-            "notes": (
-                "the hub mixes treebanks of other languages into el (Ancient Greek), zh (Classical Chinese), ru (Old "
-                "Russian), fr (Old French) and de (Swiss German), and splits multiword tokens that the official data "
-                "keep whole: scores are not comparable with published ones",
-            ),
-        },
-        "babel": {"task": "pos"},
-    },
     protocols={
         "official": TrainedSettings(epochs=10, evaluate_every=500, seed=1),
         "mini": TrainedSettings(

@@ -14,30 +14,6 @@ SPEC = TaskSpec(
     metric="accuracy",
     languages=("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh"),
     labels=("contradiction", "entailment", "neutral"),
-    locations={
-        "folder": {
-            "train": "xnli/train-{view}.tsv",
-            "dev": "xnli/dev-{view}.tsv",
-            "test": "xnli/test-{view}.tsv",
-        },
-        "hub": {
-            "train": {"set": "nli"},
-            "dev": {
-                "config": "XNLI",
-                "split": "validation",
-                "language": "language",
-                "columns": ("sentence1", "sentence2", "gold_label"),
-            },
-            "test": {
-                "config": "XNLI",
-                "split": "test",
-                "language": "language",
-                "columns": ("sentence1", "sentence2", "gold_label"),
-            },
-            "notes": ("the csv quotes that the official files keep are not in the hub's texts",),
-        },
-        "babel": {"task": "nli"},
-    },
     protocols={
         "official": TrainedSettings(evaluate_every=100, seed=42),
         "mini": TrainedSettings(

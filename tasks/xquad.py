@@ -6,7 +6,7 @@ from harness.records import Family, Question
 from harness.task import TaskSpec
 from tasks.answers import Normalise, squad
 from tasks.families.question_answering import QuestionAnswering
-from tasks.qa_settings import ALIGNBOARD, CHOICES, DEVIATIONS, MINI, OFFICIAL, SQUAD_HUB, SQUAD_TRAIN, VARIANTS
+from tasks.qa_settings import ALIGNBOARD, CHOICES, DEVIATIONS, MINI, OFFICIAL, VARIANTS
 
 SPEC = TaskSpec(
     name="xquad",
@@ -15,17 +15,6 @@ SPEC = TaskSpec(
     metric="f1_em",
     languages=("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh"),
     labels=(),
-    locations={
-        "folder": {"train": SQUAD_TRAIN, "test": "xquad/xquad.{view}.json"},
-        "babel": {"task": "qa"},
-        "hub": {
-            "train": SQUAD_HUB,
-            "test": {"config": "XQuAD.{view}", "split": "validation"},
-            "notes": (
-                "the hub's texts are stripped; an answer that no longer stands at its offset is scored by its text",
-            ),
-        },
-    },
     protocols={"official": OFFICIAL, "mini": MINI, "alignboard": ALIGNBOARD},
     variants=VARIANTS,
     choices=CHOICES,

@@ -115,7 +115,8 @@ def trained_scores(source: Babel, base: Encoder, name: str, code: str, seed: int
     """Test scores by language of a copy of `base` fine-tuned on the training set in language `code`."""
     task: Task = TASKS.get(name)()
     settings = task.spec.protocols["mini"]
-    train_set = tasks.MAKERS[generator(task)](source.settings, generator(task), code, "train")
+    generator = tasks.GENERATORS[task.spec.name]
+    train_set = tasks.MAKERS[generator](source.settings, generator, code, "train")
     dev = {code: source.task(task.spec, code, "dev")}
     tests = {view: source.task(task.spec, view, "test") for view in source.languages}
     model = task.build(base.clone(), settings)
@@ -125,10 +126,6 @@ def trained_scores(source: Babel, base: Encoder, name: str, code: str, seed: int
     load_tensors(model, fit.states[fit.kept["english"]])
     note(f"{name} in {code}: {time.process_time() - began:.0f} s of fine-tuning")
     return scores(task, model, tests)
-
-
-def generator(task: Task) -> str:
-    return str(task.spec.locations["babel"]["task"])
 
 
 def scores(task: Task, model: nn.Module, tests: Mapping[str, Any], dev: Mapping[str, Any] | None = None) -> Scores:

@@ -10,7 +10,8 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from harness.errors import UserError
-from harness.registry import METHODS, TASKS, Registry
+from harness.registry import METHODS, SOURCES, TASKS, Registry
+from harness.task import TaskSpec
 
 Json = dict[str, Any]
 
@@ -50,7 +51,7 @@ def describe_task(name: str) -> Json:
         "labels": list(spec.labels),
         "splits": list(spec.splits),
         "sizes": dict(spec.sizes),
-        "locations": {kind: {k: _pattern(v) for k, v in where.items()} for kind, where in spec.locations.items()},
+        "locations": _locations(spec),
         "citation": spec.citation,
         "deviations": list(spec.deviations),
         "settings": {protocol: asdict(settings) for protocol, settings in spec.protocols.items()},
@@ -60,9 +61,11 @@ def describe_task(name: str) -> Json:
     }
 
 
-def _pattern(location: Any) -> Any:
-    """A location as JSON has it: a list where there are several to choose from."""
-    return list(location) if isinstance(location, tuple) else location
+def _locations(spec: TaskSpec) -> dict[str, dict[str, str]]:
+    """Where each kind of source that holds the task looks for its splits."""
+    broken = SOURCES.broken()
+    found = {kind: SOURCES.get(kind).locations(spec) for kind in SOURCES if kind not in broken}
+    return {kind: where for kind, where in found.items() if where}
 
 
 def _records(registry: Registry[Any], read: Callable[[Any], Json]) -> list[Json]:

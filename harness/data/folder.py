@@ -1,8 +1,6 @@
 """The `folder` source: XTREME's official on-disk layout, with parallel/, mono/, dictionaries/, alignments/ beside it.
 
-A task says in `spec.locations["folder"]` where its files lie, as path patterns for each split with the fields {view}
-(or {context} and {question}, for questions in another language than their text) and {pivot}; of several patterns, the
-first that has files is taken. docs/data.md describes the layout and every rule of reading.
+`layout` says which files hold a task. docs/data.md describes the layout and every rule of reading.
 """
 
 from __future__ import annotations
@@ -12,9 +10,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from harness.data.corpus_files import LAYOUTS, fingerprint, usable_entries
+from harness.data.layout import files_of
 from harness.data.lines import blank_inside, scan
 from harness.data.readers import Cell, reader_of
 from harness.data.source import CorpusCell, Manifest, Source, TaskCell
@@ -53,6 +52,13 @@ class Folder(Source):
                 remedy="correct the path after folder:",
             )
         return cls(root)
+
+    @classmethod
+    def locations(cls, spec: TaskSpec) -> dict[str, str]:
+        return {
+            split: ", else ".join(" ".join(patterns.values()) for patterns in alternatives)
+            for split, alternatives in files_of(spec).items()
+        }
 
     def manifest(self, specs: Sequence[TaskSpec]) -> Manifest:
         """What is there, from one pass over the bytes of each file; records are read and checked in `task`.
@@ -130,21 +136,13 @@ class Folder(Source):
         return cells[view]
 
     def _roles(self, spec: TaskSpec, split: str) -> dict[str, str]:
-        """The path patterns of a split by role, with {view} left open; a single pattern has the role `data`."""
-        if "folder" not in spec.locations:
-            raise UserError(
-                f"{spec.name} does not say where its data lies in a folder",
-                expected='locations["folder"] in the task file, with a path pattern for each split',
-                remedy="declare it there, or use another source",
-            )
-        location: Any = spec.locations["folder"].get(split, {})
-        if isinstance(location, tuple):
-            location = next((one for one in location if self._views(self._filled(one, split))), location[0])
-        roles = {"data": location} if isinstance(location, str) else location
-        return {role: self._filled(text, split) for role, text in roles.items()}
-
-    def _filled(self, pattern: str, split: str) -> str:
-        return pattern.replace("{split}", split).replace("{pivot}", self.pivot)
+        """The path patterns of a split by role, with {view} left open; of several alternatives the first with files."""
+        alternatives = [
+            {role: pattern.replace("{pivot}", self.pivot) for role, pattern in patterns.items()}
+            for patterns in files_of(spec).get(split, ())
+        ]
+        with_files = (roles for roles in alternatives if self._views(next(iter(roles.values()))))
+        return next(with_files, alternatives[0] if alternatives else {})
 
     def _folders(self, specs: Sequence[TaskSpec]) -> list[str]:
         """The task folders that these tasks are looked for in."""
@@ -172,7 +170,7 @@ class Folder(Source):
         if not roles:
             return UserError(
                 f"{spec.name} has no {split} split in a folder",
-                expected=f"one of: {', '.join(spec.locations.get('folder', {})) or 'none'}",
+                expected=f"one of: {', '.join(files_of(spec))}",
                 remedy="ask for another split, or use another source",
             )
         cell = Cell(spec, view, split, self.pivot, self._files(roles, view))
@@ -270,10 +268,9 @@ def _quirks(cell: Cell) -> Iterator[str]:
         yield "of tokens with a blank inside only the first part is read, as in the official code"
     if not reader_of(cell).labelled(cell):
         yield _UNLABELLED[family]
-    patterns: Any = cell.spec.locations["folder"].get(cell.split)
-    if isinstance(patterns, tuple) and cell.files["data"].name != Path(_at(patterns[0], cell.view)).name:
-        here = cell.files["data"]
-        yield f"{here.parent.name}/{here.name} stands in for {patterns[0]}, which is missing"
+    first, here = next(iter(files_of(cell.spec)[cell.split][0].values())), next(iter(cell.files.values()))
+    if here.name != Path(_at(first.replace("{pivot}", cell.pivot), cell.view)).name:
+        yield f"{here.parent.name}/{here.name} stands in for {first}, which is missing"
 
 
 _UNLABELLED = {

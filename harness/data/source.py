@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from harness.errors import UsageError
+from harness.errors import UsageError, UserError
 from harness.records import Corpus, CorpusRecord, Record
 from harness.task import TaskSpec
 
@@ -78,6 +78,11 @@ class Source(ABC):
     def open(cls, location: str) -> Source:
         """The source behind `KIND:LOCATION`; `location` is empty where only the kind was given."""
 
+    @classmethod
+    def locations(cls, spec: TaskSpec) -> dict[str, str]:  # noqa: ARG003 (the default knows no task)
+        """Where sources of this kind look for a task's data, in words, for each split; empty where they lack it."""
+        return {}
+
     @property
     @abstractmethod
     def name(self) -> str:
@@ -94,6 +99,16 @@ class Source(ABC):
     @abstractmethod
     def corpus(self, kind: Corpus, languages: Sequence[str]) -> Sequence[CorpusRecord]:
         """The records of a corpus in these languages, in a fixed order."""
+
+
+def missing_task(source: str, task: str, held: Iterable[str]) -> UserError:
+    """The error for a task that a source knows nothing of."""
+    return UserError(
+        f"{source} has no data for {task}",
+        found=f"{source} holds {', '.join(held)}",
+        expected=task,
+        remedy=f"leave {task} out, or use a folder with its files: --source folder:PATH",
+    )
 
 
 def open_source(uri: str) -> Source:

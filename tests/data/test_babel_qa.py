@@ -19,6 +19,7 @@ from harness.data.babel.grammar import realise
 from harness.data.babel.lexicon import asking
 from harness.data.babel.passages import Passage, filler, passages, question_word, roles_of
 from harness.data.babel.reading import READINGS
+from harness.data.babel.tasks import GENERATORS
 from harness.data.babel.world import Event, Name, Phrase, split_of
 from harness.data.source import open_source
 from harness.experiments.executors.local import Failed, Local
@@ -376,4 +377,4 @@ def test_questions_in_another_language_are_scored_where_they_are_asked_for() -> 
 
 
 def test_three_readings_share_a_generator() -> None:
-    assert set(READINGS) == {TASKS.get(name).spec.locations["babel"]["task"] for name in QA}
+    assert set(READINGS) == {GENERATORS[name] for name in QA}

@@ -15,6 +15,7 @@ from huggingface_hub import constants
 from harness.data.folder import Folder
 from harness.data.hub import Hub
 from harness.data.hub.settings import parse
+from harness.data.hub.tables import HUB_TASKS
 from harness.data.source import open_source
 from harness.errors import UsageError, UserError
 from harness.records import Corpus
@@ -108,7 +109,7 @@ def test_a_fingerprint_follows_the_bytes(server: Server, tmp_path: Path, monkeyp
 def test_counts_are_those_of_the_published_sets(server: Server) -> None:
     xnli, tydiqa, xquad = specs("xnli", "tydiqa", "xquad")
     tests = {"ar": 921, "bn": 113, "en": 440, "fi": 782, "id": 565, "ko": 276, "ru": 812, "sw": 499, "te": 669}
-    prefix = tydiqa.locations["hub"]["test"]["prefix"]
+    prefix = HUB_TASKS["tydiqa"].splits["test"].id_prefixes
     ids = [f"{prefix[code]}-{n}" for code, count in tests.items() for n in range(count)]
     languages = [code for code in xnli.languages for _ in range(5010)]
     server.repos[hub_world.XTREME] = {

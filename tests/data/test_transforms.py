@@ -51,7 +51,6 @@ XNLI = TaskSpec(
     metric="accuracy",
     languages=("de", "en"),
     labels=("contradiction", "entailment", "neutral"),
-    locations={"folder": {"dev": "xnli/dev-{view}.tsv"}},
     protocols={},
     licence="",
     citation="",

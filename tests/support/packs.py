@@ -12,7 +12,7 @@ from harness.task import TaskSpec
 Write = Callable[[dict[str, str | bytes]], Folder]
 
 
-def spec(name: str, family: Family, labels: str = "", **location: Any) -> TaskSpec:
+def spec(name: str, family: Family, labels: str = "", **settings: Any) -> TaskSpec:
     return TaskSpec(
         name=name,
         title=name,
@@ -20,29 +20,20 @@ def spec(name: str, family: Family, labels: str = "", **location: Any) -> TaskSp
         metric="f1",
         languages=("zh", "de", "en", "fr"),
         labels=tuple(labels.split()),
-        locations={"folder": location or dict.fromkeys(("train", "dev", "test"), f"{name}/{{split}}-{{view}}.tsv")},
         protocols={},
         licence="",
         citation="",
         description="",
+        **settings,
     )
-
-
-def pool(split: str) -> dict[str, str]:
-    stem = f"bucc2018/{{view}}-{{pivot}}.{split}"
-    return {"source": f"{stem}.{{view}}", "target": f"{stem}.{{pivot}}", "gold": f"{stem}.gold"}
 
 
 XNLI = spec("xnli", Family.CLASSIFICATION, "contradiction entailment neutral")
 PAWSX = spec("pawsx", Family.CLASSIFICATION, "0 1")
 UDPOS = spec("udpos", Family.TAGGING, "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X")
 PANX = spec("panx", Family.TAGGING, "O B-PER I-PER B-ORG I-ORG B-LOC I-LOC")
-BUCC = spec("bucc2018", Family.RETRIEVAL, dev=pool("dev"), test=pool("test"))
-TATOEBA = spec(
-    "tatoeba",
-    Family.RETRIEVAL,
-    test={"source": "tatoeba/{view}-{pivot}.{view}", "target": "tatoeba/{view}-{pivot}.{pivot}"},
-)
+BUCC = spec("bucc2018", Family.RETRIEVAL)
+TATOEBA = spec("tatoeba", Family.RETRIEVAL)
 PAIR = "a\tb\tneutral\n"
 TASKS = (XNLI, PAWSX, UDPOS, PANX, BUCC, TATOEBA)
 

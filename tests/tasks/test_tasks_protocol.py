@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from harness.data.babel import Babel
+from harness.data.folder import Folder
+from harness.data.hub import Hub
 from harness.experiments.recipe import PROTOCOLS
 from harness.registry import SUITES, TASKS
 from harness.task import TaskSpec, TrainedSettings
@@ -157,8 +160,8 @@ def test_the_languages_are_xtremes(name: str, languages: int) -> None:
 
 def test_every_location_is_complete() -> None:
     for spec in specs():
-        assert set(spec.locations["folder"]) == set(spec.splits)
-        assert spec.name in QA or spec.locations["babel"]["task"]
+        for source in (Folder, Babel, Hub):
+            assert set(source.locations(spec)) == set(spec.splits), source
         assert set(spec.protocols) == set(PROTOCOLS)
         assert all((spec.licence, spec.citation, spec.description, spec.title))
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from harness.data.babel import corpora, tasks
 from harness.data.babel.languages import LANGUAGES, PIVOT, Language
 from harness.data.babel.settings import SIZES, Settings, Sizes, parse
-from harness.data.source import CorpusCell, Manifest, Source, TaskCell
-from harness.errors import UserError, unknown
+from harness.data.source import CorpusCell, Manifest, Source, TaskCell, missing_task
+from harness.errors import UserError
 from harness.records import Corpus, CorpusRecord, Record
 from harness.task import TaskSpec
 
@@ -35,6 +35,11 @@ class Babel(Source):
     def open(cls, location: str) -> Babel:
         return cls(parse(location))
 
+    @classmethod
+    def locations(cls, spec: TaskSpec) -> dict[str, str]:
+        generator = tasks.GENERATORS.get(spec.name)
+        return dict.fromkeys(tasks.SPLITS[generator], f"the generator `{generator}`") if generator else {}
+
     @property
     def name(self) -> str:
         return self.settings.label
@@ -45,8 +50,8 @@ class Babel(Source):
         return tuple(self.settings.languages)
 
     def manifest(self, specs: Sequence[TaskSpec]) -> Manifest:
-        """All cells of the tasks that name a generator of this source, and every corpus. Generates nothing."""
-        named = {spec.name: _generator(spec) for spec in specs if "babel" in spec.locations}
+        """All cells of the tasks that have a generator, and every corpus. Generates nothing."""
+        named = {spec.name: tasks.GENERATORS[spec.name] for spec in specs if spec.name in tasks.GENERATORS}
         cells = [
             self._task_cell(name, task, view, split)
             for name, task in named.items()
@@ -62,7 +67,9 @@ class Babel(Source):
         return Manifest(PIVOT, tuple(cells), tuple(kinds), training)
 
     def task(self, spec: TaskSpec, view: str, split: str) -> Sequence[Record]:
-        generator = _generator(spec)
+        if spec.name not in tasks.GENERATORS:
+            raise missing_task("babel", spec.name, tasks.GENERATORS)
+        generator = tasks.GENERATORS[spec.name]
         held = {s: tasks.views(self.settings, generator, s) for s in tasks.SPLITS[generator]}
         if view not in held.get(split, ()):
             raise UserError(
@@ -95,14 +102,6 @@ class Babel(Source):
 
     def _fingerprint(self, *cell: str) -> str:
         return sha256("\n".join((self._stem, *cell)).encode()).hexdigest()
-
-
-def _generator(spec: TaskSpec) -> str:
-    location = spec.locations.get("babel", {})
-    if location.get("task") not in tasks.MAKERS:
-        remedy = f"set it in the spec of {spec.name}"
-        raise unknown("generator of babel", str(location.get("task")), tasks.MAKERS, remedy)
-    return str(location["task"])
 
 
 @cache

@@ -22,6 +22,11 @@ from harness.data.babel.sentences import (
 from harness.data.babel.settings import Settings
 from harness.records import PoolSentence, Question, Record, TaggedSentence, TextPair
 
+GENERATORS = {  # by task
+    **{"xnli": "nli", "pawsx": "paraphrase", "udpos": "pos", "panx": "ner"},
+    **{"xquad": "qa", "mlqa": "qa_crossed", "tydiqa": "qa_native"},
+    **{"bucc2018": "mining", "tatoeba": "retrieval"},
+}
 TRAINED = ("nli", "paraphrase", "pos", "ner")
 SPLITS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(TRAINED, ("train", "dev", "test")),

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from harness.data.folder import Folder
 from harness.data.hub.settings import NLI_CONFIGS, Named, Settings, parse
-from harness.data.source import CorpusCell, Manifest, Source, TaskCell
+from harness.data.hub.tables import HUB_TASKS, NLI_COLUMNS, HubTask
+from harness.data.source import CorpusCell, Manifest, Source, TaskCell, missing_task
 from harness.errors import UserError
 from harness.records import Corpus, CorpusRecord, Family, Record, TextPair
 from harness.task import TaskSpec
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from harness.data.hub.repository import Repository
 
 _NLI_LABELS = ("contradiction", "entailment", "neutral")
-_NLI = {"config": "{set}", "split": "train", "columns": ("premise", "hypothesis", "label")}
 
 
 class Hub(Source):
@@ -40,6 +41,16 @@ class Hub(Source):
     def open(cls, location: str) -> Hub:
         return cls(parse(location))
 
+    @classmethod
+    def locations(cls, spec: TaskSpec) -> dict[str, str]:
+        task = HUB_TASKS.get(spec.name, HubTask())
+        if task.lacks:
+            return dict.fromkeys(spec.splits, "the folder given as bucc=PATH")
+        return {
+            split: "the data set given as nli=" if where.nli else f"{where.config}, split {where.split}"
+            for split, where in task.splits.items()
+        }
+
     @property
     def name(self) -> str:
         return self.settings.label
@@ -49,9 +60,7 @@ class Hub(Source):
         tasks: list[TaskCell] = []
         training: dict[str, str] = {}
         for spec in specs:
-            if "hub" not in spec.locations:
-                continue
-            for split in spec.splits:
+            for split in spec.splits if spec.name in HUB_TASKS else ():
                 tasks += self._local_cells(spec, split)
                 parts = self._parts(spec, split)
                 cells = [self._task_cell(spec, view, split, one, parts) for view, one in parts.items()]
@@ -61,12 +70,13 @@ class Hub(Source):
         return Manifest(self.pivot, tuple(tasks), tuple(self._corpora()), training, tuple(self._notes(specs)))
 
     def task(self, spec: TaskSpec, view: str, split: str) -> Sequence[Record]:
-        where = self._where(spec, split)
-        if "path" in where:
-            return self._local(spec, where).task(spec, view, split)
+        if spec.name not in HUB_TASKS:
+            raise missing_task(self.name, spec.name, HUB_TASKS)
+        if HUB_TASKS[spec.name].lacks:
+            return self._local(spec).task(spec, view, split)
         parts = self._parts(spec, split)
         if view not in parts:
-            raise self._missing(spec, where, view, split, parts)
+            raise self._missing(spec, view, split, parts)
         return self._records(spec, view, split, parts)
 
     def corpus(self, kind: Corpus, languages: Sequence[str]) -> Sequence[CorpusRecord]:
@@ -94,47 +104,37 @@ class Hub(Source):
         assert named is not None
         return self._opened.setdefault(named, Repository(named))
 
-    def _where(self, spec: TaskSpec, split: str) -> Mapping[str, Any]:
-        from harness.data.hub.part import location_of
-
-        location = location_of(spec)
-        if split not in location:
-            raise UserError(
-                f"{spec.name} has no {split} split on the hub",
-                expected=f"one of: {', '.join(location)}",
-                remedy="ask for another split, or use another source",
-            )
-        found: Mapping[str, Any] = location[split]
-        return found
-
     def _parts(self, spec: TaskSpec, split: str) -> dict[str, Part]:
         """The parts of a split that the hub has, by view."""
         from harness.data.hub.part import part, views
 
-        where = spec.locations.get("hub", {}).get(split, {"path": ""})
-        if "path" in where:
+        where = HUB_TASKS.get(spec.name, HubTask()).splits.get(split)
+        if where is None:
             return {}
         named: Named | None = self.settings.xtreme
-        if where.get("set") == "nli":
+        if where.nli:
             if (named := self.settings.nli) is None:
                 return {}
-            where = {**_NLI, "config": NLI_CONFIGS[named.repo]}
+            where = replace(where, config=NLI_CONFIGS[named.repo])
         repository = self._repository(named)
-        found = {
-            view: part(spec, where, view, self.pivot, repository) for view in views(spec, where, split, self.pivot)
-        }
+        found = {view: part(where, view, repository) for view in views(spec, where, split, self.pivot)}
         return {view: one for view, one in found.items() if one.there()}
 
-    def _missing(
-        self, spec: TaskSpec, where: Mapping[str, Any], view: str, split: str, parts: Mapping[str, Part]
-    ) -> UserError:
+    def _missing(self, spec: TaskSpec, view: str, split: str, parts: Mapping[str, Part]) -> UserError:
         from harness.data.hub.part import part
 
-        if where.get("set") == "nli" and self.settings.nli is None:
+        where = HUB_TASKS[spec.name].splits.get(split)
+        if where is None:
+            return UserError(
+                f"{spec.name} has no {split} split on the hub",
+                expected=f"one of: {', '.join(HUB_TASKS[spec.name].splits)}",
+                remedy="ask for another split, or use another source",
+            )
+        if where.nli and self.settings.nli is None:
             found, expected = "nli=none", "nli=nyu-mll/multi_nli or nli=facebook/xnli"
             return UserError(f"{spec.name} has no training set", file=self.name, found=found, expected=expected)
-        if "config" in where and (split == "train") <= (view == self.pivot):
-            sought = part(spec, where, view, self.pivot, self._repository(self.settings.xtreme))
+        if not where.nli and (split == "train") <= (view == self.pivot):
+            sought = part(where, view, self._repository(self.settings.xtreme))
             if not sought.there():
                 return sought.repository.missing(sought.config, sought.split)
         return UserError(
@@ -145,26 +145,25 @@ class Hub(Source):
             remedy="leave the language out, or take `--languages available`",
         )
 
-    def _local(self, spec: TaskSpec, where: Mapping[str, Any]) -> Folder:
-        """The folder that stands in for the hub's copy. Raises UserError with the reason where none was given."""
+    def _local(self, spec: TaskSpec) -> Folder:
+        """The folder that is read in place of the hub's copy. Raises UserError where none was given."""
         path = self.settings.bucc
         if path is None:
             raise UserError(
                 f"the hub's copy of {spec.name} is not {spec.name}",
                 file=self.name,
-                found=where["lacks"],
-                expected=f"{where['path']}=PATH",
-                remedy=f"make the folder with `alignboard prepare {spec.name}` and give hub:{where['path']}=PATH",
+                found=HUB_TASKS[spec.name].lacks,
+                expected="bucc=PATH",
+                remedy=f"make the folder with `alignboard prepare {spec.name}` and give hub:bucc=PATH",
             )
         return Folder.open(str(path.parent if path.name == spec.name else path))
 
     def _local_cells(self, spec: TaskSpec, split: str) -> list[TaskCell]:
-        where = spec.locations["hub"].get(split, {})
-        if "path" not in where or self.settings.bucc is None:
+        if not HUB_TASKS[spec.name].lacks or self.settings.bucc is None:
             return []
-        cells = self._local(spec, where).manifest([spec]).tasks
+        cells = self._local(spec).manifest([spec]).tasks
         if not cells:
-            self._local(spec, where).task(spec, spec.languages[0], split)  # says what is not there
+            self._local(spec).task(spec, spec.languages[0], split)  # raises, with the file that is missing
         return [cell for cell in cells if cell.split == split]
 
     def _task_cell(self, spec: TaskSpec, view: str, split: str, one: Part, parts: Mapping[str, Part]) -> TaskCell:
@@ -210,7 +209,7 @@ class Hub(Source):
 
         assert self.settings.nli is not None
         config = NLI_CONFIGS[self.settings.nli.repo]
-        return Part(self._repository(self.settings.nli), config, "train", ("premise", "hypothesis", "label"))
+        return Part(self._repository(self.settings.nli), config, "train", NLI_COLUMNS)
 
     def _corpora(self) -> Iterator[CorpusCell]:
         if self.settings.parallel is not None:
@@ -226,11 +225,10 @@ class Hub(Source):
         for one in self._opened.values():
             yield f"{one.name} is read at commit {one.commit}"
         for spec in specs:
-            location = spec.locations.get("hub", {})
-            yield from (f"{spec.name}: {note}" for note in location.get("notes", ()))
-            lacks = {where["lacks"] for split, where in location.items() if split != "notes" and "path" in where}
-            if self.settings.bucc is None:
-                yield from (f"{spec.name}: left out; {why}; give hub:bucc=PATH" for why in lacks)
+            task = HUB_TASKS.get(spec.name, HubTask())
+            yield from (f"{spec.name}: {note}" for note in task.notes)
+            if task.lacks and self.settings.bucc is None:
+                yield f"{spec.name}: left out; {task.lacks}; give hub:bucc=PATH"
             for split in spec.splits:
                 parts = self._parts(spec, split)
                 if spec.family is Family.CLASSIFICATION and parts and not self._parallel(spec, parts):

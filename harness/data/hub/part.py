@@ -1,16 +1,7 @@
-"""Where one (task, view, split) lies on the hub, as the task's `locations["hub"]` says.
-
-For each split a mapping: `config` is a pattern with the fields {view} (or {context} and {question}) and {pivot}, and
-`split` the hub's name of the split. `names` maps views to the names that the config uses. Where one config holds all
-languages, `language` names the column that tells them apart, or `prefix` maps views to the first part of the ids.
-`columns` are the columns in the family's order. `set: nli` stands for the English training set chosen in the settings.
-A split with `path` is read from the folder given under that setting; `lacks` says why the hub's copy is not enough.
-`notes`, beside the splits, tell how the hub's copy differs from the official data.
-"""
+"""The rows of one (task, view, split) on the hub."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -19,15 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from harness.data.hub.repository import Repository
+from harness.data.hub.tables import HubSplit
 from harness.errors import UserError
-from harness.records import Family
 from harness.task import TaskSpec
-
-_COLUMNS = {
-    Family.CLASSIFICATION: ("sentence1", "sentence2", "label"),
-    Family.QA: ("id", "question", "context", "answers"),
-    Family.RETRIEVAL: ("source_sentence", "target_sentence"),
-}
 
 
 @dataclass(frozen=True)
@@ -88,36 +73,24 @@ class Part:
         return names[value]
 
 
-def location_of(spec: TaskSpec) -> Mapping[str, Any]:
-    """The task's own words on where it lies. Raises UserError where it has none."""
-    if "hub" not in spec.locations:
-        raise UserError(
-            f"{spec.name} does not say where its data lies on the hub",
-            expected='locations["hub"] in the task file, with a config for each split',
-            remedy="declare it there, or use another source",
-        )
-    return spec.locations["hub"]
-
-
-def part(spec: TaskSpec, where: Mapping[str, Any], view: str, pivot: str, repository: Repository) -> Part:
+def part(where: HubSplit, view: str, repository: Repository) -> Part:
     """The part of a view, whether or not the hub has it."""
     context, _, question = view.partition(".")
-    named = where.get("names", {}).get(view, view)
-    fields = {"view": named, "context": context, "question": question or context, "pivot": pivot}
-    config = where["config"].format(**fields)
-    columns = tuple(where.get("columns") or _COLUMNS[spec.family])
-    if "language" in where:
-        return Part(repository, config, where["split"], columns, view, "language", where["language"])
-    if "prefix" in where:
-        return Part(repository, config, where["split"], columns, where["prefix"].get(view, view), "id", "id")
-    return Part(repository, config, where["split"], columns)
+    fields = {"view": where.names.get(view, view), "context": context, "question": question or context}
+    config = where.config.format(**fields)
+    if where.language_column:
+        return Part(repository, config, where.split, where.columns, view, "language", where.language_column)
+    if where.id_prefixes:
+        prefix = where.id_prefixes.get(view, view)
+        return Part(repository, config, where.split, where.columns, prefix, "id", "id")
+    return Part(repository, config, where.split, where.columns)
 
 
-def views(spec: TaskSpec, where: Mapping[str, Any], split: str, pivot: str) -> list[str]:
+def views(spec: TaskSpec, where: HubSplit, split: str, pivot: str) -> list[str]:
     """The views that may be there, the task's own languages first; training sets are in the pivot language."""
     if split == "train":
         return [pivot]
-    if "{question}" not in where["config"]:
+    if "{question}" not in where.config:
         return list(spec.languages)
     crossed = [
         f"{context}.{question}" for context, question in product(spec.languages, repeat=2) if context != question

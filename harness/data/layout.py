@@ -1,0 +1,63 @@
+"""XTREME's on-disk layout: which files of a folder hold each split of a task.
+
+A path pattern has the fields {view} (or {context} and {question}, for questions in another language than their text)
+and {pivot}. Of several alternatives the first that has files is read. A task that the table lacks, such as one of
+another package, is looked for where the convention of its family says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.records import Family
+from harness.task import TaskSpec
+
+Patterns = Mapping[str, str]  # by role: `data`, or `source`, `target` and perhaps `gold`
+SplitFiles = Mapping[str, tuple[Patterns, ...]]  # by split: the alternatives
+
+
+def _data(*patterns: str) -> tuple[Patterns, ...]:
+    return tuple({"data": pattern} for pattern in patterns)
+
+
+def _pools(stem: str, *, gold: bool) -> tuple[Patterns, ...]:
+    """One file for each side of a pair of pools; a gold file names the pairs where line numbers do not."""
+    sides = {"source": f"{stem}.{{view}}", "target": f"{stem}.{{pivot}}"}
+    return ({**sides, "gold": f"{stem}.gold"} if gold else sides,)
+
+
+def _by_view(task: str) -> SplitFiles:
+    return {split: _data(f"{task}/{split}-{{view}}.tsv") for split in ("train", "dev", "test")}
+
+
+_TYDIQA_TRAIN = "tydiqa/tydiqa-goldp-v1.1-train/tydiqa.goldp.{pivot}.train.json"
+_SQUAD_TRAIN = _data("squad/train-v1.1.json", _TYDIQA_TRAIN)
+
+XTREME_FILES: Mapping[str, SplitFiles] = {
+    **{task: _by_view(task) for task in ("xnli", "pawsx", "udpos", "panx")},
+    "xquad": {"train": _SQUAD_TRAIN, "test": _data("xquad/xquad.{view}.json")},
+    "mlqa": {
+        "train": _SQUAD_TRAIN,
+        "test": _data(
+            "mlqa/MLQA_V1/test/test-context-{context}-question-{question}.json",
+            "mlqa/MLQA_V1/dev/dev-context-{context}-question-{question}.json",
+        ),
+    },
+    "tydiqa": {
+        "train": _data(_TYDIQA_TRAIN),
+        "test": _data("tydiqa/tydiqa-goldp-v1.1-dev/tydiqa.goldp.{view}.dev.json"),
+    },
+    "bucc2018": {split: _pools(f"bucc2018/{{view}}-{{pivot}}.{split}", gold=True) for split in ("dev", "test")},
+    "tatoeba": {"test": _pools("tatoeba/{view}-{pivot}", gold=False)},
+}
+
+
+def files_of(spec: TaskSpec) -> SplitFiles:
+    """The path patterns of a task for each of its splits."""
+    return XTREME_FILES.get(spec.name) or {split: _conventional(spec, split) for split in spec.splits}
+
+
+def _conventional(spec: TaskSpec, split: str) -> tuple[Patterns, ...]:
+    if spec.family is Family.RETRIEVAL:
+        return _pools(f"{spec.name}/{{view}}-{{pivot}}.{split}", gold=spec.calibrated)
+    return _data(f"{spec.name}/{split}-{{view}}.{'json' if spec.family is Family.QA else 'tsv'}")

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 import streamlit as st
 
-from harness.results.rendering import inert
-from harness.results.tables import CONTROLS, Key, Results, Row
+from harness.results.rendering import escape
+from harness.results.tables import CONTROLS, ResultRow, ResultTable, TableKey
 from harness.storage.store import AVERAGE
 from leaderboard import data
 from leaderboard.analysis import ablation, board, method
@@ -33,12 +33,12 @@ FAMILY_HELP = (
 class Chosen(NamedTuple):
     """A family of rows, its base row, the rows beside it, and the task that is looked into."""
 
-    key: Key
+    key: TableKey
     summaries: pd.DataFrame
-    results: Results
+    results: ResultTable
     family: Family
-    base: Row
-    others: list[Row]
+    base: ResultRow
+    others: list[ResultRow]
     task: str
     selection: str
     recipes: Mapping[str, Mapping[str, Any]]
@@ -50,7 +50,7 @@ def filters(address: Address) -> Chosen:
         key, _, summaries, results, selection, names = group(address)
         recipes = ablation.recipes(results.rows, summaries)
         families = ablation.families(results.rows, recipes, ablation.tables(results.rows, summaries))
-        by_name = {inert(str(family), most=60): family for family in families}
+        by_name = {escape(str(family), most=60): family for family in families}
         family = by_name[address.select("Family", list(by_name), "family", width=200, help=FAMILY_HELP)]
         rows = ablation.of_family(results.rows, families[family])
         kept = {name: row for name, row in names.items() if row in rows}
@@ -62,7 +62,7 @@ def filters(address: Address) -> Chosen:
     return Chosen(key, summaries, results, family, base, others, task, selection, recipes)
 
 
-def _first(rows: Sequence[Row]) -> int:
+def _first(rows: Sequence[ResultRow]) -> int:
     """The place of the row that others are laid beside unless another one is asked for: the control on the same text,
     else the first one."""
     return next((at for at, row in enumerate(rows) if row.method == CONTROL and not row.transform), 0)
@@ -98,7 +98,7 @@ def _tasks(address: Address, chosen: Chosen, base: str) -> None:
     }
     number = st.column_config.NumberColumn
     config: dict[str, Any] = {
-        name: number("Average" if name == AVERAGE else inert(name, most=30), width=WIDE if asked else None)
+        name: number("Average" if name == AVERAGE else escape(name, most=30), width=WIDE if asked else None)
         for name in names
     }
     config |= {
@@ -160,7 +160,7 @@ def _attribution(address: Address, chosen: Chosen) -> None:
         for s in steps
     ]
     parts.offer_frame(pd.DataFrame(lines), "Attribution of the gain in the average", "attribution")
-    names = {inert(name, most=60): name for name in taken}
+    names = {escape(name, most=60): name for name in taken}
     name = address.select("Method", list(names), "method", width=220, always=True)
     steps = taken[names[name]]
     parts.chart(difference_charts.waterfall(steps), f"Step by step to {name}", "waterfall")

@@ -10,8 +10,8 @@ import streamlit as st
 
 from harness.data.languages import GROUPINGS, groups
 from harness.errors import UserError
-from harness.results.rendering import inert
-from harness.results.tables import Key, Results, Row, sentence
+from harness.results.rendering import escape
+from harness.results.tables import ResultRow, ResultTable, TableKey, table_caption
 from harness.storage.store import AVERAGE
 from leaderboard import data
 from leaderboard.analysis import behind, board, printed
@@ -33,12 +33,12 @@ NARROWING = ("languages", "columns_shown", *GROUPINGS)
 class View(NamedTuple):
     """One state of the page: the group of runs, what was chosen of it, and all that was read for it."""
 
-    key: Key
+    key: TableKey
     choice: Choice
     groups: pd.DataFrame
     summaries: pd.DataFrame
     cells: pd.DataFrame
-    results: Results | None
+    results: ResultTable | None
 
 
 def filters(address: Address, found: pd.DataFrame) -> View:
@@ -63,7 +63,7 @@ def filters(address: Address, found: pd.DataFrame) -> View:
     return View(key, choice, found, summaries, cells, shown)
 
 
-def _read(key: Key) -> pd.DataFrame:
+def _read(key: TableKey) -> pd.DataFrame:
     try:
         return data.summaries(data.location(), key)
     except UserError as error:
@@ -77,7 +77,7 @@ def _grouping(address: Address, summaries: pd.DataFrame) -> str:
     return names[address.select("Groups by", list(names), "by", width=150)]
 
 
-def _languages(address: Address, summaries: pd.DataFrame, key: Key) -> frozenset[str] | None:
+def _languages(address: Address, summaries: pd.DataFrame, key: TableKey) -> frozenset[str] | None:
     """The languages that the figures are computed over; None where nothing narrows them."""
     every, aligned = board.languages(summaries), board.alignment(summaries)
     kept = frozenset(every)
@@ -109,7 +109,7 @@ def _runs(summaries: pd.DataFrame) -> tuple[str, ...]:
     return tuple(summaries["run"].unique())
 
 
-def _finished(results: Results, summaries: pd.DataFrame, choice: Choice) -> Results:
+def _finished(results: ResultTable, summaries: pd.DataFrame, choice: Choice) -> ResultTable:
     """With costs, and rows from elsewhere."""
     shown = results
     if choice.columns == TASKS:
@@ -120,14 +120,14 @@ def _finished(results: Results, summaries: pd.DataFrame, choice: Choice) -> Resu
     return shown
 
 
-def _columns(address: Address, shown: Results) -> Results:
+def _columns(address: Address, shown: ResultTable) -> ResultTable:
     """The columns that were asked for."""
     names = {tables.heading(column.name): column.name for column in shown.columns}
     wanted = address.several("Columns shown", list(names), "columns_shown", help="Averages stay what they are.")
     return board.with_columns(shown, [names[name] for name in wanted]) if wanted else shown
 
 
-def _foreign(results: Results, choice: Choice) -> list[Results]:
+def _foreign(results: ResultTable, choice: Choice) -> list[ResultTable]:
     """Tables of the same suite's runs that were not trained here."""
     place = data.location()
     others = data.foreign(place, results.key.suite)
@@ -144,13 +144,13 @@ def body(view: View) -> None:
         return
     results = view.results
     own = board.band(results, "control", "")
-    parts.told(sentence(own if own.rows else results))
+    parts.told(table_caption(own if own.rows else results))
     _bands(view, results)
     charts_below(results)
 
 
 @st.fragment
-def _bands(view: View, results: Results) -> None:
+def _bands(view: View, results: ResultTable) -> None:
     own = board.band(results, "control", "")
     clicked = _band(own, "results")
     parts.notes([tables.unit(results), *results.notes, "Click a figure to see the runs behind it."])
@@ -170,19 +170,19 @@ def _bands(view: View, results: Results) -> None:
         _behind(view, *clicked)
 
 
-def _band(rows: Results, name: str) -> tuple[Row, str] | None:
+def _band(rows: ResultTable, name: str) -> tuple[ResultRow, str] | None:
     if not rows.rows:
         return None
     cell = parts.results(rows, name, select=True)
     return (rows.rows[cell[0]], cell[1]) if cell and cell[0] < len(rows.rows) else None
 
 
-def _behind(view: View, row: Row, column: str) -> None:
+def _behind(view: View, row: ResultRow, column: str) -> None:
     """The runs behind a figure, and where to go from it."""
     name, choice = tables.name_of(row.label), view.choice
     tasks = board.tasks(view.summaries)
     column = column if column in tasks or choice.columns == LANGUAGES else AVERAGE
-    st.subheader(inert(f"{name}: {tables.heading(column)}", "label"), anchor=False)
+    st.subheader(escape(f"{name}: {tables.heading(column)}", "label"), anchor=False)
     place = data.location()
     cells = data.cells(place, row.runs)
     if choice.columns == LANGUAGES:
@@ -203,19 +203,19 @@ def _behind(view: View, row: Row, column: str) -> None:
             parts.link("runs", f"Run {run[:8]}", ":material/list:", {"run": run})
 
 
-def _control(view: View, row: Row) -> str:
+def _control(view: View, row: ResultRow) -> str:
     """The control to compare with: the one that its card names, else another one of the table."""
     assert view.results is not None
     cards = view.summaries.loc[view.summaries["run"].isin(row.runs), "card"]
     wanted = cards.iloc[0].get("control", "") if len(cards) else ""
-    rows: Sequence[Row] = [other for other in view.results.rows if other.badge == "control" and other is not row]
+    rows: Sequence[ResultRow] = [other for other in view.results.rows if other.badge == "control" and other is not row]
     rows = [other for other in rows if other.label != row.label]
     named = [other for other in rows if other.label == wanted] or rows
     return tables.name_of(named[0].label) if named else ""
 
 
 @st.fragment
-def charts_below(results: Results) -> None:
+def charts_below(results: ResultTable) -> None:
     """How far the seeds lie apart, and what a score costs."""
     parts.chart(score_charts.seeds(board.band(results, "control", "")), "How far apart are the seeds?", "seeds")
     if {column.name for column in COSTS} <= {column.name for column in results.columns}:

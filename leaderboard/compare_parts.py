@@ -8,8 +8,8 @@ from typing import NamedTuple
 import pandas as pd
 import streamlit as st
 
-from harness.results.rendering import inert
-from harness.results.tables import Key, Results, Row
+from harness.results.rendering import escape
+from harness.results.tables import ResultRow, ResultTable, TableKey
 from harness.storage.store import AVERAGE
 from leaderboard import data
 from leaderboard.analysis import board, compare, method
@@ -26,12 +26,12 @@ SIGNED = ("difference", "low", "high")
 class Chosen(NamedTuple):
     """Two rows of one table, and the task in whose languages they are compared."""
 
-    key: Key
+    key: TableKey
     groups: pd.DataFrame
     summaries: pd.DataFrame
-    results: Results
-    first: Row
-    second: Row
+    results: ResultTable
+    first: ResultRow
+    second: ResultRow
     task: str
     selection: str
 
@@ -73,10 +73,10 @@ def _config(one: str, two: str, name: str, label: str) -> dict[str, object]:
     over = "Standard deviation over seeds."
     return {
         name: st.column_config.TextColumn(label, pinned=True, width=110),
-        "first": number(inert(one, most=30), format="%.1f"),
-        "first sd": number(f"± {inert(one, most=20)}", format="%.1f", width=110, help=over),
-        "second": number(inert(two, most=30), format="%.1f"),
-        "second sd": number(f"± {inert(two, most=20)}", format="%.1f", width=110, help=over),
+        "first": number(escape(one, most=30), format="%.1f"),
+        "first sd": number(f"± {escape(one, most=20)}", format="%.1f", width=110, help=over),
+        "second": number(escape(two, most=30), format="%.1f"),
+        "second sd": number(f"± {escape(two, most=20)}", format="%.1f", width=110, help=over),
         "difference": number("Difference", width=100),
         "error": number("Standard error", format="%.2f", width=120, help="Of the difference, over paired items."),
         "low": number("95 % from", width=90),
@@ -102,7 +102,7 @@ def _tasks(chosen: Chosen, one: str, two: str) -> None:
 
 def _languages(chosen: Chosen, lines: pd.DataFrame, one: str, two: str) -> None:
     if lines.empty:
-        st.info(f"No language of {inert(chosen.task, 'markdown', 40)} has a score in both rows.")
+        st.info(f"No language of {escape(chosen.task, 'markdown', 40)} has a score in both rows.")
         return
     task = chosen.task
     about = "The line is the 95 % interval over paired items, for the runs that were made; it is no test."
@@ -136,8 +136,8 @@ def _items(address: Address, found: compare.Sides, lines: pd.DataFrame, one: str
         "outcome": st.column_config.TextColumn("Right", width=120),
         "text": st.column_config.TextColumn("Text", width=WIDTHS["text"]),
         "gold": st.column_config.TextColumn("Gold", width=WIDTHS["gold"]),
-        "first": st.column_config.TextColumn(inert(one, most=30), width=WIDTHS["first"]),
-        "second": st.column_config.TextColumn(inert(two, most=30), width=WIDTHS["second"]),
+        "first": st.column_config.TextColumn(escape(one, most=30), width=WIDTHS["first"]),
+        "second": st.column_config.TextColumn(escape(two, most=30), width=WIDTHS["second"]),
         "item": st.column_config.TextColumn("Item"),
     }
     if shown.empty:

@@ -18,7 +18,7 @@ import pandas as pd
 import streamlit as st
 
 from harness.errors import UserError
-from harness.results.tables import Key
+from harness.results.tables import TableKey
 from harness.storage.home import database_url
 from harness.storage.store import AVERAGE, Store
 from harness.storage.store.database import parse
@@ -92,7 +92,7 @@ def groups(place: str) -> pd.DataFrame:
 
 
 @cached
-def summaries(place: str, key: Key) -> pd.DataFrame:
+def summaries(place: str, key: TableKey) -> pd.DataFrame:
     """Test averages of the runs of one group."""
     where: Any = dict(zip(GROUP, key, strict=True))
     with reading(place) as store:

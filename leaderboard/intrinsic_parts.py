@@ -9,8 +9,8 @@ import pandas as pd
 import streamlit as st
 
 from harness.files import INTRINSIC
-from harness.results.rendering import inert
-from harness.results.tables import Key, Results, Row
+from harness.results.rendering import escape
+from harness.results.tables import ResultRow, ResultTable, TableKey
 from leaderboard import data
 from leaderboard.analysis import board, intrinsic, method
 from leaderboard.components import look, map_charts, parts, tables
@@ -26,11 +26,11 @@ KINDS = {"t-SNE": "tsne", "PCA": "pca"}
 class Chosen(NamedTuple):
     """The rows of a table that have been projected."""
 
-    key: Key
+    key: TableKey
     summaries: pd.DataFrame
-    results: Results
+    results: ResultTable
     selection: str
-    rows: list[Row]
+    rows: list[ResultRow]
 
 
 def _chosen(address: Address) -> Chosen:
@@ -85,7 +85,7 @@ def _transfer(found: pd.DataFrame, measure: str, task: str, by: str, source: str
     axes = (f"{name}, rank", f"{task}, rank") if ranks else (intrinsic.axis(measure), f"{task}, %")
     coloured = intrinsic.coloured(found, by, source)
     digits = intrinsic.digits(measure)
-    drawn = map_charts.transfer(coloured, inert(axes[0]), inert(axes[1]), digits)
+    drawn = map_charts.transfer(coloured, escape(axes[0]), escape(axes[1]), digits)
     groups = coloured["colour"].nunique()
     limit = len(look.PALETTE)
     more = f"Coloured are the first {limit} of {groups}; a colour stands for one alone." if groups > limit else ""
@@ -141,7 +141,7 @@ def _left(asked: Sequence[str], limit: int, what: str) -> str:
     return f"Shown are the first {limit} of {len(asked)} {what} that were chosen." if len(asked) > limit else ""
 
 
-def _map(row: Row) -> pd.DataFrame:
+def _map(row: ResultRow) -> pd.DataFrame:
     """The map of the first run of a row that has one on this machine."""
     links = data.links(data.location(), row.runs, ("project",))
     maps = (intrinsic.sentences(str(name)) for name in links["fingerprint"])

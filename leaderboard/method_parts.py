@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 import streamlit as st
 
-from harness.results.rendering import inert
-from harness.results.tables import Key, Results, Row
+from harness.results.rendering import escape
+from harness.results.tables import ResultRow, ResultTable, TableKey
 from leaderboard import data
 from leaderboard.analysis import board, item_errors, method, runs
 from leaderboard.analysis.board import Choice
@@ -40,11 +40,11 @@ COSTS = {
 class Chosen(NamedTuple):
     """The row that is shown, in its table."""
 
-    key: Key
+    key: TableKey
     groups: pd.DataFrame
     summaries: pd.DataFrame
-    results: Results
-    row: Row
+    results: ResultTable
+    row: ResultRow
     task: str
     selection: str
 
@@ -52,12 +52,12 @@ class Chosen(NamedTuple):
 class Group(NamedTuple):
     """A group of runs as its filters choose it: its key among all groups, its table, and its rows by name."""
 
-    key: Key
+    key: TableKey
     groups: pd.DataFrame
     summaries: pd.DataFrame
-    results: Results
+    results: ResultTable
     selection: str
-    names: dict[str, Row]
+    names: dict[str, ResultRow]
 
 
 def group(address: Address) -> Group:
@@ -95,8 +95,8 @@ def body(chosen: Chosen) -> None:
     _links(chosen)
 
 
-def _card(row: Row, card: dict[str, Any]) -> None:
-    st.subheader(inert(row.label, "label", 120), anchor=False)
+def _card(row: ResultRow, card: dict[str, Any]) -> None:
+    st.subheader(escape(row.label, "label", 120), anchor=False)
     if row.badge:
         st.badge(row.badge, color="gray")
     if card.get("objective"):
@@ -117,7 +117,7 @@ def _card(row: Row, card: dict[str, Any]) -> None:
                 st.caption(part.title)
             for line in part.text.splitlines():
                 formula = line.startswith("    ")
-                (st.code if formula else st.text)(inert(line.strip(), most=2000), **_plain(formula))
+                (st.code if formula else st.text)(escape(line.strip(), most=2000), **_plain(formula))
 
 
 def draw_formula(card: Mapping[str, Any]) -> None:
@@ -127,7 +127,7 @@ def draw_formula(card: Mapping[str, Any]) -> None:
         return
     drawn = formulas.typeset(text)
     if drawn is None:
-        st.code(inert(text, most=formulas.MOST), language=None, wrap_lines=True)
+        st.code(escape(text, most=formulas.MOST), language=None, wrap_lines=True)
     else:
         st.latex(drawn, width="content")
     parts.notes([str(card["symbols"])] if card.get("symbols") else ())
@@ -143,7 +143,7 @@ def _scores(chosen: Chosen) -> None:
     lines = method.by_view(chosen.row, cells, chosen.summaries, chosen.task, chosen.selection)
     name = tables.name_of(chosen.row.label)
     if lines.empty:
-        st.info(f"No score of {inert(chosen.task, 'markdown', 40)} yet.")
+        st.info(f"No score of {escape(chosen.task, 'markdown', 40)} yet.")
         return
     parts.chart(
         score_charts.views(lines),
@@ -167,7 +167,7 @@ def _curves(chosen: Chosen) -> None:
         for column, (term, drawn) in zip(itertools.cycle(st.columns(min(3, len(terms)))), terms.items(), strict=False):
             with column:
                 with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-                    st.caption(inert(term, "label", 40), width="content")
+                    st.caption(escape(term, "label", 40), width="content")
                     parts.chart_downloads(drawn, f"Loss term {term}", f"loss-{term}")
                 parts.plain_chart(drawn, f"loss-{term}")
     dev = data.cells(place, chosen.row.runs, "dev", chosen.task)

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from harness.results.rendering import inert
-from harness.results.tables import Key
+from harness.results.rendering import escape
+from harness.results.tables import TableKey
 from leaderboard import data
 from leaderboard.analysis import protocol
 from leaderboard.components import parts
@@ -36,7 +36,7 @@ COLUMNS = {
 }
 
 
-def filters(address: Address) -> tuple[Key, pd.DataFrame]:
+def filters(address: Address) -> tuple[TableKey, pd.DataFrame]:
     """The row of filters."""
     groups = parts.groups()
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -44,7 +44,7 @@ def filters(address: Address) -> tuple[Key, pd.DataFrame]:
     return key, data.summaries(data.location(), key)
 
 
-def body(key: Key, summaries: pd.DataFrame) -> None:
+def body(key: TableKey, summaries: pd.DataFrame) -> None:
     """The rules, the tasks at a glance, then each in full."""
     parts.told(f"{key.suite}, protocol {key.protocol}, {key.recipe} recipe, source {key.source}")
     for rule in RULES:
@@ -52,7 +52,7 @@ def body(key: Key, summaries: pd.DataFrame) -> None:
     run = protocol.newest(summaries)
     if not run:
         st.info("These runs do not tell what their tasks are: they are older than this. Give their command again.")
-        st.code(f"alignboard run METHOD --suite {inert(key.suite, most=60)}", language="bash")
+        st.code(f"alignboard run METHOD --suite {escape(key.suite, most=60)}", language="bash")
         return
     shown = protocol.overview(run, summaries)
     parts.frame(shown, "tasks", COLUMNS)
@@ -63,7 +63,7 @@ def body(key: Key, summaries: pd.DataFrame) -> None:
 
 def _task(run: Mapping[str, Any], task: str) -> None:
     card = run["card"]["tasks"][task]
-    with st.expander(inert(f"{task}: {card['title']}", "label", 120)):
+    with st.expander(escape(f"{task}: {card['title']}", "label", 120)):
         for name, text in protocol.lines(card, list((run["views"] or {}).get(task, []))):
             st.caption(name)
             st.text(text)

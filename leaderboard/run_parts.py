@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from harness.errors import UserError
-from harness.results.rendering import inert
+from harness.results.rendering import escape
 from leaderboard import data
 from leaderboard.analysis import logs, runs
 from leaderboard.components import downloads, parts, score_charts
@@ -50,7 +50,7 @@ def _run(address: Address, log: pd.DataFrame) -> str:
     asked = st.query_params.get("run", "")
     if asked and asked not in names and data.run(data.location(), asked) is not None:
         names = [asked, *names]
-    told = {inert(name, most=60): name for name in names}
+    told = {escape(name, most=60): name for name in names}
     chosen = address.select("Run", ["none", *told], "run", width=260)
     return str(told.get(chosen, ""))
 
@@ -87,7 +87,7 @@ def _choose() -> None:
     rows = st.session_state["runs"]["selection"]["rows"]
     listed: list[str] = st.session_state.get("listed", [])
     if rows and rows[0] < len(listed):
-        st.session_state["run"] = inert(listed[rows[0]], most=60)
+        st.session_state["run"] = escape(listed[rows[0]], most=60)
         st.session_state["clicked"] = True
         st.session_state.pop("log", None)  # the stages of another run
         st.query_params.pop("log", None)
@@ -101,7 +101,7 @@ def _one(name: str) -> None:
         st.info("This run is no longer in the store.")
         return
     seed = runs.seed_of({key: run[key] for key in ("align_seed", "finetune_seed")})
-    st.subheader(inert(f"{run['method']} seed {seed}", "label", 80), anchor=False)
+    st.subheader(escape(f"{run['method']} seed {seed}", "label", 80), anchor=False)
     parts.told(f"{run['status']}: {run['suite']}, protocol {run['protocol']}, {run['source']}, base {run['base']}")
     if run["error"]:
         st.error("A stage failed. `alignboard resume` tries again what failed.", icon=":material/error:")
@@ -121,7 +121,7 @@ def _one(name: str) -> None:
 
 def _lines(text: str) -> str:
     """A message of several lines, each of them cleaned."""
-    return "\n".join(inert(line, most=2000) for line in text.splitlines()[:200])
+    return "\n".join(escape(line, most=2000) for line in text.splitlines()[:200])
 
 
 def _stages(links: pd.DataFrame) -> None:

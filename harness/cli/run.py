@@ -191,9 +191,9 @@ def execute(plans: Sequence[Any], workers: int | None, device: str, db: str | No
 def _print_table(store: Any, runs: list[str]) -> None:
     from harness.cli.output import print_rich
     from harness.results.rendering import rich_table
-    from harness.results.tables import by_task
+    from harness.results.tables import tables_by_task
 
-    for table in by_task(store.summaries(run=runs, split="test")):
+    for table in tables_by_task(store.summaries(run=runs, split="test")):
         print_rich(rich_table(table))
 
 

@@ -12,9 +12,9 @@ import typer
 
 from harness.cli.output import print_json, print_rich
 from harness.errors import UsageError, UserError, unknown
-from harness.results.grouping import by_group, group_records
+from harness.results.grouping import group_records, tables_by_group
 from harness.results.rendering import rich_table, to_csv, to_latex, to_markdown
-from harness.results.tables import HEADLINE, Results, by_language, by_task, score_records
+from harness.results.tables import HEADLINE, ResultTable, score_records, tables_by_language, tables_by_task
 from harness.storage.home import database_url
 from harness.storage.store import AVERAGE, Store
 
@@ -107,16 +107,16 @@ def grouped(store: Store, chosen: Filter, group: Group, selection: str | None) -
     return [record for name in names for record in group_records(scores, summaries, group, name)]
 
 
-def results(store: Store, chosen: Filter, columns: By | Group, selection: str) -> list[Results]:
+def results(store: Store, chosen: Filter, columns: By | Group, selection: str) -> list[ResultTable]:
     """The tables that the filter leaves. Raises UserError where nothing is left."""
     summaries, scores = _test_figures(store, chosen)
     if columns is By.TASK:
-        tables = by_task(summaries, selection)
+        tables = tables_by_task(summaries, selection)
     elif columns is By.LANGUAGE:
         tasks = [name for name in dict.fromkeys(summaries["task"]) if name != AVERAGE]
-        tables = [table for name in tasks for table in by_language(scores, summaries, name, selection)]
+        tables = [table for name in tasks for table in tables_by_language(scores, summaries, name, selection)]
     else:
-        tables = by_group(scores, summaries, columns, selection)
+        tables = tables_by_group(scores, summaries, columns, selection)
     if not tables:
         raise UserError("no score to show", file=store.place, remedy="use fewer filters, or `alignboard run` first")
     return tables
@@ -147,7 +147,7 @@ def _check(kind: str, names: Iterable[str], known: Iterable[str]) -> None:
             raise unknown(kind, name, there)
 
 
-def _print(tables: Sequence[Results], format_: Format) -> None:
+def _print(tables: Sequence[ResultTable], format_: Format) -> None:
     writers = {Format.CSV: to_csv, Format.MARKDOWN: to_markdown, Format.LATEX: to_latex}
     if format_ in writers:
         typer.echo(writers[format_](tables), nl=False)

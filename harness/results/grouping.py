@@ -17,19 +17,19 @@ import pandas as pd
 from harness.data.languages import Alignment, groups
 from harness.errors import UserError
 from harness.results.labels import Record
-from harness.results.overlaps import overlap_of
+from harness.results.overlaps import overlap_counts
 from harness.results.tables import (
     HEADLINE,
     Column,
-    Key,
-    Results,
-    by_key,
-    by_run,
-    in_order,
-    records_of,
-    results_of,
-    seed_of,
-    selected,
+    ResultTable,
+    TableKey,
+    build_table,
+    frame_records,
+    group_by_key,
+    group_by_run,
+    seed_label,
+    select_newest,
+    task_columns,
 )
 from harness.storage.store.averages import summarise
 from harness.storage.store.schema import AVERAGE
@@ -40,14 +40,16 @@ _OF_SCORE = ("task", "view", "metric", "selection", "value")
 class _Part(NamedTuple):
     """What stands in one table: summaries of its runs, their official scores, and how languages are grouped."""
 
-    key: Key
+    key: TableKey
     runs: Mapping[str, Sequence[Record]]
     values: Mapping[str, Mapping[tuple[str, str], float]]  # run -> (task, view) -> score
     views: Mapping[str, Mapping[str, Sequence[str]]]  # run -> task -> the views that it must have
     groups: Mapping[str, Sequence[str]]
 
 
-def by_group(scores: pd.DataFrame, summaries: pd.DataFrame, by: str, selection: str = HEADLINE) -> list[Results]:
+def tables_by_group(
+    scores: pd.DataFrame, summaries: pd.DataFrame, by: str, selection: str = HEADLINE
+) -> list[ResultTable]:
     """For each key a table of the suite's averages by group, then one for each task; the mean over all is last.
 
     `scores` and `summaries` come from the store with split="test"; where the summaries hold no average over tasks, the
@@ -56,7 +58,7 @@ def by_group(scores: pd.DataFrame, summaries: pd.DataFrame, by: str, selection: 
     tables = []
     for part in _parts(scores, summaries, by, selection):
         means = [row for group in part.groups for row in _means(part, group)]
-        columns = in_order([row for rows in part.runs.values() for row in rows])
+        columns = task_columns([row for rows in part.runs.values() for row in rows])
         for column in sorted(columns, key=lambda column: column.name != AVERAGE):
             tables.append(_table(part, means, column, by, selection))
     return tables
@@ -70,8 +72,8 @@ def group_records(
     more = ("protocol", "source", "transform", "kind", "run", "group", "languages")
     return [
         {name: row[name] for name in (*same, *more)}
-        | {"grouping": by, "seed": seed_of(row), "recipe": row["recipe_kind"], "selection": selection}
-        | {"contamination": overlap_of(row["alignment"], *row["behind"])}
+        | {"grouping": by, "seed": seed_label(row), "recipe": row["recipe_kind"], "selection": selection}
+        | {"contamination": overlap_counts(row["alignment"], *row["behind"])}
         for part in _parts(scores, summaries, by, selection)
         for group in part.groups
         for row in _means(part, group)
@@ -79,18 +81,18 @@ def group_records(
 
 
 def _parts(scores: pd.DataFrame, summaries: pd.DataFrame, by: str, selection: str) -> Iterator[_Part]:
-    totals = selected(summaries, selection)
+    totals = select_newest(summaries, selection)
     if by == "aligned" and totals and not any(_alignment(row) for row in totals):
         raise UserError(
             "no run of this store tells which languages it was aligned on",
             expected="a run of a method that trains, made or resumed since alignment data are kept",
             remedy="run it again: what is there is not computed again",
         )
-    found = by_run(records_of(scores[["run", *_OF_SCORE]]))
-    for key, rows in by_key(totals).items():
+    found = group_by_run(frame_records(scores[["run", *_OF_SCORE]]))
+    for key, rows in group_by_key(totals).items():
         for alignment in _alignments(rows) if by == "aligned" else [None]:
             chosen = rows if alignment is None else [row for row in rows if _alignment(row) in (None, alignment)]
-            runs = by_run(chosen)
+            runs = group_by_run(chosen)
             values = {run: _values(found.get(run, ()), own, selection) for run, own in runs.items()}
             views = {run: _views(own, values[run]) for run, own in runs.items()}
             every = [view for own in views.values() for listed in own.values() for view in listed]
@@ -145,7 +147,7 @@ def _means(part: _Part, group: str) -> Iterator[dict[str, Any]]:
                 yield {**row, "behind": behind}
 
 
-def _table(part: _Part, means: Sequence[Record], column: Column, by: str, selection: str) -> Results:
+def _table(part: _Part, means: Sequence[Record], column: Column, by: str, selection: str) -> ResultTable:
     task, metric = column
     means = [row for row in means if row["task"] == task]
     behind = (None if task == AVERAGE else task, None)
@@ -154,6 +156,6 @@ def _table(part: _Part, means: Sequence[Record], column: Column, by: str, select
     held = {row["group"]: row["languages"] for row in means}
     columns = (*(Column(name, metric) for name in held), Column(AVERAGE, metric))
     records = [{**row, "task": row["group"], "languages": totals[0]["languages"]} for row in means]
-    results = results_of(part.key, [*records, *totals], task, selection, columns)
+    results = build_table(part.key, [*records, *totals], task, selection, columns)
     told = "; ".join(f"{name}: {' '.join(listed)}" for name, listed in held.items())
     return replace(results, grouping=by, notes=(f"Groups by {by}: {told}.", *results.notes))

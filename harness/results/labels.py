@@ -18,13 +18,13 @@ _TOLD = frozenset(
 )
 
 
-def identity_of(row: Record) -> tuple[str, ...]:
+def row_identity(row: Record) -> tuple[str, ...]:
     """What the seeds of one row share: names, and all settings as JSON."""
-    settings = json.dumps({**row["config"], **settings_of(row)}, sort_keys=True)
+    settings = json.dumps({**row["config"], **recipe_settings(row)}, sort_keys=True)
     return (row["method"], row["transform"], row["kind"], settings)
 
 
-def settings_of(row: Record) -> dict[str, Any]:
+def recipe_settings(row: Record) -> dict[str, Any]:
     """The recipe's settings by dotted name, or its hash where only that is known."""
     rest = {name: value for name, value in row["recipe"].items() if name not in _TOLD and value is not None}
     return _flat(rest) if row["recipe"] else {"recipe": row["recipe_hash"][:8]}
@@ -38,7 +38,7 @@ def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def labels_of(identities: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+def row_labels(identities: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
     """Names of rows: the method, its transform, whether it is not of our own training, and as much of its settings as
     tells it from its namesakes."""
     namesakes: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
@@ -71,15 +71,15 @@ def _short(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def inequalities(records: Sequence[Record], labels: Mapping[str, str]) -> list[str]:
+def mismatch_notes(records: Sequence[Record], labels: Mapping[str, str]) -> list[str]:
     """Notes on what rows that should be matched do not have in common: each setting with its commonest value, and the
     rows that have another. `labels` names the row of each run. Rows without alignment have no settings of it."""
     first = {labels[record["run"]]: record for record in reversed(records)}
-    settings = {label: settings_of(record) for label, record in first.items()}
-    aligned = {label: own for label, own in settings.items() if any(map(of_alignment, own))}
+    settings = {label: recipe_settings(record) for label, record in first.items()}
+    aligned = {label: own for label, own in settings.items() if any(map(is_alignment_setting, own))}
     told, tuned = [], all(first[label]["recipe"].get("tuning") for label in aligned)
     for name in _differing(list(settings.values())):
-        values = {label: own.get(name) for label, own in (aligned if of_alignment(name) else settings).items()}
+        values = {label: own.get(name) for label, own in (aligned if is_alignment_setting(name) else settings).items()}
         counts = Counter(map(_short, values.values()))
         if len(counts) > 1 and not (tuned and name == RATE):
             common = max(counts, key=lambda value: (counts[value], value))
@@ -100,6 +100,6 @@ def _few(labels: Sequence[str]) -> str:
     return ", ".join(labels[:SHOWN]) + more
 
 
-def of_alignment(name: str) -> bool:
+def is_alignment_setting(name: str) -> bool:
     """Whether a setting, by its dotted name, is one of alignment."""
     return name.partition(".")[0] in ALIGNMENT

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 LIMIT = 0.01  # the share of a test set from which figures are marked
 
 
-class Touched(NamedTuple):
+class ContaminatedSet(NamedTuple):
     """A test set of which more than the limit stands in the alignment text."""
 
     share: float
@@ -16,7 +16,7 @@ class Touched(NamedTuple):
     view: str
 
 
-def overlap_of(
+def overlap_counts(
     alignment: Mapping[str, Any], task: str | None = None, views: Collection[str] | None = None
 ) -> dict[str, Any] | None:
     """Items, and of these exact and near duplicates with their share, over a task's views; None asks for all of them.
@@ -28,12 +28,12 @@ def overlap_of(
     return {**sums, "share": (sums["exact"] + sums["near"]) / max(1, sums["items"])}
 
 
-def touched(
+def contaminated_sets(
     alignment: Mapping[str, Any], task: str | None = None, views: Collection[str] | None = None
-) -> list[Touched]:
-    """The test sets above the limit among a task's views, the most touched first."""
+) -> list[ContaminatedSet]:
+    """The test sets above the limit among a task's views, the most contaminated first."""
     shares = (
-        Touched((cell["exact"] + cell["near"]) / max(1, cell["items"]), cell["task"], cell["view"])
+        ContaminatedSet((cell["exact"] + cell["near"]) / max(1, cell["items"]), cell["task"], cell["view"])
         for cell in _cells(alignment, task, views)
     )
     return sorted((cell for cell in shares if cell.share > LIMIT), key=lambda cell: (-cell.share, cell.task, cell.view))

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from harness.errors import counted
-from harness.results.labels import Record, identity_of, inequalities, labels_of
-from harness.results.overlaps import LIMIT, Touched, overlap_of, touched
+from harness.results.labels import Record, mismatch_notes, row_identity, row_labels
+from harness.results.overlaps import LIMIT, ContaminatedSet, contaminated_sets, overlap_counts
 from harness.storage.store.schema import AVERAGE
 
 CONTROLS = ("mbert", "continued-mlm")  # whom gains are attributed against; a transformed corpus makes one too
@@ -28,7 +28,7 @@ SHOWN = 5  # test sets that a note names
 _ORDER = {"trained": 1, "external": 2, "published": 3}
 
 
-class Key(NamedTuple):
+class TableKey(NamedTuple):
     """What all runs of one table have in common."""
 
     suite: str
@@ -46,14 +46,16 @@ class Column(NamedTuple):
     metric: str
 
 
-class Cell(NamedTuple):
-    """One figure: `values` of the complete seeds; the fullest seed has `have` of `expected` views. `touched` where more
-    of a test set behind it than `harness.results.overlaps.LIMIT` stands in the alignment text."""
+class ResultCell(NamedTuple):
+    """One figure: the `values` of the complete seeds. `have` and `expected` count the views of the fullest seed.
+
+    `contaminated`: more than `harness.results.overlaps.LIMIT` of a test set behind it occurs in the alignment text.
+    """
 
     values: tuple[float, ...]
     have: int
     expected: int
-    touched: bool = False
+    contaminated: bool = False
 
     @property
     def seeds(self) -> int:
@@ -72,11 +74,11 @@ class Cell(NamedTuple):
         return math.sqrt(math.fsum((value - mean) ** 2 for value in self.values) / (len(self.values) - 1))
 
 
-NOTHING = Cell((), 0, 1)
+NOTHING = ResultCell((), 0, 1)
 
 
 @dataclass(frozen=True)
-class Row:
+class ResultRow:
     """A method with one configuration, and its `runs`, one per seed. `badge`: control, external, published or empty."""
 
     label: str
@@ -84,44 +86,48 @@ class Row:
     transform: str
     badge: str
     seeds: int
-    cells: Mapping[str, Cell]
+    cells: Mapping[str, ResultCell]
     runs: tuple[str, ...] = ()
 
-    def cell(self, column: str) -> Cell:
+    def cell(self, column: str) -> ResultCell:
         return self.cells.get(column, NOTHING)
 
 
 @dataclass(frozen=True)
-class Results:
+class ResultTable:
     """One table: controls first, then methods from the best average down; the average is the last column."""
 
-    key: Key
+    key: TableKey
     view: str  # "task", or the name of the task (or the average) whose languages or groups are the columns
     selection: str
     languages: int
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ResultRow, ...]
     notes: tuple[str, ...] = ()
     grouping: str = ""  # by which property languages are grouped, where the columns are groups
 
 
-def by_task(summaries: pd.DataFrame, selection: str = HEADLINE) -> list[Results]:
+def tables_by_task(summaries: pd.DataFrame, selection: str = HEADLINE) -> list[ResultTable]:
     """Tables of methods by tasks from `Store.summaries(split="test")`, one for each key, sorted by key."""
     return [
-        results_of(key, records, "task", selection, in_order(records))
-        for key, records in by_key(selected(summaries, selection)).items()
+        build_table(key, records, "task", selection, task_columns(records))
+        for key, records in group_by_key(select_newest(summaries, selection)).items()
     ]
 
 
-def by_language(scores: pd.DataFrame, summaries: pd.DataFrame, task: str, selection: str = HEADLINE) -> list[Results]:
+def tables_by_language(
+    scores: pd.DataFrame, summaries: pd.DataFrame, task: str, selection: str = HEADLINE
+) -> list[ResultTable]:
     """Tables of methods by the views of one task, its mean over them last.
 
     `scores` and `summaries` come from the store with split="test"; the official metric is the one summarised.
     """
     kept = scores[(scores["task"] == task) & scores["selection"].isin([selection, ""])]
-    views_of = by_run(records_of(kept[["run", "view", "metric", "value"]]))
+    views_of = group_by_run(frame_records(kept[["run", "view", "metric", "value"]]))
     tables = []
-    for key, totals in by_key([row for row in selected(summaries, selection) if row["task"] == task]).items():
+    for key, totals in group_by_key(
+        [row for row in select_newest(summaries, selection) if row["task"] == task]
+    ).items():
         metric = totals[0]["metric"]
         views = [
             _view_record(total, row)
@@ -132,11 +138,11 @@ def by_language(scores: pd.DataFrame, summaries: pd.DataFrame, task: str, select
         names = sorted({row["task"] for row in views})
         columns = (*(Column(name, metric) for name in names), Column(AVERAGE, metric))
         records = [*views, *({**row, "task": AVERAGE, "behind": (task, None)} for row in totals)]
-        tables.append(results_of(key, records, task, selection, columns))
+        tables.append(build_table(key, records, task, selection, columns))
     return tables
 
 
-def sentence(results: Results) -> str:
+def table_caption(results: ResultTable) -> str:
     """What a table shows, in words: "6 methods, xtreme-align, protocol mini, 9 languages, 3 seeds"."""
     key, seeds = results.key, sorted({row.seeds for row in results.rows})
     span = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
@@ -155,7 +161,7 @@ def sentence(results: Results) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _rows_and_methods(rows: Sequence[Row]) -> str:
+def _rows_and_methods(rows: Sequence[ResultRow]) -> str:
     methods = counted(len({row.method for row in rows}), "method")
     return methods if methods == counted(len(rows), "method") else f"{len(rows)} rows of {methods}"
 
@@ -166,29 +172,29 @@ def score_records(scores: pd.DataFrame) -> list[dict[str, Any]]:
     same = ("method", "base", "suite", "task", "language", "split", "metric", "value", "n")
     more = ("view", "protocol", "recipe_kind", "selection", "source", "transform", "kind", "run")
     return [
-        {"seed": seed_of(row), **{renamed.get(name, name): _plain(row[name]) for name in (*same, *more)}}
+        {"seed": seed_label(row), **{renamed.get(name, name): _plain(row[name]) for name in (*same, *more)}}
         | {"contamination": _contamination(row)}
-        for row in records_of(scores)
+        for row in frame_records(scores)
     ]
 
 
-def records_of(frame: pd.DataFrame) -> list[Record]:
+def frame_records(frame: pd.DataFrame) -> list[Record]:
     """The rows of a frame, as dictionaries."""
     names = list(frame.columns)
     columns = [frame[name].to_numpy(dtype=object) for name in names]  # Arrow's strings are slow one by one
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def selected(frame: pd.DataFrame, selection: str) -> list[Record]:
+def select_newest(frame: pd.DataFrame, selection: str) -> list[Record]:
     """The records of this selection and of tasks that select nothing, of the newest run for each row and seed pair."""
-    records = [row for row in records_of(frame) if row["selection"] in (selection, "")]
+    records = [row for row in frame_records(frame) if row["selection"] in (selection, "")]
     runs = {row["run"]: row for row in records}  # what tells runs apart is the same in all records of a run
-    newest = {(_key(row), identity_of(row), _seeds(row)): row["run"] for row in sorted(runs.values(), key=_born)}
+    newest = {(_key(row), row_identity(row), _seeds(row)): row["run"] for row in sorted(runs.values(), key=_born)}
     kept = set(newest.values())
     return [row for row in records if row["run"] in kept]
 
 
-def by_run(records: Iterable[Record]) -> dict[str, list[Record]]:
+def group_by_run(records: Iterable[Record]) -> dict[str, list[Record]]:
     """Records by their run, in the order of its first."""
     runs: dict[str, list[Record]] = {}
     for row in records:
@@ -200,23 +206,25 @@ def _born(row: Record) -> Any:
     return row["created"]
 
 
-def by_key(records: Iterable[Record]) -> dict[Key, list[Record]]:
+def group_by_key(records: Iterable[Record]) -> dict[TableKey, list[Record]]:
     """Records by what all runs of one table have in common, sorted by it."""
-    groups: dict[Key, list[Record]] = {}
+    groups: dict[TableKey, list[Record]] = {}
     for row in records:
         groups.setdefault(_key(row), []).append(row)
     return dict(sorted(groups.items()))
 
 
-def _key(row: Record) -> Key:
-    return Key(row["suite"], row["protocol"], row["recipe_kind"], row["base"], row["source"], row["languages_hash"])
+def _key(row: Record) -> TableKey:
+    return TableKey(
+        row["suite"], row["protocol"], row["recipe_kind"], row["base"], row["source"], row["languages_hash"]
+    )
 
 
 def _seeds(row: Record) -> tuple[int | None, int | None]:
     return _integer(row["align_seed"]), _integer(row["finetune_seed"])
 
 
-def seed_of(row: Record) -> int | str | None:
+def seed_label(row: Record) -> int | str | None:
     """A run's seed: one number on the diagonal, else "alignment/fine-tuning"."""
     align, finetune = _seeds(row)
     if align == finetune or finetune is None:
@@ -232,7 +240,7 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def in_order(records: Sequence[Record]) -> tuple[Column, ...]:
+def task_columns(records: Sequence[Record]) -> tuple[Column, ...]:
     """The tasks in the order of the suite; runs may know different lists of them."""
     position: dict[str, int] = {}
     for row in records:
@@ -250,27 +258,29 @@ def _view_record(total: Record, row: Record) -> Record:
 
 def _contamination(row: Record) -> dict[str, Any] | None:
     """What is known of the test items behind a score; None for a score on dev."""
-    return overlap_of(row["alignment"], row["task"], (row["view"],)) if row["split"] == "test" else None
+    return overlap_counts(row["alignment"], row["task"], (row["view"],)) if row["split"] == "test" else None
 
 
-def _touched(row: Record) -> list[Touched]:
+def _contaminated(row: Record) -> list[ContaminatedSet]:
     """The test sets above the limit behind a record; `behind` names task and views where `task` names a column."""
     task, views = row.get("behind", (None if row["task"] == AVERAGE else row["task"], None))
-    return touched(row["alignment"], task, views)
+    return contaminated_sets(row["alignment"], task, views)
 
 
-def results_of(key: Key, records: Sequence[Record], view: str, selection: str, columns: tuple[Column, ...]) -> Results:
+def build_table(
+    key: TableKey, records: Sequence[Record], view: str, selection: str, columns: tuple[Column, ...]
+) -> ResultTable:
     """The table of one key from records of the shape of summaries, whose `task` names a column."""
     groups: dict[tuple[str, ...], list[Record]] = {}
-    for of_run in by_run(records).values():
-        groups.setdefault(identity_of(of_run[0]), []).extend(of_run)
-    labels = labels_of(groups)
+    for of_run in group_by_run(records).values():
+        groups.setdefault(row_identity(of_run[0]), []).extend(of_run)
+    labels = row_labels(groups)
     rows = sorted((_row(labels[identity], group) for identity, group in groups.items()), key=_rank)
     languages = max(len(row["languages"]) for row in records)
-    return Results(key, view, selection, languages, columns, tuple(rows), _notes(records, rows))
+    return ResultTable(key, view, selection, languages, columns, tuple(rows), _notes(records, rows))
 
 
-def _row(label: str, records: Sequence[Record]) -> Row:
+def _row(label: str, records: Sequence[Record]) -> ResultRow:
     first = records[0]
     control = first["kind"] == "trained" and (first["method"] in CONTROLS or bool(first["transform"]))
     badge = "control" if control else "" if first["kind"] == "trained" else first["kind"]
@@ -280,16 +290,16 @@ def _row(label: str, records: Sequence[Record]) -> Row:
     cells = {name: _cell(rows) for name, rows in columns.items()}
     runs = tuple(dict.fromkeys(row["run"] for row in records))
     seeds = len({_seeds(row) for row in records})
-    return Row(label, first["method"], first["transform"], badge, seeds, cells, runs)
+    return ResultRow(label, first["method"], first["transform"], badge, seeds, cells, runs)
 
 
-def _cell(records: Sequence[Record]) -> Cell:
+def _cell(records: Sequence[Record]) -> ResultCell:
     values = tuple(float(row["value"]) for row in records if row["complete"])
     fullest = max(records, key=lambda row: int(row["n_views"]))
-    return Cell(values, int(fullest["n_views"]), int(fullest["expected_views"]), any(map(_touched, records)))
+    return ResultCell(values, int(fullest["n_views"]), int(fullest["expected_views"]), any(map(_contaminated, records)))
 
 
-def _rank(row: Row) -> tuple[Any, ...]:
+def _rank(row: ResultRow) -> tuple[Any, ...]:
     average = row.cell(AVERAGE).mean
     place = 0 if row.badge == "control" else _ORDER.get(row.badge, 1)
     order = CONTROLS.index(row.method) if row.method in CONTROLS else len(CONTROLS)
@@ -297,19 +307,19 @@ def _rank(row: Row) -> tuple[Any, ...]:
     return (place, order if not place else 0, best_first, row.label)
 
 
-def _notes(records: Sequence[Record], rows: Sequence[Row]) -> tuple[str, ...]:
+def _notes(records: Sequence[Record], rows: Sequence[ResultRow]) -> tuple[str, ...]:
     """What a reader must know before comparing rows."""
     notes = []
     if min(row.seeds for row in rows) < VERDICT_SEEDS:
         notes.append(f"Fewer than {VERDICT_SEEDS} seeds: differences carry no verdict.")
     labels = {run: row.label for row in rows for run in row.runs}
-    notes += inequalities([row for row in records if row["recipe_kind"] == "matched" and row["recipe"]], labels)
+    notes += mismatch_notes([row for row in records if row["recipe_kind"] == "matched" and row["recipe"]], labels)
     for column, what in (("data_fingerprint", "the data"), ("base_fingerprint", "the base encoder")):
         versions = {row[column] for row in records if row[column]}
         if len(versions) > 1:
             notes.append(f"These runs used {len(versions)} different versions of {what}.")
     shares: dict[str, float] = {}
-    for cell in (cell for row in records for cell in _touched(row)):
+    for cell in (cell for row in records for cell in _contaminated(row)):
         name = f"{cell.task} {cell.view}"
         shares[name] = max(cell.share, shares.get(name, 0.0))
     if shares:

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from harness.data.languages import language
-from harness.results.labels import RATE, of_alignment
+from harness.results.labels import RATE, is_alignment_setting
 from harness.results.rendering import DASH
-from harness.results.tables import Results, Row
+from harness.results.tables import ResultRow, ResultTable
 from harness.storage.store import AVERAGE
 from leaderboard.analysis import compare, item_errors
 from leaderboard.analysis.runs import settings
@@ -52,13 +52,13 @@ class Step(NamedTuple):
     after: float
 
 
-def recipes(rows: Sequence[Row], summaries: pd.DataFrame) -> dict[str, dict[str, Any]]:
+def recipes(rows: Sequence[ResultRow], summaries: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """The settings of each row by dotted name, from its first run; keyed by the row's label."""
     firsts: dict[str, Any] = dict(zip(summaries["run"], summaries["recipe"], strict=True))
     return {row.label: settings(firsts.get(row.runs[0]) or {}) for row in rows if row.runs}
 
 
-def tables(rows: Sequence[Row], summaries: pd.DataFrame) -> dict[str, dict[str, str]]:
+def tables(rows: Sequence[ResultRow], summaries: pd.DataFrame) -> dict[str, dict[str, str]]:
     """The named tables that each row belongs to, with their titles, as the card of its first run tells; by label."""
     cards: dict[str, Any] = dict(zip(summaries["run"], summaries["card"], strict=True))
     told = {row.label: (cards.get(row.runs[0]) or {}).get("ablations") or {} for row in rows if row.runs}
@@ -66,7 +66,7 @@ def tables(rows: Sequence[Row], summaries: pd.DataFrame) -> dict[str, dict[str, 
 
 
 def families(
-    rows: Sequence[Row], recipes: Mapping[str, Mapping[str, Any]], tables: Mapping[str, Mapping[str, str]]
+    rows: Sequence[ResultRow], recipes: Mapping[str, Mapping[str, Any]], tables: Mapping[str, Mapping[str, str]]
 ) -> dict[Family, list[frozenset[str]]]:
     """What the rows may be narrowed to, each with the sets of labels that may be laid beside each other: everything,
     the named tables, the methods of several rows, and the fields of the recipe in which alone some rows differ."""
@@ -84,7 +84,7 @@ def families(
     return {family: sets for family, sets in kept.items() if sets or family == ALL}
 
 
-def alike(rows: Sequence[Row], recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, list[frozenset[str]]]:
+def alike(rows: Sequence[ResultRow], recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, list[frozenset[str]]]:
     """For each field of the recipe the sets of rows that differ in it and agree in all else.
 
     A method's own configuration goes with the method, and a learning rate that was tuned is no setting. A row without
@@ -101,11 +101,11 @@ def alike(rows: Sequence[Row], recipes: Mapping[str, Mapping[str, Any]]) -> dict
             rest = frozenset((name, value) for name, value in found.items() if not _within(name, own))
             groups.setdefault((field, rest), {})[label] = found.get(field, "")
     for label, found in settings.items():
-        if "method" not in found or any(map(of_alignment, every[label])):
+        if "method" not in found or any(map(is_alignment_setting, every[label])):
             continue
         agreed = {name: value for name, value in found.items() if not _within(name, ("method", "config"))}
         for (field, rest), values in groups.items():
-            if field == "method" and agreed == {name: value for name, value in rest if not of_alignment(name)}:
+            if field == "method" and agreed == {name: value for name, value in rest if not is_alignment_setting(name)}:
                 values[label] = found["method"]
     sets: dict[str, list[frozenset[str]]] = {}
     for (field, _), values in groups.items():
@@ -128,12 +128,14 @@ def _within(name: str, parts: Sequence[str]) -> bool:
     return any(name == part or name.startswith(f"{part}.") for part in parts)
 
 
-def of_family(rows: Sequence[Row], sets: Sequence[frozenset[str]]) -> list[Row]:
+def of_family(rows: Sequence[ResultRow], sets: Sequence[frozenset[str]]) -> list[ResultRow]:
     """The rows of a family, in their order; all of them where there is no set."""
     return [row for row in rows if not sets or any(row.label in labels for labels in sets)]
 
 
-def members(base: Row, rows: Sequence[Row], sets: Sequence[frozenset[str]], chosen: Sequence[str] = ()) -> list[Row]:
+def members(
+    base: ResultRow, rows: Sequence[ResultRow], sets: Sequence[frozenset[str]], chosen: Sequence[str] = ()
+) -> list[ResultRow]:
     """The rows of a family that may be laid beside a base; only those named in `chosen`, where some are."""
     beside = {label for labels in sets if base.label in labels for label in labels} - {base.label}
     return [row for row in rows if row.label in beside and (not chosen or name_of(row.label) in chosen)]
@@ -158,7 +160,7 @@ def _text(recipe: Mapping[str, Any], name: str) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def deltas(base: Row, others: Sequence[Row], results: Results, tasks: Sequence[str]) -> pd.DataFrame:
+def deltas(base: ResultRow, others: Sequence[ResultRow], results: ResultTable, tasks: Sequence[str]) -> pd.DataFrame:
     """One line per row: the difference to the base for each task and for the average, where both are complete."""
     names = [column.name for column in results.columns if column.name in {*tasks, AVERAGE}]
     lines = []
@@ -172,7 +174,7 @@ def deltas(base: Row, others: Sequence[Row], results: Results, tasks: Sequence[s
 
 
 def intervals(
-    base: Row, others: Sequence[Row], cells: pd.DataFrame, task: str, selection: str, metric: str
+    base: ResultRow, others: Sequence[ResultRow], cells: pd.DataFrame, task: str, selection: str, metric: str
 ) -> pd.DataFrame:
     """For one task the difference of each row to the base: `row`, `difference`, `error`, `low`, `high`."""
     lines = []
@@ -189,7 +191,7 @@ def intervals(
 
 
 def widths(
-    base: Row, others: Sequence[Row], cells: pd.DataFrame, metrics: Mapping[str, str], selection: str
+    base: ResultRow, others: Sequence[ResultRow], cells: pd.DataFrame, metrics: Mapping[str, str], selection: str
 ) -> pd.DataFrame:
     """Half the 95 % interval of each difference in points, in the shape of `deltas`: a column for each task of
     `metrics`, and the average. Empty cells where items are not paired or their statistics are not on this machine."""
@@ -223,7 +225,7 @@ def _error(found: compare.Sides) -> float | None:
 
 
 def by_language(
-    base: Row, others: Sequence[Row], cells: pd.DataFrame, task: str, selection: str, metric: str
+    base: ResultRow, others: Sequence[ResultRow], cells: pd.DataFrame, task: str, selection: str, metric: str
 ) -> pd.DataFrame:
     """The difference of each row to the base in each view that both have: `row`, `view`, `difference`."""
     lines = []
@@ -260,12 +262,12 @@ _ADDED = {  # by what stood before and what comes now: the kind of a step, and i
 }
 
 
-def attribution(results: Results, method: str) -> list[Step]:
+def attribution(results: ResultTable, method: str) -> list[Step]:
     """The steps from the base encoder to a method: same text, its objective on shuffled partners, the true pairing.
 
     A control that is not there is left out, and what follows takes its part. Empty without a start or an end.
     """
-    rows: dict[str, Row] = {}
+    rows: dict[str, ResultRow] = {}
     for row in results.rows:
         if row.method in CHAIN and not row.transform:
             rows.setdefault(row.method, row)
@@ -278,7 +280,7 @@ def attribution(results: Results, method: str) -> list[Step]:
     return [Step(*_ADDED[former, name], before, after) for (former, before), (name, after) in itertools.pairwise(known)]
 
 
-def attributions(results: Results, among: Sequence[str] | None = None) -> dict[str, list[Step]]:
+def attributions(results: ResultTable, among: Sequence[str] | None = None) -> dict[str, list[Step]]:
     """The steps of every method whose gain can be taken apart (trained ones with an average), best first."""
     found = [row.method for row in results.rows if not row.badge and row.cell(AVERAGE).mean is not None]
     kept = [name for name in dict.fromkeys(found) if among is None or name in among]

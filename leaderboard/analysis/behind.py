@@ -6,13 +6,13 @@ from collections.abc import Collection
 
 import pandas as pd
 
-from harness.results.tables import Row
+from harness.results.tables import ResultRow
 from harness.storage.store import AVERAGE
 from leaderboard.analysis import item_errors
 
 
 def figure(
-    row: Row,
+    row: ResultRow,
     column: str,
     summaries: pd.DataFrame,
     cells: pd.DataFrame,

@@ -9,10 +9,21 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from harness.data.languages import Alignment, groups, language
-from harness.results.grouping import by_group
+from harness.results.grouping import tables_by_group
 from harness.results.labels import Record
 from harness.results.rendering import clean
-from harness.results.tables import HEADLINE, Cell, Column, Key, Results, Row, by_language, by_run, by_task, records_of
+from harness.results.tables import (
+    HEADLINE,
+    Column,
+    ResultCell,
+    ResultRow,
+    ResultTable,
+    TableKey,
+    frame_records,
+    group_by_run,
+    tables_by_language,
+    tables_by_task,
+)
 from harness.storage.store import AVERAGE
 from harness.storage.store.averages import by_selection, summarise
 
@@ -57,8 +68,8 @@ class Choice:
     languages: frozenset[str] | None = None  # None: all of them
 
 
-def key_of(record: Mapping[str, Any]) -> Key:
-    return Key(*(record[facet.column] for facet in FACETS))
+def key_of(record: Mapping[str, Any]) -> TableKey:
+    return TableKey(*(record[facet.column] for facet in FACETS))
 
 
 def selections(summaries: pd.DataFrame) -> list[str]:
@@ -106,7 +117,7 @@ def language_name(code: str, source: str) -> str:
     return clean(code) if name == code else f"{clean(code)} {clean(name)}"
 
 
-def table(summaries: pd.DataFrame, cells: pd.DataFrame, choice: Choice) -> list[Results]:
+def table(summaries: pd.DataFrame, cells: pd.DataFrame, choice: Choice) -> list[ResultTable]:
     """The tables of a choice, one for each group of runs in `summaries`. `cells` are the test scores of its runs; they
     are not looked at for all tasks over all languages."""
     if choice.columns == LANGUAGES:
@@ -115,23 +126,23 @@ def table(summaries: pd.DataFrame, cells: pd.DataFrame, choice: Choice) -> list[
         return _grouped(summaries, cells, choice)
     if choice.languages is not None:
         summaries = restricted(summaries, cells, choice.languages)
-    return [_told(results, choice) for results in by_task(summaries, choice.selection)] if len(summaries) else []
+    return [_told(results, choice) for results in tables_by_task(summaries, choice.selection)] if len(summaries) else []
 
 
-def _told(results: Results, choice: Choice) -> Results:
+def _told(results: ResultTable, choice: Choice) -> ResultTable:
     if choice.languages is None:
         return results
     note = f"Over {len(choice.languages)} of {results.languages} languages; tasks without one of them are left out."
     return replace(results, languages=len(choice.languages), notes=(note, *results.notes))
 
 
-def _of_languages(summaries: pd.DataFrame, cells: pd.DataFrame, choice: Choice) -> list[Results]:
+def _of_languages(summaries: pd.DataFrame, cells: pd.DataFrame, choice: Choice) -> list[ResultTable]:
     if choice.languages is not None:
         summaries = restricted(summaries, cells, choice.languages)
         cells = _of(cells, choice.languages)
     if summaries.empty:
         return []
-    return [_told(found, choice) for found in by_language(cells, summaries, choice.task, choice.selection)]
+    return [_told(found, choice) for found in tables_by_language(cells, summaries, choice.task, choice.selection)]
 
 
 def _of(cells: pd.DataFrame, keep: Collection[str]) -> pd.DataFrame:
@@ -145,10 +156,10 @@ def _language(view: str) -> str:
 
 def restricted(summaries: pd.DataFrame, cells: pd.DataFrame, keep: Collection[str]) -> pd.DataFrame:
     """`summaries` computed again over the views of some languages alone. Tasks that have none of them are left out."""
-    scored = by_run(records_of(_of(cells, keep)[list(VALUES)]))
+    scored = group_by_run(frame_records(_of(cells, keep)[list(VALUES)]))
     every = _views(summaries, cells)
     records: list[Record] = []
-    for name, rows in by_run(records_of(summaries)).items():
+    for name, rows in group_by_run(frame_records(summaries)).items():
         metric = {row["task"]: row["metric"] for row in rows if row["task"] != AVERAGE}
         listed = {task: rows[0]["views"].get(task, every.get(task, ())) for task in metric}
         expected = {task: [v for v in views if _language(v) in keep] for task, views in listed.items()}
@@ -169,17 +180,17 @@ def _views(summaries: pd.DataFrame, cells: pd.DataFrame) -> dict[str, list[str]]
     return {str(task): sorted(views) for task, views in found}
 
 
-def _grouped(summaries: pd.DataFrame, cells: pd.DataFrame, choice: Choice) -> list[Results]:
+def _grouped(summaries: pd.DataFrame, cells: pd.DataFrame, choice: Choice) -> list[ResultTable]:
     """The suite's averages by group of languages; several where runs were aligned on different languages."""
     if choice.languages is not None:
         summaries = restricted(summaries, cells, choice.languages)
     if summaries.empty:
         return []
-    tables = by_group(cells, summaries, choice.grouping, choice.selection)
+    tables = tables_by_group(cells, summaries, choice.grouping, choice.selection)
     return [_told(results, choice) for results in tables if results.view == AVERAGE]
 
 
-def with_costs(results: Results, links: pd.DataFrame) -> Results:
+def with_costs(results: ResultTable, links: pd.DataFrame) -> ResultTable:
     """The table with what the alignment of each row cost, mean over seeds: device seconds, million tokens seen."""
     of_run = dict(iter(links[links["kind"] == "align"].groupby("run", sort=False)))
     rows = tuple(replace(row, cells={**row.cells, **_costs(row, of_run)}) for row in results.rows)
@@ -188,43 +199,43 @@ def with_costs(results: Results, links: pd.DataFrame) -> Results:
     return replace(results, columns=(*results.columns, *COSTS), rows=rows)
 
 
-def _costs(row: Row, of_run: Mapping[Any, pd.DataFrame]) -> dict[str, Cell]:
+def _costs(row: ResultRow, of_run: Mapping[Any, pd.DataFrame]) -> dict[str, ResultCell]:
     used = [of_run[name] for name in row.runs if name in of_run]
     seconds = [float(rows["device_seconds"].sum()) for rows in used if rows["device_seconds"].notna().any()]
     tokens = [float(rows["tokens"].sum()) / 1e6 for rows in used if rows["tokens"].notna().any()]
     return {
-        SECONDS.name: Cell(tuple(seconds), len(seconds), max(1, len(seconds))),
-        TOKENS.name: Cell(tuple(tokens), len(tokens), max(1, len(tokens))),
+        SECONDS.name: ResultCell(tuple(seconds), len(seconds), max(1, len(seconds))),
+        TOKENS.name: ResultCell(tuple(tokens), len(tokens), max(1, len(tokens))),
     }
 
 
-def with_foreign(results: Results, others: Sequence[Results]) -> Results:
+def with_foreign(results: ResultTable, others: Sequence[ResultTable]) -> ResultTable:
     """The table with the rows of other groups below it: figures of other settings, named by their base."""
     own = {name for row in results.rows for name in row.runs}
     rows = [_named(row, other.key) for other in others for row in other.rows if not own & set(row.runs)]
     return replace(results, rows=(*results.rows, *sorted(rows, key=_band)))
 
 
-def _named(row: Row, key: Key) -> Row:
+def _named(row: ResultRow, key: TableKey) -> ResultRow:
     told = key.base or key.source
     return replace(row, label=f"{row.label} ({told})" if told and told not in row.label else row.label)
 
 
-def _band(row: Row) -> tuple[bool, float, str]:
+def _band(row: ResultRow) -> tuple[bool, float, str]:
     average = row.cell(AVERAGE).mean
     return row.badge == "published", -average if average is not None else 1.0, row.label
 
 
-def band(results: Results, *badges: str) -> Results:
+def band(results: ResultTable, *badges: str) -> ResultTable:
     """The rows with one of these badges, which are shown apart from the others."""
     return replace(results, rows=tuple(row for row in results.rows if row.badge in badges))
 
 
-def without_costs(results: Results) -> Results:
+def without_costs(results: ResultTable) -> ResultTable:
     """The table without columns of cost, which rows from elsewhere do not tell."""
     return replace(results, columns=tuple(column for column in results.columns if column not in COSTS))
 
 
-def with_columns(results: Results, names: Collection[str]) -> Results:
+def with_columns(results: ResultTable, names: Collection[str]) -> ResultTable:
     """The table with some of its columns; averages stay what they are."""
     return replace(results, columns=tuple(column for column in results.columns if column.name in names))

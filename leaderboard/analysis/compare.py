@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from harness.results.tables import Row
+from harness.results.tables import ResultRow
 from harness.storage.store import AVERAGE
 from leaderboard.analysis import item_errors
 
@@ -29,7 +29,7 @@ class Sides(NamedTuple):
     metric: str
 
 
-def sides(a: Row, b: Row, cells: pd.DataFrame, task: str, selection: str, metric: str) -> Sides:
+def sides(a: ResultRow, b: ResultRow, cells: pd.DataFrame, task: str, selection: str, metric: str) -> Sides:
     """The scores of both rows. `cells` are those of all their runs."""
     kept = cells[(cells["task"] == task) & (cells["metric"] == metric) & cells["selection"].isin([selection, ""])]
     return Sides(kept[kept["run"].isin(a.runs)], kept[kept["run"].isin(b.runs)], metric)
@@ -67,7 +67,7 @@ def _error(first: pd.Series | None, second: pd.Series | None) -> float | None:
     return item_errors.error(second - first)
 
 
-def by_task(a: Row, b: Row, tasks: Sequence[str]) -> pd.DataFrame:
+def by_task(a: ResultRow, b: ResultRow, tasks: Sequence[str]) -> pd.DataFrame:
     """One line per task and for the average: means over seeds, spreads, difference. Incomplete scores are left out."""
     lines = []
     for task in [*tasks, AVERAGE]:

@@ -12,7 +12,7 @@ from scipy import stats
 
 from harness.data.languages import language
 from harness.files import PROJECTION
-from harness.results.tables import Row
+from harness.results.tables import ResultRow
 from leaderboard.analysis import item_errors
 from leaderboard.components.look import signed
 from leaderboard.components.tables import name_of
@@ -51,7 +51,7 @@ class Correlation(NamedTuple):
 
 
 def points(
-    rows: Sequence[Row],
+    rows: Sequence[ResultRow],
     measured: pd.DataFrame,
     cells: pd.DataFrame,
     measure: str,

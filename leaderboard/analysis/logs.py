@@ -14,7 +14,7 @@ import pandas as pd
 
 from harness.errors import counted
 from harness.experiments.logs import END, FAIL, LIMIT, STOP, duration, kind_of
-from harness.results.rendering import inert
+from harness.results.rendering import escape
 from leaderboard.analysis import item_errors
 from leaderboard.analysis.runs import stage_name
 
@@ -74,7 +74,7 @@ def _logs(
     for name, path in found:
         title = names[name] if often[names[name]] == 1 else f"{names[name]} {name[:6]}"
         with suppress(FileNotFoundError):  # gone into its artifact at this moment
-            yield Log(inert(title, most=60), path, name in done, path.stat().st_mtime)
+            yield Log(escape(title, most=60), path, name in done, path.stat().st_mtime)
 
 
 def newest(logs: list[Log]) -> Log:
@@ -94,7 +94,7 @@ def read(log: Log, running: bool) -> Read:
 
 
 def _inert(lines: Iterable[str]) -> Iterator[str]:
-    return (inert(line, most=LONGEST) for line in lines)
+    return (escape(line, most=LONGEST) for line in lines)
 
 
 def _state(log: Log, lines: list[str], running: bool) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from harness.results.tables import Row
+from harness.results.tables import ResultRow
 from harness.storage.store import AVERAGE
 from leaderboard.analysis import item_errors
 
@@ -42,7 +42,7 @@ def _joined(text: str) -> str:
     return "\n".join(lines)
 
 
-def by_view(row: Row, cells: pd.DataFrame, summaries: pd.DataFrame, task: str, selection: str) -> pd.DataFrame:
+def by_view(row: ResultRow, cells: pd.DataFrame, summaries: pd.DataFrame, task: str, selection: str) -> pd.DataFrame:
     """One line per run and view of a task: `view`, `seed`, `value`, `error` (standard error over items), `run`."""
     metric = summaries.loc[summaries["task"] == task, "metric"]
     kept = cells[(cells["task"] == task) & cells["selection"].isin([selection, ""])]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.results.tables import Cell, Results, Row
+from harness.results.tables import ResultCell, ResultRow, ResultTable
 from harness.storage.store import AVERAGE
 from leaderboard.published import Published, PublishedRow
 
 BADGE = "published"
 
 
-def with_published(results: Results, published: Published) -> Results:
+def with_published(results: ResultTable, published: Published) -> ResultTable:
     """A table by task with the printed rows of its suite below it, and where they are from in its notes."""
     tables = [table for table in published.tables if table.suite == results.key.suite]
     rows = [_row(row) for table in tables for row in table.rows]
@@ -27,9 +27,9 @@ def sources(published: Published, suite: str) -> list[str]:
     ]
 
 
-def _row(row: PublishedRow) -> Row:
-    cells = {task: Cell((value,), 1, 1) for task, value in row.scores.items()}
+def _row(row: PublishedRow) -> ResultRow:
+    cells = {task: ResultCell((value,), 1, 1) for task, value in row.scores.items()}
     if row.average is not None:
-        cells[AVERAGE] = Cell((row.average,), 1, 1)
+        cells[AVERAGE] = ResultCell((row.average,), 1, 1)
     label = f"{row.method} ({row.base})" if row.base else row.method
-    return Row(label, row.method, "", BADGE, 1, cells)
+    return ResultRow(label, row.method, "", BADGE, 1, cells)

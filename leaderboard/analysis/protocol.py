@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.results.rendering import inert
+from harness.results.rendering import escape
 from harness.storage.store import AVERAGE
 from leaderboard.components.tables import METRICS
 
@@ -79,7 +79,7 @@ def lines(card: Mapping[str, Any], views: list[str]) -> list[tuple[str, str]]:
         "Licence": card.get("licence", ""),
         "Cite": card.get("citation", ""),
     }
-    return [(name, inert(str(text), most=3000)) for name, text in told.items() if text]
+    return [(name, escape(str(text), most=3000)) for name, text in told.items() if text]
 
 
 def settings(run: Mapping[str, Any], task: str) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from harness.results.rendering import inert
+from harness.results.rendering import escape
 from leaderboard.components import look
 
 WIDTH = 640  # pixels of a chart, which has none of its own on the page
@@ -47,7 +47,7 @@ CONFIG: dict[str, Any] = {
 def spec(drawn: Any, title: str, about: str = "", width: int = WIDTH) -> dict[str, Any]:
     """The Vega-Lite specification of a chart as it is printed: with its title, and no text that is more than text."""
     made: dict[str, Any] = drawn.to_dict()
-    made["title"] = {"text": inert(title, most=120), **({"subtitle": inert(about, most=160)} if about else {})}
+    made["title"] = {"text": escape(title, most=120), **({"subtitle": escape(about, most=160)} if about else {})}
     made["config"] = CONFIG
     if not {"hconcat", "vconcat", "concat"} & made.keys():
         made |= {"width": width, "autosize": {"type": "fit-x", "contains": "padding"}}
@@ -60,7 +60,7 @@ def _plain(value: Any) -> Any:
         return {str(name): _plain(each) for name, each in value.items()}
     if isinstance(value, list):
         return [_plain(each) for each in value]
-    return inert(value, most=LONGEST) if isinstance(value, str) else value
+    return escape(value, most=LONGEST) if isinstance(value, str) else value
 
 
 def converted(made: dict[str, Any], kind: str) -> bytes:

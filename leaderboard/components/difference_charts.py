@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from harness.results.rendering import inert
+from harness.results.rendering import escape
 from leaderboard.analysis.ablation import Step
 from leaderboard.components import look
 from leaderboard.components.look import CONTROL, GAIN, LOSS, METHOD, OTHERS, PALETTE, PUBLISHED
@@ -29,7 +29,7 @@ _STEP_COLOURS = dict(zip(STEP_NAMES, (CONTROL, PUBLISHED, METHOD, PALETTE[3], PA
 
 def _told(found: pd.DataFrame, names: str) -> pd.DataFrame:
     """The lines with their difference in words, its side, and names that are inert."""
-    clean = [inert(str(name), most=60) for name in found[names]]
+    clean = [escape(str(name), most=60) for name in found[names]]
     differences = found["difference"].tolist()
     return found.assign(
         **{names: clean},
@@ -56,11 +56,11 @@ def scatter(lines: pd.DataFrame, one: str, two: str) -> alt.LayerChart | None:
     """The scores of two rows against each other, a point for each language, on the line where they are equal."""
     if len(lines) < 2:
         return None
-    frame = lines[["first", "second"]].assign(view=[inert(str(view), most=24) for view in lines["view"]])
+    frame = lines[["first", "second"]].assign(view=[escape(str(view), most=24) for view in lines["view"]])
     ends = look.span([*frame["first"], *frame["second"]])
     scale, axis = alt.Scale(domain=ends, nice=False), alt.Axis(tickCount=5)
-    x = alt.X("first:Q", scale=scale, title=f"{inert(one, most=40)}, %", axis=axis)
-    y = alt.Y("second:Q", scale=scale, title=f"{inert(two, most=40)}, %", axis=axis)
+    x = alt.X("first:Q", scale=scale, title=f"{escape(one, most=40)}, %", axis=axis)
+    y = alt.Y("second:Q", scale=scale, title=f"{escape(two, most=40)}, %", axis=axis)
     tips = [
         alt.Tooltip("view:N", title="language"),
         alt.Tooltip("first:Q", format=".1f"),
@@ -107,7 +107,7 @@ def by_distance(placed: pd.DataFrame, axis: str) -> alt.LayerChart | None:
     """
     if placed["distance"].nunique() < 2:
         return None
-    frame = _told(placed, "row").assign(view=[inert(str(view), most=24) for view in placed["view"]])
+    frame = _told(placed, "row").assign(view=[escape(str(view), most=24) for view in placed["view"]])
     rows = list(dict.fromkeys(frame["row"]))
     named = rows[:NAMED]
     low, high = min(0.0, float(frame["difference"].min())), max(0.0, float(frame["difference"].max()))
@@ -121,7 +121,7 @@ def by_distance(placed: pd.DataFrame, axis: str) -> alt.LayerChart | None:
     tips = [alt.Tooltip("row:N"), alt.Tooltip("view:N"), alt.Tooltip("told:N", title="difference")]
     means = frame.groupby(["row", "distance"], sort=False)["difference"].mean().reset_index()
     last = means.sort_values("distance").drop_duplicates("row", keep="last")
-    last = last[last["row"].isin(named)].assign(name=lambda rows: [inert(name, most=24) for name in rows["row"]])
+    last = last[last["row"].isin(named)].assign(name=lambda rows: [escape(name, most=24) for name in rows["row"]])
     last = last.assign(value=last["difference"])
     dots = alt.Chart(frame).mark_circle(size=40, opacity=0.6).encode(x=x, y=y, color=colour, tooltip=tips)
     lines = alt.Chart(means).mark_line(strokeWidth=1.5).encode(x=x, y=y, color=colour)
@@ -156,7 +156,7 @@ def waterfall(steps: Sequence[Step]) -> alt.LayerChart:
 def attribution(taken: Mapping[str, Sequence[Step]]) -> alt.LayerChart | None:
     """The steps of several methods as bars from zero, one line for each method. None without any."""
     lines: list[dict[str, Any]] = [
-        {"method": inert(method, most=60), "kind": step.kind, "difference": step.after - step.before}
+        {"method": escape(method, most=60), "kind": step.kind, "difference": step.after - step.before}
         for method, steps in taken.items()
         for step in steps
     ]

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from harness.results.rendering import DASH, clean, inert, to_csv, to_latex, to_markdown
-from harness.results.tables import Results, Row, sentence
+from harness.results.rendering import DASH, clean, escape, to_csv, to_latex, to_markdown
+from harness.results.tables import ResultRow, ResultTable, table_caption
 
 
 class Files(NamedTuple):
@@ -28,10 +28,10 @@ def stem(*words: str) -> str:
     return "-".join(("alignboard", *(word[:40] for word in kept if word)))
 
 
-def of_results(results: Results) -> Files:
+def of_results(results: ResultTable) -> Files:
     """A table of results. CSV and JSON hold numbers (mean, sd, seeds), the others what one reads."""
     record = {
-        "title": clean(sentence(results)),
+        "title": clean(table_caption(results)),
         **{name: clean(value) for name, value in results.key._asdict().items()},
         "columns": [{"name": clean(column.name), "metric": clean(column.metric)} for column in results.columns],
         "rows": [_row(results, row) for row in results.rows],
@@ -43,7 +43,7 @@ def of_results(results: Results) -> Files:
     return Files(name, to_csv(one), _json(record), to_markdown(one), to_latex(one))
 
 
-def _row(results: Results, row: Row) -> dict[str, Any]:
+def _row(results: ResultTable, row: ResultRow) -> dict[str, Any]:
     cells = {column.name: row.cell(column.name) for column in results.columns}
     figures = {
         clean(name): {
@@ -63,8 +63,8 @@ def of_frame(frame: pd.DataFrame, title: str, *words: str, notes: Sequence[str] 
     header = [str(name) for name in frame.columns]
     rows = [list(map(_value, row)) for row in frame.itertuples(index=False, name=None)]
     records = [{clean(name): _plain(value) for name, value in zip(header, row, strict=True)} for row in rows]
-    safe = frame.map(lambda value: inert(value, "csv") if isinstance(value, str) else value)
-    safe.columns = pd.Index([inert(name, "csv") for name in header])
+    safe = frame.map(lambda value: escape(value, "csv") if isinstance(value, str) else value)
+    safe.columns = pd.Index([escape(name, "csv") for name in header])
     return Files(
         stem(*words),
         safe.to_csv(index=False, lineterminator="\n"),
@@ -93,15 +93,15 @@ def _text(value: Any) -> str:
 
 def _markdown(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]], notes: Iterable[str]) -> str:
     def line(cells: Iterable[Any]) -> str:
-        return "| " + " | ".join(inert(_text(cell), "markdown") for cell in cells) + " |"
+        return "| " + " | ".join(escape(_text(cell), "markdown") for cell in cells) + " |"
 
     table = [line(header), "| " + " | ".join("---" for _ in header) + " |", *map(line, rows)]
-    return "\n\n".join([inert(title, "markdown"), "\n".join(table), *(inert(n, "markdown") for n in notes)]) + "\n"
+    return "\n\n".join([escape(title, "markdown"), "\n".join(table), *(escape(n, "markdown") for n in notes)]) + "\n"
 
 
 def _latex(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]], notes: Iterable[str]) -> str:
     def line(cells: Iterable[Any]) -> str:
-        return " & ".join(inert(_text(cell), "latex") for cell in cells) + r" \\"
+        return " & ".join(escape(_text(cell), "latex") for cell in cells) + r" \\"
 
     kinds = ["r" if rows and all(_is_number(row[at]) for row in rows) else "l" for at in range(len(header))]
     top = [f"% {clean(text)}" for text in (title, *notes)]

@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from harness.results.rendering import inert
+from harness.results.rendering import escape
 from leaderboard.components import look
 from leaderboard.components.look import OTHERS, PALETTE
 
@@ -37,9 +37,9 @@ def _colours(names: Sequence[str]) -> alt.Scale:
 def transfer(found: pd.DataFrame, measure: str, score: str, digits: int) -> alt.Chart:
     """A measure of alignment against a score, a point for each method and language; the measure to `digits` places."""
     frame = found.assign(
-        colour=grouped([inert(str(value), most=30) for value in found["colour"]]),
-        row=[inert(str(value), most=60) for value in found["row"]],
-        view=[inert(str(value), most=24) for value in found["view"]],
+        colour=grouped([escape(str(value), most=30) for value in found["colour"]]),
+        row=[escape(str(value), most=60) for value in found["row"]],
+        view=[escape(str(value), most=24) for value in found["view"]],
     )
     colour = alt.Color("colour:N", title=None, scale=_colours(frame["colour"].tolist()))
     scale = alt.Scale(zero=False, nice=True, padding=6)
@@ -65,7 +65,7 @@ def embeddings(points: pd.DataFrame, kind: str, codes: Sequence[str]) -> alt.Lay
     """Sentences on a map, coloured by language: a circle for a sentence, a square for its translation in the pivot,
     a line between them. The legend stands apart, since maps beside each other share it."""
     assert len(codes) <= len(PALETTE), "a colour stands for one language"
-    names = {code: inert(str(code), most=24) for code in points["language"].unique()}
+    names = {code: escape(str(code), most=24) for code in points["language"].unique()}
     frame = pd.DataFrame(
         {
             "x": points[f"{kind}_x"],
@@ -73,10 +73,10 @@ def embeddings(points: pd.DataFrame, kind: str, codes: Sequence[str]) -> alt.Lay
             "language": points["language"].map(names),
             "pair": points["language"] + points["pair"].astype(str),
             "mark": points["side"].map(_SIDES),
-            "text": [inert(str(text), most=200) for text in points["text"]],
+            "text": [escape(str(text), most=200) for text in points["text"]],
         }
     )
-    scale = _colours([inert(str(code), most=24) for code in codes])
+    scale = _colours([escape(str(code), most=24) for code in codes])
     colour = alt.Color("language:N", scale=scale, legend=None)
     place: dict[str, Any] = {
         channel: channel_class(f"{channel}:Q", axis=None, scale=alt.Scale(zero=False, nice=False, padding=8))
@@ -93,7 +93,7 @@ def legend(codes: Sequence[str], wide: int = 330) -> alt.LayerChart:
     """One legend for all maps: the shapes in words, then a colour for each language, in lines of `wide` pixels."""
     entries = [(SENTENCE, SENTENCE, OTHERS), (PIVOT, PIVOT, OTHERS)]
     colours = dict(zip(codes, PALETTE, strict=False))
-    entries += [(inert(str(code), most=24), SENTENCE, colours[code]) for code in codes]
+    entries += [(escape(str(code), most=24), SENTENCE, colours[code]) for code in codes]
     records, x, line = [], 0.0, 0
     for at, (name, mark, colour) in enumerate(entries):
         size = 26 + look.CHARACTER * 1.1 * len(name)
@@ -118,7 +118,7 @@ def legend(codes: Sequence[str], wide: int = 330) -> alt.LayerChart:
 def figure(maps: Mapping[str, pd.DataFrame], kind: str, codes: Sequence[str]) -> alt.VConcatChart:
     """All maps under their names with their legend, two in a line, for print."""
     drawn = [
-        embeddings(points, kind, codes).properties(width=300, height=280, title=inert(name, most=40))
+        embeddings(points, kind, codes).properties(width=300, height=280, title=escape(name, most=40))
         for name, points in maps.items()
     ]
     rows = [alt.hconcat(*drawn[at : at + 2]) for at in range(0, len(drawn), 2)]

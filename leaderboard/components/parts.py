@@ -10,8 +10,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from harness.errors import UserError, counted
-from harness.results.rendering import DASH, inert
-from harness.results.tables import Key, Results
+from harness.results.rendering import DASH, escape
+from harness.results.tables import ResultTable, TableKey
 from harness.storage.store.database import NoStoreError
 from leaderboard import data
 from leaderboard.analysis.board import FACETS, Facet, key_of
@@ -38,7 +38,7 @@ def groups() -> pd.DataFrame:
     return scored
 
 
-def key(address: Address, groups: pd.DataFrame) -> Key:
+def key(address: Address, groups: pd.DataFrame) -> TableKey:
     """The filters that choose one group of runs. A filter with a single option is not drawn."""
     left = groups
     for facet in FACETS:
@@ -56,10 +56,10 @@ def _narrowed(address: Address, groups: pd.DataFrame, facet: Facet) -> pd.DataFr
 
 def _option(facet: Facet, value: str) -> str:
     """A setting as an option: a list of languages is told by its hash."""
-    return inert(value, most=6 if facet.name == "languages_hash" else tables.NAME_LENGTH) or "none"
+    return escape(value, most=6 if facet.name == "languages_hash" else tables.NAME_LENGTH) or "none"
 
 
-def query(key: Key, groups: pd.DataFrame, **more: str) -> dict[str, str]:
+def query(key: TableKey, groups: pd.DataFrame, **more: str) -> dict[str, str]:
     """The part of an address that leads to the same group of runs; what has no choice is left out."""
     choices = {facet.name: _option(facet, value) for facet, value in zip(FACETS, key, strict=True)}
     kept = {facet.name: choices[facet.name] for facet in FACETS if groups[facet.column].nunique() > 1}
@@ -68,18 +68,18 @@ def query(key: Key, groups: pd.DataFrame, **more: str) -> dict[str, str]:
 
 def link(page: str, label: str, icon: str | None, query: Mapping[str, str]) -> None:
     """A link to another page; its label may hold foreign names."""
-    st.page_link(f"../pages/{page}.py", label=inert(label, "label", 80), icon=icon, query_params=dict(query))
+    st.page_link(f"../pages/{page}.py", label=escape(label, "label", 80), icon=icon, query_params=dict(query))
 
 
 def told(text: str) -> None:
     """A plain sentence. Names in it are foreign text, so no markup is read."""
-    st.text(inert(text, most=SENTENCE))
+    st.text(escape(text, most=SENTENCE))
 
 
 def notes(lines: Sequence[str]) -> None:
     """Small print below a table."""
     if lines:
-        st.caption("  \n".join(inert(line, "label", SENTENCE) for line in lines))
+        st.caption("  \n".join(escape(line, "label", SENTENCE) for line in lines))
 
 
 def is_dark() -> bool:
@@ -94,7 +94,7 @@ def expect_table(place: DeltaGenerator) -> None:
         place.dataframe(pd.DataFrame({"Method": []}), hide_index=True, key="expected-table")
 
 
-def results(shown: Results, name: str, *, select: bool = False) -> tuple[int, str] | None:
+def results(shown: ResultTable, name: str, *, select: bool = False) -> tuple[int, str] | None:
     """A table of results; with `select` the row and the column of the cell that was clicked."""
     event: Any = st.dataframe(
         tables.styled(shown, dark=is_dark()),
@@ -154,7 +154,7 @@ def _safe(text: str) -> str:
     try:
         float(text)
     except ValueError:
-        return inert(text, "csv", 2000)
+        return escape(text, "csv", 2000)
     return text
 
 
@@ -195,10 +195,10 @@ def chart(drawn: Any, question: str, name: str, about: str = "", printed: Any = 
     if drawn is None:
         return
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.subheader(inert(question, "label", 120), anchor=False, width="content")
+        st.subheader(escape(question, "label", 120), anchor=False, width="content")
         chart_downloads(printed or drawn, question, name, about)
     if about:
-        st.caption(inert(about, "label", SENTENCE))
+        st.caption(escape(about, "label", SENTENCE))
     plain_chart(drawn, name)
 
 

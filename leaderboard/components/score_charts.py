@@ -9,8 +9,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from harness.results.rendering import inert
-from harness.results.tables import Results
+from harness.results.rendering import escape
+from harness.results.tables import ResultTable
 from harness.storage.store import AVERAGE
 from leaderboard.analysis.board import SECONDS
 from leaderboard.analysis.item_errors import Z
@@ -22,11 +22,11 @@ _BADGES = alt.Color("badge:N", scale=alt.Scale(domain=list(_COLOURS), range=list
 _PARETO_HEIGHT, _DEV_HEIGHT = 280, 240  # pixels of the plotting area
 
 
-def seeds(results: Results) -> alt.LayerChart | None:
+def seeds(results: ResultTable) -> alt.LayerChart | None:
     """Each seed's average as a dot, the mean as a bar, methods in the order of the table. None without averages."""
     values = [
         {
-            "method": inert(row.label, most=40),
+            "method": escape(row.label, most=40),
             "badge": row.badge or "method",
             "value": value,
             "mean": row.cell(AVERAGE).mean,
@@ -37,7 +37,7 @@ def seeds(results: Results) -> alt.LayerChart | None:
     if not values:
         return None
     order = list(dict.fromkeys(record["method"] for record in values))
-    what = "tasks" if results.view == "task" else f"the languages of {inert(results.view, most=20)}"
+    what = "tasks" if results.view == "task" else f"the languages of {escape(results.view, most=20)}"
     base = alt.Chart(pd.DataFrame(values)).encode(
         y=alt.Y("method:N", sort=order, title=None, axis=look.names_axis()),
         color=_BADGES,
@@ -57,13 +57,13 @@ def seeds(results: Results) -> alt.LayerChart | None:
     return (means + dots).properties(height=26 * len(order))
 
 
-def pareto(results: Results) -> alt.LayerChart | None:
+def pareto(results: ResultTable) -> alt.LayerChart | None:
     """Average against the seconds of alignment, a line along the rows that no cheaper one beats. None below two.
 
     Rows on the line are named first, the others where there is room.
     """
     points = [
-        {"method": inert(row.label, most=28), "badge": row.badge or "method", "score": score, "cost": cost}
+        {"method": escape(row.label, most=28), "badge": row.badge or "method", "score": score, "cost": cost}
         for row in results.rows
         if (score := row.cell(AVERAGE).mean) is not None and (cost := row.cell(SECONDS.name).mean or 0.0) is not None
         if row.badge not in ("external", "published")
@@ -177,7 +177,7 @@ def dev(curve: pd.DataFrame) -> alt.LayerChart | None:
     """Dev scores over the steps of a fine-tuning, a line for each language with its name at the end."""
     if curve.empty:
         return None
-    frame = curve.assign(name=[inert(str(view), most=16) for view in curve["view"]])
+    frame = curve.assign(name=[escape(str(view), most=16) for view in curve["view"]])
     ends = look.span(frame["value"].tolist())
     x = alt.X("step:Q", title="Step of the fine-tuning", axis=alt.Axis(tickCount=5), scale=alt.Scale(nice=False))
     base = alt.Chart(frame).encode(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from harness.results.rendering import inert
+from harness.results.rendering import escape
 
 QUOTED = 40  # characters of a wrong value that a notice repeats
 
@@ -83,7 +83,7 @@ class Address:
         """Notes each value of the address that is none of the options."""
         for value in st.query_params.get_all(key):
             if value and value not in options:
-                asked, shown = inert(value, "label", QUOTED), inert(instead, "label", QUOTED)
+                asked, shown = escape(value, "label", QUOTED), escape(instead, "label", QUOTED)
                 self.notices.append(f"The address asks for {key} “{asked}”, which is not here. Shown: {shown}.")
 
     def tell(self) -> None:

@@ -9,8 +9,8 @@ import pandas as pd
 import streamlit as st
 from pandas.io.formats.style import Styler
 
-from harness.results.rendering import clean, inert, shown
-from harness.results.tables import Results, Row
+from harness.results.rendering import clean, escape, format_cell
+from harness.results.tables import ResultRow, ResultTable
 from harness.storage.store import AVERAGE
 
 NAME_LENGTH = 60
@@ -36,7 +36,7 @@ SELECTION_HELP = (
 )
 
 
-def unit(results: Results) -> str:
+def unit(results: ResultTable) -> str:
     """What the figures are, for the line below the table."""
     metric = results.columns[0].metric
     what = (
@@ -49,12 +49,12 @@ def unit(results: Results) -> str:
 
 def name_of(label: str) -> str:
     """The name of a row as it is shown and as it stands in the address; no formula for whoever copies the table."""
-    return inert(label, "csv", NAME_LENGTH)
+    return escape(label, "csv", NAME_LENGTH)
 
 
-def named(rows: Sequence[Row]) -> dict[str, Row]:
+def named(rows: Sequence[ResultRow]) -> dict[str, ResultRow]:
     """Rows by the names that they are chosen by; of equal names the later ones get a number."""
-    found: dict[str, Row] = {}
+    found: dict[str, ResultRow] = {}
     for row in rows:
         name, count = name_of(row.label), 2
         while name in found:
@@ -63,7 +63,7 @@ def named(rows: Sequence[Row]) -> dict[str, Row]:
     return found
 
 
-def figures(results: Results) -> pd.DataFrame:
+def figures(results: ResultTable) -> pd.DataFrame:
     """One row per method, one column per task or language, in the words of `alignboard show`.
 
     Figures are padded to "100.0", so that their text sorts as the numbers do. A band of one role does not repeat it,
@@ -72,7 +72,7 @@ def figures(results: Results) -> pd.DataFrame:
     roles = {row.badge for row in results.rows}
     rows = [
         {"method": name_of(row.label)}
-        | {column.name: _padded(shown(row.cell(column.name), row.seeds)) for column in results.columns}
+        | {column.name: _padded(format_cell(row.cell(column.name), row.seeds)) for column in results.columns}
         | ({} if roles == {"published"} else {"seeds": row.seeds})
         | ({} if len(roles) == 1 else {"role": row.badge})
         for row in results.rows
@@ -80,7 +80,7 @@ def figures(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def styled(results: Results, *, dark: bool) -> Styler:
+def styled(results: ResultTable, *, dark: bool) -> Styler:
     """The figures, those of controls quieter than those of methods."""
     quiet = [position for position, row in enumerate(results.rows) if row.badge == "control"]
     names = [column.name for column in results.columns]
@@ -111,7 +111,7 @@ BEHIND = {
 }
 
 
-def column_config(results: Results) -> dict[str, Any]:
+def column_config(results: ResultTable) -> dict[str, Any]:
     """How Streamlit draws each column: names stay in sight, figures are as wide as their spread needs."""
     column = st.column_config
     config: dict[str, Any] = {
@@ -121,7 +121,7 @@ def column_config(results: Results) -> dict[str, Any]:
     }
     for name, metric in results.columns:
         label = heading(name, metric if results.view == "task" else "")
-        texts = [shown(row.cell(name), row.seeds) for row in results.rows]
+        texts = [format_cell(row.cell(name), row.seeds) for row in results.rows]
         about = TASK_HELP.get(name if results.view == "task" or name == AVERAGE else results.view)
         config[name] = column.TextColumn(label, help=about, width=_wide([label, *texts]), alignment="right")
     return config

@@ -14,7 +14,7 @@ import pytest
 from harness.errors import UsageError
 from harness.experiments.external import Change, Claim, check, labels_target, submit
 from harness.registry import SUITES, TASKS
-from harness.results.tables import by_task
+from harness.results.tables import tables_by_task
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import AVERAGE, RunRow, ScoreRow, Store
 from tests.results.test_submissions import laid_out
@@ -228,7 +228,7 @@ def test_seeds_of_one_name_are_one_row_with_a_spread(folders: tuple[Path, Path],
     put(store, tmp_path, folders, Claim("theirs", seed=0))
     changed(folders[0])
     put(store, tmp_path, folders, Claim("theirs", seed=1))
-    (table,) = by_task(store.summaries(split="test"))
+    (table,) = tables_by_task(store.summaries(split="test"))
     (row,) = table.rows
     assert (row.label, row.badge, row.seeds) == ("theirs (external)", "external", 2)
     assert row.cell("xnli").sd
@@ -247,7 +247,7 @@ def test_never_averaged_with_a_trained_method_of_the_same_name(
     views = TASKS.get("xnli").spec.languages
     store.put_scores("own", [ScoreRow(task="xnli", view=view, language=view, **score) for view in views])
     store.refresh_summary("own", theirs["views"], {task: TASKS.get(task).spec.metric for task in theirs["views"]})
-    (table,) = by_task(store.summaries(split="test"))
+    (table,) = tables_by_task(store.summaries(split="test"))
     assert [(row.label, row.badge) for row in table.rows] == [("mbert", "control"), ("mbert (external)", "external")]
     own, other = (row.cell("xnli").mean for row in table.rows)
     assert own == 1.0

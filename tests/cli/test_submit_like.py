@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from harness.registry import SUITES
-from harness.results.tables import by_task
+from harness.results.tables import tables_by_task
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import AVERAGE, Store
 from tests.support.called import called
@@ -55,7 +55,7 @@ def test_beside_a_run_of_our_own_item_by_item(like: tuple[Path, Path], capsys: p
     own, theirs = (
         {row["kind"]: row["id"] for row in store.runs().to_dict("records")}[k] for k in ("trained", "external")
     )
-    (table,) = by_task(store.summaries(split="test"))
+    (table,) = tables_by_task(store.summaries(split="test"))
     assert [row.label for row in table.rows] == ["mbert", "mbert (external)"]
     for name in (*SUITES.get("xtreme-align").tasks, AVERAGE):
         first, second = (row.cell(name).mean for row in table.rows)
@@ -79,7 +79,7 @@ def test_a_part_beside_a_run_is_told_by_the_runs_own_views(
         shutil.rmtree(predictions / task)
     assert called("submit", str(predictions), "--name", "part", "--like", "mbert", "--base", "other") == 0
     store = Store.open(home / "board.db", read_only=True)
-    assert sorted(table.key.base for table in by_task(store.summaries(split="test"))) == ["init:1x64", "other"]
+    assert sorted(table.key.base for table in tables_by_task(store.summaries(split="test"))) == ["init:1x64", "other"]
     rows = {row["task"]: row for row in store.summaries(kind="external").to_dict("records")}
     assert [task for task, row in rows.items() if row["complete"]] == ["bucc2018", "tatoeba"]
     assert rows["xnli"]["expected_views"] == 8

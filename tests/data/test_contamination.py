@@ -31,9 +31,9 @@ from harness.records import (
     TaggedSentence,
     TextPair,
 )
-from harness.results.grouping import by_group, group_records
+from harness.results.grouping import group_records, tables_by_group
 from harness.results.rendering import to_csv, to_latex, to_markdown
-from harness.results.tables import MARK, by_language, by_task, score_records
+from harness.results.tables import MARK, score_records, tables_by_language, tables_by_task
 from harness.storage.store import AVERAGE, Store
 from harness.task import TaskSpec
 from tests.support.made_up import put, run_row, scores
@@ -270,17 +270,17 @@ def with_overlap(place: Path, exact: int, near: int) -> Store:
 def test_figures_are_marked_above_the_limit(tmp_path: Path, exact: int, near: int, marked: bool) -> None:
     store = with_overlap(tmp_path / "board.db", exact, near)
     figures, totals = store.scores(split="test"), store.summaries(split="test")
-    (tasks,) = by_task(totals)
-    (languages,) = by_language(figures, totals, "tatoeba")
-    (scripts,) = (table for table in by_group(figures, totals, "script") if table.view == "tatoeba")
+    (tasks,) = tables_by_task(totals)
+    (languages,) = tables_by_language(figures, totals, "tatoeba")
+    (scripts,) = (table for table in tables_by_group(figures, totals, "script") if table.view == "tatoeba")
     for table, columns in (
         (tasks, {"tatoeba", AVERAGE}),
         (languages, {"qab", AVERAGE}),
         (scripts, {"Latin", AVERAGE}),
     ):
-        found = {name for row in table.rows for name, cell in row.cells.items() if cell.touched}
+        found = {name for row in table.rows for name, cell in row.cells.items() if cell.contaminated}
         assert found == (columns if marked else set())
-        assert [row.method for row in table.rows if any(cell.touched for cell in row.cells.values())] == (
+        assert [row.method for row in table.rows if any(cell.contaminated for cell in row.cells.values())] == (
             ["ml-ctl"] if marked else []
         )
         told = [note for note in table.notes if note.startswith(MARK)]

@@ -21,9 +21,9 @@ from harness.cli.app import main
 from harness.data.languages import GROUPINGS, UNKNOWN, XTREME, Alignment, groups, language
 from harness.errors import UsageError, UserError
 from harness.registry import SUITES, TASKS
-from harness.results.grouping import by_group, group_records
-from harness.results.rendering import shown, to_csv, to_latex, to_markdown
-from harness.results.tables import Cell, Results, sentence
+from harness.results.grouping import group_records, tables_by_group
+from harness.results.rendering import format_cell, to_csv, to_latex, to_markdown
+from harness.results.tables import ResultCell, ResultTable, table_caption
 from harness.storage.store import AVERAGE, Store
 from tests.support.made_up import FAR, LANGUAGES, METRIC, VIEWS, put, run_row, scores
 
@@ -41,13 +41,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened.close()
 
 
-def tables(store: Store, by: str) -> dict[str, Results]:
-    made = by_group(store.scores(split="test"), store.summaries(split="test"), by)
+def tables(store: Store, by: str) -> dict[str, ResultTable]:
+    made = tables_by_group(store.scores(split="test"), store.summaries(split="test"), by)
     assert len({table.view for table in made}) == len(made)
     return {table.view: table for table in made}
 
 
-def cell(table: Results, label: str, group: str) -> Cell:
+def cell(table: ResultTable, label: str, group: str) -> ResultCell:
     return next(row for row in table.rows if row.label == label).cell(group)
 
 
@@ -129,15 +129,15 @@ def test_averages_follow_the_official_rule(store: Store) -> None:
     whole = statistics.mean(statistics.mean(value[task, view] for view in VIEWS[task]) for task in VIEWS)
     assert cell(found[AVERAGE], "ml-ctl", AVERAGE).mean == pytest.approx(whole)
     assert "babel SOV: qaf" in found["xnli"].notes[0]
-    assert sentence(found["xnli"]).endswith("by family")
+    assert table_caption(found["xnli"]).endswith("by family")
 
 
 def test_incomplete_group_is_a_dash_and_complete_ones_stay(store: Store) -> None:
     rows = [row for row in scores(50.0, 1) if (row.task, row.view) != ("xnli", "qac")]
     put(store, run_row("ml-ctl", 1), rows)
     found = tables(store, "script")
-    assert shown(cell(found["xnli"], "ml-ctl", "Latin"), 1)[0].isdigit()
-    assert cell(found["xnli"], "ml-ctl", "Cyrillic") == Cell((), 0, 1)
+    assert format_cell(cell(found["xnli"], "ml-ctl", "Latin"), 1)[0].isdigit()
+    assert cell(found["xnli"], "ml-ctl", "Cyrillic") == ResultCell((), 0, 1)
     lacking = cell(found[AVERAGE], "ml-ctl", "Cyrillic")
     assert (lacking.mean, lacking.have, lacking.expected) == (None, len(VIEWS) - 1, len(VIEWS))
     assert cell(found[AVERAGE], "ml-ctl", "Greek").mean is not None
@@ -169,7 +169,7 @@ def test_runs_aligned_on_other_languages_stand_apart_with_the_control_in_both(st
         run = run_row(method, 1)
         put(store, run, scores(50.0, 1))
         store.set_alignment(run.id, {"pivot": "qaa", "languages": languages})
-    made = by_group(store.scores(split="test"), store.summaries(split="test"), "aligned")
+    made = tables_by_group(store.scores(split="test"), store.summaries(split="test"), "aligned")
     suites = [table for table in made if table.view == AVERAGE]
     assert {tuple(row.label for row in table.rows) for table in suites} == {("mbert", "info-snt"), ("mbert", "ml-ctl")}
     names = {tuple(column.name for column in table.columns) for table in suites}

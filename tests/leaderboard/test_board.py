@@ -14,8 +14,8 @@ import sqlalchemy as sa
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from harness.results.rendering import shown, to_csv
-from harness.results.tables import Results, by_language, by_task, sentence
+from harness.results.rendering import format_cell, to_csv
+from harness.results.tables import ResultTable, table_caption, tables_by_language, tables_by_task
 from harness.storage.store import AVERAGE, Store
 from leaderboard import board_parts, launch
 from leaderboard.analysis import board as boards
@@ -43,9 +43,9 @@ def filled(path: Path) -> Path:
     return board(path)
 
 
-def stored_tables(path: Path) -> list[Results]:
+def stored_tables(path: Path) -> list[ResultTable]:
     store = Store.open(path, read_only=True)
-    found = by_task(store.summaries(split="test"))
+    found = tables_by_task(store.summaries(split="test"))
     store.close()
     return found
 
@@ -74,11 +74,11 @@ def words(column: Iterable[str]) -> list[str]:
 def test_page_shows_the_table_of_show(filled: Path) -> None:
     app = open_page()
     (mini, _official) = stored_tables(filled)
-    assert sentence(mini) in said(app)
+    assert table_caption(mini) in said(app)
     frame = app.dataframe[0].value
     assert list(frame["method"]) == [row.label for row in mini.rows]
     for column in mini.columns:
-        assert words(frame[column.name]) == [shown(row.cell(column.name), row.seeds) for row in mini.rows]
+        assert words(frame[column.name]) == [format_cell(row.cell(column.name), row.seeds) for row in mini.rows]
     assert list(frame["role"])[:4] == ["control"] * 3 + [""]
     assert all(note in said(app) for note in mini.notes)
 
@@ -95,10 +95,10 @@ def test_figures_sort_as_numbers_and_gaps_are_told(path: Path) -> None:
 def test_languages_of_a_task(filled: Path) -> None:
     app = open_page(columns="Languages", task="panx")
     store = Store.open(filled, read_only=True)
-    table = by_language(store.scores(split="test"), store.summaries(split="test"), "panx")[0]
+    table = tables_by_language(store.scores(split="test"), store.summaries(split="test"), "panx")[0]
     frame = app.dataframe[0].value
     assert list(frame.columns) == ["method", *LANGUAGES, AVERAGE, "seeds", "role"]
-    assert words(frame["qac"]) == [shown(row.cell("qac"), row.seeds) for row in table.rows]
+    assert words(frame["qac"]) == [format_cell(row.cell("qac"), row.seeds) for row in table.rows]
     app.selectbox(key="task").set_value("bucc2018").run()
     assert "bucc2018 of xtreme-align" in said(app)
     assert "qaa" not in app.dataframe[0].value
@@ -150,7 +150,7 @@ def test_every_way_to_tell_tables_apart_is_a_filter(filled: Path) -> None:
         query = {facet.name: value[:6] for facet, value in zip(boards.FACETS, found.key, strict=True)}
         full = {facet.name: value for facet, value in zip(boards.FACETS, found.key, strict=True)}
         query = {name: query[name] if name == "languages_hash" else full[name] for name in full}
-        assert sentence(found) in said(open_page(**query))
+        assert table_caption(found) in said(open_page(**query))
 
 
 def test_missing_store_tells_how_to_make_the_first_row(path: Path) -> None:

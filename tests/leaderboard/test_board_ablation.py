@@ -14,11 +14,11 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from harness.experiments.ablation import Ablation
-from harness.experiments.ablation import Row as Listed
+from harness.experiments.ablation import ResultRow as Listed
 from harness.experiments.cards import ablation_cards
 from harness.registry import ABLATIONS, Origin
 from harness.results.rendering import DASH
-from harness.results.tables import Row
+from harness.results.tables import ResultRow
 from harness.storage.store import AVERAGE, Store
 from leaderboard import launch
 from leaderboard.analysis import ablation, compare, intrinsic, method
@@ -62,8 +62,8 @@ def page_of(name: str, **query: str) -> AppTest:
     return app
 
 
-def row(label: str, method: str = "m") -> Row:
-    return Row(label, method, "", "", 1, {}, (label,))
+def row(label: str, method: str = "m") -> ResultRow:
+    return ResultRow(label, method, "", "", 1, {}, (label,))
 
 
 def test_runs_know_the_named_tables_that_list_them() -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.results.rendering import shown
-from harness.results.tables import Results, by_task, sentence
+from harness.results.rendering import format_cell
+from harness.results.tables import ResultTable, table_caption, tables_by_task
 from harness.storage.store import Store
 from tests.support.board_world import hostile_world, world
 from tests.support.browsing import PAGES, Served, assert_whole, at, cells, choose, reads, serve, settled
@@ -34,9 +34,9 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     yield from serve(hostile_world(home / "board.db", home), home)
 
 
-def mini(store: Path) -> Results:
+def mini(store: Path) -> ResultTable:
     opened = Store.open(store, read_only=True)
-    found = by_task(opened.summaries(split="test"))
+    found = tables_by_task(opened.summaries(split="test"))
     opened.close()
     return next(table for table in found if table.key.protocol == "mini" and len(table.rows) > 3)
 
@@ -51,7 +51,7 @@ def test_leaderboard_shows_the_values(
     assert len(on_page) == len(own)
     for row, texts in zip(own, on_page, strict=True):
         assert texts[0] == row.label[:60] or texts[0].endswith("…")
-        figures = [shown(row.cell(column.name), row.seeds) for column in table.columns]
+        figures = [format_cell(row.cell(column.name), row.seeds) for column in table.columns]
         seen = [text.lstrip("\u2007 ") for text in texts[1 : 1 + len(figures)]]
         assert seen
         assert all(text == figure for text, figure in zip(seen, figures, strict=False))
@@ -184,6 +184,6 @@ def test_hostile_names_do_nothing(
 def test_sentence_of_the_table_is_on_the_page(visit: Callable[..., Page], served: Served) -> None:
     page = visit(at(served, "", protocol="official"))
     opened = Store.open(served.store, read_only=True)
-    (official,) = [t for t in by_task(opened.summaries(split="test")) if t.key.protocol == "official"]
+    (official,) = [t for t in tables_by_task(opened.summaries(split="test")) if t.key.protocol == "official"]
     opened.close()
-    page.get_by_text(sentence(official)).wait_for()
+    page.get_by_text(table_caption(official)).wait_for()

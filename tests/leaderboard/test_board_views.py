@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.files import STATISTICS
-from harness.results.rendering import inert
-from harness.results.tables import Results, Row, by_task
+from harness.results.rendering import escape
+from harness.results.tables import ResultRow, ResultTable, tables_by_task
 from harness.storage.store import AVERAGE, Store
 from leaderboard.analysis import ablation, board, compare, item_errors, method, runs
 from leaderboard.analysis.board import Choice
@@ -41,10 +41,10 @@ class World:
         self.links = store.links()
         store.close()
 
-    def table(self, **choice: object) -> Results:
+    def table(self, **choice: object) -> ResultTable:
         return board.table(self.summaries, self.cells, Choice(**choice))[0]  # type: ignore[arg-type]
 
-    def row(self, label: str) -> Row:
+    def row(self, label: str) -> ResultRow:
         return next(row for row in self.table().rows if row.label == label)
 
 
@@ -111,7 +111,7 @@ def test_costs_and_foreign_rows_stand_beside(made: World) -> None:
     assert by_label["ml-ctl-cz"].cell(board.SECONDS.name).values == (19.0, 19.0)
     assert by_label["ml-ctl-cz"].cell(board.TOKENS.name).mean == 3.0
     assert by_label["mbert"].cell(board.SECONDS.name).mean is None
-    full = board.with_foreign(table, by_task(made.foreign))
+    full = board.with_foreign(table, tables_by_task(made.foreign))
     (external,) = board.band(full, "external").rows
     assert external.label == "ann-system (external) (ann-large)"
     assert len(board.band(full, "control", "").rows) == len(table.rows)
@@ -277,18 +277,18 @@ def test_downloads_of_a_frame_hold_what_is_shown() -> None:
 
 @given(st.text(max_size=60))
 def test_foreign_text_is_inert_in_every_form(text: str) -> None:
-    assert not inert(text, "csv").lstrip().startswith(("=", "+", "-", "@"))
-    latex = inert(text, "latex")
+    assert not escape(text, "csv").lstrip().startswith(("=", "+", "-", "@"))
+    latex = escape(text, "latex")
     for known in (r"\textbackslash{}", r"\textasciitilde{}", r"\textasciicircum{}", r"\&", r"\%", r"\$", r"\#", r"\_"):
         latex = latex.replace(known, "")
     for known in (r"\{", r"\}", "{[}", "{]}", "{*}", r"$\pm$", r"$\dagger$"):
         latex = latex.replace(known, "")
     assert not set(latex) & set("\\%$&#_~^{}[")
-    marked = inert(text, "markdown")
-    assert "://" not in inert(text, "label")
+    marked = escape(text, "markdown")
+    assert "://" not in escape(text, "label")
     unescaped = [char for at, char in enumerate(marked) if char in "<[`*_$:@" and marked[at - 1 : at] != "\\"]
     assert not unescaped
-    assert len(inert(text, most=10)) <= 10
+    assert len(escape(text, most=10)) <= 10
 
 
 def test_rows_of_equal_names_can_be_told_apart(tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_rows_of_equal_names_can_be_told_apart(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "board.db", create=True)
     for name in ("x" * 100, "x" * 100 + "y", "a\u200bb", "ab"):
         furnish(store, tmp_path, name, 50 + random.random(), 1)
-    (table,) = by_task(store.summaries(split="test"))
+    (table,) = tables_by_task(store.summaries(split="test"))
     names = list(named(table.rows))
     assert len(set(names)) == 4
     assert all(len(name) < 70 for name in names)

@@ -12,8 +12,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.results.rendering import clean, rich_table, shown, to_csv, to_latex, to_markdown
-from harness.results.tables import Cell, Results, by_language, by_task, score_records, sentence
+from harness.results.rendering import clean, format_cell, rich_table, to_csv, to_latex, to_markdown
+from harness.results.tables import (
+    ResultCell,
+    ResultTable,
+    score_records,
+    table_caption,
+    tables_by_language,
+    tables_by_task,
+)
 from harness.storage.store import AVERAGE, ScoreRow, Store
 from tests.support.made_up import LANGUAGES, METRIC, VIEWS, board, fill, put, run_row, scores
 
@@ -28,13 +35,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def results(store: Store) -> Results:
+def results(store: Store) -> ResultTable:
     fill(store)
-    (table,) = by_task(store.summaries(split="test"))
+    (table,) = tables_by_task(store.summaries(split="test"))
     return table
 
 
-def row_of(results: Results, label: str):  # type: ignore[no-untyped-def]
+def row_of(results: ResultTable, label: str):  # type: ignore[no-untyped-def]
     return next(row for row in results.rows if row.label == label)
 
 
@@ -42,7 +49,7 @@ def mean_of(rows: list[ScoreRow], task: str) -> float:
     return statistics.mean(row.value for row in rows if row.task == task)
 
 
-def test_cells_are_means_and_deviations_over_seeds(results: Results) -> None:
+def test_cells_are_means_and_deviations_over_seeds(results: ResultTable) -> None:
     runs = [scores(52.0, seed) for seed in (1, 2)]
     values = [mean_of(rows, "panx") for rows in runs]
     cell = row_of(results, "cz-snt").cell("panx")
@@ -56,31 +63,31 @@ def test_cells_are_means_and_deviations_over_seeds(results: Results) -> None:
     assert average.seeds == 2
 
 
-def test_columns_follow_the_suite_and_the_average_is_last(results: Results) -> None:
+def test_columns_follow_the_suite_and_the_average_is_last(results: ResultTable) -> None:
     assert [column.name for column in results.columns] == [*VIEWS, AVERAGE]
     assert [column.metric for column in results.columns] == [*METRIC.values(), ""]
 
 
-def test_controls_come_first_then_the_best_average(results: Results) -> None:
+def test_controls_come_first_then_the_best_average(results: ResultTable) -> None:
     labels = [(row.label, row.badge) for row in results.rows]
     controls = ["mbert", "continued-mlm", "ml-ctl (shuffled-pairs)"]
     methods = ["ml-ctl-cz", "ml-ctl", "cz-snt", "info-snt"]
     assert labels == [*((name, "control") for name in controls), *((name, "") for name in methods)]
 
 
-def test_incomplete_seed_is_left_out_of_the_mean_and_told(results: Results) -> None:
+def test_incomplete_seed_is_left_out_of_the_mean_and_told(results: ResultTable) -> None:
     row = row_of(results, "ml-ctl-cz")
-    assert shown(row.cell("xnli"), row.seeds) == f"{row.cell('xnli').mean:.1f} ± {row.cell('xnli').sd:.1f}"
+    assert format_cell(row.cell("xnli"), row.seeds) == f"{row.cell('xnli').mean:.1f} ± {row.cell('xnli').sd:.1f}"
     assert row.cell("panx").mean == pytest.approx(mean_of(scores(56.0, 1), "panx"))
-    assert shown(row.cell(AVERAGE), row.seeds).endswith("(1 seed)")
+    assert format_cell(row.cell(AVERAGE), row.seeds).endswith("(1 seed)")
     assert results.notes == ("Fewer than 3 seeds: differences carry no verdict.", "1 run not finished.")
 
 
 def test_gap_in_every_seed_is_a_dash_with_its_count(store: Store) -> None:
     put(store, run_row("ml-ctl", 1), scores(50.0, 1)[:24])
-    (table,) = by_task(store.summaries())
+    (table,) = tables_by_task(store.summaries())
     row = table.rows[0]
-    told = [shown(row.cell(column.name), 1) for column in table.columns]
+    told = [format_cell(row.cell(column.name), 1) for column in table.columns]
     assert told[3:] == ["– (3/7)", "– (0/6)", "– (0/6)", "– (24/40)"]
 
 
@@ -89,7 +96,7 @@ def test_runs_that_differ_in_more_than_the_method_never_share_a_table(store: Sto
         put(store, run_row("mbert", 1, **{name: "other"}), scores(1.0, 1))
     put(store, run_row("mbert", 1, recipe_kind="paper"), scores(1.0, 1))
     put(store, run_row("mbert", 1), scores(1.0, 1))
-    tables = by_task(store.summaries())
+    tables = tables_by_task(store.summaries())
     assert len(tables) == 7
     assert all(len(table.rows) == 1 and table.rows[0].seeds == 1 for table in tables)
 
@@ -99,7 +106,7 @@ def test_configurations_of_one_method_are_rows_of_their_own(store: Store) -> Non
         put(store, run_row("ml-ctl", 1, config={"temperature": heat, "layer": 8}), scores(heat, 1))
     put(store, run_row("cz-snt", 1, recipe_hash="aaaaaaaaaa"), scores(3.0, 1))
     put(store, run_row("cz-snt", 1, recipe_hash="bbbbbbbbbb"), scores(2.0, 1))
-    (table,) = by_task(store.summaries())
+    (table,) = tables_by_task(store.summaries())
     assert [row.label for row in table.rows] == [
         "cz-snt [recipe=aaaaaaaa]",
         "cz-snt [recipe=bbbbbbbb]",
@@ -116,7 +123,7 @@ def test_recipes_of_one_method_are_rows_named_by_what_differs(store: Store) -> N
     put(store, run_row("ml-ctl", 1, recipe=steps(100), id="a"), scores(3.0, 1))
     put(store, run_row("ml-ctl", 2, recipe=steps(100, base="./here", source="/x"), id="b"), scores(3.0, 2))
     put(store, run_row("ml-ctl", 1, recipe=steps(900), id="c"), scores(9.0, 1))
-    (table,) = by_task(store.summaries())
+    (table,) = tables_by_task(store.summaries())
     assert [(row.label, row.seeds) for row in table.rows] == [
         ("ml-ctl [align.steps=900]", 1),
         ("ml-ctl [align.steps=100]", 2),
@@ -126,7 +133,7 @@ def test_recipes_of_one_method_are_rows_named_by_what_differs(store: Store) -> N
 def test_unequal_budgets_of_two_methods_are_told(store: Store) -> None:
     put(store, run_row("ml-ctl", 1, recipe=steps(100), id="a", base_fingerprint="b1"), scores(3.0, 1))
     put(store, run_row("cz-snt", 1, recipe=steps(900), id="b", base_fingerprint="b2"), scores(9.0, 1))
-    (table,) = by_task(store.summaries())
+    (table,) = tables_by_task(store.summaries())
     assert [row.label for row in table.rows] == ["cz-snt", "ml-ctl"]
     assert "Not the same recipe in all rows: align.steps=900, but 100 in ml-ctl." in table.notes
     assert "These runs used 2 different versions of the base encoder." in table.notes
@@ -137,12 +144,12 @@ def test_rates_that_pivot_dev_chose_are_no_inequality(store: Store) -> None:
         recipe = {**steps(100, tuning=tuning), "align": {"steps": 100, "learning_rate": rate}}
         put(store, run_row(name, 1, recipe=recipe, id=name), scores(3.0, 1))
     put(store, run_row("mbert", 1, recipe=steps(1, align=None, sample=None), id="mbert"), scores(3.0, 1))
-    (table,) = by_task(store.summaries())
+    (table,) = tables_by_task(store.summaries())
     assert "Each row at the learning rate that pivot dev chose." in table.notes
     assert not [note for note in table.notes if note.startswith("Not the same recipe")], "mbert has no alignment"
     recipe = {**steps(100), "align": {"steps": 100, "learning_rate": 1e-5}}
     put(store, run_row("xlm", 1, recipe=recipe, id="xlm"), scores(3.0, 1))
-    (table,) = by_task(store.summaries())
+    (table,) = tables_by_task(store.summaries())
     (note,) = (note for note in table.notes if note.startswith("Not the same recipe"))
     assert "align.learning_rate=" in note
     assert "Each row at the learning rate that pivot dev chose." not in table.notes
@@ -152,31 +159,31 @@ def test_contamination_that_one_row_removed_is_told(store: Store) -> None:
     put(store, run_row("ml-ctl", 1, recipe=steps(100), id="a"), scores(3.0, 1))
     put(store, run_row("xlm", 1, recipe=steps(100), id="b"), scores(3.0, 1))
     put(store, run_row("cz-snt", 1, recipe=steps(100, contamination="remove"), id="c"), scores(3.0, 1))
-    (table,) = by_task(store.summaries())
+    (table,) = tables_by_task(store.summaries())
     assert "Not the same recipe in all rows: contamination=null, but remove in cz-snt." in table.notes
 
 
 def test_newest_of_two_equal_runs_counts(store: Store) -> None:
     put(store, run_row("mbert", 1, id="b", data_fingerprint="d2"), scores(10.0, 1))
     put(store, run_row("mbert", 1, id="a", created=run_row("mbert", 9).created), scores(20.0, 1))
-    (table,) = by_task(store.summaries())
+    (table,) = tables_by_task(store.summaries())
     assert (table.rows[0].seeds, table.rows[0].cell("xnli").mean > 20) == (1, True)
-    (table,) = by_language(store.scores(), store.summaries(), "xnli")
+    (table,) = tables_by_language(store.scores(), store.summaries(), "xnli")
     assert table.rows[0].cell("qaa").mean > 20
 
 
 def test_different_data_under_one_name_is_told(store: Store) -> None:
     for seed in (1, 2):
         put(store, run_row("mbert", seed, data_fingerprint=f"d{seed}"), scores(10.0, seed))
-    assert "These runs used 2 different versions of the data." in by_task(store.summaries())[0].notes
+    assert "These runs used 2 different versions of the data." in tables_by_task(store.summaries())[0].notes
 
 
 def test_oracle_is_a_table_of_its_own(store: Store) -> None:
     put(store, run_row("mbert", 1), [*scores(50.0, 1), *_oracle(scores(51.0, 1))])
-    (english,), (oracle,) = by_task(store.summaries()), by_task(store.summaries(), "oracle")
+    (english,), (oracle,) = tables_by_task(store.summaries()), tables_by_task(store.summaries(), "oracle")
     assert english.rows[0].cell("tatoeba") == oracle.rows[0].cell("tatoeba")
     assert oracle.rows[0].cell("xnli").mean > english.rows[0].cell("xnli").mean
-    assert "oracle selection" in sentence(oracle)
+    assert "oracle selection" in table_caption(oracle)
 
 
 def _oracle(rows: list[ScoreRow]) -> list[ScoreRow]:
@@ -185,8 +192,8 @@ def _oracle(rows: list[ScoreRow]) -> list[ScoreRow]:
     return [replace(row, selection="oracle") for row in rows if row.selection]
 
 
-def test_languages_of_a_task(store: Store, results: Results) -> None:
-    (table,) = by_language(store.scores(split="test"), store.summaries(split="test"), "panx")
+def test_languages_of_a_task(store: Store, results: ResultTable) -> None:
+    (table,) = tables_by_language(store.scores(split="test"), store.summaries(split="test"), "panx")
     assert [column.name for column in table.columns] == [*LANGUAGES, AVERAGE]
     assert {column.metric for column in table.columns} == {"f1"}
     row, whole = row_of(table, "cz-snt"), row_of(results, "cz-snt")
@@ -194,11 +201,11 @@ def test_languages_of_a_task(store: Store, results: Results) -> None:
     values = [r.value for seed in (1, 2) for r in scores(52.0, seed) if (r.task, r.view) == ("panx", "qac")]
     assert row.cell("qac").mean == pytest.approx(statistics.mean(values))
     short = row_of(table, "ml-ctl-cz")
-    assert shown(short.cell("qag"), short.seeds).endswith("(1 seed)")
+    assert format_cell(short.cell("qag"), short.seeds).endswith("(1 seed)")
 
 
-def test_sentence_names_what_is_shown(results: Results) -> None:
-    assert sentence(results) == (
+def test_sentence_names_what_is_shown(results: ResultTable) -> None:
+    assert table_caption(results) == (
         "7 rows of 6 methods, xtreme-align, protocol mini, matched recipe, source babel, base init:4x128, 7 languages, "
         "1 to 2 seeds"
     )
@@ -217,8 +224,8 @@ def test_score_records_have_what_show_promises(store: Store) -> None:
 
 
 def test_empty_store_gives_no_tables(store: Store) -> None:
-    assert by_task(store.summaries()) == []
-    assert by_language(store.scores(), store.summaries(), "xnli") == []
+    assert tables_by_task(store.summaries()) == []
+    assert tables_by_language(store.scores(), store.summaries(), "xnli") == []
     assert score_records(store.scores()) == []
     assert to_csv([]).count("\n") == 1
 
@@ -226,7 +233,7 @@ def test_empty_store_gives_no_tables(store: Store) -> None:
 # formats
 
 
-def test_csv_reads_back(results: Results) -> None:
+def test_csv_reads_back(results: ResultTable) -> None:
     lines = list(csv.DictReader(io.StringIO(to_csv([results]))))
     assert [line["method"] for line in lines] == [row.label for row in results.rows]
     cell = row_of(results, "cz-snt").cell("panx")
@@ -237,14 +244,14 @@ def test_csv_reads_back(results: Results) -> None:
 
 def test_csv_tells_gaps_beside_empty_figures(store: Store) -> None:
     put(store, run_row("ml-ctl", 1), scores(50.0, 1)[:24])
-    (line,) = csv.DictReader(io.StringIO(to_csv(by_task(store.summaries()))))
+    (line,) = csv.DictReader(io.StringIO(to_csv(tables_by_task(store.summaries()))))
     assert (line["panx"], line["xnli sd"]) == ("", "")
     assert line["missing"] == "panx 3/7; bucc2018 0/6; tatoeba 0/6; average 24/40"
 
 
-def evil(store: Store) -> Results:
+def evil(store: Store) -> ResultTable:
     put(store, run_row(EVIL, 1, base="@base"), scores(50.0, 1))
-    (table,) = by_task(store.summaries())
+    (table,) = tables_by_task(store.summaries())
     return table
 
 
@@ -255,7 +262,7 @@ def test_csv_cells_are_no_formulas(store: Store) -> None:
     assert float(line["xnli"]) > 0
 
 
-def printed(results: Results, width: int = 150) -> str:
+def printed(results: ResultTable, width: int = 150) -> str:
     stream = io.StringIO()
     Console(file=stream, width=width).print(rich_table(results))
     return stream.getvalue()
@@ -268,16 +275,16 @@ def test_terminal_gets_no_control_characters(store: Store) -> None:
     assert "\u202e" not in text
 
 
-def test_terminal_table_has_all_figures(results: Results) -> None:
+def test_terminal_table_has_all_figures(results: ResultTable) -> None:
     text = printed(results)
     for row in results.rows:
         line = next(line for line in text.splitlines() if line.strip().startswith(row.label + "  "))
-        assert all(shown(row.cell(column.name), row.seeds) in line for column in results.columns)
+        assert all(format_cell(row.cell(column.name), row.seeds) in line for column in results.columns)
     assert "Fewer than 3 seeds" in text
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120])
-def test_narrow_terminal_cuts_no_figure(results: Results, width: int) -> None:
+def test_narrow_terminal_cuts_no_figure(results: ResultTable, width: int) -> None:
     text = printed(results, width)
     assert "…" not in text
     assert "Spread left out" in text
@@ -301,7 +308,7 @@ def test_names_in_notes_are_as_harmless_as_in_the_table(store: Store) -> None:
     put(store, run_row("ml-ctl", 1, recipe=steps(900), id="a"), scores(3.0, 1))
     put(store, run_row("xlm", 1, recipe=steps(900), id="c"), scores(3.0, 1))
     put(store, run_row("[x](y)\x1b[31m\n\\input{z}", 1, recipe=steps(100), id="b"), scores(3.0, 1))
-    (table,) = by_task(store.summaries())
+    (table,) = tables_by_task(store.summaries())
     assert any("[x](y)" in note for note in table.notes)
     assert "\x1b" not in printed(table)
     assert "[x](y)" not in to_markdown([table])
@@ -309,14 +316,14 @@ def test_names_in_notes_are_as_harmless_as_in_the_table(store: Store) -> None:
         assert line.startswith("%") or "\\input{z}" not in line
 
 
-def test_latex_is_escaped_and_ruled(store: Store, results: Results) -> None:
+def test_latex_is_escaped_and_ruled(store: Store, results: ResultTable) -> None:
     text = to_latex([results])
     assert text.count(r"\midrule") == 2
     assert r"\begin{tabular}{lrrrrrrrr}" in text
     assert r" $\pm$ " in text
     assert "±" not in text
     put(store, run_row("a_b&c", 1, suite="evil"), scores(50.0, 1))
-    assert r"a\_b\&c & 1 & " in to_latex(by_task(store.summaries(suite="evil")))
+    assert r"a\_b\&c & 1 & " in to_latex(tables_by_task(store.summaries(suite="evil")))
 
 
 @pytest.mark.parametrize("name", ["plain", "ünï-コード", "עברית"])
@@ -325,9 +332,9 @@ def test_clean_keeps_ordinary_names(name: str) -> None:
 
 
 def test_a_single_missing_figure_is_a_bare_dash() -> None:
-    assert shown(Cell((), 0, 1), 3) == "–"
+    assert format_cell(ResultCell((), 0, 1), 3) == "–"
 
 
 def test_made_up_board_has_two_tables(tmp_path: Path) -> None:
     store = Store.open(board(tmp_path / "b.db"), read_only=True)
-    assert [table.key.protocol for table in by_task(store.summaries())] == ["mini", "official"]
+    assert [table.key.protocol for table in tables_by_task(store.summaries())] == ["mini", "official"]

@@ -28,20 +28,6 @@ class Term:
     weight: float = 1.0
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Batches of a fixed number of examples, drawn at random without replacement."""
-
-    size: int
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """Batches of about this many tokens, drawn at random without replacement."""
-
-    size: int
-
-
 class MethodConfig(BaseModel):
     """A method's own settings: frozen; unknown fields, infinities and NaN are refused.
 
@@ -141,7 +127,6 @@ class Method(nn.Module):
     formula: ClassVar[str] = ""  # of the objective: LaTeX in mathematics mode, for the board
     symbols: ClassVar[str] = ""  # one line on the symbols of the formula
     trains: ClassVar[bool] = True
-    batch: ClassVar[Pairs | Tokens] = Pairs(64)
     paper: ClassVar[dict[str, Any]] = {}  # the paper's alignment settings, where they differ from the recipe's
     in_batch: ClassVar[frozenset[str]] = frozenset()  # terms whose negatives are those of the micro-batch on all ranks
 
@@ -183,7 +168,7 @@ class Method(nn.Module):
         return example
 
 
-def unfinished(cls: type[Method]) -> list[str]:
-    """What training calls and a class that trains has not defined, nor inherited from another than `Method`."""
+def missing_methods(cls: type[Method]) -> list[str]:
+    """The methods that training calls and that a class which trains does not define."""
     called = ("examples", "collate", "loss")
     return [name for name in called if cls.trains and getattr(cls, name) is getattr(Method, name)]

@@ -16,11 +16,11 @@ from importlib.metadata import PackageNotFoundError, entry_points, requires, ver
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness import _HOME
 from harness.errors import UserError
 
 _ROOT = Path(__file__).resolve().parent.parent
 _OPTIONAL = ("nvidia-ml-py", "ray")
+_PUBLIC = "alignboard"  # the package of the public names
 
 
 class CodeVersion(NamedTuple):
@@ -78,8 +78,8 @@ def source_hash(modules: Iterable[str]) -> str:
 def module_closure(module: str, within: Iterable[str]) -> list[str]:
     """`module` (dotted name or path of a file) and all that it imports, directly or not, under the prefixes `within`.
 
-    Imports inside functions count; those under `if TYPE_CHECKING` do not, since they change no behaviour. A name
-    imported from `harness` itself stands for the module that defines it. Sorted, `module` first.
+    Imports inside functions count; those under `if TYPE_CHECKING` do not, since they change no behaviour. A public
+    name imported from `alignboard` stands for the module that defines it. Sorted, `module` first.
     """
     prefixes = tuple(within)
     found: set[str] = set()
@@ -203,8 +203,19 @@ def _base(module: str, node: ast.ImportFrom) -> str:
 
 
 def _target(base: str, name: str) -> str | None:
-    """The module behind `from base import name`: a submodule, the home of one of our public names, or `base`."""
-    if base == "harness" and name in _HOME:
-        return _HOME[name]
+    """The module behind `from base import name`: a submodule, the module that defines a public name, or `base`."""
+    if base == _PUBLIC and name in (modules := _public_names()):
+        return modules[name]
     submodule = f"{base}.{name}"
     return submodule if _find(submodule) else base if base and _find(base) else None
+
+
+@cache
+def _public_names() -> dict[str, str]:
+    """The module that defines each public name, read from the stub of `alignboard`."""
+    package = _find(_PUBLIC)
+    assert package is not None, "alignboard is part of every installation"
+    stub = ast.parse(package.with_suffix(".pyi").read_text(encoding="utf-8"))
+    return {
+        alias.name: node.module or "" for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }

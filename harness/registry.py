@@ -138,9 +138,9 @@ def _distribution(point: EntryPoint) -> str:
 
 def _missing(thing: object) -> str:
     """What a method that trains must define and lacks, joined by commas; nothing for what is no method."""
-    from harness.method import Method, unfinished
+    from harness.method import Method, missing_methods
 
-    return ", ".join(unfinished(thing)) if isinstance(thing, type) and issubclass(thing, Method) else ""
+    return ", ".join(missing_methods(thing)) if isinstance(thing, type) and issubclass(thing, Method) else ""
 
 
 def _named(thing: T, name: str) -> T:

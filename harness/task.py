@@ -142,13 +142,12 @@ class TaskSpec:
 
 @dataclass(frozen=True)
 class Suite:
-    """A named list of tasks that one table shows; a task's languages are its own official list unless named here."""
+    """A named list of tasks that one table shows; a task's languages are its own official list."""
 
     name: str
     title: str
     tasks: tuple[str, ...]
     description: str
-    languages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Point(NamedTuple):

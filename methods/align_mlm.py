@@ -15,7 +15,7 @@ from harness.modeling.encoder import Encoder
 from harness.modeling.packing import segment_mean
 from harness.pair_method import PairExample, PairMethod
 from harness.records import Corpus
-from methods.objectives.dictionary import entries, share_of
+from methods.objectives.dictionary import sample_share, subword_entries
 from methods.objectives.masking import masked_batch, masked_lm
 from methods.objectives.settings import Rate, Weight
 
@@ -69,7 +69,7 @@ class AlignMLM(PairMethod):
 
     def build(self, encoder: Encoder, corpora: Corpora) -> None:
         super().build(encoder, corpora)
-        chosen = share_of(entries(corpora, single=self.config.words == "single"), self.config.share)
+        chosen = sample_share(subword_entries(corpora, single=self.config.words == "single"), self.config.share)
         words = {pieces: i for i, pieces in enumerate(dict.fromkeys(w for e in chosen for w in (e.source, e.target)))}
         pairs = dict.fromkeys((words[e.source], words[e.target]) for e in chosen)
         sizes = torch.tensor([len(pieces) for pieces in words])

@@ -15,7 +15,7 @@ from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText
 from harness.pair_method import PairExample, PairMethod
 from harness.training import distributed
-from methods.objectives.bilingual import either_order, joined, room
+from methods.objectives.bilingual import join_sides, max_side_length, random_order
 from methods.objectives.masking import masked_batch, masked_lm
 from methods.objectives.settings import Rate, Weight
 
@@ -54,23 +54,23 @@ class AMBER(PairMethod):
 
     class Config(MethodConfig):
         """mask_rate: the share of masked subwords; sentence_weight, word_weight: of L_SA and L_WA; layer: whose
-        attention is to agree, a choice; renormalised: divide each row of a block by its sum, so that attention within
+        attention is to agree, a choice; normalize_rows: divide each row of a block by its sum, so that attention within
         a side costs nothing (the blocks are taken as they are by default)."""
 
         mask_rate: Rate = 0.15
         sentence_weight: Weight = 1.0
         word_weight: Weight = 1.0
         layer: Annotated[int, LayerOf(1)] = -1
-        renormalised: bool = False
+        normalize_rows: bool = False
 
     def build(self, encoder: Encoder, corpora: Corpora) -> None:
         super().build(encoder, corpora)
-        self.room = room(encoder, corpora)
+        self.max_side_length = max_side_length(encoder, corpora)
         self.layer = encoder.layer(self.config.layer)
 
     def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
-        sides, _ = either_order(examples, rng)
-        both = joined(sides, self.room, special_ids=self.tokenizer.special_ids)
+        sides, _ = random_order(examples, rng)
+        both = join_sides(sides, self.max_side_length, special_ids=self.tokenizer.special_ids)
         alone = super().collate(examples, rng)
         return {
             **masked_batch(both, self.tokenizer, rng, self.config.mask_rate),
@@ -83,7 +83,7 @@ class AMBER(PairMethod):
         text, weight = batch["text"], self.config.word_weight
         states = encoder(text, layers=(self.layer - 1, -1))
         tlm = masked_lm(encoder, states.tokens(), batch["positions"], batch["labels"])
-        agreed = agreement(states.attention(self.layer), batch["first_lengths"], self.config.renormalised)
+        agreed = agreement(states.attention(self.layer), batch["first_lengths"], self.config.normalize_rows)
         x, y = encoder(batch["alone"]).mean().chunk(2)
         return {
             "tlm": tlm,
@@ -107,7 +107,7 @@ def first_lengths(text: PackedText) -> tuple[int, ...]:
     return tuple(int((segments == 0).sum()) for segments in torch.split(text.segments, list(text.lengths)))
 
 
-def agreement(attention: Sequence[Tensor], middles: Sequence[int], renormalised: bool) -> Tensor:
+def agreement(attention: Sequence[Tensor], middles: Sequence[int], normalize_rows: bool) -> Tensor:
     """(B,): how far the attention between the two sides of each pair is mutual, 0 to 1, the mean over heads.
 
     attention: one (heads, L, L) matrix per joined pair `[CLS] x [SEP] y [SEP]`, whose second side begins at `middles`.
@@ -116,7 +116,7 @@ def agreement(attention: Sequence[Tensor], middles: Sequence[int], renormalised:
     for matrix, middle in zip(attention, middles, strict=True):
         wide = matrix.to(torch.promote_types(matrix.dtype, torch.float32))
         there, back = wide[:, 1 : middle - 1, middle:-1], wide[:, middle:-1, 1 : middle - 1]
-        if renormalised:
+        if normalize_rows:
             there, back = (block / block.sum(2, keepdim=True) for block in (there, back))
         shorter = max(1, min(there.shape[1:]))
         values.append((there * back.transpose(1, 2)).sum() / (len(wide) * shorter))

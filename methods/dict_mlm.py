@@ -16,12 +16,12 @@ from harness.method import Batch, Corpora, MethodConfig, Term
 from harness.modeling.encoder import Encoder
 from harness.pair_method import PairExample, PairMethod
 from harness.records import Corpus
-from methods.objectives.dictionary import continuing, entries
+from methods.objectives.dictionary import continues_word, subword_entries
 from methods.objectives.masking import masked_batch, masked_lm
 from methods.objectives.settings import Rate, Share
 
 
-class Drawn(NamedTuple):
+class Exchange(NamedTuple):
     """A masked position (its row among them) whose word is exchanged: the translation and its language's number."""
 
     row: int
@@ -81,9 +81,9 @@ class DictMLM(PairMethod):
         super().build(encoder, corpora)
         self.numbers = {code: i for i, code in enumerate(dict.fromkeys((corpora.pivot, *corpora.languages)))}
         self.languages = nn.Parameter(torch.zeros(len(self.numbers), encoder.width))
-        self.continuing = continuing(corpora.tokenizer)
+        self.continues_word = continues_word(corpora.tokenizer)
         self.translations: dict[tuple[int, int], dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
-        for entry in entries(corpora, single=True):
+        for entry in subword_entries(corpora, single=True):
             (source,), (target,), number = entry.source, entry.target, self.numbers[entry.language]
             self.translations[0, source][number].append(target)
             self.translations[number, target][0].append(source)
@@ -95,30 +95,32 @@ class DictMLM(PairMethod):
         masked = masked_batch(text, self.tokenizer, rng, self.config.mask_rate)
         positions, ids = masked["positions"].numpy(), text.ids.numpy()
         chosen = rng.random(len(positions)) < self.config.exchange_rate
-        drawn = self.draw(ids, languages, np.where(chosen, positions, -1), rng)
+        drawn = self.draw_exchanges(ids, languages, np.where(chosen, positions, -1), rng)
         if self.config.variant == "translated-label":
-            return self.relabelled(masked, languages[positions], drawn)
-        return self.replaced(masked, languages, drawn, positions[chosen], ids)
+            return self.relabel(masked, languages[positions], drawn)
+        return self.replace_input(masked, languages, drawn, positions[chosen], ids)
 
-    def draw(self, ids: NDArray[Any], languages: NDArray[Any], positions: NDArray[Any], rng: Generator) -> list[Drawn]:
+    def draw_exchanges(
+        self, ids: NDArray[Any], languages: NDArray[Any], positions: NDArray[Any], rng: Generator
+    ) -> list[Exchange]:
         """A language and a translation for each position (-1: none wanted) with a whole word that has translations."""
-        whole = ~self.continuing[ids] & ~self.continuing[np.roll(ids, -1)]
+        whole = ~self.continues_word[ids] & ~self.continues_word[np.roll(ids, -1)]
         drawn = []
         for row, place in enumerate(positions.tolist()):
             found = self.translations.get((int(languages[place]), int(ids[place])))
             if place >= 0 and whole[place] and found:
                 language = list(found)[rng.integers(len(found))]
-                drawn.append(Drawn(row, language, found[language][rng.integers(len(found[language]))]))
+                drawn.append(Exchange(row, language, found[language][rng.integers(len(found[language]))]))
         return drawn
 
-    def relabelled(self, masked: Batch, languages: NDArray[Any], drawn: list[Drawn]) -> Batch:
+    def relabel(self, masked: Batch, languages: NDArray[Any], drawn: list[Exchange]) -> Batch:
         labels = masked["labels"].clone()
         for row, language, piece in drawn:
             labels[row], languages[row] = piece, language
         return {**masked, "labels": labels, "languages": torch.from_numpy(languages)}
 
-    def replaced(
-        self, masked: Batch, languages: NDArray[Any], drawn: list[Drawn], shown: NDArray[Any], original: NDArray[Any]
+    def replace_input(
+        self, masked: Batch, languages: NDArray[Any], drawn: list[Exchange], shown: NDArray[Any], original: NDArray[Any]
     ) -> Batch:
         ids, positions = masked["text"].ids.numpy().copy(), masked["positions"].tolist()
         ids[shown] = original[shown]

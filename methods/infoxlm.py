@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from harness.method import Batch, Corpora, LayerOf, Term
 from harness.modeling.encoder import Encoder
 from harness.pair_method import PairExample
-from methods.objectives.bilingual import Side, joined
+from methods.objectives.bilingual import Side, join_sides
 from methods.objectives.masking import masked_batch
-from methods.objectives.momentum import Momentum, Queue, queue_nce
+from methods.objectives.momentum import MomentumCopy, Queue, queue_nce
 from methods.objectives.settings import Count, Share, Temperature, Weight
 from methods.xlm import XLM
 
 
-class View(NamedTuple):
+class MixedPair(NamedTuple):
     """Two pairs mixed up: their sides as the query and as the key, and the sentence numbers of the two."""
 
     queries: tuple[Side, Side]
@@ -98,40 +98,46 @@ class InfoXLM(XLM):
         self.layer = encoder.layer(chosen)
         self.project = nn.Linear(encoder.width, encoder.width, bias=False)
         nn.init.normal_(self.project.weight, std=0.02)
-        self.slow = Momentum(self.config.momentum, encoder=encoder, project=self.project)
+        self.momentum_copy = MomentumCopy(self.config.momentum, encoder=encoder, project=self.project)
         self.queue = Queue(self.config.queue, encoder.width, members=2)
 
     def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
         batch = super().collate(examples, rng)
-        views = list(mixed(examples, rng))
-        batch["about"] = torch.tensor([view.sentences for view in views])
+        mixed_pairs = list(mix_pairs(examples, rng))
+        batch["sentence_ids"] = torch.tensor([pair.sentences for pair in mixed_pairs])
         for name in ("queries", "keys"):
-            text = joined([getattr(view, name) for view in views], self.room, special_ids=self.tokenizer.special_ids)
+            text = join_sides(
+                [getattr(pair, name) for pair in mixed_pairs],
+                self.max_side_length,
+                special_ids=self.tokenizer.special_ids,
+            )
             batch[name] = masked_batch(text, self.tokenizer, rng, self.config.mask_rate)["text"]
         return batch
 
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         queries = self.project(encoder(batch["queries"], layers=(self.layer,)).cls(self.layer))
         with torch.no_grad():
-            slow: Any = self.slow["encoder"]
-            keys = self.slow["project"](slow(batch["keys"], layers=(self.layer,)).cls(self.layer))
-        self.queue.add(keys, batch["about"])
-        return {**super().loss(encoder, batch, step), "xlco": self.contrast(queries, keys, batch["about"])}
+            encode: Any = self.momentum_copy["encoder"]
+            keys = self.momentum_copy["project"](encode(batch["keys"], layers=(self.layer,)).cls(self.layer))
+        self.queue.add(keys, batch["sentence_ids"])
+        return {**super().loss(encoder, batch, step), "xlco": self.contrast(queries, keys, batch["sentence_ids"])}
 
-    def contrast(self, queries: Tensor, keys: Tensor, about: Tensor) -> Term:
+    def contrast(self, queries: Tensor, keys: Tensor, sentence_ids: Tensor) -> Term:
         """Each query against its own key and what the queue holds; nothing while the queue must still fill."""
         config = self.config
-        losses = queue_nce(queries, keys, about, self.queue, temperature=config.temperature, normalize=config.normalize)
+        losses = queue_nce(
+            queries, keys, sentence_ids, self.queue, temperature=config.temperature, normalize=config.normalize
+        )
         if config.wait_for_queue:
-            losses = losses * ~self.queue.empty().any()
+            losses = losses * ~self.queue.empty_mask().any()
         return Term(losses.sum(), float(len(losses)), config.xlco_weight)
 
     def after_step(self, encoder: Encoder) -> None:
         self.queue.push()
-        self.slow.follow({"encoder": encoder, "project": self.project})
+        self.momentum_copy.update({"encoder": encoder, "project": self.project})
 
 
-def mixed(examples: Sequence[PairExample], rng: Generator) -> Iterator[View]:
+def mix_pairs(examples: Sequence[PairExample], rng: Generator) -> Iterator[MixedPair]:
     """Mixed-up pairs: the same sides of two pairs of one language, and their other sides, in orders of their own.
 
     The pairs of a language are taken two by two; one left over goes with the first of its language.
@@ -143,4 +149,4 @@ def mixed(examples: Sequence[PairExample], rng: Generator) -> Iterator[View]:
             turned = rng.random(3) < 0.5
             x = (b.source, a.source) if turned[0] else (a.source, b.source)
             y = (b.target, a.target) if turned[1] else (a.target, b.target)
-            yield View(*((y, x) if turned[2] else (x, y)), (a.sentence, b.sentence))
+            yield MixedPair(*((y, x) if turned[2] else (x, y)), (a.sentence, b.sentence))

@@ -67,7 +67,9 @@ class MMTE(PairMethod):
         deviation = encoder.config.initializer_range
         self.places = nn.Parameter(deviation * torch.randn(corpora.max_length, encoder.width))
         self.languages = nn.Parameter(deviation * torch.randn(len(self.numbers), encoder.width))
-        self.layers = nn.ModuleList(Layer(encoder.width, heads, self.config.dropout) for _ in range(self.config.layers))
+        self.layers = nn.ModuleList(
+            DecoderLayer(encoder.width, heads, self.config.dropout) for _ in range(self.config.layers)
+        )
         self.norm = nn.LayerNorm(encoder.width)
 
     def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
@@ -127,12 +129,12 @@ def cross_entropy(states: Tensor, embeddings: Tensor, labels: Tensor, rows: int 
     return torch.stack(parts).sum()
 
 
-class Layer(nn.Module):
+class DecoderLayer(nn.Module):
     """A decoder layer: causal self-attention, attention over the source, feed-forward; norms come first."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.own, self.cross = Attention(width, heads, dropout), Attention(width, heads, dropout)
+        self.own, self.cross = DecoderAttention(width, heads, dropout), DecoderAttention(width, heads, dropout)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
         self.feed = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
         self.drop = nn.Dropout(dropout)
@@ -145,7 +147,7 @@ class Layer(nn.Module):
         return out
 
 
-class Attention(nn.Module):
+class DecoderAttention(nn.Module):
     """Multi-head attention of packed queries over packed keys."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:

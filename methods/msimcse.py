@@ -87,8 +87,8 @@ class MSimCSE(Method):
 
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         vectors = self.head(encoder(batch["text"]).cls())
-        premises, entailed, contradicted = (distributed.gather(part) for part in vectors.chunk(3))
+        premises, entailed, contradicting = (distributed.gather(part) for part in vectors.chunk(3))
         own = torch.arange(len(premises), device=premises.device)
-        candidates = torch.cat([entailed, contradicted])
+        candidates = torch.cat([entailed, contradicting])
         losses = nce(premises, candidates, own, temperature=self.config.temperature)
         return {"contrast": Term(losses.sum(), float(len(losses)))}

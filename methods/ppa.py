@@ -13,9 +13,9 @@ from harness.method import Batch, Corpora, MethodConfig, Term
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import pack
 from harness.pair_method import PairExample, PairMethod
-from methods.objectives.bilingual import either_order, joined, room
+from methods.objectives.bilingual import join_sides, max_side_length, random_order
 from methods.objectives.masking import masked_batch, masked_lm
-from methods.objectives.momentum import Momentum, Queue, queue_nce
+from methods.objectives.momentum import MomentumCopy, Queue, queue_nce
 from methods.objectives.settings import Count, Rate, Share, Temperature, Weight
 
 
@@ -66,21 +66,21 @@ class PPA(PairMethod):
 
     def build(self, encoder: Encoder, corpora: Corpora) -> None:
         super().build(encoder, corpora)
-        self.room = room(encoder, corpora)
+        self.max_side_length = max_side_length(encoder, corpora)
         self.head = nn.Sequential(
             nn.Linear(encoder.width, encoder.width), nn.ReLU(), nn.Linear(encoder.width, self.config.width)
         )
-        self.slow = Momentum(self.config.momentum, encoder=encoder, head=self.head)
+        self.momentum_copy = MomentumCopy(self.config.momentum, encoder=encoder, head=self.head)
         self.queue = Queue(self.config.queue, self.config.width)
 
     def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
         special = self.tokenizer.special_ids
-        sides, _ = either_order(examples, rng)
-        both = joined(sides, self.room, special_ids=special)
+        sides, _ = random_order(examples, rng)
+        both = join_sides(sides, self.max_side_length, special_ids=special)
         return {
             "queries": pack([x for x, _ in sides], special_ids=special),
             "keys": pack([y for _, y in sides], special_ids=special),
-            "about": torch.tensor([[e.sentence] for e in examples]),
+            "sentence_ids": torch.tensor([[e.sentence] for e in examples]),
             **masked_batch(both, self.tokenizer, rng, self.config.mask_rate),
         }
 
@@ -88,9 +88,9 @@ class PPA(PairMethod):
         hidden = encoder(batch["text"]).tokens()
         queries = self.head(encoder(batch["queries"]).cls())
         with torch.no_grad():
-            keys = self.slow["head"](self.slow["encoder"](batch["keys"]).cls())
-        self.queue.add(keys, batch["about"])
-        losses = queue_nce(queries, keys, batch["about"], self.queue, temperature=self.config.temperature)
+            keys = self.momentum_copy["head"](self.momentum_copy["encoder"](batch["keys"]).cls())
+        self.queue.add(keys, batch["sentence_ids"])
+        losses = queue_nce(queries, keys, batch["sentence_ids"], self.queue, temperature=self.config.temperature)
         return {
             "tlm": masked_lm(encoder, hidden, batch["positions"], batch["labels"]),
             "contrast": Term(losses.sum(), float(len(losses)), self.config.sentence_weight),
@@ -98,4 +98,4 @@ class PPA(PairMethod):
 
     def after_step(self, encoder: Encoder) -> None:
         self.queue.push()
-        self.slow.follow({"encoder": encoder, "head": self.head})
+        self.momentum_copy.update({"encoder": encoder, "head": self.head})

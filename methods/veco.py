@@ -58,7 +58,7 @@ class VECO(PairMethod):
         if not self.config.warm_plugs:
             deviation = encoder.config.initializer_range
             for plug in self.plugs:
-                plug.apply(lambda module: _restart(module, deviation))
+                plug.apply(lambda module: _reinitialize(module, deviation))
 
     def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
         text = super().collate(examples, rng)["text"]
@@ -68,14 +68,14 @@ class VECO(PairMethod):
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         text, spots, labels = batch["text"], batch["positions"], batch["labels"]
         alone = encoder(text).tokens()
-        together = self.plugged(encoder, text, alone, batch["partners"])
+        together = self.states_with_plugs(encoder, text, alone, batch["partners"])
         crossed = masked_lm(encoder, together, spots, labels)
         return {
             "mlm": masked_lm(encoder, alone, spots, labels),
             "ca_mlm": Term(crossed.sum, crossed.count, self.config.cross_weight),
         }
 
-    def plugged(self, encoder: Encoder, text: PackedText, alone: Tensor, partners: Layout) -> Tensor:
+    def states_with_plugs(self, encoder: Encoder, text: PackedText, alone: Tensor, partners: Layout) -> Tensor:
         """(T, H) last states with the plugs in; `alone` (T, H) are those without, `partners` the layout of the other
         sides in the order of `text`."""
         cut = text.starts[len(text) // 2]
@@ -109,7 +109,7 @@ class CrossAttention(nn.Module):
         return out
 
 
-def _restart(module: nn.Module, deviation: float) -> None:
+def _reinitialize(module: nn.Module, deviation: float) -> None:
     if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=deviation)
         nn.init.zeros_(module.bias)

@@ -17,7 +17,7 @@ from harness.modeling.packing import PackedText, Spans
 from harness.pair_method import PairMethod, TokenSpan
 from harness.records import Corpus
 from harness.training import distributed
-from methods.objectives.bilingual import either_order, joined, room
+from methods.objectives.bilingual import join_sides, max_side_length, random_order
 from methods.objectives.contrastive import nce
 from methods.objectives.masking import masked_batch, masked_lm
 from methods.objectives.settings import Rate, Temperature, Weight, Whole
@@ -77,7 +77,7 @@ class VECO2(PairMethod):
 
     def build(self, encoder: Encoder, corpora: Corpora) -> None:
         super().build(encoder, corpora)
-        self.room = room(encoder, corpora)
+        self.max_side_length = max_side_length(encoder, corpora)
 
     def examples(self, corpora: Corpora) -> Sequence[WordPairExample]:  # type: ignore[override]
         return WordPairExamples.of(corpora, stop_words=self.config.stop_words)
@@ -87,14 +87,14 @@ class VECO2(PairMethod):
         pairs = [example.pair for example in examples]
         plain = super().collate(pairs, rng)
         alone = masked_batch(plain["text"], self.tokenizer, rng, rate)
-        sides, swapped = either_order(pairs, rng)
-        joint = masked_batch(joined(sides, self.room, special_ids=special), self.tokenizer, rng, rate)
-        lengths = [(min(len(x), self.room), min(len(y), self.room)) for x, y in sides]
+        sides, swapped = random_order(pairs, rng)
+        joint = masked_batch(join_sides(sides, self.max_side_length, special_ids=special), self.tokenizer, rng, rate)
+        lengths = [(min(len(x), self.max_side_length), min(len(y), self.max_side_length)) for x, y in sides]
         words = [[(b, a) if s else (a, b) for a, b in e.words] for e, s in zip(examples, swapped, strict=True)]
         return {
             **joint,
             **{f"alone_{name}": value for name, value in alone.items()},
-            "words": placed(words, lengths, joint["text"], joint["positions"].numpy()),
+            "words": locate_words(words, lengths, joint["text"], joint["positions"].numpy()),
             "groups": plain["groups"],
         }
 
@@ -134,7 +134,7 @@ class VECO2(PairMethod):
         return Term(losses.sum(), float(count), self.config.token_weight)
 
 
-def placed(
+def locate_words(
     words: Sequence[Sequence[tuple[TokenSpan, TokenSpan]]],
     lengths: Sequence[tuple[int, int]],
     text: PackedText,

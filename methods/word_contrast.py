@@ -16,7 +16,7 @@ from harness.records import Corpus
 from harness.training import distributed
 from methods.objectives.contrastive import info_nce, nce
 from methods.objectives.settings import Count, Temperature, Weight, Whole
-from methods.objectives.word_vectors import Subword, first_of_each, word_pair_batch, word_vectors
+from methods.objectives.word_vectors import Subword, first_occurrences, word_pair_batch, word_vectors
 from methods.objectives.words import WordPairExample, WordPairExamples
 
 
@@ -90,36 +90,36 @@ class WordContrast(PairMethod):
 
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         x, y = word_vectors(encoder(batch["text"]), batch["words"])
-        terms = {"contrast": self.contrast(self.head(x), self.head(y), batch["names"])}
+        terms = {"contrast": self.contrast(self.head(x), self.head(y), batch["word_ids"])}
         if self.original is not None:
-            terms["distance"] = Term(distance(encoder, self.original), 1.0, self.config.regulariser)
+            terms["distance"] = Term(weight_distance(encoder, self.original), 1.0, self.config.regulariser)
         return terms
 
-    def contrast(self, x: Tensor, y: Tensor, names: Tensor) -> Term:
+    def contrast(self, x: Tensor, y: Tensor, word_ids: Tensor) -> Term:
         """The contrastive term over the words of this micro-batch on all ranks, m pairs x, y (m, width), each taken
         once: in a sentence that the sample repeats a word would be a negative of itself."""
-        x, y, names = distributed.gather(x), distributed.gather(y), distributed.gather(names)
+        x, y, word_ids = distributed.gather(x), distributed.gather(y), distributed.gather(word_ids)
         if not len(x):
             return Term((x + y).sum(), 0.0)
-        once = first_of_each(names)
+        once = first_occurrences(word_ids)
         x, y = x[once], y[once]
-        chosen = strong if self.config.strength == "strong" else weak
+        chosen = strong_contrast if self.config.strength == "strong" else weak_contrast
         losses = chosen(x, y, self.config.temperature)
         return Term(losses.sum(), float(len(losses)))
 
 
-def strong(x: Tensor, y: Tensor, temperature: float) -> Tensor:
+def strong_contrast(x: Tensor, y: Tensor, temperature: float) -> Tensor:
     """(2m,) the loss of every word against all words of the batch."""
     return info_nce(x, y, temperature=temperature, reduction="none")
 
 
-def weak(x: Tensor, y: Tensor, temperature: float) -> Tensor:
+def weak_contrast(x: Tensor, y: Tensor, temperature: float) -> Tensor:
     """(2m,) the loss of every word against the words of the other side."""
     partner = torch.arange(len(x), device=x.device)
     return torch.cat([nce(a, b, partner, temperature=temperature) for a, b in ((x, y), (y, x))])
 
 
-def distance(encoder: Encoder, original: Encoder) -> Tensor:
+def weight_distance(encoder: Encoder, original: Encoder) -> Tensor:
     """The Euclidean norm of what has changed in the encoder's weights, all of them one vector."""
     pairs = zip(encoder.base.parameters(), original.base.parameters(), strict=True)
     norm: Tensor = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(new - old) for new, old in pairs]))

@@ -13,7 +13,7 @@ from harness.method import Batch, Corpora, MethodConfig, Term
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText
 from harness.pair_method import PairExample, PairMethod
-from methods.objectives.bilingual import either_order, joined, room
+from methods.objectives.bilingual import join_sides, max_side_length, random_order
 from methods.objectives.masking import masked_batch, masked_lm
 from methods.objectives.settings import Rate, Weight
 
@@ -61,7 +61,7 @@ class XLM(PairMethod):
 
     def build(self, encoder: Encoder, corpora: Corpora) -> None:
         super().build(encoder, corpora)
-        self.room = room(encoder, corpora)
+        self.max_side_length = max_side_length(encoder, corpora)
         self.numbers = {code: i for i, code in enumerate(dict.fromkeys((corpora.pivot, *corpora.languages)))}
         self.languages: nn.Parameter | None = None
         if self.config.language_embeddings:
@@ -69,8 +69,8 @@ class XLM(PairMethod):
 
     def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
         special, rate = self.tokenizer.special_ids, self.config.mask_rate
-        sides, swapped = either_order(examples, rng)
-        both = joined(sides, self.room, special_ids=special, reset_positions=self.config.reset_positions)
+        sides, swapped = random_order(examples, rng)
+        both = join_sides(sides, self.max_side_length, special_ids=special, reset_positions=self.config.reset_positions)
         alone = super().collate(examples, rng)["text"]
         n, numbers = len(examples), [self.numbers[e.language] for e in examples]
         pivot_first = torch.tensor([[m, 0] if s else [0, m] for m, s in zip(numbers, swapped, strict=True)])
@@ -83,14 +83,14 @@ class XLM(PairMethod):
         }
 
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
-        tlm, mlm = (self.masked(encoder, batch, prefix) for prefix in ("", "alone_"))
+        tlm, mlm = (self.masked_term(encoder, batch, prefix) for prefix in ("", "alone_"))
         return {"tlm": tlm, "mlm": Term(mlm.sum, mlm.count, self.config.mlm_weight)}
 
-    def masked(self, encoder: Encoder, batch: Batch, prefix: str) -> Term:
+    def masked_term(self, encoder: Encoder, batch: Batch, prefix: str) -> Term:
         text: PackedText = batch[f"{prefix}text"]
-        hidden = encoder(text, added=self.added(batch[f"{prefix}languages"])).tokens()
+        hidden = encoder(text, added=self.language_vectors(batch[f"{prefix}languages"])).tokens()
         return masked_lm(encoder, hidden, batch[f"{prefix}positions"], batch[f"{prefix}labels"])
 
-    def added(self, languages: Tensor) -> Tensor | None:
+    def language_vectors(self, languages: Tensor) -> Tensor | None:
         """(T, H): the language embedding of each token, or None without them."""
         return None if self.languages is None else self.languages[languages]

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from harness.method import Batch, Corpora, LayerOf, MethodConfig, Term
 from harness.modeling.encoder import Encoder
 from harness.pair_method import PairExample, PairMethod
-from methods.objectives.alignment import at_positions, iter_max, side_positions, sinkhorn
-from methods.objectives.bilingual import either_order, joined, room
+from methods.objectives.alignment import gather_positions, iter_max, side_positions, sinkhorn
+from methods.objectives.bilingual import join_sides, max_side_length, random_order
 from methods.objectives.masking import masked_batch, masked_lm
 from methods.objectives.settings import Count, Rate, Weight, Whole
 
@@ -77,14 +77,14 @@ class XLMAlign(PairMethod):
 
     def build(self, encoder: Encoder, corpora: Corpora) -> None:
         super().build(encoder, corpora)
-        self.room = room(encoder, corpora)
+        self.max_side_length = max_side_length(encoder, corpora)
         layer = self.config.layer
         self.layer = max(1, round(encoder.depth * 2 / 3)) if layer is None else encoder.layer(layer)
         self.query, self.key = (nn.Linear(encoder.width, encoder.width) for _ in range(2))
 
     def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
-        sides, _ = either_order(examples, rng)
-        both = joined(sides, self.room, special_ids=self.tokenizer.special_ids)
+        sides, _ = random_order(examples, rng)
+        both = join_sides(sides, self.max_side_length, special_ids=self.tokenizer.special_ids)
         alone = masked_batch(super().collate(examples, rng)["text"], self.tokenizer, rng, self.config.mask_rate)
         first, second = side_positions(both)
         return {
@@ -119,7 +119,7 @@ class XLMAlign(PairMethod):
         valid = (first >= 0)[:, :, None] & (second >= 0)[:, None, :]
         with torch.autocast(states.device.type, enabled=False):
             wide = torch.promote_types(states.dtype, torch.float32)
-            x, y = (at_positions(states.to(wide), positions) for positions in (first, second))
+            x, y = (gather_positions(states.to(wide), positions) for positions in (first, second))
             return iter_max(sinkhorn(x @ y.transpose(1, 2), valid, self.config.iterations), valid, self.config.rounds)
 
     def pointer(self, hidden: Tensor, links: Tensor, batch: Batch) -> Tensor:
@@ -127,13 +127,13 @@ class XLMAlign(PairMethod):
         masked = torch.zeros(len(hidden), dtype=torch.bool, device=hidden.device)
         masked = masked.index_fill(0, batch["positions"], value=True)
         first, second = batch["first"], batch["second"]
-        return self._towards(hidden, first, second, links, masked) + self._towards(
+        return self._pointer_loss(hidden, first, second, links, masked) + self._pointer_loss(
             hidden, second, first, links.transpose(1, 2), masked
         )
 
-    def _towards(self, hidden: Tensor, asking: Tensor, asked: Tensor, links: Tensor, masked: Tensor) -> Tensor:
+    def _pointer_loss(self, hidden: Tensor, asking: Tensor, asked: Tensor, links: Tensor, masked: Tensor) -> Tensor:
         """-log p(partner) summed over the masked tokens of `asking` (B, m) that have one among `asked` (B, n)."""
-        queries, keys = at_positions(self.query(hidden), asking), at_positions(self.key(hidden), asked)
+        queries, keys = gather_positions(self.query(hidden), asking), gather_positions(self.key(hidden), asked)
         with torch.autocast(hidden.device.type, enabled=False):
             wide = torch.promote_types(queries.dtype, torch.float32)
             logits = queries.to(wide) @ keys.to(wide).transpose(1, 2) / math.sqrt(hidden.shape[1])

@@ -14,14 +14,14 @@ from harness.method import Batch, Corpora, LayerOf, MethodConfig, Term
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText
 from harness.pair_method import PairExample, PairMethod
-from methods.objectives.bilingual import either_order, joined, room
+from methods.objectives.bilingual import join_sides, max_side_length, random_order
 from methods.objectives.masking import masked_batch
 from methods.objectives.settings import Rate, Weight
 
 STREAMS = {"": ("tlm", "trtd"), "alone_": ("mlm", "mrtd")}  # prefix of the batch's keys: names of the two terms
 
 
-class Replaced(NamedTuple):
+class ReplacedText(NamedTuple):
     """What the generator made of a masked text: the term of its masked LM, the text with the tokens that it drew, and
     for each token (T,) whether it differs from the original."""
 
@@ -31,7 +31,7 @@ class Replaced(NamedTuple):
 
 
 class XLME(PairMethod):
-    """Replaced token detection by the encoder, on what a small masked LM of its own fills in.
+    """ReplacedText token detection by the encoder, on what a small masked LM of its own fills in.
 
     Reference: Chi et al., "XLM-E: Cross-lingual Language Model Pre-training via ELECTRA", ACL 2022, arXiv 2106.16138.
     Objective: L = L_MLM(G) + L_TLM(G) + w ( L_MRTD(D) + L_TRTD(D) ), L_RTD = -1/T sum_t log P_D(r_t | z~), r_t whether
@@ -71,14 +71,14 @@ class XLME(PairMethod):
 
     def build(self, encoder: Encoder, corpora: Corpora) -> None:
         super().build(encoder, corpora)
-        self.room = room(encoder, corpora)
+        self.max_side_length = max_side_length(encoder, corpora)
         depth = encoder.layer(self.config.generator_layers or max(1, encoder.depth // 3))
         self.generator = encoder.clone(layers=depth)
         self.head = nn.Sequential(nn.Linear(encoder.width, encoder.width), nn.GELU(), nn.Linear(encoder.width, 1))
 
     def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
-        sides, _ = either_order(examples, rng)
-        both = joined(sides, self.room, special_ids=self.tokenizer.special_ids)
+        sides, _ = random_order(examples, rng)
+        both = join_sides(sides, self.max_side_length, special_ids=self.tokenizer.special_ids)
         batch: Batch = {}
         for prefix, text in (("", both), ("alone_", super().collate(examples, rng)["text"])):
             masked = masked_batch(text, self.tokenizer, rng, self.config.mask_rate)
@@ -89,7 +89,7 @@ class XLME(PairMethod):
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         terms = {}
         for prefix, (generating, detecting) in STREAMS.items():
-            made = self.replaced(batch, prefix)
+            made = self.replace_tokens(batch, prefix)
             scores = self.scores(encoder, made.text)
             losses = functional.binary_cross_entropy_with_logits(
                 scores, made.replaced.to(scores.dtype), reduction="sum"
@@ -98,14 +98,14 @@ class XLME(PairMethod):
             terms[detecting] = Term(losses, float(len(scores)), self.config.detection_weight)
         return terms
 
-    def replaced(self, batch: Batch, prefix: str = "") -> Replaced:
+    def replace_tokens(self, batch: Batch, prefix: str = "") -> ReplacedText:
         """The generator's masked LM on one stream of the batch, and the text that it makes of it."""
         text, positions, labels = (batch[f"{prefix}{name}"] for name in ("text", "positions", "labels"))
         logits = self.generator.mlm_logits(self.generator(text).tokens()[positions]).float()
         term = Term(functional.cross_entropy(logits, labels, reduction="sum"), float(len(labels)))
-        drawn = sample(logits.detach(), batch[f"{prefix}draws"])
+        drawn = sample_tokens(logits.detach(), batch[f"{prefix}draws"])
         replaced = torch.zeros_like(text.special).index_put((positions,), drawn != labels)
-        return Replaced(term, text.with_ids(text.ids.index_put((positions,), drawn)), replaced)
+        return ReplacedText(term, text.with_ids(text.ids.index_put((positions,), drawn)), replaced)
 
     def scores(self, encoder: Encoder, text: PackedText) -> Tensor:
         """(T,) the discriminator's logit that a token was replaced, in float32 or wider."""
@@ -113,7 +113,7 @@ class XLME(PairMethod):
         return logits if logits.dtype == torch.float64 else logits.float()
 
 
-def sample(logits: Tensor, draws: Tensor) -> Tensor:
+def sample_tokens(logits: Tensor, draws: Tensor) -> Tensor:
     """(M,) a token of each row's softmax (M, V): the first where the cumulative probability exceeds the draw (M,)."""
     cumulative = logits.softmax(1).cumsum(1)
     below = cumulative <= draws.to(cumulative.dtype)[:, None] * cumulative[:, -1:]

@@ -16,9 +16,9 @@ from harness.modeling.packing import pack
 from harness.modeling.tokenizer import Tokenizer
 from harness.records import Corpus, Entity
 from harness.training import distributed
-from methods.objectives.bilingual import joined, room
+from methods.objectives.bilingual import join_sides, max_side_length
 from methods.objectives.contrastive import nce
-from methods.objectives.entities import EntityExample, by_entity, tokenised
+from methods.objectives.entities import EntityExample, group_by_entity, tokenize_entities
 from methods.objectives.masking import masked_batch, masked_lm
 from methods.objectives.momentum import Queue
 from methods.objectives.settings import Count, Rate, Share, Temperature, Weight, Whole
@@ -88,20 +88,20 @@ class XLMK(Method):
 
     def build(self, encoder: Encoder, corpora: Corpora) -> None:
         self.tokenizer = corpora.tokenizer
-        self.room = room(encoder, corpora)
-        self.word_head, self.document_head, self.subject_head = (_head(encoder.width) for _ in range(3))
+        self.max_side_length = max_side_length(encoder, corpora)
+        self.word_head, self.document_head, self.subject_head = (_projection(encoder.width) for _ in range(3))
         self.words, self.documents = (Queue(self.config.queue, encoder.width) for _ in range(2))
 
     def examples(self, corpora: Corpora) -> Sequence[EntityExample]:
         records = [record for record in corpora.records(Corpus.ENTITIES) if isinstance(record, Entity)]
-        groups = by_entity(records)
+        groups = group_by_entity(records)
         if not groups:
             raise UserError(
                 "no entity is described in two languages",
                 found=f"{len(records)} records in {len({r.language for r in records})} languages",
                 expected="records with the same `entity` in two languages",
             )
-        return tokenised(groups, corpora)
+        return tokenize_entities(groups, corpora)
 
     def collate(self, examples: Sequence[EntityExample], rng: Generator) -> Batch:
         special = self.tokenizer.special_ids
@@ -121,7 +121,7 @@ class XLMK(Method):
             "mentions": torch.tensor([s + e.span[0] for s, e in zip(text.starts, examples, strict=True)]),
             "descriptions": pack(drawn, special_ids=special),  # of the mentioned entities, then of the objects
             "entities": torch.tensor([e.entity for e in examples]),
-            **({"subjects": joined(asked, self.room, special_ids=special)} if told else {}),
+            **({"subjects": join_sides(asked, self.max_side_length, special_ids=special)} if told else {}),
             "objects": torch.tensor([fact.object for _, fact in told], dtype=torch.long),
         }
 
@@ -160,7 +160,7 @@ class XLMK(Method):
         both = torch.cat([asking, asked])
         both = both.to(torch.promote_types(both.dtype, memory.keys.dtype))
         numbers = entities.repeat(2)[:, None]
-        past = memory.no_negatives(numbers) | (step < self.config.memory_from)
+        past = memory.exclusion_mask(numbers) | (step < self.config.memory_from)
         losses = nce(
             both,
             torch.cat([both, memory.keys]),
@@ -175,5 +175,5 @@ class XLMK(Method):
             memory.push()
 
 
-def _head(width: int) -> nn.Sequential:
+def _projection(width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width, width, bias=False), nn.ReLU(), nn.Linear(width, width, bias=False))

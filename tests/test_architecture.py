@@ -12,13 +12,13 @@ from types import ModuleType
 
 import pytest
 
-import harness
+import alignboard
 from harness.registry import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
-PUBLIC = {f"harness.{name}": module for name, module in harness._HOME.items()}
+PUBLIC = {f"alignboard.{name}": module for name, module in alignboard._MODULES.items()}
 ROOMS = {"harness": {"harness"}, "methods": {"methods", "harness"}, "tasks": {"tasks", "harness"}}
-ROOMS["leaderboard"] = {"leaderboard", "harness"}
+ROOMS |= {"leaderboard": {"leaderboard", "harness"}, "alignboard": {"alignboard", "harness", "methods"}}
 BARE = (
     "modeling/encoder",
     "modeling/packing",

@@ -58,7 +58,7 @@ PYPROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 Collate = Callable[[Sequence[Any], Any], Batch]
 
 
-class Size(NamedTuple):
+class SmokeSize(NamedTuple):
     """A random encoder (vocabulary None: what the tokenizer learnt), and how many pairs make a batch."""
 
     layers: int
@@ -67,11 +67,11 @@ class Size(NamedTuple):
     batch: int
 
 
-SIZES = {"cpu": Size(2, 64, None, 8), "cuda": Size(12, 768, 119_547, 64)}
+SIZES = {"cpu": SmokeSize(2, 64, None, 8), "cuda": SmokeSize(12, 768, 119_547, 64)}
 
 
 @dataclass(frozen=True)
-class Measured:
+class TrainingMeasure:
     """One training in one precision. Rates per second, memory in bytes."""
 
     loss: float
@@ -81,12 +81,12 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Row:
+class SmokeRow:
     """What was trained, in fp32 and in bf16."""
 
     name: str
-    fp32: Measured
-    bf16: Measured
+    fp32: TrainingMeasure
+    bf16: TrainingMeasure
 
     @property
     def gap(self) -> float:
@@ -98,7 +98,7 @@ class Row:
         return self.gap <= TOLERANCE  # False where a loss is NaN
 
 
-class World:
+class SmokeWorld:
     """The made-up world at a small size: a sample of pairs, a training set, and the encoder that all start from."""
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -110,13 +110,15 @@ class World:
         dictionary: Any = self.source.corpus(Corpus.DICTIONARY, self.languages)
         self.sample = draw_sample(parallel, dictionary, SampleSettings(size=2048)).pairs
         texts = [text for pair in parallel for text in (pair.source, pair.target)]
-        self.start = still(Encoder.load(options.base) if options.base else fresh(texts, options.device))
+        self.start = disable_dropout(
+            Encoder.load(options.base) if options.base else random_encoder(texts, options.device)
+        )
         self.max_length = min(128, self.start.max_length)
 
     def settings(self, precision: str) -> TrainSettings:
         return TrainSettings(self.steps, self.learning_rate, self.batch, schedule="constant", precision=precision)
 
-    def align(self, cls: Any, precision: str) -> Measured:
+    def align(self, cls: Any, precision: str) -> TrainingMeasure:
         """A method with its default settings."""
         encoder = self.start.clone().to(self.device)
         reads = SourceCorpora(self.sample, encoder.tokenizer, self.source, self.languages, self.max_length, cls.needs)
@@ -126,7 +128,7 @@ class World:
         step = Step(encoder, method.to(self.device))
         return measure(step, method.examples(reads), method.collate, self.settings(precision))
 
-    def finetune(self, precision: str) -> Measured:
+    def finetune(self, precision: str) -> TrainingMeasure:
         """Paraphrase identification on the pivot's training set."""
         task, settings = PAWSX(), TrainedSettings(max_length=self.max_length)
         torch.manual_seed(0)
@@ -142,7 +144,7 @@ class World:
         return measure(Step(model.encoder, model.head), examples, collate, self.settings(precision))
 
 
-def fresh(texts: Sequence[str], device: str) -> Encoder:
+def random_encoder(texts: Sequence[str], device: str) -> Encoder:
     """A random BERT of the device's size, over word pieces learnt from the texts."""
     size = SIZES[device]
     tokenizer = Tokenizer(learn_tokenizer(texts, 4000, 128))
@@ -156,10 +158,10 @@ def fresh(texts: Sequence[str], device: str) -> Encoder:
         max_position_embeddings=128,
         pad_token_id=tokenizer.pad_id,
     )
-    return Encoder.fresh(config, tokenizer)
+    return Encoder.random_encoder(config, tokenizer)
 
 
-def still(encoder: Encoder) -> Encoder:
+def disable_dropout(encoder: Encoder) -> Encoder:
     """The encoder without dropout, whose draws differ between precisions."""
     encoder.config.hidden_dropout_prob = encoder.config.attention_probs_dropout_prob = 0.0
     for module in encoder.modules():
@@ -177,7 +179,7 @@ def methods() -> dict[str, Any]:
     return {name: cls for name in METHODS.names() if (cls := METHODS.get(name)).trains}
 
 
-def measure(step: Step, examples: Sequence[Any], collate: Collate, settings: TrainSettings) -> Measured:
+def measure(step: Step, examples: Sequence[Any], collate: Collate, settings: TrainSettings) -> TrainingMeasure:
     """Trains; the first half of the steps warms up."""
     run = Run(step, examples, collate, settings, None)
     if run.device.type == "cuda":
@@ -192,7 +194,7 @@ def measure(step: Step, examples: Sequence[Any], collate: Collate, settings: Tra
     losses = run.read_losses()  # waits for the device
     seconds = time.perf_counter() - clock
     weights = term_weights(run)
-    return Measured(
+    return TrainingMeasure(
         sum(weights[name] * value for name, value in losses.items()),
         (settings.steps - warm) / seconds,
         (run.trace.tokens - tokens) / seconds,
@@ -215,7 +217,7 @@ def peak_bytes(device: torch.device) -> int:
 
 
 @dataclass(frozen=True)
-class Check:
+class ErrorCheck:
     """A distance from a reference, as a share of the reference's norm, and how much of it is allowed."""
 
     name: str
@@ -227,7 +229,7 @@ class Check:
         return self.gap <= self.limit
 
 
-def attention_checks(device: torch.device, backend: str, dtype: torch.dtype) -> list[Check]:
+def attention_checks(device: torch.device, backend: str, dtype: torch.dtype) -> list[ErrorCheck]:
     """A back end in `dtype` against the dense reference in float32: its result and the gradients of q, k and v."""
     lengths, others = (3, 128, 1, 64, 17), (20, 5, 128, 64, 2)
     cases = {"within a sequence": (lengths, False), "causal": (lengths, True), "over a partner": (others, False)}
@@ -239,7 +241,7 @@ def attention_checks(device: torch.device, backend: str, dtype: torch.dtype) -> 
         *inputs, weight = (torch.randn(n, 4, 64, generator=generator).to(device, dtype) for n in rows)
         made = _attended(inputs, weight, layouts, causal, backend)
         wanted = _attended([t.float() for t in inputs], weight, layouts, causal, "block")
-        checks.append(Check(f"{backend} {name}", max(map(distance, made, wanted)), TOLERANCE))
+        checks.append(ErrorCheck(f"{backend} {name}", max(map(distance, made, wanted)), TOLERANCE))
     return checks
 
 
@@ -252,7 +254,7 @@ def _attended(
     return [out.detach(), *torch.autograd.grad((out.float() * weight.float()).sum(), leaves)]
 
 
-def encoder_checks(world: World, backend: str, precision: str) -> list[Check]:
+def encoder_checks(world: SmokeWorld, backend: str, precision: str) -> list[ErrorCheck]:
     """A whole encoder under a back end, its last states and the gradient of its weights, against the dense reference
     in fp32: at most twice as far from it as the dense reference in the same precision."""
     encoder = world.start.clone().to(world.device).eval()
@@ -262,7 +264,9 @@ def encoder_checks(world: World, backend: str, precision: str) -> list[Check]:
         _encoded(encoder, text, *how) for how in ((backend, precision), ("block", precision), ("block", "fp32"))
     )
     parts = zip(("states", "gradient"), made, dense, exact, strict=True)
-    return [Check(f"{backend} encoder {name}", distance(a, c), 2 * distance(b, c) + 1e-3) for name, a, b, c in parts]
+    return [
+        ErrorCheck(f"{backend} encoder {name}", distance(a, c), 2 * distance(b, c) + 1e-3) for name, a, b, c in parts
+    ]
 
 
 def _encoded(encoder: Encoder, text: PackedText, backend: str, precision: str) -> tuple[Tensor, Tensor]:
@@ -278,7 +282,7 @@ def distance(made: Tensor, wanted: Tensor) -> float:
     return float((made.float() - wanted.float()).norm() / wanted.float().norm())
 
 
-def check_attention(world: World) -> list[Check]:
+def check_attention(world: SmokeWorld) -> list[ErrorCheck]:
     """The checks of variable-length attention, printed; none without a GPU, where it does not run."""
     if world.device.type != "cuda":
         print("variable-length attention is not checked: it runs on a GPU alone\n")
@@ -290,19 +294,21 @@ def check_attention(world: World) -> list[Check]:
     return checks
 
 
-def train_all(world: World) -> list[Row]:
+def train_all(world: SmokeWorld) -> list[SmokeRow]:
     """Every method and the fine-tuning, each row printed when it is there."""
-    jobs: dict[str, Callable[[str], Measured]] = {name: partial(world.align, cls) for name, cls in methods().items()}
+    jobs: dict[str, Callable[[str], TrainingMeasure]] = {
+        name: partial(world.align, cls) for name, cls in methods().items()
+    }
     jobs["fine-tuning (pawsx)"] = world.finetune
     print(f"{'':20} {'fp32 loss':>10} {'bf16 loss':>10} {'ratio':>7} {'steps/s':>8} {'tokens/s':>9} {'GB':>6}")
     rows = []
     for name, job in jobs.items():
-        rows.append(Row(name, *(job(precision) for precision in PRECISIONS)))
+        rows.append(SmokeRow(name, *(job(precision) for precision in PRECISIONS)))
         print(line(rows[-1]), flush=True)
     return rows
 
 
-def line(row: Row) -> str:
+def line(row: SmokeRow) -> str:
     fp32, bf16 = row.fp32, row.bf16
     ratio = bf16.loss / fp32.loss if fp32.loss else math.nan
     rates = f"{bf16.steps_per_second:8.1f} {bf16.tokens_per_second:9,.0f} {bf16.peak_bytes / 1e9:6.2f}"
@@ -313,7 +319,7 @@ def verdict(ok: bool) -> str:
     return "ok" if ok else "FAILED"
 
 
-def report(world: World, checks: Sequence[Check], rows: Sequence[Row]) -> dict[str, Any]:
+def report(world: SmokeWorld, checks: Sequence[ErrorCheck], rows: Sequence[SmokeRow]) -> dict[str, Any]:
     """Everything that was measured, and on what."""
     return {
         "device": machine(world.device),
@@ -332,7 +338,7 @@ def machine(device: torch.device) -> str:
     return platform.processor() or platform.machine()
 
 
-def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m validation.smoke", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -354,9 +360,9 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = parsed(arguments)
+    options = parse_arguments(arguments)
     torch.set_num_threads(options.threads)
-    world = World(options)
+    world = SmokeWorld(options)
     start = options.base or "a random encoder"
     print(f"{machine(world.device)}, torch {torch.__version__}, {start}, {world.steps} steps of {world.batch}\n")
     checks = check_attention(world)

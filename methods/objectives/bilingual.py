@@ -1,7 +1,7 @@
-"""Bilingual instances: both sides of a pair in one sequence, as translation language modelling reads them.
+"""Bilingual sequences: both sides of a pair joined in one sequence, as in translation language modelling.
 
-`[CLS] x [SEP] y [SEP]` with segment 0 on x and its specials, 1 on y (Lample and Conneau, NeurIPS 2019, arXiv
-1901.07291). Which tokens belong to which side is read from the segments.
+`[CLS] x [SEP] y [SEP]` with segment 0 on x and its special tokens, 1 on y (Lample and Conneau, NeurIPS 2019, arXiv
+1901.07291).
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ from harness.pair_method import PairExample
 Side = NDArray[np.integer]
 
 
-def room(encoder: Encoder, corpora: Corpora) -> int:
-    """How many tokens each side of a bilingual instance may have: as many as alone, if both fit the encoder."""
+def max_side_length(encoder: Encoder, corpora: Corpora) -> int:
+    """The most tokens that each side of a bilingual sequence may have: both must fit the encoder."""
     return min(corpora.max_length, encoder.max_length // 2)
 
 
-class Ordered(NamedTuple):
-    """The two sides of each pair in the order that was drawn, and which pairs have the target first (n,)."""
+class OrderedSides(NamedTuple):
+    """The two sides of each pair in random order, and (n,) which pairs have the target first."""
 
     sides: list[tuple[Side, Side]]
     swapped: NDArray[np.bool_]
 
 
-def either_order(pairs: Sequence[PairExample], rng: Generator) -> Ordered:
-    """Each pair's sides, the target first in half of the draws."""
+def random_order(pairs: Sequence[PairExample], rng: Generator) -> OrderedSides:
+    """The sides of each pair, the target first with probability 0.5."""
     swapped = rng.random(len(pairs)) < 0.5
     sides = [(p.target, p.source) if s else (p.source, p.target) for p, s in zip(pairs, swapped, strict=True)]
-    return Ordered(sides, swapped)
+    return OrderedSides(sides, swapped)
 
 
-def joined(
+def join_sides(
     sides: Sequence[tuple[Side, Side]],
-    room: int,
+    max_length: int,
     *,
     special_ids: Collection[int],
     reset_positions: bool = False,
 ) -> PackedText:
-    """One bilingual instance per pair of tokenised sides, each with its special tokens and cut to `room` tokens.
+    """One bilingual sequence per pair of tokenised sides, each cut to `max_length` tokens with its special tokens.
 
-    The second side loses its first token, so that one separator stands between the two. With `reset_positions` the
-    positions start again at 0 on the second side (XLM), otherwise they run on.
+    The second side loses its first token, so that one separator is between the sides. With `reset_positions` the
+    positions of the second side start at 0 again (XLM), otherwise they continue.
     """
-    cut = [(clip(x, room), clip(y, room)[1:]) for x, y in sides]
+    cut = [(truncate(x, max_length), truncate(y, max_length)[1:]) for x, y in sides]
     text = pack(
         [np.concatenate(pair) for pair in cut],
         segments=[np.repeat((0, 1), (len(x), len(y))) for x, y in cut],
@@ -65,6 +65,6 @@ def joined(
     return text.with_positions(torch.from_numpy(restarted))
 
 
-def clip(ids: Side, room: int) -> Side:
-    """The first tokens of a sequence, and its last one (the separator) in any case: at most `room`."""
-    return ids if len(ids) <= room else np.concatenate([ids[: room - 1], ids[-1:]])
+def truncate(ids: Side, max_length: int) -> Side:
+    """The first tokens of a sequence and its last one, the separator: at most `max_length`."""
+    return ids if len(ids) <= max_length else np.concatenate([ids[: max_length - 1], ids[-1:]])

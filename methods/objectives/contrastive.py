@@ -6,8 +6,8 @@ For an anchor a with positive p and negatives K, at temperature t and with s(u, 
     CZ-NCE    -log( e^s(a,p) /              sum_{k in K} e^s(a,k)   )
 
 CZ-NCE (Chen et al., "Multi-Level Contrastive Learning for Cross-Lingual Alignment", ICASSP 2022, arXiv 2202.13083)
-leaves the positive out of the denominator, so that its gradient does not vanish with the loss; it may cross zero. Per
-anchor it equals the decoupled contrastive loss of Yeh et al. (ECCV 2022, arXiv 2110.06848).
+leaves the positive out of the denominator, so that its gradient does not vanish with the loss. The loss may be
+negative. Per anchor it equals the decoupled contrastive loss of Yeh et al. (ECCV 2022, arXiv 2110.06848).
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ def nce(
     """The loss of each anchor against one list of candidates, (m,).
 
     anchors (m, d), candidates (c, d), positive (m,): the column of each anchor's positive. In-batch vectors, a queue
-    and hard negatives are all columns of `candidates`. `exclude` bool (m, c) marks columns that are no negative of an
-    anchor, the anchor itself among them; at the positive's own column it has no effect. keep_positive=True is InfoNCE,
+    and hard negatives are all columns of `candidates`. `exclude` bool (m, c) marks columns that are not negatives of an
+    anchor, such as the anchor itself; it has no effect at the column of the positive. keep_positive=True is InfoNCE,
     False is CZ-NCE. An anchor without negatives has loss and gradient 0.
 
-    Vectors are normalised here. Similarities and loss are computed in `dtype` whatever the autocast; float64 vectors
-    keep float64 unless a half precision is asked for. Raises ValueError for shapes that do not fit.
+    The vectors are normalised here. Similarities and loss are computed in `dtype` under any autocast; float64 vectors
+    keep float64 unless `dtype` is a half precision. Raises ValueError for shapes that do not fit.
     """
-    _check(anchors, candidates, positive, exclude, temperature)
+    _check_shapes(anchors, candidates, positive, exclude, temperature)
     with torch.autocast(anchors.device.type, enabled=False):
         precision = torch.float64 if anchors.dtype == torch.float64 and dtype == torch.float32 else dtype
-        columns = _unit(candidates)
-        rows = columns if anchors is candidates else _unit(anchors)
+        columns = _normalize(candidates)
+        rows = columns if anchors is candidates else _normalize(anchors)
         logits = (rows / temperature).to(precision) @ columns.to(precision).T
         column = positive[:, None]
         left_out = torch.zeros_like(logits, dtype=torch.bool) if exclude is None else exclude
         left_out = left_out.scatter(1, column, not keep_positive)
         alone = left_out.all(dim=1)
-        # A row of -inf only would have the gradient NaN: rows without negatives are computed whole, then zeroed.
+        # A row of -inf would have the gradient NaN: rows without negatives are computed in full, then set to 0.
         denominator = logits.masked_fill(left_out & ~alone[:, None], -torch.inf).logsumexp(dim=1)
         return (denominator - logits.gather(1, column).squeeze(1)).masked_fill(alone, 0.0)
 
@@ -68,8 +68,8 @@ def info_nce(
 ) -> Tensor:
     """InfoNCE over n pairs x, y (n, d): row i of one side is the positive of row i of the other.
 
-    The negatives of an anchor are the other 2n - 2 vectors of the batch, of both sides. symmetric=False anchors x only.
-    `exclude` bool (2n, 2n) takes pairs of the rows [x; y] out of the negatives, see `in_batch_exclusions`.
+    The negatives of an anchor are the other 2n - 2 vectors of the batch, of both sides. With symmetric=False only x are
+    anchors. `exclude` bool (2n, 2n) marks pairs of the rows [x; y] that are not negatives, see `in_batch_exclusions`.
     reduction="mean" gives the scalar mean over anchors, "none" the loss of each: (2n,), x before y, or (n,).
     """
     losses = _in_batch(x, y, temperature, symmetric, exclude, keep_positive=True, dtype=dtype)
@@ -86,7 +86,7 @@ def cz_nce(
     reduction: Reduction = "mean",
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """CZ-NCE over n pairs: the arguments and negatives of `info_nce`, the positive left out of the denominator."""
+    """CZ-NCE over n pairs: as `info_nce`, with the positive left out of the denominator."""
     losses = _in_batch(x, y, temperature, symmetric, exclude, keep_positive=False, dtype=dtype)
     return losses.mean() if reduction == "mean" else losses
 
@@ -94,8 +94,8 @@ def cz_nce(
 def in_batch_exclusions(groups: Tensor) -> Tensor:
     """Bool (2n, 2n) over the rows [x; y]: pairs of different rows that share a group, for `exclude`.
 
-    groups (n,): for example the sentence number of each pair, where a sentence comes back once per matched word. An
-    anchor's positive is never marked.
+    groups (n,): for example the sentence id of each pair, since a sentence is repeated once per matched word. The
+    positive of an anchor is never marked.
     """
     same = groups[:, None] == groups[None, :]
     same.fill_diagonal_(False)
@@ -133,12 +133,14 @@ def _in_batch(
     )
 
 
-def _unit(vectors: Tensor) -> Tensor:
-    """Rows of length 1, in fp32 at least: in fp16 the squares of a long vector overflow."""
+def _normalize(vectors: Tensor) -> Tensor:
+    """Rows of length 1, in fp32 or wider: in fp16 the squares of a long vector overflow."""
     return functional.normalize(vectors.to(torch.promote_types(vectors.dtype, torch.float32)), dim=-1)
 
 
-def _check(anchors: Tensor, candidates: Tensor, positive: Tensor, exclude: Tensor | None, temperature: float) -> None:
+def _check_shapes(
+    anchors: Tensor, candidates: Tensor, positive: Tensor, exclude: Tensor | None, temperature: float
+) -> None:
     if anchors.ndim != 2 or candidates.ndim != 2 or anchors.shape[1] != candidates.shape[1]:
         raise ValueError(
             "anchors and candidates must be (m, d) and (c, d) tensors of one width, "

@@ -1,4 +1,4 @@
-"""Dictionary entries as subwords, for methods that use a word apart from any sentence."""
+"""Dictionary entries as subwords, for methods that use words without a sentence."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from harness.modeling.tokenizer import Tokenizer
 from harness.records import Corpus
 
 Pieces = tuple[int, ...]
-WORD_STARTS = ("▁", "Ġ")  # how a piece that opens a word is marked outside of WordPiece
+WORD_STARTS = ("▁", "Ġ")  # marks of a word's first subword, where the tokenizer is not WordPiece
 
 
-class Entry(NamedTuple):
+class SubwordEntry(NamedTuple):
     """A pivot word and a translation of it in `language`, both as subwords without special tokens."""
 
     language: str
@@ -26,17 +26,17 @@ class Entry(NamedTuple):
     target: Pieces
 
 
-def entries(corpora: Corpora, *, single: bool) -> list[Entry]:
-    """The dictionary's entries in subwords, each once, in the dictionary's order.
+def subword_entries(corpora: Corpora, *, single: bool) -> list[SubwordEntry]:
+    """The entries of the dictionary as subwords, without duplicates, in the order of the dictionary.
 
-    Left out are entries with a character that the vocabulary lacks and entries of equal subwords; with `single`, also
-    those of more than one subword on either side. Raises UserError where none is left.
+    Entries with a character that the vocabulary lacks are skipped, and entries of equal subwords; with `single`, also
+    those of several subwords on either side. Raises UserError where none is left.
     """
     records: Any = corpora.records(Corpus.DICTIONARY)
     words = list(dict.fromkeys(word for record in records for word in (record.source, record.target)))
     pieces = dict(zip(words, _pieces(words, corpora.tokenizer, corpora.max_length), strict=True))
-    found = dict.fromkeys(Entry(r.language, pieces[r.source], pieces[r.target]) for r in records)
-    kept = [e for e in found if e.source and e.target and e.source != e.target]
+    unique = dict.fromkeys(SubwordEntry(r.language, pieces[r.source], pieces[r.target]) for r in records)
+    kept = [e for e in unique if e.source and e.target and e.source != e.target]
     if single:
         kept = [e for e in kept if len(e.source) == len(e.target) == 1]
     if not kept:
@@ -49,18 +49,18 @@ def entries(corpora: Corpora, *, single: bool) -> list[Entry]:
     return kept
 
 
-def share_of(found: Sequence[Entry], share: float) -> list[Entry]:
-    """The entries of a share of the pivot's words, drawn by torch's generator: at least one word's."""
-    words: list[Pieces] = list(dict.fromkeys(entry.source for entry in found))
+def sample_share(entries: Sequence[SubwordEntry], share: float) -> list[SubwordEntry]:
+    """The entries of a random share of the pivot's words, at least one word; drawn by torch's generator."""
+    words: list[Pieces] = list(dict.fromkeys(entry.source for entry in entries))
     if share == 1:
-        return list(found)
+        return list(entries)
     order = torch.randperm(len(words)).tolist()
     kept = {words[i] for i in order[: max(1, round(share * len(words)))]}
-    return [entry for entry in found if entry.source in kept]
+    return [entry for entry in entries if entry.source in kept]
 
 
-def continuing(tokenizer: Tokenizer) -> NDArray[np.bool_]:
-    """(V,) the subwords that go on with the word of the one before; special ones never do."""
+def continues_word(tokenizer: Tokenizer) -> NDArray[np.bool_]:
+    """(V,) bool: the subwords that continue a word. Special tokens do not."""
     pieces: list[str] = tokenizer.hf.convert_ids_to_tokens(range(tokenizer.vocab_size))
     if any(piece.startswith("##") for piece in pieces):
         marks = np.array([piece.startswith("##") for piece in pieces])
@@ -71,7 +71,7 @@ def continuing(tokenizer: Tokenizer) -> NDArray[np.bool_]:
 
 
 def _pieces(words: Sequence[str], tokenizer: Tokenizer, max_length: int) -> list[Pieces]:
-    """Each word's subwords; none where a character is unknown."""
+    """The subwords of each word; an empty tuple where a character is unknown."""
     rows = tokenizer.encode(words, max_length).ids
     known = (rows[i].tolist() for i in range(len(words)))
     return [() if tokenizer.unk_id in ids else tuple(i for i in ids if i not in tokenizer.special_ids) for ids in known]

@@ -1,4 +1,4 @@
-"""Premises with what follows from them and what contradicts them, of an inference corpus."""
+"""Triplets of an inference corpus: a premise, an entailed and a contradicting hypothesis."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from harness.records import TextPair
 
 
 class Triplet(NamedTuple):
-    """A premise with a hypothesis that follows from it and one that contradicts it, as token ids with specials."""
+    """A premise, an entailed and a contradicting hypothesis, as token ids with special tokens."""
 
     premise: np.ndarray
     entailed: np.ndarray
-    contradicted: np.ndarray
+    contradicting: np.ndarray
 
 
 def triplets(pairs: Iterable[TextPair]) -> list[tuple[str, str, str]]:
-    """(premise, entailed, contradicted), in the order of the premises."""
+    """(premise, entailed, contradicting) texts in the order of the premises: the k-th of each label go together."""
     hypotheses: dict[str, dict[str | None, list[str]]] = defaultdict(lambda: defaultdict(list))
     for pair in pairs:
         hypotheses[pair.first][pair.label].append(pair.second)
     return [
-        (premise, entailed, contradicted)
+        (premise, entailed, contradicting)
         for premise, by_label in hypotheses.items()
-        for entailed, contradicted in zip(by_label["entailment"], by_label["contradiction"], strict=False)
+        for entailed, contradicting in zip(by_label["entailment"], by_label["contradiction"], strict=False)
     ]

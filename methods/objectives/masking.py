@@ -1,4 +1,4 @@
-"""Masked language modelling: the corruption of BERT (Devlin et al., 2019) and its loss on the masked positions only."""
+"""Masked language modelling: the masking of BERT (Devlin et al. 2019), and the loss on the masked positions only."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from harness.modeling.packing import PackedText
     from harness.modeling.tokenizer import Tokenizer
 
-MASKED, REPLACED = 0.8, 0.1  # of the chosen positions; the others keep their token
+MASKED, REPLACED = 0.8, 0.1  # shares of the masked positions; the others keep their token
 
 
-class Corrupted(NamedTuple):
-    """`ids` (T,) with the chosen positions corrupted, `positions` (M,) rising, `labels` (M,): what stood there."""
+class MaskedTokens(NamedTuple):
+    """`ids` (T,) after masking, the masked `positions` (M,) in order, and `labels` (M,), their original tokens."""
 
     ids: Tensor
     positions: Tensor
     labels: Tensor
 
 
-def corrupt(
+def mask_tokens(
     ids: NDArray[Any] | Tensor,
     maskable: NDArray[np.bool_] | Tensor,
     *,
@@ -39,11 +39,11 @@ def corrupt(
     mask_id: int,
     vocab_size: int,
     special_ids: Collection[int],
-) -> Corrupted:
-    """Chooses each maskable position with probability `rate`; of those, 80% become the mask, 10% a random token.
+) -> MaskedTokens:
+    """Selects each maskable position with probability `rate`; 80% of them become the mask, 10% a random token.
 
-    ids (T,) and maskable bool (T,) lie on the CPU and are left as they are. At least one position is chosen where one
-    is maskable. Special tokens are never chosen and never drawn as replacement. Raises ValueError for unlike shapes or
+    ids (T,) and maskable bool (T,) are on the CPU and are not changed. At least one position is selected where one is
+    maskable. Special tokens are neither selected nor used as random tokens. Raises ValueError for shapes that differ or
     a rate outside (0, 1].
     """
     corrupted = np.asarray(ids).astype(np.int64)
@@ -59,14 +59,14 @@ def corrupt(
         positions = rng.choice(eligible, size=1)
     labels = corrupted[positions]
     fate = rng.random(len(positions))
-    random_ids = _ordinary(rng, len(positions), vocab_size, specials)
+    random_ids = _random_tokens(rng, len(positions), vocab_size, specials)
     corrupted[positions] = np.where(fate < MASKED, mask_id, np.where(fate < MASKED + REPLACED, random_ids, labels))
-    return Corrupted(torch.from_numpy(corrupted), torch.from_numpy(positions), torch.from_numpy(labels))
+    return MaskedTokens(torch.from_numpy(corrupted), torch.from_numpy(positions), torch.from_numpy(labels))
 
 
 def masked_batch(text: PackedText, tokenizer: Tokenizer, rng: Generator, rate: float = 0.15) -> Batch:
-    """A corrupted packed text with the `positions` and `labels` of its masked tokens."""
-    masked = corrupt(
+    """The masked `text` with the `positions` and `labels` of its masked tokens."""
+    masked = mask_tokens(
         text.ids,
         ~text.special,
         rng=rng,
@@ -79,13 +79,13 @@ def masked_batch(text: PackedText, tokenizer: Tokenizer, rng: Generator, rate: f
 
 
 def masked_lm(encoder: Encoder, hidden: Tensor, positions: Tensor, labels: Tensor) -> Term:
-    """Summed fp32 cross-entropy of the tokens at `positions` of hidden (T, H); the head sees those positions only."""
+    """Masked-LM term: cross-entropy in fp32 of the tokens at `positions` of hidden (T, H), summed."""
     logits = encoder.mlm_logits(hidden[positions])
     return Term(functional.cross_entropy(logits.float(), labels, reduction="sum"), float(len(labels)))
 
 
-def _ordinary(rng: Generator, count: int, vocab_size: int, specials: list[int]) -> NDArray[np.int64]:
-    """Tokens drawn evenly from the vocabulary without its special ones: each draw is moved up past those below it."""
+def _random_tokens(rng: Generator, count: int, vocab_size: int, specials: list[int]) -> NDArray[np.int64]:
+    """`count` tokens, uniform over the vocabulary without special tokens: draws are shifted past the special ids."""
     inside = [token for token in specials if 0 <= token < vocab_size]
     drawn = rng.integers(vocab_size - len(inside), size=count)
     for token in inside:

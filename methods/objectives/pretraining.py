@@ -1,4 +1,4 @@
-"""Masked language modelling of single sentences: what `alignboard pretrain` trains a new encoder with."""
+"""Masked language modelling of single sentences, the objective of `alignboard pretrain`."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Words placed in sentences by the rule of the released ML-CTL script (Mckysse/ML-CTL, data/proc00.py), for comparisons
-with what it trained; `harness.data.sample` places whole words."""
+"""Word matching by the rule of the released ML-CTL script (Mckysse/ML-CTL, data/proc00.py), for comparison with it.
+
+`harness.data.sample` matches whole words; the script matches substrings.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from harness.records import DictionaryEntry
 
 
 def substring_pairs(pairs: Sequence[SamplePair], dictionary: Sequence[DictionaryEntry]) -> list[SamplePair]:
-    """Each sentence of the sample with every word that stands once on both sides as a substring."""
+    """Each sentence pair once per dictionary word that occurs exactly once on both sides as a substring."""
     sentences = list({pair.sentence: pair for pair in pairs}.values())
     common = common_words(sentences)
     entries: dict[str, list[DictionaryEntry]] = defaultdict(list)
@@ -34,9 +36,11 @@ def substring_pairs(pairs: Sequence[SamplePair], dictionary: Sequence[Dictionary
     ]
 
 
-def of_own_subwords(pairs: Sequence[SamplePair], corpora: Corpora) -> list[SamplePair]:
-    """Those whose words, tokenised alone, are the very subwords of the sentence in their place ("her" is none of
-    "gather" as one subword), and whose sentences end before the maximal length. Raises UserError where none is left."""
+def keep_own_subwords(pairs: Sequence[SamplePair], corpora: Corpora) -> list[SamplePair]:
+    """The pairs whose words have the same subwords alone as inside their sentence, and whose sentences are not cut.
+
+    "her" is dropped inside "gather", where that is one subword. Raises UserError where no pair is left.
+    """
     tokenizer, length = corpora.tokenizer, corpora.max_length
     keep = np.ones(len(pairs), dtype=bool)
     for side in ("source", "target"):

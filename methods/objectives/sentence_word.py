@@ -17,7 +17,7 @@ from harness.records import Corpus
 from harness.training import distributed
 from methods.objectives.contrastive import cz_nce, in_batch_exclusions, info_nce
 from methods.objectives.masking import masked_batch, masked_lm
-from methods.objectives.released_words import of_own_subwords, substring_pairs
+from methods.objectives.released_words import keep_own_subwords, substring_pairs
 from methods.objectives.settings import Rate, Temperature, Weight
 
 RELEASED = {
@@ -106,7 +106,7 @@ class SentenceWordMethod(PairMethod):
         if self.config.lowercase:
             pairs = [pair.lowered() for pair in pairs]
         if by_script:
-            pairs = of_own_subwords(pairs, corpora)
+            pairs = keep_own_subwords(pairs, corpora)
         return PairExamples.of(pairs, corpora.tokenizer, corpora.max_length)
 
     def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:

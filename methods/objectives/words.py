@@ -1,9 +1,8 @@
-"""Dictionary words in the sample's sentences: every word pair of a sentence pair, as token spans of either side.
+"""All dictionary word pairs of each sentence pair, as token spans of both sides.
 
-A word of the pivot and a dictionary translation of it make a word pair where each stands exactly once in its sentence:
-the rule of the sample itself (`harness.data.matching`), here for all words and not the one that a sample pair carries.
-Function words that the dictionary holds are kept (one that repeats in a sentence falls to the rule) unless some are
-left out as `stop_words`: the pivot's most frequent words, so that no language needs a list.
+A pivot word and a dictionary translation of it are a word pair if each occurs exactly once in its sentence. This is the
+rule of the sample (`harness.data.matching`), applied to all words. Function words are kept unless `stop_words` leaves
+out the most frequent words of the pivot; no language needs a list.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _WORD = re.compile(r"\w+")
 
 
 class WordPairExample(NamedTuple):
-    """A tokenised pair and the token spans of its word pairs: (span in the source, span in the target) each."""
+    """A tokenised sentence pair and the token spans of its word pairs, each (source span, target span)."""
 
     pair: PairExample
     words: tuple[tuple[TokenSpan, TokenSpan], ...]
@@ -32,20 +31,20 @@ class WordPairExample(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class WordPairExamples(Sequence[WordPairExample]):
-    """The sample with every dictionary word pair placed in it. A pair may have none left after truncation."""
+    """The sample with all of its word pairs. A sentence pair may have none after truncation."""
 
     pairs: PairExamples
     spans: Sequence[tuple[tuple[Span, Span], ...]]
 
     @classmethod
     def of(cls, corpora: Corpora, *, skip_identical: bool = False, stop_words: int = 0) -> WordPairExamples:
-        """The sample's pairs. `skip_identical` leaves out words that are the same string on both sides, `stop_words`
-        that many of the pivot's most frequent words (see `frequent`).
+        """The sample's pairs. `skip_identical` skips words that are the same string on both sides, `stop_words` skips
+        that many of the pivot's most frequent words.
 
-        Each distinct sentence pair is matched once. Raises UserError where no word at all is placed, or none within the
+        Each distinct sentence pair is matched once. Raises UserError where no word is matched, or none within the
         maximal length.
         """
-        left_out = frequent(corpora.sample, stop_words)
+        skipped = most_frequent_words(corpora.sample, stop_words)
         dictionary: Any = corpora.records(Corpus.DICTIONARY)
         codes = {pair.language for pair in corpora.sample}
         lexicons = {code: Lexicon([e for e in dictionary if e.language == code]) for code in codes}
@@ -54,11 +53,11 @@ class WordPairExamples(Sequence[WordPairExample]):
         for pair in corpora.sample:
             key = pair.language, pair.source, pair.target
             if key not in known:
-                found = lexicons[pair.language].matches(pair.source, pair.target)
+                matches = lexicons[pair.language].matches(pair.source, pair.target)
                 known[key] = tuple(
                     (s, t)
-                    for s, t in found
-                    if pair.source[slice(*s)].lower() not in left_out
+                    for s, t in matches
+                    if pair.source[slice(*s)].lower() not in skipped
                     and not (skip_identical and pair.source[slice(*s)] == pair.target[slice(*t)])
                 )
             spans.append(known[key])
@@ -88,10 +87,10 @@ class WordPairExamples(Sequence[WordPairExample]):
         return WordPairExample(self.pairs[i], tuple((a, b) for a, b in placed if a and b))
 
 
-def frequent(sample: Iterable[SamplePair], count: int) -> Collection[str]:
-    """The `count` most frequent words of the sample's pivot sentences, lower-cased, each distinct sentence counted
-    once: nearly all of them function words. Of equally frequent words the alphabet's first are taken."""
+def most_frequent_words(sample: Iterable[SamplePair], count: int) -> Collection[str]:
+    """The `count` most frequent words of the distinct pivot sentences, in lower case; nearly all are function words.
+    Ties are broken alphabetically."""
     if not count:
         return frozenset()
-    found = Counter(word for text in {pair.source for pair in sample} for word in _WORD.findall(text.lower()))
-    return frozenset(sorted(found, key=lambda word: (-found[word], word))[:count])
+    counts = Counter(word for text in {pair.source for pair in sample} for word in _WORD.findall(text.lower()))
+    return frozenset(sorted(counts, key=lambda word: (-counts[word], word))[:count])

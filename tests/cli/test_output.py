@@ -107,7 +107,7 @@ def test_values_inside_of_others_are_told_apart() -> None:
 
 ODD = """from typing import Literal, Optional
 
-from harness import MethodConfig, PairMethod, register
+from alignboard import MethodConfig, PairMethod, register
 
 
 @register("odd")

@@ -42,13 +42,13 @@ class Fixed:
         return 0 if size is None else np.zeros(size, dtype=np.int64)
 
 
-def by_token(ids: Tensor, maskable: Tensor, *, mask_id: int, special_ids: Any, **_: Any) -> masking.Corrupted:
+def by_token(ids: Tensor, maskable: Tensor, *, mask_id: int, special_ids: Any, **_: Any) -> masking.MaskedTokens:
     """Masks every third token of the vocabulary wherever it stands."""
     row = np.asarray(ids)
     chosen = np.asarray(maskable) & (row % 3 == 0) & ~np.isin(row, [mask_id, *special_ids])
     positions = torch.from_numpy(np.flatnonzero(chosen))
     masked = torch.from_numpy(np.where(chosen, mask_id, row))
-    return masking.Corrupted(masked, positions, torch.from_numpy(row)[positions])
+    return masking.MaskedTokens(masked, positions, torch.from_numpy(row)[positions])
 
 
 class Found(NamedTuple):
@@ -119,7 +119,7 @@ def taken(trial: Trial, accumulation: int = 1, only: frozenset[str] | None = Non
 @contextmanager
 def fixed_masks() -> Iterator[None]:
     with alone(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(masking, "corrupt", by_token)
+        patch.setattr(masking, "mask_tokens", by_token)
         yield
 
 

@@ -22,7 +22,7 @@ FILES = {
     "toymethods/typed.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import toymethods.direct\n",
     "toymethods/loop.py": "from .loop2 import b\na = 1\n",
     "toymethods/loop2.py": "from .loop import a\nb = 1\n",
-    "toymethods/public.py": "from harness import Method, register\nfrom harness.errors import UserError\n",
+    "toymethods/public.py": "from alignboard import Method, register\nfrom harness.errors import UserError\n",
 }
 NAMES = [f"toymethods.{name}" for name in ("direct", "through", "typed", "loop", "public")]
 WITHIN = ("toymethods",)

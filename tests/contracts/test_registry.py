@@ -156,7 +156,7 @@ def test_a_loose_file_that_cannot_be_used_says_why(methods: Registry[Any], file:
         load_plugin(PLUGINS / file)
 
 
-LOOSE = """from harness import Corpus, Method, PairMethod, register
+LOOSE = """from alignboard import Corpus, Method, PairMethod, register
 from harness.registry import ABLATIONS, Origin
 
 

@@ -64,7 +64,7 @@ def test_an_interruption_names_the_loose_files(
 
     file = tmp_path / "my methods.py"
     file.write_text(
-        "from harness import PairMethod, register\n\n\n@register('mine')\nclass Mine(PairMethod):\n"
+        "from alignboard import PairMethod, register\n\n\n@register('mine')\nclass Mine(PairMethod):\n"
         "    trains = False\n    control = None\n"
     )
     monkeypatch.setenv("ALIGNBOARD_HOME", str(tmp_path))

@@ -76,16 +76,16 @@ def test_methods_on_sentences_need_no_dictionary() -> None:
 def test_a_queue_knows_what_its_vectors_are_of() -> None:
     queue = Queue(4, 2, members=2)
     asked = torch.tensor([[1, 2], [5, 5], [9, 4]])
-    assert queue.no_negatives(asked).all(), "an empty queue has no negatives"
+    assert queue.exclusion_mask(asked).all(), "an empty queue has no negatives"
     for about in ([[1, 3], [4, 5]], [[6, 7]]):
         queue.add(torch.ones(len(about), 2), torch.tensor(about))
         queue.push()
-    assert queue.no_negatives(asked).tolist() == [
+    assert queue.exclusion_mask(asked).tolist() == [
         [True, False, False, True],
         [False, True, False, True],
         [False, True, False, True],
     ]
     queue.add(torch.ones(2, 2), torch.tensor([[8, 8], [2, 2]]))  # the second overwrites the first place
     queue.push()
-    assert queue.about.tolist() == [[2, 2], [4, 5], [6, 7], [8, 8]]
-    assert queue.no_negatives(asked)[0].tolist() == [True, False, False, False]
+    assert queue.item_ids.tolist() == [[2, 2], [4, 5], [6, 7], [8, 8]]
+    assert queue.exclusion_mask(asked)[0].tolist() == [True, False, False, False]

@@ -12,7 +12,7 @@ import torch
 
 from harness.errors import UserError
 from harness.records import Corpus, DictionaryEntry
-from methods.objectives.dictionary import continuing, entries
+from methods.objectives.dictionary import continues_word, subword_entries
 from tests.support.small_world import Trial, alone, corpora, encoder, method_class
 from validation.probes.align_mlm import probe
 
@@ -95,8 +95,8 @@ def test_a_dictionary_without_a_single_subword_on_both_sides_is_refused() -> Non
     long = "zz" * 9
     for words in ((long, long[1:]), ("same", "same"), ("漢", "字")):
         with pytest.raises(UserError, match="no entry that this tokenizer can use"):
-            entries(Listed(words), single=True)  # type: ignore[arg-type]
-    assert len(entries(Listed((long, long[1:])), single=False)) == 1  # type: ignore[arg-type]
+            subword_entries(Listed(words), single=True)  # type: ignore[arg-type]
+    assert len(subword_entries(Listed((long, long[1:])), single=False)) == 1  # type: ignore[arg-type]
 
 
 def test_a_method_without_the_need_gets_no_dictionary() -> None:
@@ -108,7 +108,7 @@ def test_a_method_without_the_need_gets_no_dictionary() -> None:
 
 def test_the_pieces_that_continue_a_word_are_known() -> None:
     tokenizer = corpora(method_class(NAME)).tokenizer
-    marks = continuing(tokenizer)
+    marks = continues_word(tokenizer)
     pieces = tokenizer.hf.convert_ids_to_tokens(range(len(marks)))
     assert [p for p, mark in zip(pieces, marks, strict=True) if mark] == [p for p in pieces if p[:2] == "##"]
 

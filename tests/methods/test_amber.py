@@ -21,10 +21,10 @@ def _alone() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("renormalised", [False, True])
+@pytest.mark.parametrize("normalize_rows", [False, True])
 @torch.no_grad()
-def test_the_loss_is_that_of_the_paper(renormalised: bool, tmp_path: Path) -> None:
-    trial = Trial("amber", dropout=0.0, renormalised=renormalised, sentence_weight=0.5, word_weight=2.0)
+def test_the_loss_is_that_of_the_paper(normalize_rows: bool, tmp_path: Path) -> None:
+    trial = Trial("amber", dropout=0.0, normalize_rows=normalize_rows, sentence_weight=0.5, word_weight=2.0)
     trial.step.eval()
     batch = trial.batch(6, seed=4)
     plain = Plain(trial.encoder, tmp_path)
@@ -45,11 +45,13 @@ def test_the_loss_is_that_of_the_paper(renormalised: bool, tmp_path: Path) -> No
         total += math.log(sum(math.exp(s - scores[i]) for s in scores.values()))
     assert means["sentence"] == pytest.approx(total / 6, rel=1e-7)
     kinds = batch["text"].segments.split(batch["text"].lengths)
-    expected = [_disagreement(out.attentions[-1][0], kind, renormalised) for out, kind in zip(both, kinds, strict=True)]
+    expected = [
+        _disagreement(out.attentions[-1][0], kind, normalize_rows) for out, kind in zip(both, kinds, strict=True)
+    ]
     assert means["word"] == pytest.approx(sum(expected) / 6, rel=1e-9)
 
 
-def _disagreement(matrix: torch.Tensor, segments: torch.Tensor, renormalised: bool) -> float:
+def _disagreement(matrix: torch.Tensor, segments: torch.Tensor, normalize_rows: bool) -> float:
     kinds = segments.tolist()
     last = [max(i for i, kind in enumerate(kinds) if kind == side) for side in (0, 1)]  # the separators
     x = [i for i, kind in enumerate(kinds) if kind == 0 and i not in (0, last[0])]
@@ -58,8 +60,8 @@ def _disagreement(matrix: torch.Tensor, segments: torch.Tensor, renormalised: bo
     for head in matrix.tolist():
         for i in x:
             for j in y:
-                there = head[i][j] / (sum(head[i][k] for k in y) if renormalised else 1)
-                back = head[j][i] / (sum(head[j][k] for k in x) if renormalised else 1)
+                there = head[i][j] / (sum(head[i][k] for k in y) if normalize_rows else 1)
+                back = head[j][i] / (sum(head[j][k] for k in x) if normalize_rows else 1)
                 total += there * back
     return 1 - total / len(matrix) / min(len(x), len(y))
 
@@ -68,9 +70,9 @@ def test_agreement_is_one_where_each_word_looks_at_its_partner_alone() -> None:
     matrix = torch.zeros(2, 7, 7)  # [CLS] a b [SEP] c d [SEP]
     for word, partner in ((1, 5), (2, 4)):
         matrix[:, word, partner] = matrix[:, partner, word] = 1.0
-    assert agreement([matrix], [4], renormalised=False).tolist() == [1.0]
+    assert agreement([matrix], [4], normalize_rows=False).tolist() == [1.0]
     matrix[1, 4, 2], matrix[1, 4, 1] = 0.0, 1.0  # in one head of two, one word looks elsewhere
-    assert agreement([matrix], [4], renormalised=False).tolist() == [0.75]
+    assert agreement([matrix], [4], normalize_rows=False).tolist() == [0.75]
 
 
 def test_each_term_reaches_what_it_should() -> None:

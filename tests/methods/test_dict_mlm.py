@@ -103,7 +103,7 @@ def test_half_of_the_words_in_the_dictionary_are_exchanged_and_languages_come_ev
     word = max((k for k in trial.method.translations if k[0] == 0), key=lambda k: len(trial.method.translations[k]))
     ids, rng = np.array([word[1], trial.method.tokenizer.sep_id]), np.random.default_rng(0)
     numbers = np.zeros(2, dtype=np.int64)
-    drawn = Counter(trial.method.draw(ids, numbers, np.array([0]), rng)[0].language for _ in range(600))
+    drawn = Counter(trial.method.draw_exchanges(ids, numbers, np.array([0]), rng)[0].language for _ in range(600))
     share = 600 / len(trial.method.translations[word])
     assert set(drawn) == set(trial.method.translations[word])
     assert all(0.6 * share < count < 1.4 * share for count in drawn.values())

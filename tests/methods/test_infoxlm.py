@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from methods.infoxlm import mixed
+from methods.infoxlm import mix_pairs
 from tests.support.plain_passes import Plain
 from tests.support.small_world import Trial, alone, move_away, tokenizer
 from validation.probes import infoxlm
@@ -31,7 +31,7 @@ def test_mixed_views_hold_two_pairs_of_one_language_in_any_order() -> None:
     partner = {e.source.tobytes(): e.target.tobytes() for e in examples}
     seen, orders, swaps, languages = 0, [0, 0], 0, {e.language for e in examples}
     numbers = {e.target.tobytes(): e.sentence for e in examples}
-    for view in mixed(examples, np.random.default_rng(0)):
+    for view in mix_pairs(examples, np.random.default_rng(0)):
         query, key = ([side.tobytes() for side in sides] for sides in (view.queries, view.keys))
         swapped = query[0] not in partner
         x, y = (key, query) if swapped else (query, key)
@@ -63,7 +63,7 @@ def test_the_contrast_begins_when_the_queue_is_full() -> None:
         run, per_step = trial.run(), len(trial.batch()["keys"])
         found = []
         for _ in range(8):
-            full = not bool(trial.method.queue.empty().any())
+            full = not bool(trial.method.queue.empty_mask().any())
             run.step()
             found.append((full, run.read_losses()["xlco"]))
         assert per_step < 40
@@ -81,10 +81,12 @@ def test_the_loss_is_that_of_the_paper(normalize: bool, tmp_path: Path) -> None:
     held = torch.randn(5, 64, generator=torch.Generator().manual_seed(0))
     trial.method.queue.keys[:] = held
     trial.method.queue.pushed += 5
-    slow = trial.method.slow
+    slow = trial.method.momentum_copy
     move_away(slow)
     batch = trial.batch(6)
-    trial.method.queue.about[0, 1] = batch["about"][0, 0]  # a key that has a sentence in common with the first query
+    trial.method.queue.item_ids[0, 1] = batch["sentence_ids"][
+        0, 0
+    ]  # a key that has a sentence in common with the first query
     model, copy = (
         Plain(encoder, tmp_path / name).model for name, encoder in (("fast", trial.encoder), ("slow", slow["encoder"]))
     )
@@ -96,7 +98,7 @@ def test_the_loss_is_that_of_the_paper(normalize: bool, tmp_path: Path) -> None:
     ]
     losses = []
     for i, (q, k) in enumerate(zip(*rows, strict=True)):
-        others = held.double()[1:] if batch["about"][0, 0] in batch["about"][i] else held.double()
+        others = held.double()[1:] if batch["sentence_ids"][0, 0] in batch["sentence_ids"][i] else held.double()
         scores = [float(q @ v) / (float(q.norm() * v.norm()) if normalize else 1.0) for v in (k, *others)]
         losses.append(math.log(sum(math.exp(s / 0.25) for s in scores)) - scores[0] / 0.25)
     assert float(terms["xlco"].sum) / terms["xlco"].count == pytest.approx(np.mean(losses), rel=1e-9)
@@ -129,7 +131,7 @@ def test_the_contrast_reaches_the_query_side_up_to_its_layer() -> None:
     assert trial.method.project.weight.grad is not None
     assert all(p.grad is not None for p in trial.encoder.blocks[0].parameters())
     assert all(p.grad is None for p in trial.encoder.blocks[1].parameters())
-    assert all(p.grad is None for p in trial.method.slow.parameters())
+    assert all(p.grad is None for p in trial.method.momentum_copy.parameters())
 
 
 def test_the_layer_is_one_of_the_base() -> None:

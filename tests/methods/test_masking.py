@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from transformers import BertConfig, BertForMaskedLM
 
-from methods.objectives.masking import Corrupted, corrupt, masked_lm
+from methods.objectives.masking import MaskedTokens, mask_tokens, masked_lm
 
 VOCABULARY, MASK, SPECIALS = 50, 4, (0, 1, 2, 3, 4)
 
 
-def corrupted(ids: Any, maskable: Any, seed: int = 0, **options: Any) -> Corrupted:
+def corrupted(ids: Any, maskable: Any, seed: int = 0, **options: Any) -> MaskedTokens:
     settings = {"mask_id": MASK, "vocab_size": VOCABULARY, "special_ids": SPECIALS, **options}
-    return corrupt(ids, maskable, rng=np.random.default_rng(seed), **settings)
+    return mask_tokens(ids, maskable, rng=np.random.default_rng(seed), **settings)
 
 
 def test_rates() -> None:

@@ -36,7 +36,7 @@ def _alone() -> Iterator[None]:
 def keys_of(trial: Trial) -> list[Tensor]:
     """A list that fills with the keys of every micro-batch."""
     seen: list[Tensor] = []
-    trial.method.slow["head"].register_forward_hook(lambda *call: seen.append(call[2].detach().clone()))
+    trial.method.momentum_copy["head"].register_forward_hook(lambda *call: seen.append(call[2].detach().clone()))
     return seen
 
 
@@ -57,8 +57,8 @@ def test_the_queue_holds_the_newest_keys_in_a_ring(batch: int, accumulation: int
         assert len(pushed) == int(queue.pushed) == 10 * step
         places = torch.arange(max(0, 10 * step - len(queue)), 10 * step)
         assert torch.equal(queue.keys[places % len(queue)], pushed[places])
-        assert queue.about[places % len(queue), 0].tolist() == [sentences[place] for place in places]
-        assert queue.empty().tolist() == [place >= 10 * step for place in range(len(queue))]
+        assert queue.item_ids[places % len(queue), 0].tolist() == [sentences[place] for place in places]
+        assert queue.empty_mask().tolist() == [place >= 10 * step for place in range(len(queue))]
 
 
 def test_a_batch_larger_than_the_queue_leaves_its_end() -> None:
@@ -72,8 +72,8 @@ def test_a_batch_larger_than_the_queue_leaves_its_end() -> None:
 
 def test_the_copies_follow_by_momentum_and_take_no_gradient() -> None:
     trial = Trial("ppa", momentum=0.9)
-    run, slow = trial.run(), trial.method.slow["encoder"]
-    assert not [p for p in trial.method.slow.parameters() if any(p is trained for trained in run.parameters)]
+    run, slow = trial.run(), trial.method.momentum_copy["encoder"]
+    assert not [p for p in trial.method.momentum_copy.parameters() if any(p is trained for trained in run.parameters)]
     for _ in range(2):
         before = [p.clone() for p in slow.parameters()]
         run.step()
@@ -91,7 +91,7 @@ def test_the_contrast_reaches_the_query_side_alone() -> None:
     trial.run().step()
     trial.method.loss(trial.encoder, trial.batch(), 0)["contrast"].sum.backward()
     assert all(p.grad is not None for p in (*trial.method.head.parameters(), trial.encoder.input_embeddings))
-    assert all(p.grad is None for p in trial.method.slow.parameters())
+    assert all(p.grad is None for p in trial.method.momentum_copy.parameters())
     assert trial.encoder.model.cls.predictions.transform.dense.weight.grad is None
     assert not trial.method.queue.keys.requires_grad
 
@@ -102,12 +102,12 @@ def test_the_loss_is_that_of_the_paper(tmp_path: Path) -> None:
     trial.step.eval()
     trial.method.queue.keys[:5] = torch.randn(5, 16, generator=torch.Generator().manual_seed(0))
     trial.method.queue.pushed += 5
-    move_away(trial.method.slow)
+    move_away(trial.method.momentum_copy)
     batch = trial.batch(4)
-    trial.method.queue.about[2, 0] = batch["about"][1, 0]  # a key of the second pair, pushed some steps ago
+    trial.method.queue.item_ids[2, 0] = batch["sentence_ids"][1, 0]  # a key of the second pair, pushed some steps ago
     models = [
         Plain(encoder, tmp_path / name).model
-        for name, encoder in (("fast", trial.encoder), ("slow", trial.method.slow["encoder"]))
+        for name, encoder in (("fast", trial.encoder), ("slow", trial.method.momentum_copy["encoder"]))
     ]
     trial.step.double()
     terms = trial.method.loss(trial.encoder, batch, 0)
@@ -130,7 +130,7 @@ def tlm_by_hand(model: Any, batch: Any) -> float:
 
 
 def contrast_by_hand(models: list[Any], trial: Trial, batch: Any) -> float:
-    heads = [list(head.parameters()) for head in (trial.method.head, trial.method.slow["head"])]
+    heads = [list(head.parameters()) for head in (trial.method.head, trial.method.momentum_copy["head"])]
 
     def project(ids: Tensor, side: int) -> Tensor:
         w1, b1, w2, b2 = heads[side]

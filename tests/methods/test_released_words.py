@@ -14,7 +14,7 @@ from harness.errors import UserError
 from harness.method import SamplePair, Span
 from harness.records import Corpus, DictionaryEntry
 from methods.ml_ctl_cz import MLCTLCZ
-from methods.objectives.released_words import of_own_subwords, substring_pairs
+from methods.objectives.released_words import keep_own_subwords, substring_pairs
 from tests.support.small_world import MAX_LENGTH, Trial, alone, corpora, sample, tokenizer
 
 
@@ -71,15 +71,15 @@ def test_a_word_inside_another_word_is_no_word_of_the_sentence() -> None:
     (placed,) = substring_pairs([pair], [DictionaryEntry(pair.language, inside, inside)])
     assert placed.source_span == placed.target_span == (1, 4)
     with pytest.raises(UserError, match="under the script's rule") as refused:
-        of_own_subwords([placed], corpora(MLCTLCZ))
+        keep_own_subwords([placed], corpora(MLCTLCZ))
     assert "1 words that occur once" in str(refused.value.found)
 
 
 def test_sentences_that_reach_the_maximal_length_are_left_out() -> None:
     reads, pairs = corpora(MLCTLCZ), [pair for pair in sample() if pair.source_span]
-    kept = of_own_subwords(pairs, reads)
+    kept = keep_own_subwords(pairs, reads)
     reach = max(max(len(ids(pair.source)), len(ids(pair.target))) + 2 for pair in kept)
-    shorter = of_own_subwords(pairs, replace(reads, max_length=reach))
+    shorter = keep_own_subwords(pairs, replace(reads, max_length=reach))
     assert 0 < len(shorter) < len(kept)
     assert all(max(len(ids(pair.source)), len(ids(pair.target))) + 2 < reach for pair in shorter)
 

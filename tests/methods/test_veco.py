@@ -19,7 +19,7 @@ from harness.modeling.packing import pack
 from methods.veco import VECO
 from tests.support.small_world import Trial, alone, corpora, encoder, sample
 from validation.probes import veco
-from validation.probes.common import Trained
+from validation.probes.common import TrainedMethod
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,9 @@ def test_the_unplugged_encoder_is_the_plain_one_to_the_bit() -> None:
     unplugged = trial.encoder(batch["text"]).tokens()
     assert torch.equal(unplugged, plain(batch["text"]).tokens())
     assert torch.equal(unplugged, plain(batch["text"], after_attention=lambda layer, hidden: hidden).tokens())
-    assert not torch.equal(unplugged, trial.method.plugged(trial.encoder, batch["text"], unplugged, batch["partners"]))
+    assert not torch.equal(
+        unplugged, trial.method.states_with_plugs(trial.encoder, batch["text"], unplugged, batch["partners"])
+    )
 
 
 def test_trained_weights_unplugged_are_those_of_the_export_to_the_bit(tmp_path: Path) -> None:
@@ -121,7 +123,8 @@ def test_the_partner_is_seen_masked_as_it_is() -> None:
     changed = text.with_ids(text.ids.clone().index_fill_(0, torch.tensor([spot]), 7))
     after = trial.encoder(changed).tokens()
     crossed = [
-        trial.method.plugged(trial.encoder, t, s, batch["partners"]) for t, s in ((text, before), (changed, after))
+        trial.method.states_with_plugs(trial.encoder, t, s, batch["partners"])
+        for t, s in ((text, before), (changed, after))
     ]
     moved = [
         not torch.allclose(a, b, atol=1e-6) for a, b in zip(*(c.split(text.lengths) for c in crossed), strict=True)
@@ -129,10 +132,10 @@ def test_the_partner_is_seen_masked_as_it_is() -> None:
     assert [row for row in range(10) if moved[row]] == [2, 7]
 
 
-def tried(trial: Trial) -> Trained:
+def tried(trial: Trial) -> TrainedMethod:
     """The trial as a probe sees it, on a few pairs of its own sample."""
     trial.step.eval()
-    return Trained(encoder().eval(), trial.encoder, trial.method, corpora(VECO), sample()[:60])
+    return TrainedMethod(encoder().eval(), trial.encoder, trial.method, corpora(VECO), sample()[:60])
 
 
 def test_after_training_the_export_is_the_unplugged_encoder_to_the_bit_in_a_plain_library() -> None:
@@ -163,11 +166,11 @@ def test_the_probe_asks_on_the_same_masks_with_the_partner_of_another_pair_of_th
     assert all(a != b and codes[a] == codes[b] for a, b in enumerate(others))
     alone = trial.encoder(text).tokens()
     states, partners = veco.shuffled(alone, text, codes)
-    together = trial.method.plugged(trial.encoder, text, states, partners).split(text.lengths)
+    together = trial.method.states_with_plugs(trial.encoder, text, states, partners).split(text.lengths)
     rows = text.ids.split(text.lengths)
     for place, partner in ((0, n + others[0]), (n + 3, others[3])):  # each alone, over that partner
         pair = pack([rows[place].numpy(), rows[partner].numpy()])
-        apart = trial.method.plugged(
+        apart = trial.method.states_with_plugs(
             trial.encoder, pair, trial.encoder(pair).tokens(), Layout.of((pair.lengths[1], pair.lengths[0]))
         )
         torch.testing.assert_close(together[place], apart.split(pair.lengths)[0], atol=1e-5, rtol=0)

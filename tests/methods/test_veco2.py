@@ -123,12 +123,12 @@ def test_words_stand_in_the_joint_text_where_they_stood_alone_and_are_not_masked
 
 def test_words_beyond_the_room_are_left_out() -> None:
     whole, narrow = Trial(NAME), Trial(NAME)
-    narrow.method.room = 6
+    narrow.method.max_side_length = 6
     examples = [whole.examples[i] for i in range(20)]
     counts = []
     for trial in (whole, narrow):
         batch = trial.method.collate(examples, np.random.default_rng(0))
-        assert max(batch["text"].lengths) <= 2 * trial.method.room - 1
+        assert max(batch["text"].lengths) <= 2 * trial.method.max_side_length - 1
         assert not batch["text"].special[batch["words"].index].any()
         counts.append(len(batch["words"].sizes))
     assert 0 < counts[1] < counts[0]

@@ -16,7 +16,7 @@ from transformers import AutoModel
 from harness.data.matching import Lexicon
 from harness.errors import UserError
 from harness.records import Corpus
-from methods.objectives.word_vectors import first_of_each
+from methods.objectives.word_vectors import first_occurrences
 from tests.support.small_world import Trial, alone, corpora, sample
 from validation.probes import l2_align, word_contrast
 
@@ -167,8 +167,8 @@ def test_words_of_a_sentence_that_the_sample_repeats_are_no_negatives_of_themsel
 
 def test_names_are_kept_where_they_stand_first() -> None:
     names = torch.tensor([(7, 0), (7, 1), (2, 0), (7, 1), (2, 0), (2, 1)])
-    assert first_of_each(names).tolist() == [0, 1, 2, 5]
-    assert first_of_each(names[:0]).tolist() == []
+    assert first_occurrences(names).tolist() == [0, 1, 2, 5]
+    assert first_occurrences(names[:0]).tolist() == []
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,7 +9,7 @@ import pytest
 from harness.data.matching import Lexicon
 from harness.errors import UserError
 from harness.method import SamplePair
-from methods.objectives.words import WordPairExamples, frequent
+from methods.objectives.words import WordPairExamples, most_frequent_words
 from methods.word_contrast import WordContrast
 from tests.support.small_world import Trial, corpora, method_class, sample
 
@@ -29,17 +29,19 @@ def pivot_words(examples: WordPairExamples) -> set[str]:
 def test_the_most_frequent_words_are_those_of_distinct_sentences_and_ties_are_settled() -> None:
     texts = ["The cat, the dog.", "the cat", "A bird", "A bird", "A bird", "b"]
     pairs = [pair(text) for text in texts]
-    assert frequent(pairs, 0) == frozenset()
-    assert frequent(pairs, 1) == {"the"}
-    assert frequent(pairs, 2) == {"the", "cat"}
-    assert frequent(pairs, 3) == {"the", "cat", "a"}, "'a bird' counts once, and a comes before b, bird and dog"
-    assert frequent(pairs, 99) == {"the", "cat", "dog", "a", "bird", "b"}
+    assert most_frequent_words(pairs, 0) == frozenset()
+    assert most_frequent_words(pairs, 1) == {"the"}
+    assert most_frequent_words(pairs, 2) == {"the", "cat"}
+    assert most_frequent_words(pairs, 3) == {"the", "cat", "a"}, (
+        "'a bird' counts once, and a comes before b, bird and dog"
+    )
+    assert most_frequent_words(pairs, 99) == {"the", "cat", "dog", "a", "bird", "b"}
 
 
 def test_by_default_function_words_are_kept_and_named_ones_are_left_out() -> None:
     reads = corpora(WordContrast)
     plain = WordPairExamples.of(reads)
-    commonest = [word for word in sorted(frequent(sample(), 40)) if word in pivot_words(plain)]
+    commonest = [word for word in sorted(most_frequent_words(sample(), 40)) if word in pivot_words(plain)]
     assert commonest, "the dictionary holds frequent words, and they are matched"
     fewer = WordPairExamples.of(reads, stop_words=40)
     assert pivot_words(fewer) == pivot_words(plain) - set(commonest)

@@ -25,7 +25,7 @@ def _alone() -> Iterator[None]:
 def test_the_loss_is_masked_lm_over_the_joined_pair(reset: bool, tmp_path: Path) -> None:
     trial = Trial("xlm", dropout=0.0, reset_positions=reset)
     trial.step.eval()
-    short = [e for e in trial.examples if max(len(e.source), len(e.target)) <= trial.method.room]
+    short = [e for e in trial.examples if max(len(e.source), len(e.target)) <= trial.method.max_side_length]
     examples = short[:5]
     batch = trial.method.collate(examples, np.random.default_rng(3))
     trial.encoder.save(tmp_path)
@@ -73,7 +73,7 @@ def test_language_embeddings_start_at_zero_learn_and_stay_behind() -> None:
 def test_a_long_side_is_cut_and_keeps_its_separator() -> None:
     trial = Trial("xlm")
     batch = trial.batch(30)
-    sep, room = trial.encoder.tokenizer.sep_id, trial.method.room
+    sep, room = trial.encoder.tokenizer.sep_id, trial.method.max_side_length
     sides = [side for i in range(30) for side in (trial.examples[i].source, trial.examples[i].target)]
     assert max(map(len, sides)) > room
     assert max(batch["text"].lengths) < 2 * room

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForMaskedLM
 
-from methods.xlm_e import sample
+from methods.xlm_e import sample_tokens
 from tests.support.small_world import Trial, alone, tokenizer
 from validation.probes import xlm_e
 
@@ -40,9 +40,9 @@ def test_the_generator_starts_from_the_first_layers_and_is_a_copy() -> None:
 def test_draws_follow_the_generators_probabilities() -> None:
     logits = torch.log(torch.tensor([[0.2, 0.0, 0.5, 0.3]]))
     for draw, token in ((0.0, 0), (0.19, 0), (0.21, 2), (0.69, 2), (0.71, 3), (0.999999, 3)):
-        assert sample(logits, torch.tensor([draw])).item() == token
+        assert sample_tokens(logits, torch.tensor([draw])).item() == token
     draws = torch.from_numpy(np.random.default_rng(0).random(20_000))
-    shares = torch.bincount(sample(logits.expand(20_000, -1), draws), minlength=4) / 20_000
+    shares = torch.bincount(sample_tokens(logits.expand(20_000, -1), draws), minlength=4) / 20_000
     torch.testing.assert_close(shares, torch.tensor([0.2, 0.0, 0.5, 0.3]), atol=0.02, rtol=0)
 
 
@@ -52,15 +52,15 @@ def test_only_masked_tokens_change_and_each_change_is_marked(prefix: str) -> Non
     trial = Trial("xlm-e")
     trial.step.eval()
     batch = trial.batch(8)
-    made = trial.method.replaced(batch, prefix)
+    made = trial.method.replace_tokens(batch, prefix)
     original = batch[f"{prefix}text"].ids.clone()
     original[batch[f"{prefix}positions"]] = batch[f"{prefix}labels"]
     assert torch.equal(made.replaced, made.text.ids != original)
     assert made.replaced.any()
     changed = set(made.replaced.nonzero().flatten().tolist())
     assert changed <= set(batch[f"{prefix}positions"].tolist())
-    assert torch.equal(made.text.ids, trial.method.replaced(batch, prefix).text.ids), "the batch holds the draws"
-    assert not torch.equal(made.text.ids, trial.method.replaced(trial.batch(8, seed=1), prefix).text.ids)
+    assert torch.equal(made.text.ids, trial.method.replace_tokens(batch, prefix).text.ids), "the batch holds the draws"
+    assert not torch.equal(made.text.ids, trial.method.replace_tokens(trial.batch(8, seed=1), prefix).text.ids)
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ import torch
 
 from harness.errors import UserError
 from harness.records import Corpus, Entity, Relation
-from methods.objectives.entities import EntityExample, by_entity
+from methods.objectives.entities import EntityExample, group_by_entity
 from methods.xlm_k import XLMK
 from tests.support.plain_passes import Plain, masked_mean
 from tests.support.small_world import Trial, alone, corpora
@@ -35,14 +35,14 @@ def distant(trial: Trial, count: int) -> list[EntityExample]:
     """Examples of as many entities, in several languages, with facts and short enough to be joined whole."""
     found: dict[int, EntityExample] = {}
     for i, example in enumerate(trial.examples):
-        if example.facts and len(example.description) <= trial.method.room and i % 8 == len(found) % 8:
+        if example.facts and len(example.description) <= trial.method.max_side_length and i % 8 == len(found) % 8:
             found.setdefault(example.entity, example)
     return list(found.values())[:count]
 
 
 def test_descriptions_are_of_the_same_entity_in_another_language() -> None:
     trial, records = Trial("xlm-k"), entities()
-    groups = by_entity(records)
+    groups = group_by_entity(records)
     assert sum(map(len, groups)) == len(records)
     assert all(len({record.language for record in group}) == len(group) for group in groups)
     tokens = trial.method.tokenizer.hf
@@ -60,7 +60,7 @@ def test_descriptions_are_of_the_same_entity_in_another_language() -> None:
 
 def test_facts_lead_to_the_objects_descriptions_in_another_language() -> None:
     trial, records = Trial("xlm-k"), entities()
-    groups = by_entity(records)
+    groups = group_by_entity(records)
     tokens = trial.method.tokenizer.hf
     flat = [record for group in groups for record in group]
     told = 0
@@ -126,7 +126,7 @@ def test_the_loss_is_that_of_the_paper(tmp_path: Path) -> None:
     trial.step.eval()
     batch = trial.method.collate(distant(trial, 5), np.random.default_rng(3))
     batch["entities"][1] = batch["entities"][0]  # two mentions of one entity
-    batch["objects"][2] = int(trial.method.documents.about[3, 0])  # an object that memory holds
+    batch["objects"][2] = int(trial.method.documents.item_ids[3, 0])  # an object that memory holds
     plain = Plain(trial.encoder, tmp_path)
     contexts, described = plain.passes(batch["text"]), plain.passes(batch["descriptions"])
     trial.step.double()
@@ -147,7 +147,7 @@ def test_the_loss_is_that_of_the_paper(tmp_path: Path) -> None:
     expected = masked_mean(contexts, batch["text"], batch["positions"], batch["labels"])
     assert means["mlm"] == pytest.approx(expected, rel=1e-5)
     numbers = batch["entities"].tolist()
-    memory = trial.method.documents.about[:8, 0].tolist()
+    memory = trial.method.documents.item_ids[:8, 0].tolist()
     pairs = {
         "words": (words, documents, numbers, trial.method.documents),
         "documents": (documents, words, numbers, trial.method.words),
@@ -191,7 +191,7 @@ def test_memory_holds_the_last_vectors_with_their_entities() -> None:
     run.collate = watched
     for _ in range(4):
         run.step()
-    kept = trial.method.words.about[:, 0].tolist()
+    kept = trial.method.words.item_ids[:, 0].tolist()
     assert sorted(kept) == sorted(seen[-10:])
     assert kept[:6] == seen[10:16]
     assert trial.method.words.keys.any(1).all()

@@ -1,6 +1,6 @@
 """A loose plug-in file: a method that is found with `--plugin` alone."""
 
-from harness import Method, register
+from alignboard import Method, register
 
 
 @register("loose-method")

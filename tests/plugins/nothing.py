@@ -1,6 +1,6 @@
 """A loose plug-in file that registers something which is neither a method nor a task."""
 
-from harness import register
+from alignboard import register
 
 
 @register("nothing")

@@ -29,7 +29,7 @@ RATE = ("--set", "align.learning_rate=0.001")  # the second value of a field of 
 WRONG = "the loss of never-trains is not written yet"
 PLUGIN = f'''"""A method that fails while it trains."""
 
-from harness import Batch, Encoder, PairMethod, Term, register
+from alignboard import Batch, Encoder, PairMethod, Term, register
 
 
 @register("never-trains")

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from methods.objectives.dictionary import Entry, entries
-from validation.probes.common import aligned
+from methods.objectives.dictionary import SubwordEntry, subword_entries
+from validation.probes.common import train_method
 
 SHARE = 0.75  # of the pivot's words; the dictionary's entries for the others are held out
 RATE = 1e-3  # with a lower rate, words that are held out move too little to be seen in so few steps
@@ -22,10 +22,10 @@ def probe(seed: int, steps: int = 400) -> dict[str, float]:
     Held out are all entries of a quarter of the pivot's words: `held_out` is their accuracy after training, `base`
     before it, `continued` after masked LM alone; `seen` and `seen_base` are those of the entries that were trained on.
     """
-    trained = aligned("align-mlm", seed, steps=steps, learning_rate=RATE, share=SHARE)
-    control = aligned("continued-mlm", seed, steps=steps, learning_rate=RATE)
+    trained = train_method("align-mlm", seed, steps=steps, learning_rate=RATE, share=SHARE)
+    control = train_method("continued-mlm", seed, steps=steps, learning_rate=RATE)
     known = set(trained.method.flat[trained.method.pairs[:, 0]].tolist())
-    words = entries(trained.corpora, single=True)
+    words = subword_entries(trained.corpora, single=True)
     held = [entry.source[0] not in known for entry in words]
     seen = [not flag for flag in held]
     tables = {"base": trained.base, "continued": control.encoder, "held_out": trained.encoder}
@@ -35,7 +35,7 @@ def probe(seed: int, steps: int = 400) -> dict[str, float]:
     return {**found, "pairs": float(sum(held))}
 
 
-def accuracy(embeddings: Tensor, words: list[Entry], asked: list[bool]) -> float:
+def accuracy(embeddings: Tensor, words: list[SubwordEntry], asked: list[bool]) -> float:
     """Percent of the pivot words in the `asked` entries whose nearest neighbour by cosine, among all words of the
     other language in the dictionary, is one of their translations; a mean over languages."""
     unit = functional.normalize(embeddings.detach(), dim=1)

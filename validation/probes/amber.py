@@ -12,15 +12,15 @@ from harness.method import SamplePair
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import pack
 from methods.amber import agreement, first_lengths
-from methods.objectives.bilingual import joined
-from validation.probes.common import Trained, aligned
+from methods.objectives.bilingual import join_sides
+from validation.probes.common import TrainedMethod, train_method
 
 
 def probe(seed: int, **training: Any) -> dict[str, float]:
     """Retrieval accuracy of held-out sentences and agreement of attention: before (`base_...`), after training, and
     after the same training without either term (`..._without`), which leaves the translation LM."""
-    trained = aligned("amber", seed, **training)
-    without = aligned("amber", seed, **{**training, "sentence_weight": 0.0, "word_weight": 0.0})
+    trained = train_method("amber", seed, **training)
+    without = train_method("amber", seed, **{**training, "sentence_weight": 0.0, "word_weight": 0.0})
     encoders = {"base_{}": trained.base, "{}_without": without.encoder, "{}": trained.encoder}
     found = {}
     for name, encoder in encoders.items():
@@ -58,17 +58,18 @@ def vectors(encoder: Encoder, sentences: Sequence[str], layer: int = -1, *, firs
 
 
 @torch.no_grad()
-def attention_agreement(encoder: Encoder, trained: Trained) -> float:
+def attention_agreement(encoder: Encoder, trained: TrainedMethod) -> float:
     """The mean agreement over held-out pairs joined without masks, the pivot first."""
     method, tokenizer = trained.method, encoder.tokenizer
     pairs = list({pair.sentence: pair for pair in trained.held_out}.values())
     sides = [
-        tokenizer.encode([getattr(pair, side) for pair in pairs], method.room).ids for side in ("source", "target")
+        tokenizer.encode([getattr(pair, side) for pair in pairs], method.max_side_length).ids
+        for side in ("source", "target")
     ]
     values = []
     for start in range(0, len(pairs), 64):
         part = [(np.asarray(sides[0][i]), np.asarray(sides[1][i])) for i in range(start, min(start + 64, len(pairs)))]
-        text = joined(part, method.room, special_ids=tokenizer.special_ids)
+        text = join_sides(part, method.max_side_length, special_ids=tokenizer.special_ids)
         states = encoder(text, layers=(method.layer - 1, -1))
-        values.append(agreement(states.attention(method.layer), first_lengths(text), renormalised=False))
+        values.append(agreement(states.attention(method.layer), first_lengths(text), normalize_rows=False))
     return float(torch.cat(values).mean())

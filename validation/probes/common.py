@@ -27,7 +27,7 @@ BASE = PretrainSettings(steps=4000, learning_rate=1e-3, max_length=2 * MAX_LENGT
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedMethod:
     """A method after its training. `base` is the encoder before, `encoder` the trained one (not exported), both in
     evaluation mode; `held_out` (word-matched like the sample) comes from sentence pairs outside of the sample."""
 
@@ -42,7 +42,7 @@ class Trained:
         return replace(self.corpora, sample=pairs)
 
 
-class World(NamedTuple):
+class ProbeWorld(NamedTuple):
     source: Babel
     base: Encoder
     sample: tuple[SamplePair, ...]
@@ -50,7 +50,7 @@ class World(NamedTuple):
 
 
 @cache
-def world(seed: int) -> World:
+def world(seed: int) -> ProbeWorld:
     """The source, a base encoder from scratch, the sample, and pairs held out, all of this seed."""
     source = Babel.open(f"seed={seed},mono=3000,parallel={PAIRS + HELD_OUT},entities={ENTITIES}")
     mono: Any = source.corpus(Corpus.MONO, (source.pivot, *LANGUAGES))
@@ -62,12 +62,12 @@ def world(seed: int) -> World:
     parts = [p for p in parallel if int(p.id[-6:]) < PAIRS], [p for p in parallel if int(p.id[-6:]) >= PAIRS]
     chosen = SampleSettings(size=2 * len(LANGUAGES) * PAIRS, seed=seed), SampleSettings(size=600, seed=seed)
     sample, held_out = (draw_sample(p, dictionary, s).pairs for p, s in zip(parts, chosen, strict=True))
-    return World(source, base.eval(), sample, held_out)
+    return ProbeWorld(source, base.eval(), sample, held_out)
 
 
-def aligned(
+def train_method(
     name: str, seed: int, *, steps: int = 300, learning_rate: float = 3e-4, batch: int = 48, **config: Any
-) -> Trained:
+) -> TrainedMethod:
     """The method of that name trained on the world's sample; `config` sets fields of its own configuration."""
     torch.set_num_threads(1)
     made = world(seed)
@@ -82,4 +82,4 @@ def aligned(
     train(Step(encoder, method), examples, method.collate, settings)
     encoder.eval()
     method.eval()
-    return Trained(made.base, encoder, method, corpora, made.held_out)
+    return TrainedMethod(made.base, encoder, method, corpora, made.held_out)

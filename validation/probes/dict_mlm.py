@@ -11,7 +11,7 @@ from torch import Tensor
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText, pack
 from methods.objectives.words import WordPairExamples
-from validation.probes.common import Trained, aligned
+from validation.probes.common import TrainedMethod, train_method
 
 Asked = dict[str, Any]
 
@@ -23,8 +23,8 @@ def probe(seed: int, steps: int = 300) -> dict[str, float]:
     alone (both without a vector); `own` is that of the masked word with its own language's vector. A word counts where
     it is one subword on both sides; the sentence is seen alone, without its translation.
     """
-    trained = aligned("dict-mlm", seed, steps=steps)
-    control = aligned("continued-mlm", seed, steps=steps)
+    trained = train_method("dict-mlm", seed, steps=steps)
+    control = train_method("continued-mlm", seed, steps=steps)
     asked = questions(trained)
     vectors = trained.method.languages.detach()
     zero = torch.zeros(1, vectors.shape[1])
@@ -37,7 +37,7 @@ def probe(seed: int, steps: int = 300) -> dict[str, float]:
     return {**answers, "words": float(len(asked["word"]))}
 
 
-def questions(trained: Trained) -> Asked:
+def questions(trained: TrainedMethod) -> Asked:
     """One sentence per word pair and side with the word masked: its place, the word, and its translation."""
     method, tokenizer = trained.method, trained.method.tokenizer
     rows, texts = [], []

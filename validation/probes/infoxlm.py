@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from harness.modeling.encoder import Encoder
 from harness.pair_method import PairMethod
-from validation.probes.common import Trained, aligned
+from validation.probes.common import TrainedMethod, train_method
 from validation.probes.xlm import following
 
 QUEUE = 256
@@ -20,9 +20,9 @@ def probe(seed: int, **training: Any) -> dict[str, float]:
     """`retrieval` and `retrieval_before`: how many [CLS] of the contrasted layer have their translation as nearest
     neighbour among all, both directions, after training and before; `retrieval_without`: after the same training
     without the contrast. `tlm` and `tlm_shuffled`: the loss on masked words with and without the true translation."""
-    trained = aligned("infoxlm", seed, **{"queue": QUEUE, **training})
-    without = aligned("infoxlm", seed, **{"queue": QUEUE, "xlco_weight": 0.0, **training})
-    assert not bool(trained.method.queue.empty().any()), "the contrast never began"
+    trained = train_method("infoxlm", seed, **{"queue": QUEUE, **training})
+    without = train_method("infoxlm", seed, **{"queue": QUEUE, "xlco_weight": 0.0, **training})
+    assert not bool(trained.method.queue.empty_mask().any()), "the contrast never began"
     true, shuffled = _tlm(trained, turned=False), _tlm(trained, turned=True)
     return {
         "retrieval_before": _retrieval(trained, trained.base),
@@ -33,14 +33,14 @@ def probe(seed: int, **training: Any) -> dict[str, float]:
     }
 
 
-def _examples(trained: Trained) -> list[Any]:
+def _examples(trained: TrainedMethod) -> list[Any]:
     held_out = tuple({pair.sentence: pair for pair in trained.held_out}.values())
     examples = trained.method.examples(trained.on(held_out))
     return [examples[i] for i in range(len(examples))]
 
 
 @torch.no_grad()
-def _retrieval(trained: Trained, encoder: Encoder) -> float:
+def _retrieval(trained: TrainedMethod, encoder: Encoder) -> float:
     layer = trained.method.layer
     text = PairMethod.collate(trained.method, _examples(trained), np.random.default_rng(0))["text"]
     x, y = normalize(encoder(text, layers=(layer,)).cls(layer), dim=1).chunk(2)
@@ -50,7 +50,7 @@ def _retrieval(trained: Trained, encoder: Encoder) -> float:
 
 
 @torch.no_grad()
-def _tlm(trained: Trained, *, turned: bool) -> float:
+def _tlm(trained: TrainedMethod, *, turned: bool) -> float:
     """Mean loss per masked token of the pairs joined, each with its partner, or `turned` with the next one's of its
     language."""
     examples = sorted(_examples(trained), key=lambda e: e.language)

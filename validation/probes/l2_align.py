@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from harness.modeling.packing import pack
-from validation.probes.common import aligned
+from validation.probes.common import train_method
 from validation.probes.word_retrieval import accuracy, held_out
 
 
@@ -13,7 +13,7 @@ def probe(seed: int, steps: int = 200) -> dict[str, float]:
     """Contextual word retrieval on sentence pairs held out: `base` before, `aligned` after training, `free` after
     training without the regulariser. `moved` and `moved_free` are the mean squared change of a unit of the pivot's
     states in both."""
-    trained, free = (aligned("l2-align", seed, steps=steps, regulariser=weight) for weight in (1.0, 0.0))
+    trained, free = (train_method("l2-align", seed, steps=steps, regulariser=weight) for weight in (1.0, 0.0))
     pairs = held_out(trained)
     encoders = {"base": trained.base, "aligned": trained.encoder, "free": free.encoder}
     found = {label: accuracy(encoder, pairs) for label, encoder in encoders.items()}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import sacrebleu
 
-from validation.probes.common import Trained, aligned
+from validation.probes.common import TrainedMethod, train_method
 
 
 def probe(seed: int, **training: Any) -> dict[str, float]:
@@ -18,10 +18,10 @@ def probe(seed: int, **training: Any) -> dict[str, float]:
     as the reference has; `shuffled` are the decoder's translations of other sentences of the same language.
     """
     training = {"steps": 600, "learning_rate": 1e-3, "layers": 2, **training}
-    return measure(aligned("mmte", seed, **training))
+    return measure(train_method("mmte", seed, **training))
 
 
-def measure(trained: Trained, pairs: int = 64) -> dict[str, float]:
+def measure(trained: TrainedMethod, pairs: int = 64) -> dict[str, float]:
     """The figures of `probe` for an MMTE that is trained."""
     method, tokenizer = trained.method, trained.corpora.tokenizer
     chosen = {pair.sentence: pair for pair in trained.held_out}
@@ -52,7 +52,7 @@ def _bleu(made: list[str], reference: list[str]) -> float:
     return float(sacrebleu.corpus_bleu(made, [reference]).score)
 
 
-def _common_words(trained: Trained) -> dict[int, list[str]]:
+def _common_words(trained: TrainedMethod) -> dict[int, list[str]]:
     """The words of each language's side of the sample, the most frequent first."""
     numbers, counts = trained.method.numbers, {}
     for pair in trained.corpora.sample:

@@ -9,14 +9,14 @@ from harness.records import TextPair
 from methods.objectives.inference import triplets
 from tasks.xnli import SPEC
 from validation.probes.amber import sentence_retrieval, vectors
-from validation.probes.common import aligned, world
+from validation.probes.common import train_method, world
 
 HELD_OUT = 300  # triplets
 
 
 def probe(seed: int, **training: Any) -> dict[str, float]:
     """Accuracy on held-out pivot triplets and retrieval across languages, before (`base_...`) and after training."""
-    trained = aligned("msimcse", seed, **training)
+    trained = train_method("msimcse", seed, **training)
     source = world(seed).source
     pairs = [record for record in source.task(SPEC, source.pivot, "train") if isinstance(record, TextPair)]
     held_out = triplets(pairs)[:HELD_OUT]
@@ -32,5 +32,5 @@ def probe(seed: int, **training: Any) -> dict[str, float]:
 
 def triplet_accuracy(encoder: Encoder, held_out: list[tuple[str, str, str]]) -> float:
     """The share of premises that are nearer to their entailment than to their contradiction, by first tokens."""
-    premises, entailed, contradicted = (vectors(encoder, texts, first=True) for texts in zip(*held_out, strict=True))
-    return float(((premises * entailed).sum(1) > (premises * contradicted).sum(1)).float().mean())
+    premises, entailed, contradicting = (vectors(encoder, texts, first=True) for texts in zip(*held_out, strict=True))
+    return float(((premises * entailed).sum(1) > (premises * contradicting).sum(1)).float().mean())

@@ -14,7 +14,7 @@ from harness.modeling.encoder import Encoder
 from harness.modeling.packing import pack
 from harness.registry import METHODS, TASKS
 from harness.training.order import Order
-from validation.probes.common import Trained, aligned
+from validation.probes.common import TrainedMethod, train_method
 
 QUEUE, STEPS, BATCH = 512, 300, 48
 
@@ -23,8 +23,8 @@ def probe(seed: int, **training: Any) -> dict[str, float]:
     """Shares between 0 and 1; see `queue`, `retrieval` (before, after, and after the same training without the
     contrast) and `switching`."""
     settings = {"steps": STEPS, "batch": BATCH, "queue": QUEUE, **training}
-    trained = aligned("ppa", seed, **settings)
-    without = aligned("ppa", seed, **{**settings, "sentence_weight": 0.0})
+    trained = train_method("ppa", seed, **settings)
+    without = train_method("ppa", seed, **{**settings, "sentence_weight": 0.0})
     pairs = tuple({pair.sentence: pair for pair in trained.held_out}.values())
     examples = trained.method.examples(trained.on(pairs))
     chosen = [examples[i] for i in range(len(examples))]
@@ -38,7 +38,7 @@ def probe(seed: int, **training: Any) -> dict[str, float]:
 
 
 @torch.no_grad()
-def queue(trained: Trained, seed: int) -> dict[str, float]:
+def queue(trained: TrainedMethod, seed: int) -> dict[str, float]:
     """`queue_own`: how many vectors of the queue lie nearest to the slow copy's view of the very sentence that was
     pushed there, among all sentences of the queue; `queue_pivot`: how many of those sentences are the pivot's.
 
@@ -47,7 +47,7 @@ def queue(trained: Trained, seed: int) -> dict[str, float]:
     method = trained.method
     rows, pivot = _pushed(trained, seed)
     held = len(method.queue)
-    slow = method.slow["encoder"], method.slow["head"]
+    slow = method.momentum_copy["encoder"], method.momentum_copy["head"]
     seen = torch.cat([slow[1](slow[0](pack(rows[i : i + 64])).cls()) for i in range(0, len(rows), 64)])
     places = (int(method.queue.pushed) - held + torch.arange(held)) % held
     nearest = _nearest(method.queue.keys[places], seen)
@@ -56,7 +56,7 @@ def queue(trained: Trained, seed: int) -> dict[str, float]:
     return {"queue_own": float(np.mean(own)), "queue_pivot": float(np.mean(pivot))}
 
 
-def _pushed(trained: Trained, seed: int) -> tuple[list[np.ndarray], list[bool]]:
+def _pushed(trained: TrainedMethod, seed: int) -> tuple[list[np.ndarray], list[bool]]:
     """The last keys that were pushed, as token ids in the order of pushing, and which of them are the pivot's."""
     method = trained.method
     examples = method.examples(trained.corpora)
@@ -84,7 +84,7 @@ def _nearest(queries: Tensor, candidates: Tensor) -> Tensor:
     return (normalize(queries, dim=1) @ normalize(candidates, dim=1).T).argmax(1)
 
 
-def switching(trained: Trained, records: int = 200) -> dict[str, float]:
+def switching(trained: TrainedMethod, records: int = 200) -> dict[str, float]:
     """What the hook does to training pairs of `pawsx`: `switched` have another sentence than before, `mixed` have their
     two sentences in different languages; `label_kept` keep identity and label."""
     cls = METHODS.get("ppa-switch")

@@ -18,7 +18,7 @@ from harness.modeling.attention import Layout
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText, pack
 from methods.objectives.masking import masked_lm
-from validation.probes.common import Trained, aligned
+from validation.probes.common import TrainedMethod, train_method
 
 
 def probe(seed: int, **training: Any) -> dict[str, float]:
@@ -29,7 +29,7 @@ def probe(seed: int, **training: Any) -> dict[str, float]:
     `continued_mlm` an encoder that was trained as long without them, `base_mlm` the one before any training.
     `unplugged_difference`: see there.
     """
-    trained, control = aligned("veco", seed, **training), aligned("continued-mlm", seed, **training)
+    trained, control = train_method("veco", seed, **training), train_method("continued-mlm", seed, **training)
     figures = measure(trained)
     batch = held_out_batch(trained)
     return figures | {
@@ -39,7 +39,7 @@ def probe(seed: int, **training: Any) -> dict[str, float]:
     }
 
 
-def held_out_batch(trained: Trained, pairs: int = 256) -> Any:
+def held_out_batch(trained: TrainedMethod, pairs: int = 256) -> Any:
     """One masked batch of sentence pairs held out, each once; the same at each call."""
     once = tuple({pair.sentence: pair for pair in trained.held_out}.values())[:pairs]
     examples = trained.method.examples(trained.on(once))
@@ -49,15 +49,15 @@ def held_out_batch(trained: Trained, pairs: int = 256) -> Any:
 
 
 @torch.no_grad()
-def measure(trained: Trained) -> dict[str, float]:
+def measure(trained: TrainedMethod) -> dict[str, float]:
     """The losses of `probe` that need the plugs."""
     method, encoder, batch = trained.method, trained.encoder, held_out_batch(trained)
     text: PackedText = batch["text"]
     alone = encoder(text).tokens()
     states, partners = shuffled(alone, text, batch["codes"])
     crossed = {
-        "ca_mlm": method.plugged(encoder, text, alone, batch["partners"]),
-        "ca_mlm_shuffled": method.plugged(encoder, text, states, partners),
+        "ca_mlm": method.states_with_plugs(encoder, text, alone, batch["partners"]),
+        "ca_mlm_shuffled": method.states_with_plugs(encoder, text, states, partners),
         "mlm": alone,
     }
     return {n: _mean(masked_lm(encoder, h, batch["positions"], batch["labels"])) for n, h in crossed.items()}
@@ -65,7 +65,7 @@ def measure(trained: Trained) -> dict[str, float]:
 
 def shuffled(states: Tensor, text: PackedText, codes: Sequence[str]) -> tuple[Tensor, Layout]:
     """`states` (T, H) of n sentences and their translations, each pair in the place of another pair of its language,
-    and the layout of the other sides then: what `VECO.plugged` takes."""
+    and the layout of the other sides then: what `VECO.states_with_plugs` takes."""
     n, order = len(codes), other_of_language(codes)
     rows = states.split(text.lengths)
     moved = [*(rows[i] for i in order), *(rows[n + i] for i in order)]
@@ -84,7 +84,7 @@ def other_of_language(codes: Sequence[str]) -> list[int]:
 
 
 @torch.no_grad()
-def unplugged_difference(trained: Trained, text: PackedText) -> float:
+def unplugged_difference(trained: TrainedMethod, text: PackedText) -> float:
     """The largest difference, over all layers and sentences, between the trained encoder without its plugs and its
     export, loaded by transformers alone and run on one sentence at a time: 0 where they agree to the bit."""
     with TemporaryDirectory() as folder:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from harness.modeling.encoder import Encoder
-from validation.probes.common import Trained, aligned
+from validation.probes.common import TrainedMethod, train_method
 from validation.probes.word_retrieval import accuracy, held_out
 
 BATCH = 48
@@ -16,8 +16,8 @@ def probe(seed: int, steps: int = 200) -> dict[str, float]:
     """On sentence pairs held out: the two contrastive terms before (`sequence_base`, `token_base`) and after training
     (`sequence`, `token`), and contextual word retrieval likewise (`words_base`, `words`), and after the same training
     without the two terms (`words_without`)."""
-    trained = aligned("veco2", seed, steps=steps)
-    without = aligned("veco2", seed, steps=steps, sequence_weight=0.0, token_weight=0.0)
+    trained = train_method("veco2", seed, steps=steps)
+    without = train_method("veco2", seed, steps=steps, sequence_weight=0.0, token_weight=0.0)
     pairs = held_out(trained)
     after, before = (terms(trained, encoder) for encoder in (trained.encoder, trained.base))
     return {
@@ -30,7 +30,7 @@ def probe(seed: int, steps: int = 200) -> dict[str, float]:
 
 
 @torch.no_grad()
-def terms(trained: Trained, encoder: Encoder) -> dict[str, float]:
+def terms(trained: TrainedMethod, encoder: Encoder) -> dict[str, float]:
     """The mean of each term over the pairs held out, in batches of the training's size, the same for every encoder."""
     examples = trained.method.examples(trained.on(trained.held_out))
     sums: dict[str, np.ndarray] = {}

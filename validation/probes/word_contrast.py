@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from validation.probes.common import aligned
+from validation.probes.common import train_method
 from validation.probes.word_retrieval import accuracy, held_out
 
 
 def probe(seed: int, steps: int = 200) -> dict[str, float]:
     """Contextual word retrieval on sentence pairs held out: `base` before, `aligned` after training, and `continued`
     after as many steps of masked LM."""
-    trained, control = aligned("word-contrast", seed, steps=steps), aligned("continued-mlm", seed, steps=steps)
+    trained, control = (
+        train_method("word-contrast", seed, steps=steps),
+        train_method("continued-mlm", seed, steps=steps),
+    )
     pairs = held_out(trained)
     encoders = {"base": trained.base, "continued": control.encoder, "aligned": trained.encoder}
     found = {label: accuracy(encoder, pairs) for label, encoder in encoders.items()}

@@ -13,7 +13,7 @@ from harness.modeling.encoder import Encoder
 from harness.modeling.packing import Spans
 from methods.objectives.word_vectors import word_pair_batch, word_vectors
 from methods.objectives.words import WordPairExamples
-from validation.probes.common import Trained
+from validation.probes.common import TrainedMethod
 
 NEIGHBOURS = 10  # of the cross-domain similarity local scaling
 
@@ -26,7 +26,7 @@ class WordPairs(NamedTuple):
     words: Spans
 
 
-def held_out(trained: Trained) -> list[WordPairs]:
+def held_out(trained: TrainedMethod) -> list[WordPairs]:
     """The word pairs of the sentence pairs held out, by language. Their words may stand in the sample as well, their
     sentences do not; words that are the same string on both sides are left out."""
     examples = WordPairExamples.of(trained.on(trained.held_out), skip_identical=True)

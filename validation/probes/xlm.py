@@ -9,13 +9,13 @@ import numpy as np
 import torch
 
 from harness.pair_method import PairExample
-from validation.probes.common import aligned
+from validation.probes.common import train_method
 
 
 def probe(seed: int, **training: Any) -> dict[str, float]:
     """Mean TLM loss per masked token of held-out pairs with their partners, and with shuffled ones of their language;
     before training (`*_before`) and after."""
-    trained = aligned("xlm", seed, **training)
+    trained = train_method("xlm", seed, **training)
     once = {pair.sentence: pair for pair in trained.held_out}.values()
     examples = list(trained.method.examples(trained.on(tuple(sorted(once, key=lambda pair: pair.language)))))
     shuffled = [e._replace(target=other.target) for e, other in zip(examples, following(examples), strict=True)]

@@ -10,9 +10,9 @@ import torch
 
 from harness.modeling.encoder import Encoder
 from harness.records import AlignedPair, Corpus
-from methods.objectives.alignment import at_positions, iter_max, side_positions, sinkhorn
-from methods.objectives.bilingual import joined
-from validation.probes.common import LANGUAGES, aligned, world
+from methods.objectives.alignment import gather_positions, iter_max, side_positions, sinkhorn
+from methods.objectives.bilingual import join_sides
+from validation.probes.common import LANGUAGES, train_method, world
 
 HELD_OUT = 150  # gold pairs per language
 
@@ -21,8 +21,8 @@ def probe(seed: int, **training: Any) -> dict[str, float]:
     """Alignment error rates on gold links of held-out pairs: before (`base_error`), after training (`error`), and
     after the same training without the pointer (`error_without`), which leaves the two language models."""
     settings = {"steps": 900, **training}
-    trained = aligned("xlm-align", seed, **settings)
-    without = aligned("xlm-align", seed, **{**settings, "align_weight": 0.0})
+    trained = train_method("xlm-align", seed, **settings)
+    without = train_method("xlm-align", seed, **{**settings, "align_weight": 0.0})
     gold = [
         pair
         for code in LANGUAGES
@@ -31,9 +31,9 @@ def probe(seed: int, **training: Any) -> dict[str, float]:
     ]
     method = trained.method
     found = {
-        "base_error": self_labels(trained.base, gold, method.layer, method.room),
-        "error_without": self_labels(without.encoder, gold, method.layer, method.room),
-        "error": self_labels(trained.encoder, gold, method.layer, method.room),
+        "base_error": self_labels(trained.base, gold, method.layer, method.max_side_length),
+        "error_without": self_labels(without.encoder, gold, method.layer, method.max_side_length),
+        "error": self_labels(trained.encoder, gold, method.layer, method.max_side_length),
     }
     return {name: error_rate(links, gold) for name, links in found.items()}
 
@@ -45,18 +45,20 @@ def error_rate(found: Sequence[set[tuple[int, int]]], gold: Sequence[AlignedPair
 
 
 @torch.no_grad()
-def self_labels(encoder: Encoder, gold: Sequence[AlignedPair], layer: int, room: int) -> list[set[tuple[int, int]]]:
+def self_labels(
+    encoder: Encoder, gold: Sequence[AlignedPair], layer: int, max_length: int
+) -> list[set[tuple[int, int]]]:
     """The word links of each pair: words are linked where any of their subwords are."""
     found = []
     for start in range(0, len(gold), 64):
         pairs = gold[start : start + 64]
-        encoded = [encoder.tokenizer.encode_words([p.source, p.target], room) for p in pairs]
+        encoded = [encoder.tokenizer.encode_words([p.source, p.target], max_length) for p in pairs]
         sides = [(np.asarray(e.ids[0]), np.asarray(e.ids[1])) for e in encoded]
-        text = joined(sides, room, special_ids=encoder.tokenizer.special_ids)
+        text = join_sides(sides, max_length, special_ids=encoder.tokenizer.special_ids)
         states = encoder(text, layers=(layer,)).tokens(layer)
         first, second = side_positions(text)
         valid = (first >= 0)[:, :, None] & (second >= 0)[:, None, :]
-        similarity = at_positions(states, first) @ at_positions(states, second).transpose(1, 2)
+        similarity = gather_positions(states, first) @ gather_positions(states, second).transpose(1, 2)
         links = iter_max(sinkhorn(similarity, valid, 2), valid)
         for row, pair in enumerate(encoded):
             words = [_word_of(pair, side) for side in (0, 1)]

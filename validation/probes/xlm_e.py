@@ -8,17 +8,17 @@ import numpy as np
 import torch
 from scipy.stats import rankdata
 
-from validation.probes.common import Trained, aligned
+from validation.probes.common import TrainedMethod, train_method
 
 
 def probe(seed: int, **training: Any) -> dict[str, float]:
     """Areas under the ROC curve over the tokens of pairs held out, special ones left out: `trtd` on pairs joined,
     `mrtd` on their sides alone; `replaced` is the share of replaced tokens among those of the pairs joined."""
-    return measure(aligned("xlm-e", seed, **{"steps": 1800, **training}))
+    return measure(train_method("xlm-e", seed, **{"steps": 1800, **training}))
 
 
 @torch.no_grad()
-def measure(trained: Trained) -> dict[str, float]:
+def measure(trained: TrainedMethod) -> dict[str, float]:
     """The figures of `probe` for an XLM-E that is trained."""
     method = trained.method
     held_out = tuple({pair.sentence: pair for pair in trained.held_out}.values())
@@ -26,7 +26,7 @@ def measure(trained: Trained) -> dict[str, float]:
     batch = method.collate([examples[i] for i in range(len(examples))], np.random.default_rng(0))
     found = {}
     for prefix, name in (("", "trtd"), ("alone_", "mrtd")):
-        made = method.replaced(batch, prefix)
+        made = method.replace_tokens(batch, prefix)
         words = ~made.text.special
         scores = method.scores(trained.encoder, made.text)[words].numpy()
         truth = made.replaced[words].numpy()

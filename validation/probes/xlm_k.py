@@ -15,8 +15,8 @@ from harness.modeling.encoder import Encoder
 from harness.modeling.packing import Spans, pack
 from harness.pair_method import sentence_tokens, word_tokens
 from harness.records import Corpus, Entity
-from methods.objectives.bilingual import joined
-from validation.probes.common import LANGUAGES, MAX_LENGTH, aligned, world
+from methods.objectives.bilingual import join_sides
+from validation.probes.common import LANGUAGES, MAX_LENGTH, train_method, world
 
 UNREAD = 150  # entities
 
@@ -44,9 +44,9 @@ def probe(seed: int, **training: Any) -> dict[str, float]:
     take the trained heads; the base and the training without contrasts, which have none, compare means.
     """
     settings = {"steps": 900, "learning_rate": 1e-3, "queue": 96, **training}
-    trained = aligned("xlm-k", seed, **settings)
+    trained = train_method("xlm-k", seed, **settings)
     off = dict.fromkeys(("word_weight", "document_weight", "entailment_weight"), 0.0)
-    without = aligned("xlm-k", seed, **{**settings, **off})
+    without = train_method("xlm-k", seed, **{**settings, **off})
     method = trained.method
     heads = Heads(method.word_head, method.document_head, method.subject_head)
     found, known = {}, entities(seed)
@@ -156,5 +156,5 @@ def subjects(encoder: Encoder, asked: Sequence[tuple[str, str]], head: Head | No
     """Unit vectors of descriptions joined with the names of relations: their means, or their [CLS] under a head."""
     sides = [encoder.tokenizer.encode(list(side), MAX_LENGTH).ids for side in zip(*asked, strict=True)]
     pairs = [(sides[0][i], sides[1][i]) for i in range(len(asked))]
-    states = encoder(joined(pairs, MAX_LENGTH, special_ids=encoder.tokenizer.special_ids))
+    states = encoder(join_sides(pairs, MAX_LENGTH, special_ids=encoder.tokenizer.special_ids))
     return functional.normalize(states.mean() if head is None else head(states.cls()), dim=1)

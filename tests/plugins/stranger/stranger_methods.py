@@ -1,6 +1,6 @@
 """A method from a package outside the repository: it imports nothing but public names."""
 
-from harness import Batch, Encoder, MethodConfig, PairMethod, Term
+from alignboard import Batch, Encoder, MethodConfig, PairMethod, Term
 
 
 class SquaredDistance(PairMethod):

@@ -5,62 +5,43 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.output import print_table
-from harness.cli.run import (
-    Base,
-    Db,
-    Device,
-    Kind,
-    Languages,
-    Precision,
-    Protocol,
-    Seeds,
-    Settings,
-    Source,
-    Suite,
-    Workers,
-    execute,
-    plugins,
-    tell_without_paper,
-)
+from harness.cli.execution import note_missing_paper_settings, run_plans
+from harness.cli.options import ExecutionOptions, RecipeOptions
+from harness.cli.output import print_message, print_table
 from harness.errors import UsageError
-from harness.storage.home import artifacts_root, database_url
+
+if TYPE_CHECKING:
+    from harness.experiments.plan import RunPlan
+    from harness.experiments.recipe import Recipe
 
 ROW = ("method", "config", "transform")
+RECIPE, EXECUTION = RecipeOptions(protocol="mini"), ExecutionOptions()
 
 
 def ablation(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Which table or method; none lists the tables.")
+        str | None, typer.Argument(metavar="NAME", help="A table or a method. Without it, the tables are listed.")
     ] = None,
-    suite: Suite = "xtreme-align",
-    source: Source = "babel",
-    base: Base = "init:4x128",
-    protocol: Protocol = "mini",
-    recipe: Kind = "matched",
-    languages: Languages = "official",
-    seeds: Seeds = 3,
+    recipe: RecipeOptions = RECIPE,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; fewer than 3 give no verdict.")] = 3,
     grid: Annotated[
-        str, typer.Option(metavar="RATES", help="Learning rates to try, such as 1e-4,3e-4; a single one is taken.")
+        str, typer.Option(metavar="RATES", help="Learning rates to try, such as 1e-4,3e-4. One rate is used as it is.")
     ] = "",
-    precision: Precision = "fp32",
-    changes: Settings = None,
-    workers: Workers = None,
-    device: Device = "auto",
-    db: Db = None,
+    execution: ExecutionOptions = EXECUTION,
 ) -> None:
-    """Run a named table: its methods and their controls on one sample, under one budget, with several seeds.
+    """Run a named table: its methods and their controls, on one sample, with one budget and several seeds.
 
-    Under the matched recipe each row is first tried at every learning rate of the grid, with one seed, and judged by
-    the pivot's dev sets alone; the best rate is then used for all seeds. Under the paper recipe each method keeps its
-    paper's rate. NAME `all` is every registered method that the source has the corpora for; the name of a method that
-    is no table's is that method, its controls, and itself on shuffled pairs. A setting such as --set config.x=1
-    changes the rows whose method has x. What was stopped goes on when the command is given again.
+    With the matched recipe, each row first tries every learning rate of the grid with one seed. The rate with the best
+    scores on the pivot's dev sets is used for all seeds. With the paper recipe, each method keeps its paper's rate.
+
+    NAME `all` runs every registered method whose corpora the source provides. The name of a method runs that method,
+    its controls, and the method on shuffled pairs. A setting such as --set config.x=1 applies to the rows whose method
+    has x. To resume an interrupted ablation, give the same command again.
 
     \b
     Examples:
@@ -70,78 +51,45 @@ def ablation(
       alignboard ablation all --source babel --seeds 3 --grid 1e-4,3e-4,1e-3
     """
     if name is None:
-        _list()
+        _print_tables()
         return
-    from harness.cli.failures import going_on
+    from harness.cli.failures import interrupt_hint
     from harness.experiments.ablation import named, with_changes
     from harness.experiments.recipe import given
     from harness.registry import EVERYTHING
 
-    rates, asked = _rates(grid, protocol, recipe), given(recipe, changes or ())
-    _check_rate(asked, rates)
-    rows = with_changes(named(name).rows, asked.get("config", {}))
-    common: dict[str, Any] = {
-        "suite": suite,
-        "source": source,
-        "base": base,
-        "protocol": protocol,
-        "recipe": recipe,
-        "languages": languages,
-        "precision": precision,
-    }
-    recipes = [_recipe(row, common, changes or ()) for row in rows]
-    recipes = _supported(recipes) if name == EVERYTHING else recipes
-    tell_without_paper(recipes)
-    with going_on("give the same command again to go on"):
-        _run(recipes, rates, seeds, workers, device, db)
-
-
-def _recipe(row: Any, common: Mapping[str, Any], changes: Sequence[str]) -> Any:
-    """A row's recipe. The row's configuration holds the changes that concern its method."""
-    from harness.experiments.recipe import make_recipe
-
-    others = [change for change in changes if not change.strip().startswith("config.")]
-    own = [f"config.{field}={json.dumps(value)}" for field, value in row.config.items()]
-    return make_recipe(method=row.method, transform=row.transform, **common, changes=[*others, *own])
-
-
-def _check_rate(asked: Mapping[str, Any], rates: Sequence[float]) -> None:
-    """Raises UsageError for a learning rate that the grid would overrule."""
-    rate = asked.get("align", {}).get("learning_rate")
-    if rates and rate is not None:
+    rates = _rates_to_try(grid, recipe.protocol, recipe.recipe)
+    settings = given(recipe.recipe, recipe.changes or ())
+    fixed_rate = settings.get("align", {}).get("learning_rate")
+    if rates and fixed_rate is not None:
         raise UsageError(
             "align.learning_rate has no effect where a grid of rates is tried",
-            found=f"align.learning_rate={rate}",
-            remedy=f"give --grid {rate}",
+            found=f"align.learning_rate={fixed_rate}",
+            remedy=f"give --grid {fixed_rate}",
         )
+    rows = with_changes(named(name).rows, settings.get("config", {}))
+    recipes = [_row_recipe(row, recipe) for row in rows]
+    if name == EVERYTHING:
+        recipes = _with_corpora(recipes)
+    note_missing_paper_settings(recipes)
+    with interrupt_hint("resume by giving the same command again"):
+        _run(recipes, rates, seeds, execution)
 
 
-def _supported(recipes: Sequence[Any]) -> list[Any]:
-    """The recipes that the source has the corpora for; what is left out is told with its reason."""
-    from harness.cli.failures import say
-    from harness.experiments.ablation import lacking
-
-    missing = [(recipe, lacking(recipe)) for recipe in recipes]
-    for recipe, kinds in missing:
-        if kinds:
-            say("left out", f"{recipe.method} needs {', '.join(kinds)}, which {recipe.source} does not have", "yellow")
-    return [recipe for recipe, kinds in missing if not kinds]
-
-
-def _list() -> None:
+def _print_tables() -> None:
     from harness.experiments.ablation import named
     from harness.registry import ABLATIONS, EVERYTHING
 
     tables = {name: named(name) for name in (*ABLATIONS.names(), EVERYTHING)}
-    rows: list[Mapping[str, Any]] = [
+    rows = [
         {"name": name, "rows": len(table.rows), "title": table.title, "reference": table.reference}
         for name, table in tables.items()
     ]
     print_table(("name", "rows", "title", "reference"), rows)
 
 
-def _rates(grid: str, protocol: str, recipe: str) -> tuple[float, ...]:
-    """The learning rates to try: those asked for or the protocol's, none under the paper recipe."""
+def _rates_to_try(grid: str, protocol: str, recipe: str) -> tuple[float, ...]:
+    """The learning rates of --grid or of the protocol; none with the paper recipe. Raises UsageError."""
     from harness.experiments.recipe import GRIDS
 
     if not grid:
@@ -151,79 +99,90 @@ def _rates(grid: str, protocol: str, recipe: str) -> tuple[float, ...]:
             "a grid contradicts the paper recipe",
             found=f"--recipe paper --grid {grid}",
             expected="each method at its paper's rate",
-            remedy="leave out --grid, or take --recipe matched",
+            remedy="leave out --grid, or use --recipe matched",
         )
     try:
         rates = tuple(float(part) for part in grid.split(","))
     except ValueError:
         rates = ()
     if not rates or not all(math.isfinite(r) and r > 0 for r in rates) or len(set(rates)) < len(rates):
-        raise UsageError("the grid is not understood", found=grid, expected="learning rates such as 1e-4,3e-4,1e-3")
+        raise UsageError("the grid cannot be read", found=grid, expected="learning rates such as 1e-4,3e-4,1e-3")
     return rates
 
 
-def _run(
-    recipes: Sequence[Any], rates: tuple[float, ...], seeds: int, workers: int | None, device: str, db: str | None
-) -> None:
+def _row_recipe(row: Any, options: RecipeOptions) -> Recipe:
+    """A row's recipe. `row.config` already holds the config changes that apply to its method."""
+    others = [change for change in options.changes or () if not change.strip().startswith("config.")]
+    own = [f"config.{field}={json.dumps(value)}" for field, value in row.config.items()]
+    return options.build(row.method, row.transform, changes=[*others, *own])
+
+
+def _with_corpora(recipes: Sequence[Recipe]) -> list[Recipe]:
+    """The recipes whose corpora the source provides; the others are reported and left out."""
+    from harness.experiments.ablation import lacking
+
+    missing = [(recipe, lacking(recipe)) for recipe in recipes]
+    for recipe, kinds in missing:
+        if kinds:
+            print_message("left out", f"{recipe.method} needs {', '.join(kinds)}; {recipe.source} has none")
+    return [recipe for recipe, kinds in missing if not kinds]
+
+
+def _run(recipes: Sequence[Recipe], rates: Sequence[float], seeds: int, execution: ExecutionOptions) -> None:
+    """Chooses each row's learning rate, then runs all rows with all seeds."""
     from rich.console import Console
 
-    from harness.cli.progress import Show
-    from harness.experiments.ablation import search, tune
-    from harness.experiments.executors.local import Local
+    from harness.cli.progress import StageProgress
+    from harness.experiments.ablation import rate_of, search, tune
     from harness.experiments.plan import plan_runs
-    from harness.storage.artifacts import Artifacts
+    from harness.registry import loaded_plugins
 
-    executor = Local.on(Artifacts(artifacts_root()), workers, device)
-    searches = [search(recipe, rates, plugins=plugins()) for recipe in recipes]
-    stages = {fingerprint: stage for row in searches for fingerprint, stage in row.stages.items()}
+    executor = execution.executor()
+    searches = [search(recipe, rates, plugins=loaded_plugins()) for recipe in recipes]
+    trials = sum(len(row.trials) for row in searches)
     console = Console(file=sys.stderr)
-    tried = sum(len(row.trials) for row in searches)
-    if tried:
-        console.print(f"Trying {len(rates)} learning rates on the pivot's dev sets: {tried} alignments")
-    with Show({fingerprint: stage.title for fingerprint, stage in stages.items()}, console) as display:
-        tuned = tune(searches, executor, display)
-    if tried:
-        print_table((*ROW, *map(_named, rates), "taken"), [_trial_row(row) for row in tuned])
-    plans = plan_runs([row.recipe for row in tuned], range(seeds), plugins())
-    execute(plans, workers, device, db)
-    _print_costs(plans, db)
+    if trials:
+        console.print(f"Trying {len(rates)} learning rates on the pivot's dev sets: {trials} alignments")
+    titles = {fingerprint: stage.title for row in searches for fingerprint, stage in row.stages.items()}
+    with StageProgress(titles, console) as progress:
+        tuned = tune(searches, executor, progress)
+    if trials:
+        rows = [
+            {
+                **_row_columns(row.recipe),
+                **{f"{rate:g}": f"{score:.1f}" for rate, score in row.scores.items()},
+                "chosen": f"{rate_of(row.recipe):g}" if row.scores else None,
+            }
+            for row in tuned
+        ]
+        print_table((*ROW, *(f"{rate:g}" for rate in rates), "chosen"), rows)
+    plans = plan_runs([row.recipe for row in tuned], range(seeds), loaded_plugins())
+    run_plans(plans, execution)
+    _print_costs(plans, execution)
 
 
-def _named(rate: float) -> str:
-    return f"{rate:g}"
-
-
-def _row_name(recipe: Any) -> dict[str, str]:
+def _row_columns(recipe: Recipe) -> dict[str, str]:
     config = ", ".join(f"{field}={value}" for field, value in recipe.config.items())
     return {"method": recipe.method, "config": config, "transform": recipe.transform}
 
 
-def _trial_row(row: Any) -> dict[str, Any]:
-    from harness.experiments.ablation import rate_of
-
-    taken = _named(rate_of(row.recipe)) if row.scores else None
-    scores = {_named(rate): f"{score:.1f}" for rate, score in row.scores.items()}
-    return {**_row_name(row.recipe), **scores, "taken": taken}
-
-
-def _print_costs(plans: Sequence[Any], db: str | None) -> None:
-    """What each row's alignment cost, beside the control that reads the same text."""
+def _print_costs(plans: Sequence[RunPlan], execution: ExecutionOptions) -> None:
+    """The alignment cost of each row, and its ratio to the cost of the control that reads the same text."""
     from harness.experiments.ablation import CONTROL, alignment_cost
-    from harness.storage.store import Store
 
-    store = Store.open(db or database_url())
+    store = execution.open_store()
     stages: dict[str, Any] = {row["fingerprint"]: row for row in store.stages().to_dict("records")}
     store.close()
-    rows: dict[str, list[Any]] = {}
+    by_recipe: dict[str, list[RunPlan]] = {}
     for plan in plans:
-        rows.setdefault(plan.recipe.hash, []).append(plan)
-    costs = [(same[0].recipe, alignment_cost(same, stages)) for same in rows.values()]
+        by_recipe.setdefault(plan.recipe.hash, []).append(plan)
+    costs = [(group[0].recipe, alignment_cost(group, stages)) for group in by_recipe.values()]
     control = next(
         (cost for recipe, cost in costs if cost and (recipe.method, recipe.transform) == (CONTROL, "")), None
     )
     records = [
         {
-            **_row_name(recipe),
+            **_row_columns(recipe),
             "tokens_seen": f"{cost.tokens:,.0f}",
             "seconds_per_1,000_pairs": f"{cost.seconds:.2f}",
             f"times_{CONTROL}": f"{cost.seconds / control.seconds:.2f}" if control else None,

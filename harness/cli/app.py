@@ -1,7 +1,8 @@
-"""The shape of the `alignboard` command: a table of commands, each imported only when it is called.
+"""The `alignboard` command. Each subcommand is imported only when it is called.
 
-Typer builds every command of a group before it parses a word, and the modules behind them import torch and pandas. So
-the group holds stubs that carry a one-line summary, and the command that was asked for is loaded in its place.
+Typer builds every command of a group before it parses the arguments, and the modules behind them import torch and
+pandas. So the group holds stubs with a one-line summary, and the command that was called is loaded in place of its
+stub.
 """
 
 from __future__ import annotations
@@ -17,49 +18,52 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from harness.cli import failures
+from harness.cli.options import flatten
 
-# Threads of OpenMP wait for each other by spinning. On cores that others use too this burns the time that the thread
-# they wait for would need (docs/benchmarks.md); a short spin is as fast on free cores.
-SPINS = "10000"
+# OpenMP threads wait for each other by spinning. On cores that are shared, this takes time from the thread they wait
+# for (docs/benchmarks.md); on free cores a short spin is as fast.
+SPIN_COUNT = "10000"
 
 
-class Entry(NamedTuple):
-    """Where a command lives, as `module:function` or `module:typer_app`, and its line in the list of commands."""
+class LazyCommand(NamedTuple):
+    """Where a command is defined, as `module:function` or `module:typer_app`, and its line in the list of commands."""
 
     target: str
     summary: str
 
 
-COMMANDS: dict[str, Entry] = {
-    "run": Entry("harness.cli.run:run", "Train methods, score a suite of tasks, fill the board."),
-    "ablation": Entry("harness.cli.ablation:ablation", "Run a named table of methods, each at its best rate."),
-    "resume": Entry("harness.cli.run:resume", "Go on with an interrupted run, from its checkpoints."),
-    "pretrain": Entry("harness.cli.run:pretrain", "Train a small base encoder and its tokenizer."),
-    "show": Entry("harness.cli.show:show", "Print the scores, by task or by language."),
-    "board": Entry("harness.cli.board:board", "Open the leaderboard in a browser."),
-    "project": Entry("harness.cli.project:project", "Map the sentences of finished runs for the board."),
-    "methods": Entry("harness.cli.methods:methods", "List the alignment methods, or describe one."),
-    "new-method": Entry("harness.cli.new_method:new_method", "Write a method of your own that already runs."),
-    "tasks": Entry("harness.cli.tasks:tasks", "List the tasks, or describe one."),
-    "sources": Entry("harness.cli.sources:sources", "List the kinds of data source, or what one holds."),
-    "export-predictions": Entry("harness.cli.export:export_predictions", "Write a run's predictions as files."),
-    "score": Entry("harness.cli.score:score", "Score anyone's predictions by the official rules."),
-    "submit": Entry("harness.cli.submit:submit", "Put predictions from elsewhere on the board."),
-    "prepare": Entry("harness.cli.prepare:prepare", "Turn downloaded data sets into a folder to run on."),
-    "doctor": Entry("harness.cli.doctor:doctor", "Check this machine, the database and the plug-ins."),
-    "verify": Entry("harness.cli.verify:verify", "Check artifacts, compute all stored scores again."),
-    "gc": Entry("harness.cli.gc:gc", "Remove artifacts that no run needs."),
-    "db": Entry("harness.cli.db:db", "Create, upgrade or describe the database of scores."),
+COMMANDS: dict[str, LazyCommand] = {
+    "run": LazyCommand("harness.cli.run:run", "Train methods, score a suite of tasks, fill the board."),
+    "ablation": LazyCommand("harness.cli.ablation:ablation", "Run a table of methods, each tuned on dev."),
+    "resume": LazyCommand("harness.cli.resume:resume", "Resume unfinished runs from their last checkpoints."),
+    "pretrain": LazyCommand("harness.cli.pretrain:pretrain", "Train a small base encoder and its tokenizer."),
+    "show": LazyCommand("harness.cli.show:show", "Print scores by task or by language."),
+    "board": LazyCommand("harness.cli.board:board", "Open the leaderboard in a browser."),
+    "project": LazyCommand("harness.cli.project:project", "Measure and map the sentences of finished runs."),
+    "methods": LazyCommand("harness.cli.methods:methods", "List the alignment methods, or describe one."),
+    "new-method": LazyCommand("harness.cli.new_method:new_method", "Create a working method to start from."),
+    "tasks": LazyCommand("harness.cli.tasks:tasks", "List the tasks, or describe one."),
+    "sources": LazyCommand("harness.cli.sources:sources", "List the data sources, or what one provides."),
+    "export-predictions": LazyCommand(
+        "harness.cli.export_predictions:export_predictions", "Export a run's predictions in XTREME's layout."
+    ),
+    "score": LazyCommand("harness.cli.score:score", "Score prediction files with XTREME's official rules."),
+    "submit": LazyCommand("harness.cli.submit:submit", "Add external predictions to the board."),
+    "prepare": LazyCommand("harness.cli.prepare:prepare", "Convert downloaded data sets into a folder source."),
+    "doctor": LazyCommand("harness.cli.doctor:doctor", "Check this machine, the database and the plug-ins."),
+    "verify": LazyCommand("harness.cli.verify:verify", "Check artifacts and recompute the stored scores."),
+    "gc": LazyCommand("harness.cli.gc:gc", "Delete artifacts that no run needs."),
+    "db": LazyCommand("harness.cli.db:app", "Create, upgrade or describe the database of scores."),
 }
 
 
 class LazyGroup(TyperGroup):
-    """A group of stubs: `resolve_command` puts the real command in the place of the stub that was called."""
+    """A group of stubs. `resolve_command` loads the command that was called."""
 
     def __init__(self, **attrs: Any) -> None:
         super().__init__(**attrs)
-        for name, entry in COMMANDS.items():
-            self.add_command(TyperCommand(name, help=entry.summary))
+        for name, command in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=command.summary))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name, stub, rest = super().resolve_command(ctx, args)
@@ -67,15 +71,15 @@ class LazyGroup(TyperGroup):
 
 
 def load_command(name: str) -> Any:
-    """The command registered as `name`, imported now."""
+    """Imports the command `name`."""
     module, _, attribute = COMMANDS[name].target.partition(":")
-    found = getattr(importlib.import_module(module), attribute)
-    if isinstance(found, typer.Typer):
-        command = get_command(found)
+    target = getattr(importlib.import_module(module), attribute)
+    if isinstance(target, typer.Typer):
+        command = get_command(target)
         command.name = name
         return command
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
-    single.command(name)(found)
+    single.command(name)(flatten(target))
     return get_command(single)
 
 
@@ -88,8 +92,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         import harness
 
         typer.echo(f"alignboard {harness.__version__}")
@@ -106,10 +110,10 @@ def root(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Does an alignment method really help a multilingual encoder, on which tasks, in which languages, at what cost?
+    """Benchmark alignment methods for multilingual encoders.
 
-    Train methods and their controls, score them on XTREME tasks with several seeds, and read the result on a board.
-    Artifacts and the database live in the folder ALIGNBOARD_HOME (default: .alignboard in your home folder).
+    Train methods and their controls, score them on XTREME tasks with several seeds, and compare them on a leaderboard.
+    Artifacts and the database are kept in the folder ALIGNBOARD_HOME (default: .alignboard in your home folder).
 
     \b
     Examples:
@@ -126,9 +130,9 @@ def root(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs the command line and exits: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
-    failures.install_warnings()
-    if "OMP_WAIT_POLICY" not in os.environ:  # workers inherit it; it must stand before torch is imported
-        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
-    with failures.told():
+    """Runs the command line and exits: 0 success, 1 failure, 2 wrong usage, 130 interrupted."""
+    failures.shorten_warnings()
+    if "OMP_WAIT_POLICY" not in os.environ:  # set before torch is imported; worker processes inherit it
+        os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+    with failures.report_errors():
         get_command(app)(args=sys.argv[1:] if arguments is None else arguments, prog_name="alignboard")

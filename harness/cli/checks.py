@@ -1,4 +1,4 @@
-"""The checks of `alignboard doctor`: each looks at one thing and says what it found and, if need be, what to do."""
+"""The checks of `alignboard doctor`. Each checks one thing and reports what it found and, if needed, a remedy."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from harness.errors import UserError
 from harness.registry import METHODS, OBJECTIVES, SOURCES, SUITES, TASKS
 from harness.storage.home import database_url, home
 
-FREE_LITTLE, FREE_TOO_LITTLE = 10, 1  # GiB: a suite on a small encoder fits in a few, one on mBERT takes tens
+WARN_BELOW, FAIL_BELOW = 10, 1  # GiB free: a suite takes a few with a small encoder, tens with mBERT
 
 
-class Check(NamedTuple):
-    """What one check found; only "failed" stops work, and `remedy` is empty where nothing is to be done."""
+class MachineCheck(NamedTuple):
+    """The result of one check. Only "failed" prevents work; `remedy` is empty where there is nothing to do."""
 
     name: str
     status: Literal["ok", "warning", "failed"]
@@ -29,100 +29,110 @@ class Check(NamedTuple):
     remedy: str = ""
 
 
-def all_checks() -> list[Check]:
-    """Every check, in the order in which problems are best mended."""
-    checks: list[Callable[[], Check]] = [python, packages, device, folder, disk, database, plugins, shared]
+def run_checks() -> list[MachineCheck]:
+    """The results of all checks, in the order in which problems are best fixed."""
+    checks = (python, packages, device, home_folder, disk, database, plugins, shared_data)
     return [check() for check in checks]
 
 
-def python() -> Check:
+def python() -> MachineCheck:
     found = sys.version.split()[0]
     if (3, 11) <= sys.version_info[:2] <= (3, 13):
-        return Check("Python", "ok", found)
-    return Check("Python", "failed", found, "use Python 3.11, 3.12 or 3.13")
+        return MachineCheck("Python", "ok", found)
+    return MachineCheck("Python", "failed", found, "use Python 3.11, 3.12 or 3.13")
 
 
-def packages() -> Check:
+def packages() -> MachineCheck:
     needed = [Requirement(line) for line in requires("alignboard") or []]
-    wrong = [text for need in needed if need.marker is None and (text := _wrong(need)) is not None]
-    if wrong:
-        return Check("packages", "failed", "; ".join(wrong), "install alignboard again: `make set-up` or `pip install`")
-    return Check("packages", "ok", ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers")))
+    problems = [text for need in needed if need.marker is None and (text := _package_problem(need)) is not None]
+    if problems:
+        return MachineCheck(
+            "packages", "failed", "; ".join(problems), "install alignboard again: `make set-up` or `pip install`"
+        )
+    return MachineCheck("packages", "ok", ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers")))
 
 
-def device() -> Check:
+def device() -> MachineCheck:
     import torch
 
     if torch.cuda.is_available():
         gpus = (torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count()))
-        return Check("device", "ok", ", ".join(f"{gpu.name} ({gpu.total_memory / 2**30:.0f} GiB)" for gpu in gpus))
-    return Check("device", "ok", f"CPU, {torch.get_num_threads()} threads; no CUDA device, so keep to small encoders")
+        return MachineCheck(
+            "device", "ok", ", ".join(f"{gpu.name} ({gpu.total_memory / 2**30:.0f} GiB)" for gpu in gpus)
+        )
+    return MachineCheck(
+        "device", "ok", f"CPU, {torch.get_num_threads()} threads; no CUDA device, so keep to small encoders"
+    )
 
 
-def folder() -> Check:
-    """Whether the home folder, or the nearest folder above it that exists, can be written."""
-    place = _existing(home())
+def home_folder() -> MachineCheck:
+    """Whether the home folder, or its nearest parent that exists, is writable."""
+    folder = _existing_parent(home())
     try:
-        with tempfile.TemporaryFile(dir=place):
-            return Check("home", "ok", str(home()))
+        with tempfile.TemporaryFile(dir=folder):
+            return MachineCheck("home", "ok", str(home()))
     except OSError as error:
-        return Check("home", "failed", f"{place}: {error.strerror}", "point ALIGNBOARD_HOME at a folder of your own")
+        return MachineCheck(
+            "home", "failed", f"{folder}: {error.strerror}", "point ALIGNBOARD_HOME at a folder of your own"
+        )
 
 
-def disk() -> Check:
-    free = shutil.disk_usage(_existing(home())).free / 2**30
+def disk() -> MachineCheck:
+    free = shutil.disk_usage(_existing_parent(home())).free / 2**30
     found = f"{free:.1f} GiB free for {home()}"
-    remedy = "free some space (`alignboard gc` removes what no run needs), or set ALIGNBOARD_HOME"
-    if free < FREE_TOO_LITTLE:
-        return Check("disk", "failed", found, remedy)
-    return Check("disk", "warning", found, remedy) if free < FREE_LITTLE else Check("disk", "ok", found)
+    remedy = "free some space (`alignboard gc` deletes what no run needs), or set ALIGNBOARD_HOME"
+    if free < FAIL_BELOW:
+        return MachineCheck("disk", "failed", found, remedy)
+    return MachineCheck("disk", "warning", found, remedy) if free < WARN_BELOW else MachineCheck("disk", "ok", found)
 
 
-def database() -> Check:
+def database() -> MachineCheck:
     from harness.storage.store import Store
     from harness.storage.store.database import NoStoreError
 
     try:
         store = Store.open(database_url(), read_only=True)
     except NoStoreError as error:
-        return Check("database", "ok", f"{error.file}: none yet, the first run makes it")
+        return MachineCheck("database", "ok", f"{error.file}: none yet; the first run creates it")
     except UserError as error:
         found = f"{error.file}: {error.what}" + (f" ({error.found})" if error.found else "")
-        return Check("database", "failed", found, error.remedy or "")
+        return MachineCheck("database", "failed", found, error.remedy or "")
     runs = len(store.runs())
     store.close()
-    return Check("database", "ok", f"{store.place}, runs: {runs}")
+    return MachineCheck("database", "ok", f"{store.place}, runs: {runs}")
 
 
-def plugins() -> Check:
+def plugins() -> MachineCheck:
     registries = (METHODS, TASKS, SUITES, SOURCES, OBJECTIVES)
-    broken = [reason for registry in registries for reason in _broken(registry.names(), registry.get)]
+    broken = [reason for registry in registries for reason in _load_errors(registry.names(), registry.get)]
     if broken:
-        return Check("plug-ins", "warning", "; ".join(broken), "repair or uninstall those packages")
+        return MachineCheck("plug-ins", "warning", "; ".join(broken), "fix or uninstall those packages")
     counts = ", ".join(f"{registry.kind}s {len(registry.names())}" for registry in registries)
-    return Check("plug-ins", "ok", counts)
+    return MachineCheck("plug-ins", "ok", counts)
 
 
-def shared() -> Check:
-    """Real data for the tests: a checkout has it beside it, or in the folder that ALIGNBOARD_SHARED names."""
-    named = os.environ.get("ALIGNBOARD_SHARED")
-    place = Path(named) if named else Path(__file__).resolve().parents[2].parent / "shared"
+def shared_data() -> MachineCheck:
+    """Real sentences for the tests: in the folder ALIGNBOARD_SHARED, or beside the checkout."""
+    setting = os.environ.get("ALIGNBOARD_SHARED")
+    place = Path(setting) if setting else Path(__file__).resolve().parents[2].parent / "shared"
     if (place / "data").is_dir():
-        return Check("shared data", "ok", str(place))
-    if named:
-        return Check("shared data", "warning", f"{place}: no data folder there", "mend or unset ALIGNBOARD_SHARED")
-    return Check("shared data", "ok", "none; only the tests on real sentences need it")
+        return MachineCheck("shared data", "ok", str(place))
+    if setting:
+        return MachineCheck(
+            "shared data", "warning", f"{place}: no data folder there", "correct or unset ALIGNBOARD_SHARED"
+        )
+    return MachineCheck("shared data", "ok", "none; only tests on real sentences need it")
 
 
-def _wrong(need: Requirement) -> str | None:
+def _package_problem(need: Requirement) -> str | None:
     try:
         found = version(need.name)
     except PackageNotFoundError:
         return f"{need} is missing"
-    return None if need.specifier.contains(found, prereleases=True) else f"{need} is needed, {found} is there"
+    return None if need.specifier.contains(found, prereleases=True) else f"{need} is needed, {found} is installed"
 
 
-def _broken(names: list[str], get: Callable[[str], object]) -> list[str]:
+def _load_errors(names: list[str], get: Callable[[str], object]) -> list[str]:
     reasons = []
     for name in names:
         try:
@@ -132,5 +142,5 @@ def _broken(names: list[str], get: Callable[[str], object]) -> list[str]:
     return reasons
 
 
-def _existing(path: Path) -> Path:
-    return next(place for place in (path, *path.parents) if place.exists())
+def _existing_parent(path: Path) -> Path:
+    return next(folder for folder in (path, *path.parents) if folder.exists())

@@ -1,4 +1,5 @@
-"""How failures are told: a message and an exit code for what a person can mend, a traceback for what we must mend."""
+"""How a command ends when something goes wrong: a message and an exit code for what the user can fix, a traceback
+for our own bugs."""
 
 from __future__ import annotations
 
@@ -10,85 +11,72 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from harness.cli.output import print_message
 from harness.errors import UserError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
-_MENDABLE = {
-    errno.ENOSPC: "free some space, or point ALIGNBOARD_HOME at another disk; `alignboard resume` then continues",
-    errno.EDQUOT: "free some of your quota, or point ALIGNBOARD_HOME elsewhere; `alignboard resume` then continues",
+_REMEDIES = {
+    errno.ENOSPC: "free some space, or point ALIGNBOARD_HOME at another disk; then run `alignboard resume`",
+    errno.EDQUOT: "free some of your quota, or point ALIGNBOARD_HOME elsewhere; then run `alignboard resume`",
     errno.EACCES: "change the permissions, or point ALIGNBOARD_HOME at a folder of your own",
-    errno.EROFS: "point ALIGNBOARD_HOME at a folder that can be written",
+    errno.EROFS: "point ALIGNBOARD_HOME at a writable folder",
 }
 
 
-class Told(SystemExit):
-    """The end of a command that has said why."""
+class ReportedExit(SystemExit):
+    """The exit of a command that has already printed why."""
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Turns mistakes that a person can mend, and Ctrl-C, into a message on stderr and an exit code."""
+def report_errors() -> Iterator[None]:
+    """Turns errors that the user can fix, and Ctrl-C, into a message on stderr and an exit code."""
     try:
         yield
     except UserError as error:
-        say("error", str(error), "bold red")
+        print_message("error", str(error))
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.errno not in _MENDABLE:
+        if error.errno not in _REMEDIES:
             raise
-        say("error", str(_os_error(error)), "bold red")
+        what = (error.strerror or errno.errorcode[error.errno]).lower()
+        print_message("error", str(UserError(what, file=error.filename, remedy=_REMEDIES[error.errno])))
         sys.exit(UserError.exit_code)
     except KeyboardInterrupt:
-        _interrupted()
-    except Told:
+        _exit_interrupted()
+    except ReportedExit:
         raise
     except SystemExit as stop:
-        if stop.code == INTERRUPTED:  # the command-line library has turned Ctrl-C into this already
-            _interrupted()
+        if stop.code == INTERRUPTED:  # the command-line library has already turned Ctrl-C into an exit
+            _exit_interrupted()
         raise
 
 
-def say(label: str, message: str, style: str) -> None:
-    """Writes `label: message` to stderr, the label in colour on a terminal, and no line of it wrapped or cut."""
-    from rich.console import Console
-    from rich.text import Text
+@contextmanager
+def interrupt_hint(hint: str) -> Iterator[None]:
+    """Prints `hint` after Ctrl-C in the block, instead of the one about `alignboard resume`."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print_message("interrupted", hint)
+        raise ReportedExit(INTERRUPTED) from None
 
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(Text.assemble((f"{label}: ", style), message))
 
-
-def install_warnings() -> None:
-    """Shows our own warnings, such as that of a broken plug-in, as one line on stderr."""
-    ordinary = warnings.showwarning
+def shorten_warnings() -> None:
+    """Prints our own warnings, such as that of a broken plug-in, as one line on stderr."""
+    default = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if category is UserWarning:
-            say("warning", str(message), "yellow")
+            print_message("warning", str(message))
         else:
-            ordinary(message, category, *place, **more)
+            default(message, category, *place, **more)
 
     warnings.showwarning = show
 
 
-@contextmanager
-def going_on(words: str) -> Iterator[None]:
-    """Says after Ctrl-C in the block how it goes on, in place of the hint at `alignboard resume`."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        say("interrupted", words, "bold")
-        raise Told(INTERRUPTED) from None
-
-
-def _interrupted() -> None:
+def _exit_interrupted() -> None:
     from harness.registry import loaded_plugins
 
-    files = "".join(f" --plugin {shlex.quote(str(file))}" for file in loaded_plugins())
-    say("interrupted", f"`alignboard{files} resume` continues", "bold")
+    plugins = "".join(f" --plugin {shlex.quote(str(file))}" for file in loaded_plugins())
+    print_message("interrupted", f"resume with `alignboard{plugins} resume`")
     sys.exit(INTERRUPTED)
-
-
-def _os_error(error: OSError) -> UserError:
-    assert error.errno is not None
-    what = (error.strerror or errno.errorcode[error.errno]).lower()
-    return UserError(what, file=error.filename, remedy=_MENDABLE[error.errno])

@@ -1,4 +1,4 @@
-"""`alignboard gc`: removes what no run needs."""
+"""`alignboard gc`: deletes artifacts that no run needs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.options import Db
 from harness.storage.artifacts import Artifacts
 from harness.storage.home import artifacts_root, database_url
 from harness.storage.store import Store
@@ -14,14 +15,14 @@ UNFINISHED = ("planned", "running", "interrupted", "failed")
 
 
 def gc(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be removed.")] = False,
-    db: Annotated[str | None, typer.Option(help="Database: a path or URL. Default: ALIGNBOARD_DB, or home.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted, delete nothing.")] = False,
+    db: Db = None,
 ) -> None:
-    """Remove artifacts that no run needs.
+    """Delete artifacts that no run needs.
 
-    Keeps every artifact that a run in the database used. Removes the others (left by runs that were deleted, or by
-    former versions of code and data), damaged ones, and what killed processes were writing. Checkpoints are kept while
-    any run is unfinished, so that `alignboard resume` finds them. Tells the room that was made in MiB.
+    Keeps every artifact that a run in the database uses. Deletes the others: those of deleted runs and of earlier
+    versions of code and data, damaged ones, and files that killed processes left unfinished. Keeps checkpoints while
+    any run is unfinished, so that `alignboard resume` can use them. Prints the freed space in MiB.
 
     \b
     Examples:

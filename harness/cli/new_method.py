@@ -1,4 +1,4 @@
-"""`alignboard new-method`: a method of one's own that already runs."""
+"""`alignboard new-method`: creates a method to start from."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import typer
 
 
 def new_method(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name, such as my-method.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the method, such as my-method.")],
     package: Annotated[
-        bool, typer.Option("--package", help="Write a package that pip installs, with its entry point and a test.")
+        bool, typer.Option("--package", help="Write a package that pip can install, with an entry point and a test.")
     ] = False,
-    folder: Annotated[Path, typer.Option(help="Where to write.", show_default="the current folder")] = Path(),
+    folder: Annotated[Path, typer.Option(help="Folder to write to.", show_default="the current folder")] = Path(),
 ) -> None:
-    """Write a method that already runs, to be made your own: one file, or a package around it.
+    """Create a method that already runs, as one file or as a package.
 
-    The file is a complete method on parallel text, with the parts that every method has: docstring, settings, loss.
+    The file is a complete method for parallel text with the usual parts: docstring, settings, loss. Change its loss to
+    make it yours.
 
     \b
     Examples:
@@ -29,25 +30,22 @@ def new_method(
     from harness.cli import scaffold
 
     names = scaffold.Names.of(name)
+    plugin = ""
     if package:
-        place = folder / names.distribution
-        written = scaffold.write(scaffold.package(names), place)
-        steps = [f"pip install {shlex.quote(_shown(place))}", f"alignboard methods {name}", _trial("", name)]
+        target = folder / names.distribution
+        files = scaffold.write(scaffold.package(names), target)
+        relative = not target.is_absolute() and target.parts[:1] != ("..",)
+        # pip would look up a bare name in the package index
+        steps = [f"pip install {shlex.quote(f'./{target}' if relative else str(target))}"]
     else:
-        written = scaffold.write(scaffold.plugin(names), folder)
-        loose = f"--plugin {shlex.quote(str(written[0]))} "
-        steps = [f"alignboard {loose}methods {name}", _trial(loose, name)]
-    for path in written:
+        files = scaffold.write(scaffold.plugin(names), folder)
+        plugin, steps = f"--plugin {shlex.quote(str(files[0]))} ", []
+    steps += [
+        f"alignboard {plugin}methods {name}",
+        f"alignboard {plugin}run {name} continued-mlm mbert --source babel --protocol mini --seeds 1",
+    ]
+    for path in files:
         typer.echo(f"wrote {path}")
     typer.echo("\nTry it as it is, then change its loss:")
     for step in steps:
         typer.echo(f"  {step}")
-
-
-def _trial(loose: str, name: str) -> str:
-    return f"alignboard {loose}run {name} continued-mlm mbert --source babel --protocol mini --seeds 1"
-
-
-def _shown(place: Path) -> str:
-    """A folder as pip takes it: a bare name would be looked up in the registry of packages."""
-    return str(place) if place.is_absolute() or place.parts[:1] == ("..",) else f"./{place}"

@@ -1,4 +1,4 @@
-"""Docstrings in lines of another width."""
+"""Reflows docstrings to another line width."""
 
 from __future__ import annotations
 
@@ -6,48 +6,48 @@ import re
 from collections.abc import Sequence
 from textwrap import fill
 
-SHORT = 72  # no text is set in lines shorter than this: below it, each break is on purpose
-SLACK = 4  # columns that an author leaves free without meaning it
-SECTION, ITEM = re.compile(r"[A-Z]\w*: "), re.compile(r"[-*] ")  # how a paragraph begins
+MIN_WIDTH = 72  # shorter lines end where their author wanted them to
+SLACK = 4  # columns that an author may leave free at the end of a full line
+SECTION, ITEM = re.compile(r"[A-Z]\w*: "), re.compile(r"[-*] ")  # the start of a paragraph
 
 
-def reflowed(text: str, width: int) -> str:
-    """A docstring in lines of another width. Indentation stays, and so does a break that was made on purpose: before a
-    section or an item, and after a line that had room for the next word, such as a formula's."""
+def reflow(text: str, width: int) -> str:
+    """A docstring in lines of at most `width`. Indentation stays, and so do deliberate line breaks: before a section
+    or an item, and after a line that has space for the next word, such as a formula."""
     lines = text.splitlines()
-    measure = max([SHORT, *map(len, lines)])
+    line_width = max([MIN_WIDTH, *map(len, lines)])
     paragraphs: list[list[str]] = []
     for line in lines:
-        if paragraphs and _goes_on(paragraphs[-1], line, measure):
+        if paragraphs and _continues(paragraphs[-1], line, line_width):
             paragraphs[-1].append(line)
         else:
             paragraphs.append([line])
-    return "\n".join(_filled(paragraph, width) for paragraph in paragraphs)
+    return "\n".join(_reflow_paragraph(paragraph, width) for paragraph in paragraphs)
 
 
-def filled(text: str, width: int, first: str = "", others: str = "") -> str:
-    """One paragraph in lines of `width`, words whole; `first` and `others` begin the lines."""
+def fill_paragraph(text: str, width: int, first: str = "", others: str = "") -> str:
+    """One paragraph in lines of `width` without broken words; `first` and `others` are the indents of the lines."""
     return fill(
         text, width, initial_indent=first, subsequent_indent=others, break_long_words=False, break_on_hyphens=False
     )
 
 
-def _goes_on(paragraph: Sequence[str], line: str, measure: int) -> bool:
+def _continues(paragraph: Sequence[str], line: str, line_width: int) -> bool:
     last, words = paragraph[-1], line.split()
     if not last.strip() or not words or SECTION.match(line) or ITEM.match(line.strip()):
         return False
-    hangs = len(paragraph) == 1 and _indent(line) >= _indent(last)
-    full = len(last) + 1 + len(words[0]) + SLACK > measure
-    return full and (hangs or _indent(line) == _indent(last))
+    hanging = len(paragraph) == 1 and _indent(line) >= _indent(last)
+    full = len(last) + 1 + len(words[0]) + SLACK > line_width
+    return full and (hanging or _indent(line) == _indent(last))
 
 
-def _filled(paragraph: Sequence[str], width: int) -> str:
+def _reflow_paragraph(paragraph: Sequence[str], width: int) -> str:
     first, last = _indent(paragraph[0]), _indent(paragraph[-1])
     text = " ".join(map(str.strip, paragraph))
     if SECTION.match(paragraph[0]):
-        return filled(text, width, first, last or "    ")
-    hangs = ITEM.match(text) or (first and len(paragraph) == 1)  # an item, a formula
-    return filled(text, width, first, f"{first}  " if hangs else last)
+        return fill_paragraph(text, width, first, last or "    ")
+    hanging = ITEM.match(text) or (first and len(paragraph) == 1)  # an item or a formula
+    return fill_paragraph(text, width, first, f"{first}  " if hanging else last)
 
 
 def _indent(line: str) -> str:

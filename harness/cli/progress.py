@@ -1,26 +1,38 @@
-"""How a running plan looks: a bar per stage at work and one for the whole on a terminal, a line per stage elsewhere."""
+"""Progress bars on a terminal; elsewhere one line per finished stage or phase. Both go to stderr."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.text import Text
 
-from harness.experiments.executors.local import Failed
 from harness.experiments.logs import duration, told
-from harness.experiments.plan import Stage
-from harness.experiments.stages import Done
-from harness.training.loop import Rate
+
+if TYPE_CHECKING:
+    from harness.experiments.executors.local import Failed
+    from harness.experiments.plan import Stage
+    from harness.experiments.stages import Done
+    from harness.training.loop import Rate
 
 
-class Show:
-    """Use as a context manager around the work; `titles` names every stage by its fingerprint.
+class StageProgress:
+    """The progress of a plan: a bar per running stage and one for the whole plan.
 
-    `console` holds the stream itself and does not look it up: while a stage is at work, what goes to the standard
-    streams goes to its log too, and bars do not belong there.
+    Use as a context manager around the work. `titles` maps the fingerprint of each stage to its title. `console` must
+    hold the stream itself: the standard streams are copied into the log of a running stage, where bars do not belong.
     """
 
     def __init__(self, titles: Mapping[str, str], console: Console) -> None:
@@ -40,10 +52,10 @@ class Show:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the display was made."""
+        """Seconds since the object was made."""
         return time.monotonic() - self.began
 
-    def __enter__(self) -> Show:
+    def __enter__(self) -> StageProgress:
         if self.live:
             self.progress.start()
         return self
@@ -58,8 +70,7 @@ class Show:
 
     def update(self, fingerprint: str, rate: Rate) -> None:
         if self.live and fingerprint in self.bars:
-            note = told(rate)
-            self.progress.update(self.bars[fingerprint], total=rate.total, completed=rate.step, note=note)
+            self.progress.update(self.bars[fingerprint], total=rate.total, completed=rate.step, note=told(rate))
 
     def ended(self, stage: Stage, done: Done) -> None:
         cost = duration(float(done.cost["device_seconds"]))
@@ -73,7 +84,36 @@ class Show:
         bar = self.bars.pop(stage.fingerprint, None)
         if bar is not None:
             self.progress.remove_task(bar)
-        elapsed = duration(self.elapsed)
-        self.progress.update(self.whole, completed=self.done, note=f"{self.done}/{len(self.titles)}  {elapsed}")
+        note = f"{self.done}/{len(self.titles)}  {duration(self.elapsed)}"
+        self.progress.update(self.whole, completed=self.done, note=note)
         if line is not None:
             self.console.print(line)
+
+
+class ByteProgress:
+    """The progress of phases that read bytes: a bar with rate and time left."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        columns = (BarColumn(bar_width=30), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+        self.progress = Progress(TextColumn("{task.description}"), *columns, console=self.console, transient=True)
+        self.bar = self.progress.add_task("", total=None)
+
+    def __enter__(self) -> ByteProgress:
+        if self.console.is_terminal:
+            self.progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.progress.stop()
+
+    def phase(self, title: str, total: int | None = None) -> None:
+        """Starts a phase of `total` bytes, where that is known."""
+        self.progress.remove_task(self.bar)
+        self.bar = self.progress.add_task(title, total=total)
+        if not self.console.is_terminal:
+            self.console.print(title)
+
+    def advance(self, count: int) -> None:
+        """Adds `count` bytes to the phase."""
+        self.progress.advance(self.bar, count)

@@ -1,4 +1,4 @@
-"""`alignboard score`: the official figures of anyone's predictions, or everything that is wrong with them."""
+"""`alignboard score`: scores prediction files by XTREME's official rules, or lists their problems."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from harness.cli.options import Json
 from harness.cli.output import print_json, print_table
 from harness.errors import UsageError, UserError
 
@@ -16,20 +17,21 @@ VERSIONS = ("1.2.2", "0.0.12")
 def score(
     predictions: Annotated[Path, typer.Argument(help="Folder of predictions: <task>/test-<language>.tsv or .json.")],
     labels: Annotated[Path, typer.Argument(help="Folder of labels in the same layout.")],
-    suite: Annotated[str, typer.Option(help="The tasks that are looked for.")] = "xtreme",
+    suite: Annotated[str, typer.Option(help="Suite of tasks to look for.")] = "xtreme",
     seqeval: Annotated[
-        str, typer.Option(help="Whose spans to count in tagging: 1.2.2, or 0.0.12 as in the official expected figures.")
+        str,
+        typer.Option(help="Span rules for tagging: seqeval 1.2.2, or 0.0.12 as in XTREME's expected scores."),
     ] = VERSIONS[0],
     languages: Annotated[
-        str, typer.Option(help="official: every language must be there; available: those that have labels.")
+        str, typer.Option(help="official: all languages are required; available: those that have labels.")
     ] = "official",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: overall and detailed scores.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Score predictions in XTREME's official layout, by its official rules.
+    """Score predictions in XTREME's official layout by its official rules.
 
-    Everything is checked first, and every problem is told with its file and line; with a problem nothing is scored, and
-    the exit code is 1. Tasks that only one of the folders has are left out, and then there is no overall score. The
-    layout and the checks are described in docs/scoring.md.
+    All files are checked first. If there are problems, each is reported with its file and line, nothing is scored, and
+    the exit code is 1. Tasks that are missing from one of the folders are skipped, and then there is no overall score.
+    docs/scoring.md describes the layout and the checks.
 
     \b
     Examples:
@@ -37,23 +39,23 @@ def score(
       alignboard score predictions labels --json --seqeval 0.0.12
     """
     from harness.registry import SUITES
-    from harness.results.submissions import score as scored
+    from harness.results.submissions import score as score_folder
 
     if seqeval not in VERSIONS:
-        raise UsageError("unknown version of seqeval's rules", found=seqeval, expected=" or ".join(VERSIONS))
+        raise UsageError("unknown version of the seqeval rules", found=seqeval, expected=" or ".join(VERSIONS))
     if languages not in ("official", "available"):
-        raise UsageError("languages are not understood", found=languages, expected="official or available")
+        raise UsageError("unknown choice of languages", found=languages, expected="official or available")
     available = languages == "available"
-    report = scored(predictions, labels, SUITES.get(suite), f"seqeval-{seqeval}", available=available)
-    refuse_faults(report, predictions, "nothing is scored")
+    report = score_folder(predictions, labels, SUITES.get(suite), f"seqeval-{seqeval}", available=available)
+    raise_problems(report, predictions, "nothing was scored")
     if as_json:
         print_json({"overall": report.overall(), "detailed": report.detailed()})
     else:
         _print(report)
 
 
-def refuse_faults(report: Any, predictions: Path, outcome: str) -> None:
-    """Tells every notice and problem. Raises UserError where there are problems, or where no task was found."""
+def raise_problems(report: Any, predictions: Path, outcome: str) -> None:
+    """Prints all notices and problems. Raises UserError if there are problems, or if no task was found."""
     for note in report.notices:
         typer.echo(note, err=True)
     if report.problems:
@@ -65,7 +67,7 @@ def refuse_faults(report: Any, predictions: Path, outcome: str) -> None:
         raise UserError(
             "there is nothing to score",
             file=predictions,
-            expected=f"folders {', '.join(report.suite.tasks)}, here and with labels",
+            expected=f"folders such as {', '.join(report.suite.tasks)}, with predictions and with labels",
         )
 
 

@@ -1,4 +1,4 @@
-"""`alignboard sources`: where data can come from, and what one source holds."""
+"""`alignboard sources`: lists the data sources, or what one provides."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from harness.cli.options import Json
 from harness.cli.output import print_json, print_table
 from harness.data.source import Manifest, open_source
 from harness.errors import UserError
@@ -16,15 +17,15 @@ from harness.task import TaskSpec
 
 def sources(
     source: Annotated[
-        str | None, typer.Argument(metavar="SOURCE", help="Tell what this source holds, such as folder:PATH.")
+        str | None, typer.Argument(metavar="SOURCE", help="Show what this source provides, such as folder:PATH.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """List the kinds of data source, or what one source holds.
+    """List the kinds of data source, or what one source provides.
 
-    A source is written KIND or KIND:LOCATION. With SOURCE: its manifest, which names every task, view and split with
-    the number of items in it, and every corpus with its number of records per language. What is not in the manifest
-    cannot be asked for in a run.
+    A source is written KIND or KIND:LOCATION. With SOURCE, prints its manifest: every task, view and split with its
+    number of items, and every corpus with its number of records per language. A run can use only what the manifest
+    lists.
 
     \b
     Examples:
@@ -37,7 +38,7 @@ def sources(
         print_json(records) if as_json else print_table(("kind", "origin"), records)
         return
     opened = open_source(source)
-    manifest = opened.manifest(_specs())
+    manifest = opened.manifest(loadable_specs())
     if as_json:
         print_json({"name": opened.name, "pivot": opened.pivot, **manifest_record(manifest)})
     else:
@@ -56,9 +57,9 @@ def manifest_record(manifest: Manifest) -> dict[str, Any]:
 
 def _print_manifest(name: str, manifest: Manifest) -> None:
     record = manifest_record(manifest)
-    typer.echo(f"{name}, pivot {manifest.pivot}\n\nTasks, in items:")
+    typer.echo(f"{name}, pivot {manifest.pivot}\n\nTasks (items):")
     print_table(("task", "view", "split", "count", "labelled"), record["tasks"])
-    typer.echo("Corpora, in records:")
+    typer.echo("Corpora (records):")
     print_table(("kind", "language", "count"), record["corpora"])
     for task, training in manifest.training.items():
         typer.echo(f"{task} is trained on {training}")
@@ -66,10 +67,10 @@ def _print_manifest(name: str, manifest: Manifest) -> None:
         typer.echo(f"note: {note}")
 
 
-def _specs() -> list[TaskSpec]:
-    """The specs of the tasks that load; a broken one is warned of and left out."""
+def loadable_specs() -> list[TaskSpec]:
+    """The specs of all tasks that load. A broken task gives a warning and is left out."""
     broken = TASKS.broken()
-    found = [TASKS.get(name).spec for name in TASKS if name not in broken]
-    if not found:
-        raise UserError("no task can be loaded", remedy="`alignboard tasks` tells why")
-    return found
+    specs = [TASKS.get(name).spec for name in TASKS if name not in broken]
+    if not specs:
+        raise UserError("no task can be loaded", remedy="`alignboard tasks` shows why")
+    return specs

@@ -1,4 +1,4 @@
-"""Where Alignboard keeps its artifacts and its database unless told otherwise."""
+"""The default places of the artifacts and the database."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from pathlib import Path
 
 
 def home() -> Path:
-    """The folder of artifacts and of the default database: `ALIGNBOARD_HOME`, else `~/.alignboard`. Creates nothing."""
-    named = os.environ.get("ALIGNBOARD_HOME")
-    return Path(named).expanduser().absolute() if named else Path.home() / ".alignboard"
+    """The folder of artifacts and default database: `ALIGNBOARD_HOME`, else `~/.alignboard`. Creates nothing."""
+    folder = os.environ.get("ALIGNBOARD_HOME")
+    return Path(folder).expanduser().absolute() if folder else Path.home() / ".alignboard"
 
 
 def database_url() -> str:
-    """The SQLAlchemy URL of the board's database: `ALIGNBOARD_DB`, else a SQLite file in `home()`."""
+    """The URL of the database of scores: `ALIGNBOARD_DB`, else an SQLite file in `home()`."""
     return os.environ.get("ALIGNBOARD_DB") or f"sqlite:///{home() / 'board.db'}"
 
 
 def artifacts_root() -> Path:
-    """The folder that `Artifacts` works in."""
+    """The folder of the artifact store."""
     return home() / "artifacts"

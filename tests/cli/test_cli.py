@@ -1,4 +1,4 @@
-"""The shell of the command line: help without heavy imports, errors for people, exit codes, JSON for programs."""
+"""The command line as a whole: help without heavy imports, error messages, exit codes, JSON output."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert all(name in done.stdout for name in COMMANDS)
 
 
-def test_every_command_stands_in_the_list_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_every_command_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--help") == 0
     listed = capsys.readouterr().out
     width = max(map(len, COMMANDS))
@@ -61,18 +61,18 @@ def test_every_command_stands_in_the_list_on_one_line(capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_help_of_a_command_has_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_help_has_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(name, "--help") == 0
     text = capsys.readouterr().out
     assert f"Usage: alignboard {name}" in text
     assert f"  alignboard {name}" in text.partition("Example")[2]
 
 
-def test_every_command_can_be_loaded() -> None:
+def test_every_command_loads() -> None:
     assert {load_command(name).name for name in COMMANDS} == set(COMMANDS)
 
 
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_option_prints_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--version") == 0
     assert capsys.readouterr().out == "alignboard 0.1.0\n"
 
@@ -90,19 +90,19 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["--plugin", "absent.py", "methods"], "the plug-in file is missing"),
     ],
 )
-def test_wrong_usage_is_told_and_exits_with_2(
+def test_wrong_usage_prints_an_error_and_exits_with_2(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*arguments) == 2
-    told = capsys.readouterr()
-    assert message in told.err
-    assert "Traceback" not in told.err
-    assert told.out == ""
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert "Traceback" not in printed.err
+    assert printed.out == ""
 
 
-def test_a_users_mistake_is_told_whole_and_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
+def test_user_error_prints_all_fields_and_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
     long = "x" * 300
-    with pytest.raises(SystemExit) as stop, failures.told():
+    with pytest.raises(SystemExit) as stop, failures.report_errors():
         raise UserError("a label outside the set", file="dev-de.tsv", line=7, found=long, remedy="mend [the] line")
     assert stop.value.code == 1
     assert capsys.readouterr().err == (
@@ -111,17 +111,17 @@ def test_a_users_mistake_is_told_whole_and_exits_with_1(capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
-def test_a_disk_that_cannot_be_written_is_told(number: int, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop, failures.told():
+def test_disk_errors_name_the_path_and_a_remedy(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop, failures.report_errors():
         raise OSError(number, os.strerror(number), "/store/objects/ab")
     assert stop.value.code == 1
-    told = capsys.readouterr().err
-    assert told.startswith(f"error: /store/objects/ab: {os.strerror(number).lower()}\n")
-    assert "ALIGNBOARD_HOME" in told
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"error: /store/objects/ab: {os.strerror(number).lower()}\n")
+    assert "ALIGNBOARD_HOME" in printed
 
 
-def test_an_error_of_ours_keeps_its_traceback() -> None:
-    done = python("from harness.cli import failures\nwith failures.told(): raise RuntimeError('ours')")
+def test_internal_error_keeps_its_traceback() -> None:
+    done = python("from harness.cli import failures\nwith failures.report_errors(): raise RuntimeError('ours')")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
 
@@ -136,18 +136,18 @@ def slow():
     signal.pause()
 module.slow = slow
 sys.modules["slow"] = module
-app.COMMANDS["doctor"] = app.Entry("slow:slow", "Waits.")
+app.COMMANDS["doctor"] = app.LazyCommand("slow:slow", "Waits.")
 app.main(["doctor"])
 """
 
 
-def test_ctrl_c_is_calm() -> None:
+def test_ctrl_c_exits_with_130_and_a_hint() -> None:
     done = python(INTERRUPT)
     assert done.returncode == 130
-    assert done.stderr == "interrupted: `alignboard resume` continues\n"
+    assert done.stderr == "interrupted: resume with `alignboard resume`\n"
 
 
-def test_a_closed_pipe_is_quiet() -> None:
+def test_closed_pipe_prints_no_traceback() -> None:
     command = [sys.executable, "-c", "from harness.cli import main; main()", "sources", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -159,7 +159,7 @@ def test_a_closed_pipe_is_quiet() -> None:
     assert "BrokenPipe" not in errors
 
 
-def test_tasks_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_tasks_json_has_all_tasks(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("tasks", "--json") == 0
     records = {record["name"]: record for record in json.loads(capsys.readouterr().out)}
     assert {"xnli", "pawsx", "udpos", "panx", "bucc2018", "tatoeba"} <= set(records)
@@ -169,7 +169,7 @@ def test_tasks_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert records["xnli"]["licence"]
 
 
-def test_a_method_is_described_by_its_docstring_and_settings(capsys: pytest.CaptureFixture[str]) -> None:
+def test_method_description_has_docstring_and_settings(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("methods", "ml-ctl", "--json") == 0
     record = json.loads(capsys.readouterr().out)
     defaults = {field["field"]: field["default"] for field in record["config"]}
@@ -181,14 +181,14 @@ def test_a_method_is_described_by_its_docstring_and_settings(capsys: pytest.Capt
     assert "0.07" in capsys.readouterr().out
 
 
-def test_tables_are_not_cut_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+def test_tables_are_not_truncated_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("methods") == 0
     listed = capsys.readouterr().out
     assert "…" not in listed
     assert "InfoNCE over [sentence; word] vectors, 2n-2 negatives, + 0.1 masked LM" in listed
 
 
-def test_a_source_tells_what_it_holds(capsys: pytest.CaptureFixture[str]) -> None:
+def test_source_manifest_lists_tasks_and_corpora(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("sources", "babel", "--json") == 0
     record = json.loads(capsys.readouterr().out)
     assert {cell["task"] for cell in record["tasks"]} >= {"xnli", "bucc2018"}
@@ -204,14 +204,14 @@ def test_home_and_database_come_from_the_environment(tmp_path: Path, monkeypatch
     assert database_url() == "postgresql://ann@host/board"
 
 
-def test_doctor_finds_this_machine_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_passes_on_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("doctor", "--json") == 0
     found = {check["name"]: check["status"] for check in json.loads(capsys.readouterr().out)}
     assert list(found) == ["Python", "packages", "device", "home", "disk", "database", "plug-ins", "shared data"]
     assert found["packages"] == found["home"] == found["database"] == "ok"
 
 
-def test_doctor_fails_on_a_home_that_cannot_be_made(
+def test_doctor_fails_if_home_cannot_be_created(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("in the way")
@@ -220,7 +220,7 @@ def test_doctor_fails_on_a_home_that_cannot_be_made(
     assert "remedy: point ALIGNBOARD_HOME at a folder of your own" in capsys.readouterr().out
 
 
-def test_doctor_tells_what_is_wrong_with_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_reports_a_broken_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "notes.txt").write_text("not a database " * 100)
     monkeypatch.setenv("ALIGNBOARD_DB", str(tmp_path / "notes.txt"))
     check = checks.database()
@@ -229,16 +229,14 @@ def test_doctor_tells_what_is_wrong_with_a_database(tmp_path: Path, monkeypatch:
     assert check.remedy
 
 
-def test_doctor_tells_of_shared_data_that_is_not_where_it_should_be(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_doctor_warns_about_missing_shared_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALIGNBOARD_SHARED", str(tmp_path))
-    assert checks.shared().status == "warning"
+    assert checks.shared_data().status == "warning"
     (tmp_path / "data").mkdir()
-    assert checks.shared() == checks.Check("shared data", "ok", str(tmp_path))
+    assert checks.shared_data() == checks.MachineCheck("shared data", "ok", str(tmp_path))
 
 
-def test_a_database_is_made_described_and_cleared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_db_upgrade_status_and_delete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = str(tmp_path / "board.db")
     assert run("db", "status", "--db", file) == 1
     assert "there is no store here yet" in capsys.readouterr().err
@@ -253,13 +251,13 @@ def test_a_database_is_made_described_and_cleared(tmp_path: Path, capsys: pytest
     assert store.runs().empty
 
 
-def test_the_board_is_found_without_importing_it_here() -> None:
-    command = board.launcher("leaderboard")("sqlite:////somewhere/board.db", 8600, "/board")
+def test_board_command_is_built_without_importing_streamlit() -> None:
+    command = board.load_board("leaderboard")("sqlite:////somewhere/board.db", 8600, "/board")
     assert all(isinstance(word, str) for word in command)
     assert any("8600" in word for word in command)
 
 
-def test_a_broken_board_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broken_board_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = tmp_path / "other-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
@@ -267,6 +265,6 @@ def test_a_broken_board_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.syspath_prepend(tmp_path)
     assert importlib.util.find_spec("no_such_board") is None
     with pytest.raises(UserError, match="no_such_board"):
-        board.launcher("other")
+        board.load_board("other")
     with pytest.raises(UsageError):
-        board.launcher("another")
+        board.load_board("another")

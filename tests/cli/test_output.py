@@ -1,4 +1,4 @@
-"""What the lists and pages of the command line look like on a terminal."""
+"""Layout of lists and descriptions on a terminal."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness import registry
-from harness.cli.output import cell, fitting
-from harness.cli.paragraphs import reflowed
+from harness.cli.output import fit_columns, format_value
+from harness.cli.paragraphs import reflow
 from harness.registry import METHODS, TASKS
 from tests.support.called import called
 
@@ -29,7 +29,7 @@ def printed(capsys: pytest.CaptureFixture[str]) -> str:
 
 @pytest.mark.parametrize("columns", [60, 80, 100, 120, 160, 300])
 @pytest.mark.parametrize("command", ["methods", "tasks"])
-def test_a_terminal_lists_each_on_one_line(
+def test_lists_have_one_line_per_name(
     command: str, columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     on_terminal(columns, monkeypatch)
@@ -39,11 +39,11 @@ def test_a_terminal_lists_each_on_one_line(
     assert [line.split()[0] for line in lines[3 : 3 + len(names)]] == names
     assert max(map(len, lines)) <= columns
     whole = not any("…" in line for line in lines) and "status" in lines[1]
-    assert (lines[-1] == f"`alignboard {command} NAME` shows everything about one") is not whole
+    assert (lines[-1] == f"`alignboard {command} NAME` shows everything about one {command[:-1]}") is not whole
     assert whole == (columns == 300)
 
 
-def test_a_wide_terminal_lists_objective_needs_and_reference(
+def test_wide_terminal_shows_objective_needs_and_reference(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     on_terminal(120, monkeypatch)
@@ -52,18 +52,17 @@ def test_a_wide_terminal_lists_objective_needs_and_reference(
     assert re.search(r"InfoNCE over .*…   dictionary, parallel +Chen et al. 2022, arXiv 2202.13083", line)
 
 
-def test_columns_that_do_not_fit_are_left_out_from_the_last() -> None:
+def test_fit_columns_drops_the_last_columns_first() -> None:
     natural, least = {"name": 10, "text": 100, "needs": 20}, {"text": 30}
-    assert fitting(natural, least, 200) == natural
-    assert fitting(natural, least, 100) == {"name": 10, "text": 62, "needs": 20}  # 3 between columns, 2 at the edges
-    assert fitting(natural, least, 68) == {"name": 10, "text": 30, "needs": 20}
-    assert fitting(natural, least, 67) == {"name": 10, "text": 52}
-    assert fitting(natural, least, 44) == {"name": 10}
+    assert fit_columns(natural, least, 200) == natural
+    # 3 columns between two columns, 2 at the edges
+    assert fit_columns(natural, least, 100) == {"name": 10, "text": 62, "needs": 20}
+    assert fit_columns(natural, least, 68) == {"name": 10, "text": 30, "needs": 20}
+    assert fit_columns(natural, least, 67) == {"name": 10, "text": 52}
+    assert fit_columns(natural, least, 44) == {"name": 10}
 
 
-def test_names_are_not_broken_beside_long_texts(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_names_are_not_wrapped(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     on_terminal(80, monkeypatch)
     assert called("ablation") == 0
     lines = printed(capsys).splitlines()
@@ -71,7 +70,7 @@ def test_names_are_not_broken_beside_long_texts(
     assert any(line.startswith(" align-mlm ") for line in lines)
 
 
-def test_a_docstring_is_set_anew() -> None:
+def test_reflow_keeps_sections_and_formulas() -> None:
     text = """\
 One line on what it is, long enough to fill the line up to the very end that the docstring has, so that it goes on
 in another.
@@ -83,7 +82,7 @@ Objective: a sum
     with t a temperature.
 Inputs: pairs."""
     assert (
-        reflowed(text, 60)
+        reflow(text, 60)
         == """\
 One line on what it is, long enough to fill the line up to
 the very end that the docstring has, so that it goes on in
@@ -99,10 +98,13 @@ Inputs: pairs."""
     )
 
 
-def test_values_inside_of_others_are_told_apart() -> None:
-    assert cell({"clip": None, "adam_betas": (0.9, 0.98), "steps": 3}) == "clip none, adam_betas (0.9, 0.98), steps 3"
-    assert cell(None) == ""
-    assert cell(["a", "b"]) == "a, b"
+def test_format_value_of_nested_values() -> None:
+    assert (
+        format_value({"clip": None, "adam_betas": (0.9, 0.98), "steps": 3})
+        == "clip none, adam_betas (0.9, 0.98), steps 3"
+    )
+    assert format_value(None) == ""
+    assert format_value(["a", "b"]) == "a, b"
 
 
 ODD = """from typing import Literal, Optional
@@ -123,7 +125,7 @@ class Odd(PairMethod):
 """
 
 
-def test_a_page_tells_types_and_what_is_unset(
+def test_method_description_shows_types_and_unset_values(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(METHODS, "_local", dict(METHODS._local))
@@ -131,15 +133,15 @@ def test_a_page_tells_types_and_what_is_unset(
     (tmp_path / "odd.py").write_text(ODD)
     assert called("--plugin", str(tmp_path / "odd.py"), "methods", "odd") == 0
     rows = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
-    told = [[part.strip() for part in row if part.strip()] for row in rows]
-    assert ["layer", "int | None", "none"] in told
-    assert ["pooling", "'mean' | 'cls'", "mean"] in told
-    assert ["rates", "tuple[float, ...] | None", "(0.1, 0.2)"] in told
-    assert ["paper:", "no settings known as published; --recipe paper changes nothing"] in told
+    cells = [[part.strip() for part in row if part.strip()] for row in rows]
+    assert ["layer", "int | None", "none"] in cells
+    assert ["pooling", "'mean' | 'cls'", "mean"] in cells
+    assert ["rates", "tuple[float, ...] | None", "(0.1, 0.2)"] in cells
+    assert ["paper:", "no published settings are known; --recipe paper changes nothing"] in cells
 
 
-def test_a_method_that_trains_nothing_has_no_batch(capsys: pytest.CaptureFixture[str]) -> None:
+def test_method_without_training_has_no_batch(capsys: pytest.CaptureFixture[str]) -> None:
     assert called("methods", "mbert") == 0
-    told = capsys.readouterr().out
-    assert "batch:" not in told
-    assert "paper:" not in told
+    text = capsys.readouterr().out
+    assert "batch:" not in text
+    assert "paper:" not in text

@@ -1,4 +1,4 @@
-"""`alignboard prepare` as it is typed: the list of downloads, what is told, exit codes, and pieces for a tokenizer."""
+"""`alignboard prepare`: the list of downloads, messages, exit codes, and pieces for a tokenizer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(*arguments: object) -> int:
     return int(stop.value.code or 0)
 
 
-def test_the_list_names_every_download(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_has_every_download(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--list") == 0
     table = capsys.readouterr().out
     for package in PACKAGES.values():
@@ -42,7 +42,7 @@ def test_the_list_names_every_download(capsys: pytest.CaptureFixture[str]) -> No
     assert {entry["data_set"] for entry in json.loads(capsys.readouterr().out)} == {"xquad", "squad"}
 
 
-def test_sums_are_whole() -> None:
+def test_recorded_checksums_are_complete() -> None:
     """Each recorded SHA-256 has 64 digits, belongs to a name that is looked for, and to no other file."""
     sums = [(name, d, s) for p in PACKAGES.values() for d in p.downloads for name, s in d.sums.items()]
     assert len({digest for _, _, digest in sums}) == len(sums)
@@ -51,14 +51,16 @@ def test_sums_are_whole() -> None:
         assert name in (*download.names, *download.holds)
 
 
-def test_what_a_user_is_told(downloads: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prepare_reports_checksums_and_missing_files(
+    downloads: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "xtreme"
     assert run("--from", downloads, "--to", folder, "--any-release") == 0
-    told = capsys.readouterr()
-    assert "converting udpos" in told.err
-    assert "another SHA-256 is on record for XNLI-1.0.zip" in told.out
-    assert "no SHA-256 is on record for LASER-main.zip" in told.out
-    assert "panx: missing: ar-train, ar-dev" in told.out
+    printed = capsys.readouterr()
+    assert "converting udpos" in printed.err
+    assert "another SHA-256 is on record for XNLI-1.0.zip" in printed.out
+    assert "no SHA-256 is on record for LASER-main.zip" in printed.out
+    assert "panx: missing: ar-train, ar-dev" in printed.out
     assert run("--from", downloads, "--to", folder, "--any-release", "--json") == 0
     records = json.loads(capsys.readouterr().out)
     assert {record["state"] for record in records} == {"unchanged"}
@@ -66,7 +68,7 @@ def test_what_a_user_is_told(downloads: Path, tmp_path: Path, capsys: pytest.Cap
     assert next(r for r in records if r["name"] == "xnli")["record"]["files"]["train-en.tsv"]["sha256"]
 
 
-def test_mistakes(downloads: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_reported(downloads: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "xtreme"
     assert run("xnli", "--from", downloads, "--to", folder) == 1
     assert "the file is not the published one" in capsys.readouterr().err
@@ -76,21 +78,21 @@ def test_mistakes(downloads: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "both folders are needed" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
     assert run("pawsx", "--from", tmp_path / "empty", "--to", folder) == 1
-    told = capsys.readouterr()
-    assert "no download found of pawsx\n  expected: x-final.tar.gz" in told.err
-    assert "it is at https://storage.googleapis.com/paws/pawsx/x-final.tar.gz" in told.out
+    printed = capsys.readouterr()
+    assert "no download found for pawsx\n  expected: x-final.tar.gz" in printed.err
+    assert "get it at https://storage.googleapis.com/paws/pawsx/x-final.tar.gz" in printed.out
     assert run("--from", tmp_path / "empty", "--to", folder) == 1
-    assert "no download found of xnli, pawsx" in capsys.readouterr().err
+    assert "no download found for xnli, pawsx" in capsys.readouterr().err
     assert run("xnli", "--from", downloads, "--to", folder, "--max-length", 64) == 2
     assert "--max-length has no effect" in capsys.readouterr().err
     assert run("xnli", "--from", downloads, "--to", folder, "--pieces", "x") == 2
     assert "--pieces has no effect" in capsys.readouterr().err
     assert run("--list", "--to", folder) == 2
-    assert "--list only lists" in capsys.readouterr().err
+    assert "--list takes no other options" in capsys.readouterr().err
     assert not (folder / "xnli").exists()
 
 
-def test_a_package_brings_what_it_needs(downloads: Path, tmp_path: Path) -> None:
+def test_package_includes_its_dependencies(downloads: Path, tmp_path: Path) -> None:
     assert run("mlqa", "--from", downloads, "--to", tmp_path / "xtreme", "--any-release") == 0
     assert sorted(path.name for path in (tmp_path / "xtreme").iterdir()) == ["mlqa", "squad"]
 

@@ -55,16 +55,16 @@ def db(tmp_path: Path) -> str:
 def show(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
     with pytest.raises(SystemExit) as stop:
         main(["show", *arguments])
-    told = capsys.readouterr()
-    assert (stop.value.code or 0) == code, told.err
-    return told.err if code else told.out
+    printed = capsys.readouterr()
+    assert (stop.value.code or 0) == code, printed.err
+    return printed.err if code else printed.out
 
 
 def lines(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_by_task_averages_over_views_and_seeds(db: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_by_task_averages_over_languages_and_seeds(db: str, capsys: pytest.CaptureFixture[str]) -> None:
     rows = {row["method"]: row for row in lines(show(capsys, "--db", db, "--format", "csv"))}
     assert list(rows) == ["mbert", "ml-ctl"]
     assert float(rows["mbert"]["xnli"]) == pytest.approx(41.5)  # seeds 40.5 and 42.5
@@ -72,20 +72,20 @@ def test_by_task_averages_over_views_and_seeds(db: str, capsys: pytest.CaptureFi
     assert rows["ml-ctl"]["tatoeba seeds"] == "1"  # the other seed lacks a view
 
 
-def test_by_language_has_the_views_of_one_task(db: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_by_language_has_the_languages_of_one_task(db: str, capsys: pytest.CaptureFixture[str]) -> None:
     text = show(capsys, "--db", db, "--by", "language", "--task", "xnli", "--format", "csv")
     rows = {row["method"]: row for row in lines(text)}
     assert float(rows["mbert"]["sw"]) == pytest.approx(42.0)
     assert float(rows["ml-ctl"]["average"]) == pytest.approx(50.5)
 
 
-def test_a_subset_of_the_tasks_has_no_average(db: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_subset_of_tasks_has_no_average(db: str, capsys: pytest.CaptureFixture[str]) -> None:
     (row, _) = lines(show(capsys, "--db", db, "--task", "tatoeba", "--format", "csv"))
     assert "tatoeba" in row
     assert "average" not in row
 
 
-def test_json_holds_every_score(db: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_has_every_score(db: str, capsys: pytest.CaptureFixture[str]) -> None:
     records = json.loads(show(capsys, "--db", db, "--format", "json"))
     assert len(records) == 4 * 4 - 1
     wanted = {"method", "seed", "base", "suite", "task", "language", "split", "metric", "value", "n"}
@@ -115,12 +115,12 @@ def test_other_formats(form: str, mark: str, db: str, capsys: pytest.CaptureFixt
         (["--selection", "sw", "--task", "xnli"], 1, "no score to show"),
     ],
 )
-def test_what_cannot_be_shown_is_told(
+def test_bad_filters_are_reported(
     arguments: list[str], code: int, message: str, db: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert message in show(capsys, "--db", db, *arguments, code=code)
 
 
-def test_a_store_that_is_not_there_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_store_is_not_created(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "there is no store here yet" in show(capsys, "--db", str(tmp_path / "none.db"), code=1)
     assert not (tmp_path / "none.db").exists()

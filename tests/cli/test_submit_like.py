@@ -95,10 +95,10 @@ def test_lines_and_ids_that_the_pool_lacks_are_told(
     search.write_text("999999999999999999999\n" + search.read_text().split("\n", 1)[1])
     mined.write_text(mined.read_text() + "no\twhere\n")
     assert called("submit", str(predictions), "--name", "theirs", "--like", "mbert") == 1
-    told = capsys.readouterr().err
-    assert f"{search}:1: '999999999999999999999' is no line of the" in told
-    assert "'no' is no id of the foreign sentences" in told
-    assert "'where' is no id of the English sentences" in told
+    printed = capsys.readouterr().err
+    assert f"{search}:1: '999999999999999999999' is no line of the" in printed
+    assert "'no' is no id of the foreign sentences" in printed
+    assert "'where' is no id of the English sentences" in printed
     assert (home / "board.db").read_bytes() == before
 
 

@@ -17,9 +17,9 @@ from tests.support.tiny import tiny_encoder
 NAME = "google-bert/tiny"
 _LOAD = """
 import sys, torch
-from harness.cli.failures import told
+from harness.cli.failures import report_errors
 from harness.modeling.encoder import Encoder
-with told():
+with report_errors():
     encoder = Encoder.load(sys.argv[1])
     torch.save(encoder.model.state_dict(), sys.argv[2])
 """

@@ -243,9 +243,9 @@ def test_everything_leaves_out_what_the_source_has_no_corpus_for(
     assert not ended.value.code
     assert set(ran) == set(METHODS.names()) - {"xlm-k"}
     assert told.count("left out") == 1
-    assert "xlm-k needs entities, which babel:size=small,seed=3 does not have" in told
-    assert "no settings of alignment as published are known of" in told
-    assert "infoxlm" not in told.partition("as published are known of")[2]
+    assert "xlm-k needs entities; babel:size=small,seed=3 has none" in told
+    assert "no published alignment settings are known for" in told
+    assert "infoxlm" not in told.partition("settings are known for")[2]
 
 
 def test_an_interrupted_grid_says_how_it_goes_on(

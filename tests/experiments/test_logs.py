@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.cli import failures
+from harness.cli.output import print_message
 from harness.errors import UserError
 from harness.experiments import logs
 from harness.experiments.logs import logged
@@ -86,7 +86,7 @@ def test_bars_are_no_part_of_a_log_but_messages_are(tmp_path: Path, capsys: pyte
     with display.status("a bar that turns"), logged(tmp_path, "align a", Nobody()):
         display.print("a line of the display")
         print("a line of the stage")
-        failures.say("warning", "a plug-in is broken", "yellow")
+        print_message("warning", "a plug-in is broken")
     assert kinds(tmp_path)[1:] == [("out", "a line of the stage"), ("err", "warning: a plug-in is broken")]
     told = "".join(capsys.readouterr())
     assert all(text in told for text in ("a bar that turns", "a line of the display", "a line of the stage", "broken"))

@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import XLMRobertaConfig
 
-from harness.cli.verify import recomputed
+from harness.cli.verify import scores_from_statistics
 from harness.errors import UsageError
 from harness.experiments.executors.local import Local
 from harness.experiments.exports import export
@@ -234,7 +234,7 @@ def test_strong_predictions_are_exported_in_the_official_layout_and_their_scores
         stored = {
             (r["selection"], r["view"], r["metric"]): r["value"] for r in rows(done, task=stage.task, split="test")
         }
-        assert recomputed(str(stage.task), artifact.path) == stored
+        assert scores_from_statistics(str(stage.task), artifact.path) == stored
 
 
 @pytest.mark.parametrize("name", NINE)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.cli import failures
-from harness.cli import run as command
+from harness.cli import resume as command
 from harness.cli.app import main
 from harness.experiments.recipe import make_recipe
 from harness.registry import METHODS
@@ -31,7 +31,7 @@ def resumed(monkeypatch: pytest.MonkeyPatch, home: Path) -> tuple[list[str], int
     """The methods whose runs go on, and the exit code."""
     went_on: list[str] = []
     monkeypatch.setenv("ALIGNBOARD_HOME", str(home))
-    monkeypatch.setattr(command, "execute", lambda plans, *rest: went_on.extend(p.recipe.method for p in plans))
+    monkeypatch.setattr(command, "run_plans", lambda plans, *rest: went_on.extend(p.recipe.method for p in plans))
     with pytest.raises(SystemExit) as ended:
         main(["resume"])
     code: Any = ended.value.code
@@ -44,7 +44,7 @@ def test_a_run_of_a_loose_file_that_is_not_given_keeps_no_other_from_going_on(
     stored(tmp_path / "board.db", "near-pairs", "info-snt")
     assert resumed(monkeypatch, tmp_path) == (["info-snt"], 1)
     told = capsys.readouterr().err
-    assert "1 run cannot go on\nnear-pairs seed 0: unknown method 'near-pairs'" in told
+    assert "1 run cannot be resumed\nnear-pairs seed 0: unknown method 'near-pairs'" in told
     assert "alignboard --plugin FILE resume" in told
 
 
@@ -53,7 +53,7 @@ def test_nothing_to_do_is_said(
 ) -> None:
     stored(tmp_path / "board.db")
     assert resumed(monkeypatch, tmp_path) == ([], 0)
-    assert "every run is done" in capsys.readouterr().out
+    assert "every run is finished" in capsys.readouterr().out
 
 
 def test_an_interruption_names_the_loose_files(
@@ -70,18 +70,18 @@ def test_an_interruption_names_the_loose_files(
     monkeypatch.setenv("ALIGNBOARD_HOME", str(tmp_path))
     monkeypatch.setattr(METHODS, "_local", dict(METHODS._local))
     monkeypatch.setattr("harness.registry._plugins", [])
-    monkeypatch.setattr(command, "execute", stopped)
+    monkeypatch.setattr("harness.cli.run.run_plans", stopped)
     with pytest.raises(SystemExit) as ended:
         main(["--plugin", str(file), "run", "info-snt", "--source", "babel:size=small", "--protocol", "mini"])
     assert ended.value.code == 130
-    assert f"`alignboard --plugin '{file}' resume` continues" in capsys.readouterr().err
+    assert f"resume with `alignboard --plugin '{file}' resume`" in capsys.readouterr().err
 
 
 def test_a_hint_of_one_command_is_not_that_of_the_next(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended, failures.told(), failures.going_on("give it again"):
+    with pytest.raises(SystemExit) as ended, failures.report_errors(), failures.interrupt_hint("give it again"):
         raise KeyboardInterrupt
     assert ended.value.code == failures.INTERRUPTED
     assert capsys.readouterr().err == "interrupted: give it again\n"
-    with pytest.raises(SystemExit), failures.told():
+    with pytest.raises(SystemExit), failures.report_errors():
         raise KeyboardInterrupt
-    assert "resume` continues" in capsys.readouterr().err
+    assert "resume with `alignboard resume`" in capsys.readouterr().err

@@ -1,0 +1,53 @@
+"""Running plans from the command line: progress on stderr, then the table of their scores on stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from harness.cli.options import ExecutionOptions
+from harness.cli.output import print_message, print_rich
+from harness.errors import UserError, counted
+
+if TYPE_CHECKING:
+    from harness.experiments.plan import RunPlan
+    from harness.experiments.recipe import Recipe
+
+
+def run_plans(plans: Sequence[RunPlan], options: ExecutionOptions) -> None:
+    """Runs the plans and prints the tables of their runs. Raises UserError where a stage failed, after all others."""
+    from harness.cli.progress import StageProgress
+    from harness.experiments.logs import duration
+    from harness.experiments.runner import Runner
+    from harness.results.rendering import rich_table
+    from harness.results.tables import tables_by_task
+
+    executor = options.executor()
+    store = options.open_store(create=True)
+    console = Console(file=sys.stderr)
+    with StageProgress({s.fingerprint: s.title for plan in plans for s in plan.stages}, console) as progress:
+        report = Runner(store, executor.artifacts, executor, progress).run(plans)
+    console.print(
+        f"{report.made} stages computed, {report.hits} reused, {duration(progress.elapsed)} in total; "
+        f"{report.finished} of {len(plans)} runs complete"
+    )
+    for table in tables_by_task(store.summaries(run=[plan.id for plan in plans], split="test")):
+        print_rich(rich_table(table))
+    if report.failures:
+        reasons = "\n".join(failure.message for failure in report.failures)
+        raise UserError(f"{counted(len(report.failures), 'stage')} failed; retry with `alignboard resume`\n{reasons}")
+
+
+def note_missing_paper_settings(recipes: Sequence[Recipe]) -> None:
+    """Names the methods that have no published alignment settings: for them `paper` uses those of the protocol."""
+    from harness.registry import METHODS
+
+    methods = {recipe.method: METHODS.get(recipe.method) for recipe in recipes if recipe.kind == "paper"}
+    names = [name for name, method in methods.items() if method.trains and not method.paper]
+    if names:
+        print_message(
+            "note", f"no published alignment settings are known for {', '.join(names)}; using the protocol's settings"
+        )

@@ -1,0 +1,118 @@
+"""Options that several commands share.
+
+Options that belong together are fields of a frozen dataclass. A command takes the dataclass as one parameter, and
+`flatten` turns each field into an option of the command line.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from harness.storage.home import artifacts_root, database_url
+
+if TYPE_CHECKING:
+    from harness.experiments.executors.local import Local
+    from harness.experiments.recipe import Recipe
+    from harness.storage.store import Store
+
+Db = Annotated[
+    str | None,
+    typer.Option("--db", metavar="URL", help="Database: a path or URL. Default: ALIGNBOARD_DB, else board.db in home."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Change a setting, such as align.steps=100. Repeatable."),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+
+@dataclass(frozen=True)
+class RecipeOptions:
+    """What to train on, from what, and how to score it: the recipe of a run without its method."""
+
+    suite: Annotated[str, typer.Option(help="Suite of tasks to score.")] = "xtreme-align"
+    source: Annotated[str, typer.Option(help="Data source: babel, folder:PATH or hub.")] = "babel"
+    base: Annotated[str, typer.Option(help="Base encoder: a folder, a hub name, or init:LAYERSxHIDDEN.")] = "init:4x128"
+    protocol: Annotated[str, typer.Option(help="official, alignboard, or mini (small encoders).")] = "official"
+    recipe: Annotated[str, typer.Option(help="matched, paper, or a TOML file of settings.")] = "matched"
+    languages: Annotated[str, typer.Option(help="official, available, or a list such as de,fr.")] = "official"
+    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32"
+    changes: Settings = None
+
+    def build(self, method: str, transform: str = "", changes: Sequence[str] | None = None) -> Recipe:
+        """The recipe of one method. `changes` replaces the changes of the command line. Raises UsageError."""
+        from harness.experiments.recipe import make_recipe
+
+        return make_recipe(
+            method=method,
+            base=self.base,
+            source=self.source,
+            suite=self.suite,
+            protocol=self.protocol,
+            recipe=self.recipe,
+            languages=self.languages,
+            transform=transform,
+            precision=self.precision,
+            changes=(self.changes or ()) if changes is None else changes,
+        )
+
+
+@dataclass(frozen=True)
+class ExecutionOptions:
+    """Where stages run and where their scores go."""
+
+    workers: Annotated[int | None, typer.Option(help="Worker processes. Default: 2, or one per GPU.")] = None
+    device: Device = "auto"
+    db: Db = None
+
+    def executor(self) -> Local:
+        from harness.experiments.executors.local import Local
+        from harness.storage.artifacts import Artifacts
+
+        return Local.on(Artifacts(artifacts_root()), self.workers, self.device)
+
+    def open_store(self, *, create: bool = False) -> Store:
+        from harness.storage.store import Store
+
+        return Store.open(self.db or database_url(), create=create)
+
+
+def flatten(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with one keyword parameter for each field of the dataclasses among its parameters.
+
+    The parameter's default, an instance of the dataclass, gives the defaults of the fields.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    records = {name: p for name, p in signature.parameters.items() if is_dataclass(p.annotation)}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in signature.parameters.items():
+        if name not in records:
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        types = get_type_hints(parameter.annotation, include_extras=True)
+        parameters += [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=getattr(parameter.default, field.name),
+                annotation=types[field.name],
+            )
+            for field in fields(parameter.annotation)
+        ]
+
+    @wraps(command)
+    def flat(**values: Any) -> None:
+        for name, parameter in records.items():
+            record: Any = parameter.annotation
+            values[name] = record(**{field.name: values.pop(field.name) for field in fields(record)})
+        command(**values)
+
+    flat.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return flat

@@ -1,0 +1,59 @@
+"""`alignboard pretrain`: trains a small base encoder."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from harness.cli.options import Device, ExecutionOptions, Settings
+from harness.errors import UsageError, UserError
+
+
+def pretrain(
+    source: Annotated[str, typer.Option(help="Data source of the text: babel or folder:PATH.")],
+    out: Annotated[Path, typer.Option(help="Folder to write the checkpoint to.")],
+    shape: Annotated[str, typer.Option(metavar="LAYERSxHIDDEN", help="Size of the encoder.")] = "4x128",
+    changes: Settings = None,
+    device: Device = "auto",
+) -> None:
+    """Train a small base encoder and its WordPiece tokenizer with masked language modelling.
+
+    Uses all text of the source. The folder loads with `AutoModel.from_pretrained` and can be given as --base to
+    `alignboard run`. Settings are those of the recipe's pretrain part: --set steps=2000, --set vocab_size=8000,
+    --set learning_rate=0.001.
+
+    \b
+    Example:
+      alignboard pretrain --source folder:data --out my-encoder --shape 4x256 --set steps=5000
+    """
+    from harness.cli.progress import StageProgress
+    from harness.experiments.executors.local import Failed
+    from harness.experiments.plan import opened, pretrain_stage
+    from harness.experiments.recipe import pretrain_settings
+    from harness.files import LOG
+    from harness.registry import loaded_plugins
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError("the output folder is not empty", file=out, remedy="name a new folder")
+    settings = pretrain_settings(shape, changes or ())
+    place = {"source": source, "base": "", "plugins": [str(file) for file in loaded_plugins()]}
+    stage = pretrain_stage(settings.model_dump(), opened(source).manifest([]), place)
+    executor = ExecutionOptions(workers=1, device=device).executor()
+    with StageProgress({stage.fingerprint: stage.title}, Console(file=sys.stderr)) as progress:
+        for end in executor.run([stage], progress):
+            if isinstance(end, Failed):
+                raise UserError(end.message)
+    artifact = executor.artifacts.find(stage.fingerprint)
+    assert artifact is not None
+    temporary = out.with_name(out.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(artifact.path, temporary, ignore=shutil.ignore_patterns("manifest.json", "cost.json", LOG))
+    if out.is_dir():
+        out.rmdir()
+    temporary.rename(out)
+    typer.echo(f"Wrote the encoder to {out}. Use it with --base {out}")

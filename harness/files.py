@@ -1,19 +1,174 @@
-"""Where stages leave what the board reads, and under which names: known here without importing what makes the files."""
+"""Files on disk: digests, writes that leave the new content or the old one, and failures of the disk as UserErrors."""
 
 from __future__ import annotations
 
-STATISTICS = "statistics.parquet"  # a row per item: selection, view, item, cluster and the task's own columns
+import errno
+import hashlib
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UserError
+
+# Files of stages that the board reads, named here because it imports none of the modules that write them.
+STATISTICS = "statistics.parquet"  # one row per item: selection, view, item, cluster and the task's own columns
 EXAMPLES = "examples.parquet"  # the first items of each view: text, gold and prediction
-LOG = "stage.log"  # what happened while the stage was worked on
-PROJECTION = "projection.json"  # measures of alignment and the points of maps
-INTRINSIC = "intrinsic"  # the split of measures that need no task; no average or table of scores has them
+LOG = "stage.log"  # what a stage printed while it ran
+PROJECTION = "projection.json"  # intrinsic measures and the points of maps
+INTRINSIC = "intrinsic"  # the split of measures that need no task; averages and tables of scores leave it out
+
+_CHUNK = 2**20  # bytes
+_CHOOSE = "choose another folder (ALIGNBOARD_HOME)"
+_FREE = f"free some space (`alignboard gc` helps) or {_CHOOSE}, then run the same command again: what is finished stays"
+_ALLOW = f"change the permissions, or {_CHOOSE}"
+_FAULTS = {  # what can be done about a failure of the disk
+    errno.ENOSPC: ("the disk is full", _FREE),
+    errno.EDQUOT: ("the disk quota is used up", _FREE),
+    errno.EIO: ("the disk cannot be read or written", f"check the disk, or {_CHOOSE}"),
+    errno.EROFS: ("the disk is read-only", _CHOOSE),
+    errno.EACCES: ("permission denied", _ALLOW),
+    errno.EPERM: ("operation not permitted", _ALLOW),
+    errno.ENOTDIR: ("a file is where a folder is expected", _CHOOSE),
+}
 
 
-def artifact_place(fingerprint: str) -> str:
-    """The folder of a published artifact, below the root of artifacts."""
-    return f"objects/{fingerprint[:2]}/{fingerprint}"
+class DiskError(UserError):
+    """The disk is full, over quota, broken or cannot be written."""
 
 
-def work_place(fingerprint: str) -> str:
-    """The folder of a stage in progress, or of one that failed, below the root of artifacts."""
-    return f"work/{fingerprint}"
+def text_digest(text: str) -> str:
+    """Hexadecimal SHA-256 of a text in UTF-8."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_digest(path: Path, advance: Callable[[int], None] | None = None) -> str:
+    """Hexadecimal SHA-256 of a file's content; `advance` gets the number of bytes of each chunk read."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+            if advance is not None:
+                advance(len(chunk))
+    return digest.hexdigest()
+
+
+def json_digest(value: Any) -> str:
+    """Hexadecimal SHA-256 of a JSON-like value, independent of the order of keys."""
+    return text_digest(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str))
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Calls `write` on a temporary file beside `path`, flushes that to disk and renames it to `path`.
+
+    Missing parent folders are made. Whatever happens, `path` holds the whole new content or what it held before.
+    """
+    part = path.with_name(f".part-{os.getpid()}-{threading.get_ident()}-{path.name}")
+    with disk_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(part)
+            sync(part)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 text atomically, line ends as they are."""
+    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8", newline=""))
+
+
+def write_json(path: Path, value: Any, *, indent: int | None = None) -> None:
+    """Writes a value as JSON atomically, with a line end."""
+    write_text(path, json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
+
+
+def replace_folder(new: Path, old: Path) -> None:
+    """Flushes `new` and puts it in the place of `old`, if there is one. `restore_folder` repairs an interruption."""
+    with disk_errors(old.parent):
+        sync_folder(new)
+        aside = _aside(old)
+        shutil.rmtree(aside, ignore_errors=True)
+        if old.exists():
+            old.rename(aside)
+        new.rename(old)
+        sync(old.parent)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def restore_folder(folder: Path) -> None:
+    """Finishes or undoes a `replace_folder` that was killed, so that one whole folder is there."""
+    if folder.is_dir():
+        shutil.rmtree(_aside(folder), ignore_errors=True)
+    elif _aside(folder).is_dir():
+        _aside(folder).rename(folder)
+
+
+def publish_folder(new: Path, final: Path) -> bool:
+    """Renames `new` to `final`; False, with `new` left as it is, where another process was first."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        new.rename(final)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    sync(final.parent)
+    return True
+
+
+def sync(path: Path) -> None:
+    """Waits until a file, or the list of a folder's files, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_folder(folder: Path) -> None:
+    """Waits until a folder and all below it are on the disk."""
+    for path in [*folder.rglob("*"), folder]:
+        sync(path)
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turns a failure of the disk inside the block into a DiskError, about `folder` where the error names no file."""
+    try:
+        yield
+    except Exception as error:
+        if (explained := disk_error(error, folder)) is None:
+            raise
+        raise explained from error
+
+
+def disk_error(error: Exception, folder: Path = Path()) -> DiskError | None:
+    """What to report where an error comes from the disk; None for any other error."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None and not isinstance(error, UserError):
+        # writers in compiled code (safetensors) pass on the system's words without its number
+        number = next((n for n in (errno.ENOSPC, errno.EDQUOT) if os.strerror(n) in str(error)), None)
+    if number not in _FAULTS:
+        return None
+    what, remedy = _FAULTS[number]
+    file = Path(getattr(error, "filename", None) or folder)
+    found = None
+    if remedy == _FREE:
+        existing = next(path for path in (file.absolute(), *file.absolute().parents) if path.exists())
+        found = f"{shutil.disk_usage(existing).free / 2**20:.0f} MiB free"
+    return DiskError(what, file=file, found=found, remedy=remedy)
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")

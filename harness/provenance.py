@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib.util
 import os
 import platform
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.errors import UserError
+from harness.files import text_digest
 
 _ROOT = Path(__file__).resolve().parent.parent
 _OPTIONAL = ("nvidia-ml-py", "ray")
@@ -53,7 +53,7 @@ def package_versions() -> dict[str, str]:
 def host() -> dict[str, Any]:
     """The machine: hashed name, CPU model, usable cores, memory in bytes, Python, platform, names of accelerators."""
     return {
-        "name": hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12],  # a shared board tells no host names
+        "name": text_digest(socket.gethostname())[:12],  # a shared board tells no host names
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
@@ -69,10 +69,7 @@ def source_hash(modules: Iterable[str]) -> str:
     Raises UserError where a module has no source file.
     """
     parts = {(_label(module), _text(module)) for module in modules}
-    digest = hashlib.sha256()
-    for label, text in sorted(parts):
-        digest.update(f"{label}\0{len(text)}\0{text}".encode())
-    return digest.hexdigest()
+    return text_digest("".join(f"{label}\0{len(text)}\0{text}" for label, text in sorted(parts)))
 
 
 def module_closure(module: str, within: Iterable[str]) -> list[str]:

@@ -171,3 +171,13 @@ def _typed(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     return function.returns is not None and all(
         argument is None or argument.annotation is not None or argument.arg in ("self", "cls") for argument in named
     )
+
+
+def test_only_one_module_renames_flushes_and_digests() -> None:
+    """Atomic writes and digests are those of harness/files.py; the others digest while they do something else too."""
+    while_reading = {"harness/data/lines.py", "harness/data/prepare/archives.py", "harness/modeling/tokenizer.py"}
+    git_blobs = {"harness/data/hub/repository.py"}
+    own = {path for path in FILES if path.relative_to(ROOT).parts[0] in ROOMS} - {ROOT / "harness/files.py"}
+    assert {name_of(path) for path in own if "hashlib" in imported(path)} <= while_reading | git_blobs
+    words = {name_of(path): path.read_text(encoding="utf-8") for path in own}
+    assert not [name for name, text in words.items() if "fsync(" in text or "os.replace(" in text or "mkstemp(" in text]

@@ -3,7 +3,6 @@ for our own bugs."""
 
 from __future__ import annotations
 
-import errno
 import shlex
 import sys
 import warnings
@@ -13,14 +12,9 @@ from typing import Any
 
 from harness.cli.output import print_message
 from harness.errors import UserError
+from harness.files import disk_error
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
-_REMEDIES = {
-    errno.ENOSPC: "free some space, or point ALIGNBOARD_HOME at another disk; then run `alignboard resume`",
-    errno.EDQUOT: "free some of your quota, or point ALIGNBOARD_HOME elsewhere; then run `alignboard resume`",
-    errno.EACCES: "change the permissions, or point ALIGNBOARD_HOME at a folder of your own",
-    errno.EROFS: "point ALIGNBOARD_HOME at a writable folder",
-}
 
 
 class ReportedExit(SystemExit):
@@ -36,11 +30,10 @@ def report_errors() -> Iterator[None]:
         print_message("error", str(error))
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.errno not in _REMEDIES:
+        if (explained := disk_error(error)) is None:
             raise
-        what = (error.strerror or errno.errorcode[error.errno]).lower()
-        print_message("error", str(UserError(what, file=error.filename, remedy=_REMEDIES[error.errno])))
-        sys.exit(UserError.exit_code)
+        print_message("error", str(explained))
+        sys.exit(explained.exit_code)
     except KeyboardInterrupt:
         _exit_interrupted()
     except ReportedExit:

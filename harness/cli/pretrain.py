@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -35,7 +36,7 @@ def pretrain(
     from harness.experiments.executors.local import Failed
     from harness.experiments.plan import opened, pretrain_stage
     from harness.experiments.recipe import pretrain_settings
-    from harness.files import LOG
+    from harness.files import LOG, publish_folder
     from harness.registry import loaded_plugins
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -50,10 +51,8 @@ def pretrain(
                 raise UserError(end.message)
     artifact = executor.artifacts.find(stage.fingerprint)
     assert artifact is not None
-    temporary = out.with_name(out.name + ".tmp")
+    temporary = out.with_name(f".part-{os.getpid()}-{out.name}")
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.copytree(artifact.path, temporary, ignore=shutil.ignore_patterns("manifest.json", "cost.json", LOG))
-    if out.is_dir():
-        out.rmdir()
-    temporary.rename(out)
+    publish_folder(temporary, out)
     typer.echo(f"Wrote the encoder to {out}. Use it with --base {out}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import NamedTuple
 from harness.data.lines import fields_of, read_lines, scan, shorten
 from harness.data.readers import check_parallel, text_pairs
 from harness.errors import UserError
+from harness.files import text_digest
 from harness.records import AlignedPair, Corpus, CorpusRecord, DictionaryEntry, MonoSentence, ParallelPair, TextPair
 
 NLI_FILE = "xnli/train-{pivot}.tsv"
@@ -35,8 +35,7 @@ class Layout:
 
 def fingerprint(files: tuple[Path, ...]) -> str:
     """One digest for the files of a corpus, order and names included."""
-    joined = "\n".join(f"{path.name} {scan(path).digest}" for path in files)
-    return hashlib.sha256(joined.encode()).hexdigest()
+    return text_digest("\n".join(f"{path.name} {scan(path).digest}" for path in files))
 
 
 def _listing(folder: Path) -> list[str]:

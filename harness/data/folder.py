@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from harness.data.lines import blank_inside, scan
 from harness.data.readers import Cell, reader_of
 from harness.data.source import CorpusCell, Manifest, Source, TaskCell
 from harness.errors import UsageError, UserError
+from harness.files import text_digest
 from harness.records import Corpus, CorpusRecord, Family, Record
 from harness.task import TaskSpec
 
@@ -229,7 +229,7 @@ def _task_cell(cell: Cell) -> TaskCell:
     reader = reader_of(cell)
     files = {**cell.files, "clusters": cell.parallel or cell.files[next(iter(cell.files))]}
     names = [f"{role} {path.name} {scan(path).digest}" for role, path in files.items() if path.is_file()]
-    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    digest = text_digest("\n".join(names))
     return TaskCell(cell.spec.name, cell.view, cell.split, reader.count(cell), digest, reader.labelled(cell))
 
 

@@ -5,7 +5,6 @@ Each honours what the official code sees and refuses what it cannot read or woul
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,6 +13,7 @@ from pathlib import Path
 from harness.data.lines import fields_of, read_lines, scan, shorten
 from harness.data.squad_json import labelled_questions, question_count, read_questions
 from harness.errors import UserError
+from harness.files import text_digest
 from harness.records import Family, PoolSentence, Record, TaggedSentence, TextPair
 from harness.task import TaskSpec
 
@@ -257,8 +257,7 @@ def check_parallel(first: Path, second: Path) -> None:
 
 def text_cluster(task: str, split: str, english: str) -> str:
     """The cluster of sentences that translate the same English text."""
-    digest = hashlib.sha256(english.strip().encode()).hexdigest()
-    return f"{task}-{split}-{digest[:16]}"
+    return f"{task}-{split}-{text_digest(english.strip())[:16]}"
 
 
 def _read_mining(cell: Cell) -> list[Record]:

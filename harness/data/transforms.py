@@ -7,7 +7,6 @@ its word types keep their form, the rest change script).
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 from abc import ABC
@@ -21,6 +20,7 @@ import numpy as np
 
 from harness.data.source import CorpusCell, Manifest, Source, TaskCell, open_source
 from harness.errors import UsageError, UserError, unknown
+from harness.files import text_digest
 from harness.method import SamplePair
 from harness.records import (
     AlignedPair,
@@ -239,8 +239,7 @@ class TransformedSource(Source):
         ]
 
     def _marked(self, cell: C) -> C:
-        digest = hashlib.sha256(f"{self.transform.name} {cell.fingerprint}".encode()).hexdigest()
-        return replace(cell, fingerprint=digest)
+        return replace(cell, fingerprint=text_digest(f"{self.transform.name} {cell.fingerprint}"))
 
 
 def changed(record: R, transform: LanguageTransform) -> R:
@@ -344,4 +343,4 @@ def _fate(word: str) -> float:
 
 
 def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
+    return int(text_digest(text)[:16], 16)

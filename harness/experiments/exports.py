@@ -11,6 +11,7 @@ from harness.data.formats import file_name
 from harness.errors import UserError
 from harness.experiments.plan import RunPlan
 from harness.experiments.stages import gold_records
+from harness.files import write_text
 from harness.records import Family
 from harness.registry import TASKS
 from harness.storage.artifacts import Artifacts
@@ -44,8 +45,7 @@ def export(
             if labels is not None:
                 texts[labels / name] = true([], records)
     for path, text in texts.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", newline="\n")
+        write_text(path, text)
     return list(texts)
 
 

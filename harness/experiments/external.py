@@ -8,7 +8,6 @@ file.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,13 +20,12 @@ from harness.data.formats import file_name
 from harness.errors import UsageError, UserError
 from harness.evaluation import item_statistics as evidence
 from harness.evaluation.item_statistics import Scored
-from harness.experiments.recipe import digest
-from harness.files import artifact_place
+from harness.files import file_digest, json_digest
 from harness.records import Record
 from harness.registry import TASKS
 from harness.results.rendering import clean
 from harness.results.submissions import Gold, LabelFolder, Report, score_against
-from harness.storage.artifacts import Artifacts
+from harness.storage.artifacts import Artifacts, artifact_folder
 from harness.storage.store import RunRow, ScoreRow, StageRow, Store
 from harness.storage.store.schema import now
 from harness.task import Suite, TaskSpec
@@ -88,12 +86,12 @@ class Target:
 
     @property
     def languages_hash(self) -> str:
-        return digest(sorted(self.expected.items()))
+        return json_digest(sorted(self.expected.items()))
 
     def run_id(self, claim: Claim) -> str:
         """The key of the row: it depends on the claim's name and seed and on the table, not on the predictions."""
         table = (self.suite.name, self.protocol, self.recipe_kind, self.base, self.source, self.languages_hash)
-        return digest([KIND, claim.name, claim.seed, *table])[:16]
+        return json_digest([KIND, claim.name, claim.seed, *table])[:16]
 
 
 def labels_target(
@@ -103,9 +101,9 @@ def labels_target(
     gold = LabelFolder(labels, available)
     found = {name: tuple(gold.views(TASKS.get(name).spec)) for name in suite.tasks}
     expected = {name: views or TASKS.get(name).spec.languages for name, views in found.items()}
-    hashes = {name: digest(_hashes(labels, TASKS.get(name).spec, views)) for name, views in found.items() if views}
+    hashes = {name: json_digest(_hashes(labels, TASKS.get(name).spec, views)) for name, views in found.items() if views}
     source = f"labels:{labels.resolve().name}"
-    data = digest(sorted(hashes.items()))
+    data = json_digest(sorted(hashes.items()))
     return Target(suite, "official", "paper", base, source, expected, gold, hashes, scheme, data)
 
 
@@ -121,7 +119,9 @@ def run_target(plan: RunPlan, run: Mapping[str, Any], suite: Suite, base: str | 
             remedy="give the run's command again, or give a folder of labels",
         )
     gold = StoredGold(plan)
-    hashes = {stage.task or "": digest([stage.params, stage.data]) for stage in plan.stages if stage.kind == "score"}
+    hashes = {
+        stage.task or "": json_digest([stage.params, stage.data]) for stage in plan.stages if stage.kind == "score"
+    }
     return Target(
         suite,
         plan.recipe.protocol,
@@ -228,17 +228,17 @@ def _stored(artifacts: Artifacts, task: str, report: Report, told: Mapping[str, 
     scores = evidence.scores_of(TASKS.get(task)(), parts)
     final = {"": {view: {"final": each.predictions, "calibration": {}} for view, each in made.items()}}
     kind = "predict" if spec.trained else "embed"
-    predicted = digest([KIND, kind, task, final])
+    predicted = json_digest([KIND, kind, task, final])
     with artifacts.create(predicted, kind, {"title": f"{KIND} {task}"}) as folder:
         (folder / PREDICTIONS).write_text(json.dumps(final, ensure_ascii=False), encoding="utf-8")
-    scored = digest([KIND, "score", task, predicted, told["gold"][task], told["scheme"], scores])
+    scored = json_digest([KIND, "score", task, predicted, told["gold"][task], told["scheme"], scores])
     with artifacts.create(scored, "score", {"title": f"{KIND} score {task}"}) as folder:
         evidence.write(folder, TASKS.get(task)(), parts)
     return _Stored(_stage(predicted, kind, task), _stage(scored, "score", task), scores)
 
 
 def _stage(fingerprint: str, kind: str, task: str) -> StageRow:
-    place = artifact_place(fingerprint)
+    place = artifact_folder(fingerprint)
     commit = provenance.code_version().commit
     return StageRow(
         fingerprint=fingerprint, kind=kind, task=task, status="done", artifact=place, started=now(), code_version=commit
@@ -311,12 +311,7 @@ def _score(stage: StageRow, target: Target, score: Mapping[str, Any]) -> ScoreRo
 def _hashes(folder: Path, spec: TaskSpec, views: Sequence[str] | Mapping[str, Any]) -> dict[str, str]:
     """SHA-256 of the files of one task that are there, by their path in the folder."""
     names = [f"{spec.name}/{file_name(spec, view)}" for view in views]
-    return {name: _sha256(folder / name) for name in names if (folder / name).is_file()}
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return {name: file_digest(folder / name) for name in names if (folder / name).is_file()}
 
 
 def _other(claim: Claim, former: Mapping[str, Any], told: Mapping[str, Any]) -> UserError:

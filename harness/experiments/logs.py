@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.errors import UserError
-from harness.files import LOG
+from harness.files import LOG, DiskError, write_atomically
 
 if TYPE_CHECKING:
     from harness.training.loop import Rate, Watch
@@ -103,7 +103,7 @@ class StageLog:
                 self._file.write(data)
                 if self._file.tell() > LIMIT:
                     self._shorten()
-            except OSError:
+            except (OSError, DiskError):
                 self.close()
 
     def _shorten(self) -> None:
@@ -114,10 +114,8 @@ class StageLog:
         self.left_out += whole.count(b"\n", first, last) - bool(self.left_out)
         self._beginning = first  # a former note stands there, and goes
         note = f"... {self.left_out:,} lines left out ...\n".encode()
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_bytes(whole[:first] + note + whole[last:])
         self._file.close()
-        temporary.replace(self.path)
+        write_atomically(self.path, lambda part: part.write_bytes(whole[:first] + note + whole[last:]))
         self._open()
 
 

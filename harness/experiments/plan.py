@@ -11,7 +11,6 @@ are not hashed.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
@@ -22,8 +21,9 @@ from harness.data.source import Manifest, open_source
 from harness.data.transforms import ShuffledPairs
 from harness.errors import UserError
 from harness.experiments.guard import Tests, guarded
-from harness.experiments.recipe import Recipe, digest, method_config
+from harness.experiments.recipe import Recipe, method_config
 from harness.experiments.trials import model_inputs
+from harness.files import file_digest, json_digest
 from harness.method import check_layers
 from harness.modeling.encoder import supported_config
 from harness.provenance import module_closure, source_hash
@@ -52,7 +52,7 @@ class Stage:
 
     @cached_property
     def fingerprint(self) -> str:
-        return digest([self.kind, self.task, self.params, dict(self.inputs), dict(self.data), self.code])
+        return json_digest([self.kind, self.task, self.params, dict(self.inputs), dict(self.data), self.code])
 
     @property
     def title(self) -> str:
@@ -78,7 +78,7 @@ class RunPlan:
     def id(self) -> str:
         """Hash of the recipe, the seeds, the base and the data: the key of the run's row."""
         parts = [self.recipe.hash, self.align_seed, self.finetune_seed, self.base_fingerprint, self.data_fingerprint]
-        return digest(parts)[:16]
+        return json_digest(parts)[:16]
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -125,7 +125,7 @@ class _Planner:
             self.seed,
             self.seed,
             base,
-            digest(cells),
+            json_digest(cells),
             tuple(stages),
             expected,
             {spec.name: spec.metric for spec in self.specs},
@@ -354,11 +354,11 @@ def base_fingerprint(base: str) -> str:
                 file=base,
                 remedy="give a checkpoint folder, a hub name, or init:LAYERSxHIDDEN",
             )
-        return digest(["hub", base])
+        return json_digest(["hub", base])
     supported_config(folder)
     names = ("config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json", "vocab.txt")
     found = {f.name: _file_hash(f, f.stat().st_mtime_ns) for n in names if (f := folder / n).is_file()}
-    return digest(["folder", found])
+    return json_digest(["folder", found])
 
 
 def shape_of(recipe: Recipe) -> Shape:
@@ -374,8 +374,7 @@ opened = cache(open_source)
 
 @cache
 def _file_hash(file: Path, _: int) -> str:
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    return file_digest(file)
 
 
 @cache

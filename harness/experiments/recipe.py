@@ -6,7 +6,6 @@ protocol decides the size of the alignment budget: `mini` suits a small encoder 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from harness.data.transforms import ShuffledPairs, transform_of
 from harness.errors import UsageError, UserError, unknown
 from harness.experiments.guard import Contamination
 from harness.experiments.trials import check_trials
+from harness.files import json_digest
 from harness.registry import METHODS, SUITES, TASKS
 from harness.task import Shape, TaskSettings
 
@@ -109,7 +109,7 @@ class Recipe(Frozen):
     @property
     def hash(self) -> str:
         """Hash of every setting; the source's path is left out, since its data are fingerprinted."""
-        return digest(self.model_dump(mode="json", exclude={"source", "tuning"}))
+        return json_digest(self.model_dump(mode="json", exclude={"source", "tuning"}))
 
     def task_settings(self, task: str, shape: Shape | None = None) -> TaskSettings:
         """The task's settings under this protocol for a base of this shape, with the recipe's own changes on top."""
@@ -120,12 +120,6 @@ class Recipe(Frozen):
         settings = _changed(spec.settings(self.protocol, shape), changes, f"tasks.{task}")
         check_trials(spec, settings, changes)
         return settings
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of a JSON-like value, independent of key order."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def make_recipe(

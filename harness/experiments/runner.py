@@ -17,12 +17,12 @@ from harness.experiments.cards import ablation_cards, task_cards
 from harness.experiments.executors.local import Failed, Listener, Local
 from harness.experiments.guard import OVERLAP
 from harness.experiments.plan import RunPlan, Stage, opened
-from harness.experiments.recipe import digest, method_config
+from harness.experiments.recipe import method_config
 from harness.experiments.stages import CURVE, Done
 from harness.experiments.trials import CHOICE, Trial
-from harness.files import artifact_place
+from harness.files import json_digest
 from harness.registry import METHODS
-from harness.storage.artifacts import Artifacts
+from harness.storage.artifacts import Artifacts, artifact_folder
 from harness.storage.store import RunRow, ScoreRow, StageRow, Store
 from harness.task import ENGLISH
 
@@ -213,7 +213,7 @@ def _run_row(plan: RunPlan) -> RunRow:
         recipe_kind=recipe.kind,
         data_fingerprint=plan.data_fingerprint,
         languages=plan.languages,
-        languages_hash=digest(sorted(plan.expected.items())),
+        languages_hash=json_digest(sorted(plan.expected.items())),
         align_seed=plan.align_seed,
         finetune_seed=plan.finetune_seed,
         transform=recipe.transform,
@@ -265,7 +265,7 @@ def stage_row(stage: Stage, done: Done) -> StageRow:
         kind=stage.kind,
         task=stage.task,
         status="done",
-        artifact=artifact_place(stage.fingerprint),
+        artifact=artifact_folder(stage.fingerprint),
         **times,
         **cost,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -14,6 +15,7 @@ import numpy as np
 from transformers import AutoTokenizer
 
 from harness.errors import UserError
+from harness.files import publish_folder, text_digest
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +128,7 @@ class Tokenizer:
 
     @cached_property
     def fingerprint(self) -> str:
-        return hashlib.sha256(self.hf.backend_tokenizer.to_str().encode()).hexdigest()
+        return text_digest(self.hf.backend_tokenizer.to_str())
 
     def encode(self, texts: Sequence[str], max_length: int) -> Encoded:
         """Single texts with their special tokens, truncated to `max_length` subwords."""
@@ -230,14 +232,8 @@ def _store(record: Any, folder: Path) -> None:
         parts = {"flat": value.flat, "offsets": value.offsets} if isinstance(value, Ragged) else {"array": value}
         for part, array in parts.items():
             np.save(temporary / f"{name}.{part}.npy", array)
-    try:
-        temporary.rename(folder)
-    except OSError:  # another process stored the same texts first
-        if not folder.is_dir():
-            raise
-        for file in temporary.iterdir():
-            file.unlink()
-        temporary.rmdir()
+    if not publish_folder(temporary, folder):  # another process stored the same texts first
+        shutil.rmtree(temporary)
 
 
 def _load(folder: Path, record: Any) -> Any:

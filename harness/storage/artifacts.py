@@ -9,9 +9,7 @@ and SHA-256 in its manifest, flushed to disk and renamed into place. Published f
 
 from __future__ import annotations
 
-import errno
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -24,12 +22,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.errors import UserError
-from harness.files import artifact_place, work_place
+from harness.files import disk_errors, file_digest, folder_size, publish_folder, sync_folder
 
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class File(NamedTuple):
@@ -53,6 +49,16 @@ class Artifact:
     def size(self) -> int:
         """Bytes of all files, without the manifest."""
         return sum(file.size for file in self.files.values())
+
+
+def artifact_folder(fingerprint: str) -> str:
+    """The folder of a published artifact, relative to the root of artifacts."""
+    return f"objects/{fingerprint[:2]}/{fingerprint}"
+
+
+def work_folder(fingerprint: str) -> str:
+    """The folder of a stage in progress, or of one that failed, relative to the root of artifacts."""
+    return f"work/{fingerprint}"
 
 
 class Collected(NamedTuple):
@@ -90,20 +96,20 @@ class Artifacts:
         """Yields an empty folder to fill, and publishes it when the block ends; on any exception nothing is left.
 
         `meta` is read at the end of the block, so it may be completed inside it. Where another process published the
-        same artifact first, that one stays. Raises UserError where the disk is full.
+        same artifact first, that one stays. Raises DiskError where the disk cannot be written.
         """
         final = self._object(fingerprint)
-        with disk_guard(self.root), self._staging(fingerprint) as folder:
+        with disk_errors(self.root), self._staging(fingerprint) as folder:
             yield folder
             _write_manifest(folder, fingerprint, kind, meta)
-            _flush(folder)
+            sync_folder(folder)
             self._publish(folder, final)
         shutil.rmtree(self._work(fingerprint), ignore_errors=True)
 
     def work(self, fingerprint: str) -> Path:
         """A folder for checkpoints of the stage in progress: it outlives the process, and goes on publication."""
         path = self._work(fingerprint)
-        with disk_guard(self.root):
+        with disk_errors(self.root):
             path.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -140,10 +146,10 @@ class Artifacts:
         return Collected(tuple(sorted(set(gone))), size)
 
     def _object(self, fingerprint: str) -> Path:
-        return self.root / artifact_place(_checked(fingerprint))
+        return self.root / artifact_folder(_checked(fingerprint))
 
     def _work(self, fingerprint: str) -> Path:
-        return self.root / work_place(_checked(fingerprint))
+        return self.root / work_folder(_checked(fingerprint))
 
     @contextmanager
     def _staging(self, fingerprint: str) -> Iterator[Path]:
@@ -161,16 +167,9 @@ class Artifacts:
             os.close(held)
 
     def _publish(self, folder: Path, final: Path) -> None:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            folder.rename(final)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
+        while not publish_folder(folder, final):
             if self.find(final.name) is not None:
                 return
-            folder.rename(final)
-        _sync(final.parent)
 
     def _set_aside(self, path: Path, damage: str) -> None:
         parent = self.root / "damaged"
@@ -183,7 +182,7 @@ class Artifacts:
 
     def _remove(self, path: Path) -> int:
         """Deletes a folder so that no reader ever sees half of it. Returns its bytes."""
-        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        size = folder_size(path)
         parent = self.root / "staging"
         parent.mkdir(parents=True, exist_ok=True)
         doomed = Path(tempfile.mkdtemp(prefix="removed.", dir=parent))
@@ -197,37 +196,9 @@ class Artifacts:
             for folder in self.root.glob("staging/*"):
                 with _try_flock(folder) as dead:
                     if dead:
-                        size += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+                        size += folder_size(folder)
                         shutil.rmtree(folder)
         return size
-
-
-@contextmanager
-def disk_guard(folder: Path) -> Iterator[None]:
-    """Turns a full disk inside the block into a UserError that names the folder and the space left there."""
-    try:
-        yield
-    except Exception as error:
-        if not _is_full(error):
-            raise
-        raise _full(folder) from error
-
-
-def _is_full(error: Exception) -> bool:
-    # writers in compiled code (safetensors) pass the system's words on without its number
-    return (isinstance(error, OSError) and error.errno in _FULL) or "No space left on device" in str(error)
-
-
-def _full(folder: Path) -> UserError:
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(there).free
-    return UserError(
-        "the disk is full",
-        file=folder,
-        found=f"{free / 2**20:.0f} MiB free",
-        expected="room for the stage that was being written; nothing of it was kept",
-        remedy="free some space (`alignboard gc` removes what no run uses) or choose another store, then rerun",
-    )
 
 
 class _DamageError(Exception):
@@ -259,35 +230,17 @@ def _check_files(artifact: Artifact, *, verify: bool) -> None:
         size = path.stat().st_size
         if size != expected.size:
             raise _DamageError(f"{name} has {size} bytes, expected {expected.size}")
-        if verify and _sha256(path) != expected.sha256:
+        if verify and file_digest(path) != expected.sha256:
             raise _DamageError(f"the content of {name} has changed since it was written")
 
 
 def _write_manifest(folder: Path, fingerprint: str, kind: str, meta: Mapping[str, Any]) -> None:
     assert not (folder / MANIFEST).exists(), f"{MANIFEST} is the store's own file"
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    files = {p.relative_to(folder).as_posix(): File(p.stat().st_size, _sha256(p))._asdict() for p in paths}
+    files = {p.relative_to(folder).as_posix(): File(p.stat().st_size, file_digest(p))._asdict() for p in paths}
     content = {"fingerprint": fingerprint, "kind": kind, "meta": dict(meta), "files": files}
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _flush(folder: Path) -> None:
-    for path in [*folder.rglob("*"), folder]:
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

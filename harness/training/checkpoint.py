@@ -1,10 +1,7 @@
-"""Checkpoints on disk: tensors as safetensors, everything else as JSON, replaced in one rename. Nothing is pickled."""
+"""States as checkpoints hold them: named tensors for safetensors, plain values for JSON. Nothing is pickled."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -29,23 +26,6 @@ def load_tensors(module: nn.Module, tensors: dict[str, Tensor]) -> None:
     if expected != set(tensors):
         raise RuntimeError(f"the checkpoint does not fit: {sorted(expected ^ set(tensors))[:5]}")
     module.load_state_dict(tensors, strict=False)
-
-
-def replace_folder(new: Path, old: Path) -> None:
-    """Puts `new` in the place of `old`; a kill in between leaves one of them under a known name."""
-    aside = old.with_name(old.name + ".old")
-    shutil.rmtree(aside, ignore_errors=True)
-    if old.exists():
-        old.rename(aside)
-    new.rename(old)
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def sync(folder: Path) -> None:
-    """Waits until every file of the folder is on the disk."""
-    for file in folder.iterdir():
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
 
 
 def flatten(state: dict[int, dict[str, Any]]) -> tuple[dict[str, Tensor], dict[str, Any]]:

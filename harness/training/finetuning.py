@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from harness.files import write_atomically, write_json
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText, pack, token_batches
 from harness.modeling.tokenizer import Ragged
@@ -133,8 +133,8 @@ class Curve:
         self.points += [Point(step, view, dict(values)) for view, values in metrics.items()]
         needed = set(self.kept(step).values())
         if step in needed:
-            _write(self._state(step), lambda file: save_file(unique_tensors(model.state_dict()), file))
-        _write(self.file, lambda file: file.write_text(json.dumps(self.points)))
+            write_atomically(self._state(step), lambda file: save_file(unique_tensors(model.state_dict()), file))
+        write_json(self.file, self.points)
         needed |= set(self.kept(self._checkpointed()).values())
         for file in self.states.iterdir():
             if file not in {self._state(n) for n in needed}:
@@ -168,15 +168,6 @@ class Curve:
         """The step of the loop's newest checkpoint, 0 without one."""
         file = self.loop / "state.json"
         return int(json.loads(file.read_text())["trace"]["steps"]) if file.is_file() else 0
-
-
-def _write(file: Path, write: Callable[[Path], Any]) -> None:
-    """The whole file or the old one, whatever happens."""
-    temporary = file.with_suffix(".tmp")
-    write(temporary)
-    with temporary.open("rb") as handle:
-        os.fsync(handle.fileno())
-    temporary.replace(file)
 
 
 class Swept(NamedTuple):

@@ -22,8 +22,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from harness.errors import UserError
+from harness.files import replace_folder, restore_folder
 from harness.training import distributed
-from harness.training.checkpoint import flatten, load_tensors, replace_folder, sync, unflatten, unique_tensors
+from harness.training.checkpoint import flatten, load_tensors, unflatten, unique_tensors
 from harness.training.order import Order
 
 Batch = dict[str, Any]
@@ -292,16 +293,13 @@ class Run:
             "scaler": self.scaler.state_dict(),
         }
         (temporary / "state.json").write_text(json.dumps(state))
-        sync(temporary)
         replace_folder(temporary, self.checkpoint)
 
     def resume(self) -> None:
         """Continues from the checkpoint, if there is one."""
         if self.checkpoint is None:
             return
-        old = self.checkpoint.with_name(self.checkpoint.name + ".old")
-        if not self.checkpoint.is_dir() and old.is_dir():
-            old.rename(self.checkpoint)
+        restore_folder(self.checkpoint)
         if not self.checkpoint.is_dir():
             return
         device = str(self.device)

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from harness.files import EXAMPLES, LOG, STATISTICS, artifact_place, work_place
+from harness.files import EXAMPLES, LOG, STATISTICS
+from harness.storage.artifacts import artifact_folder, work_folder
 from harness.storage.home import artifacts_root
 
 Z = 1.96  # half the width of a 95 % interval in standard errors
@@ -26,7 +27,7 @@ def file(fingerprint: str, name: str) -> Path | None:
     """A file of the artifact of a stage; None where it is not on this machine."""
     if not fingerprint.isalnum():
         return None
-    path = artifacts_root() / artifact_place(fingerprint) / name
+    path = artifacts_root() / artifact_folder(fingerprint) / name
     return path if path.is_file() else None
 
 
@@ -34,7 +35,7 @@ def log(fingerprint: str) -> Path | None:
     """The log of a stage, in its artifact or where it is worked on or failed; None where neither is there."""
     there = file(fingerprint, LOG)
     if there is None and fingerprint.isalnum():
-        work = artifacts_root() / work_place(fingerprint) / LOG
+        work = artifacts_root() / work_folder(fingerprint) / LOG
         there = work if work.is_file() else None
     return there
 

@@ -274,7 +274,7 @@ def test_folders_that_cannot_be_used(downloads: Path, folder: Path) -> None:
         run(downloads / "none", folder)
     with pytest.raises(UserError, match="this is no folder"):
         run(downloads / "MLQA_V1.zip", folder)
-    with pytest.raises(UserError, match="file exists"):
+    with pytest.raises(UserError, match="this is no folder"):
         run(downloads, downloads / "MLQA_V1.zip")
 
 

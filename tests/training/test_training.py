@@ -118,7 +118,7 @@ def test_a_kill_between_the_two_renames_of_a_checkpoint_is_survived(tmp_path: Pa
     chosen = settings(checkpoint_seconds=0.0)
     whole, again = module(), module()
     train(whole, ROWS, collate, chosen, checkpoint=tmp_path / "state")
-    (tmp_path / "state").rename(tmp_path / "state.old")
+    (tmp_path / "state").rename(tmp_path / ".state.old")
     trace = train(again, ROWS, collate, chosen, checkpoint=tmp_path / "state")
     assert trace.steps == 12
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))

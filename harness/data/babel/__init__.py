@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache, cached_property
-from hashlib import sha256
 from pathlib import Path
 
 from harness.data.babel import corpora, tasks
@@ -15,6 +14,7 @@ from harness.data.babel.languages import LANGUAGES, PIVOT, Language
 from harness.data.babel.settings import SIZES, Settings, Sizes, parse
 from harness.data.source import CorpusCell, Manifest, Source, TaskCell, missing_task
 from harness.errors import UserError
+from harness.files import text_digest
 from harness.records import Corpus, CorpusRecord, Record
 from harness.task import TaskSpec
 
@@ -101,13 +101,11 @@ class Babel(Source):
         return repr((settings.seed, settings.sizes, sorted(settings.languages.items()), _program()))
 
     def _fingerprint(self, *cell: str) -> str:
-        return sha256("\n".join((self._stem, *cell)).encode()).hexdigest()
+        return text_digest("\n".join((self._stem, *cell)))
 
 
 @cache
 def _program() -> str:
     """The hash of this package's source text: data made by another version have other fingerprints."""
-    digest = sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(f"{path.name}\n{path.read_text(encoding='utf-8')}".encode())
-    return digest.hexdigest()
+    paths = sorted(Path(__file__).parent.glob("*.py"))
+    return text_digest("".join(f"{path.name}\n{path.read_text(encoding='utf-8')}" for path in paths))

@@ -6,7 +6,6 @@ huggingface_hub before data is asked for.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -17,6 +16,7 @@ from harness.data.hub.settings import NLI_CONFIGS, Named, Settings, parse
 from harness.data.hub.tables import HUB_TASKS, NLI_COLUMNS, HubTask
 from harness.data.source import CorpusCell, Manifest, Source, TaskCell, missing_task
 from harness.errors import UserError
+from harness.files import text_digest
 from harness.records import Corpus, CorpusRecord, Family, Record, TextPair
 from harness.task import TaskSpec
 
@@ -169,7 +169,7 @@ class Hub(Source):
     def _task_cell(self, spec: TaskSpec, view: str, split: str, one: Part, parts: Mapping[str, Part]) -> TaskCell:
         count = one.count() * (2 if spec.family is Family.RETRIEVAL else 1)
         stem = f"{one.fingerprint()} {self._reads_pivot(spec, parts)}"
-        return TaskCell(spec.name, view, split, count, hashlib.sha256(stem.encode()).hexdigest())
+        return TaskCell(spec.name, view, split, count, text_digest(stem))
 
     def _reads_pivot(self, spec: TaskSpec, parts: Mapping[str, Part]) -> str:
         """The fingerprint of the rows that name the clusters, where languages are parallel."""
@@ -217,7 +217,7 @@ class Hub(Source):
 
             yield from parallel.cells(self._repository(self.settings.parallel), self.pivot, self.settings.parallel_size)
         if self.settings.nli is not None:
-            fingerprint = hashlib.sha256(self._nli_part.fingerprint().encode()).hexdigest()
+            fingerprint = text_digest(self._nli_part.fingerprint())
             yield CorpusCell(Corpus.NLI, self.pivot, self._nli_part.count(), fingerprint)
 
     def _notes(self, specs: Sequence[TaskSpec]) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -11,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from huggingface_hub import constants
 
-from harness.data.hub.repository import Repository, write_atomically
+from harness.data.hub.repository import Repository
 from harness.data.source import CorpusCell
 from harness.errors import UserError
+from harness.files import text_digest, write_atomically
 from harness.records import Corpus, ParallelPair
 
 _SCHEMA = pa.schema([("row", pa.int64()), ("source", pa.string()), ("target", pa.string())])
@@ -34,7 +34,7 @@ def cells(repository: Repository, pivot: str, size: int) -> Iterator[CorpusCell]
     for language, config in configs(repository, pivot).items():
         stem = f"{repository.fingerprint(config, 'train')} {size}"
         count = min(size, repository.count(config, "train"))
-        yield CorpusCell(Corpus.PARALLEL, language, count, hashlib.sha256(stem.encode()).hexdigest())
+        yield CorpusCell(Corpus.PARALLEL, language, count, text_digest(stem))
 
 
 def read(repository: Repository, language: str, pivot: str, size: int) -> list[ParallelPair]:
@@ -66,5 +66,5 @@ def _pairs(repository: Repository, config: str, language: str, pivot: str) -> It
 
 
 def _kept(repository: Repository, config: str, size: int) -> Path:
-    digest = hashlib.sha256(f"{repository.fingerprint(config, 'train')} {size}".encode()).hexdigest()
+    digest = text_digest(f"{repository.fingerprint(config, 'train')} {size}")
     return Path(constants.HF_HOME) / "alignboard" / "parallel" / f"{config}-{digest[:32]}.parquet"

@@ -9,8 +9,6 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
-import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
@@ -32,6 +30,7 @@ from huggingface_hub.errors import (
 
 from harness.data.hub.settings import Named
 from harness.errors import UserError
+from harness.files import file_digest, text_digest, write_json
 
 T = TypeVar("T")
 WAITS = (1.0, 3.0)  # seconds before the second and the third attempt
@@ -94,7 +93,7 @@ class Repository:
     def fingerprint(self, config: str, split: str) -> str:
         """One digest for the commit and the files of a split."""
         lines = [f"{path} {self.files[path].digest}" for path in self._paths(config, split)]
-        return hashlib.sha256("\n".join((self.name, self.commit, *lines)).encode()).hexdigest()
+        return text_digest("\n".join((self.name, self.commit, *lines)))
 
     def table(self, config: str, split: str, columns: list[str] | None = None) -> pa.Table:
         """The rows of a split. Raises UserError where a column is missing or the card declares other rows."""
@@ -175,7 +174,7 @@ class Repository:
         if kept.is_file():
             return dict(json.loads(kept.read_text(encoding="utf-8")))
         listing = self._patiently("the list of its files", self._asked)
-        write_atomically(kept, lambda path: path.write_text(json.dumps(listing), encoding="utf-8"))
+        write_json(kept, listing)
         return listing
 
     def _asked(self) -> dict[str, Any]:
@@ -271,23 +270,8 @@ _REMEDIES: tuple[tuple[type[Exception], str], ...] = (
 def listing_file(named: Named) -> Path:
     """Where the listing of a revision is kept; remove the file to look at a branch anew."""
     name = f"{named.repo}@{named.revision}".replace("/", "--")
-    place = hashlib.sha256(constants.ENDPOINT.encode()).hexdigest()[:8]
+    place = text_digest(constants.ENDPOINT)[:8]
     return Path(constants.HF_HOME) / "alignboard" / place / f"{name}.json"
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Writes through a temporary file beside `path`, so that `path` is either whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
-    os.close(handle)
-    part = Path(name)
-    try:
-        write(part)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _entries(data_files: Any) -> list[dict[str, Any]]:
@@ -318,7 +302,6 @@ def _passing(error: Exception) -> bool:
 
 def _digest(path: Path, like: str) -> str:
     """SHA-256, or the git blob id where the listed digest is one (40 hexadecimal digits)."""
-    with path.open("rb") as file:
-        if len(like) == 64:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        return hashlib.sha1(b"blob %d\0" % path.stat().st_size + file.read()).hexdigest()
+    if len(like) == 64:
+        return file_digest(path)
+    return hashlib.sha1(b"blob %d\0" % path.stat().st_size + path.read_bytes()).hexdigest()

@@ -6,7 +6,6 @@ to the end are not read again after an interruption, and finished folders are le
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -23,11 +22,10 @@ from harness.data.prepare.find import Downloads, Source, few, looked_for
 from harness.data.prepare.package import Download, Package
 from harness.data.prepare.record import Found, Record
 from harness.errors import UsageError, UserError
+from harness.files import DiskError, disk_errors, replace_folder, restore_folder, write_json
 from harness.storage.artifacts import File
 
 WORK = ".prepare"
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Watch(Protocol):
@@ -59,10 +57,6 @@ class Result:
     error: UserError | None = None
 
 
-class _StopError(UserError):
-    """A mistake after which no other package can succeed."""
-
-
 def prepare(
     packages: Iterable[Package], downloads: Path, folder: Path, options: Options, watch: Watch
 ) -> Iterator[Result]:
@@ -79,12 +73,14 @@ def prepare(
         )
     if downloads.resolve() == folder.resolve():
         raise UsageError("--from and --to name the same folder", found=str(folder), remedy="choose another for --to")
-    with _usable(folder), _alone(folder):
+    if folder.exists() and not folder.is_dir():
+        raise UsageError("this is no folder", file=folder, remedy="choose another for --to")
+    with disk_errors(folder), _alone(folder):
         found = Downloads(downloads, folder.resolve())
         for package in packages:
             try:
                 yield _prepare(package, found, folder, options, watch)
-            except _StopError:
+            except DiskError:  # no other package can succeed either
                 raise
             except UserError as error:
                 yield Result(package.name, "failed", error=error)
@@ -94,11 +90,13 @@ def prepare(
 
 def _prepare(package: Package, downloads: Downloads, folder: Path, options: Options, watch: Watch) -> Result:
     final, work = folder / package.name, folder / WORK / package.name
+    restore_folder(final)
     before = _before(final)
     sources, absent = downloads.of(package)
     found = [_checked(path, source.download, downloads, options, watch) for source in sources for path in source.paths]
     wanted = found if sources or before is None else before.sources  # downloads may be gone once they are prepared
     if before is not None and before.made_from(options.official, wanted) and not record.damaged(final, before):
+        shutil.rmtree(work, ignore_errors=True)
         return Result(package.name, "unchanged", before)
     if not sources:
         return Result(package.name, "absent", absent=tuple(absent))
@@ -106,7 +104,8 @@ def _prepare(package: Package, downloads: Downloads, folder: Path, options: Opti
     made = Record(package.name, options.official, found, missing=missing + [_wanted(d) for d in absent])
     watch.phase(f"converting {package.name}")
     _convert(package, raw, made, work / "new")
-    _publish(work, final)
+    replace_folder(work / "new", final)
+    shutil.rmtree(work)
     return Result(package.name, "prepared", made)
 
 
@@ -173,7 +172,7 @@ def _extracted(archive: Path, download: Download, into: Path, options: Options, 
         into.mkdir(parents=True)
         watch.phase(f"extracting {archive.name}", archive.stat().st_size)
         files = extract(archive, download.selection, into, options.limits, watch.advance)
-        note.write_text(json.dumps({name: file._asdict() for name, file in files.items()}), encoding="utf-8")
+        write_json(note, {name: file._asdict() for name, file in files.items()})
     if not files:
         raise UserError(
             "the archive holds nothing that is wanted of it",
@@ -216,53 +215,20 @@ def _counts(package: Package, items: dict[str, int]) -> Iterator[str]:
         yield f"other numbers of items than published (in brackets): {few(other)}"
 
 
-def _publish(work: Path, final: Path) -> None:
-    if final.exists():
-        shutil.rmtree(work / "old", ignore_errors=True)
-        final.rename(work / "old")
-    (work / "new").rename(final)
-    handle = os.open(final.parent, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    shutil.rmtree(work)
-
-
 def _wanted(download: Download) -> str:
     return f"{' or '.join(download.names)} ({download.url})"
 
 
 @contextmanager
-def _usable(folder: Path) -> Iterator[None]:
-    """Tells a full disk and missing permissions as mistakes that a person can mend."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        if error.errno not in (*_FULL, *_FORBIDDEN, errno.ENOTDIR, errno.EEXIST):
-            raise
-        full = error.errno in _FULL
-        there = next(path for path in (folder, *folder.parents) if path.exists())
-        raise _StopError(
-            "the disk is full" if full else (error.strerror or "no access").lower(),
-            file=error.filename or folder,
-            found=f"{shutil.disk_usage(there).free / 2**20:.0f} MiB free" if full else None,
-            remedy="free some space, then give the same command again: what is finished stays"
-            if full
-            else "change the permissions, or choose another folder",
-        ) from error
-
-
-@contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Holds the folder for this process."""
+    """Makes the folder and holds it for this process."""
+    folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise _StopError(
+            raise UserError(
                 "another `alignboard prepare` is at work here",
                 file=folder,
                 remedy="wait for it, or choose another folder",

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.data.prepare.streams import CHUNK, unwatched
+from harness.data.prepare.streams import unwatched
+from harness.files import file_digest, sync_folder
 from harness.storage.artifacts import File
 
 NAME = "prepared.json"
@@ -54,8 +53,7 @@ def write(folder: Path, record: Record) -> None:
     record.files = {path.relative_to(folder).as_posix(): file_of(path) for path in paths}
     text = json.dumps({"format": FORMAT, **record.plain()}, indent=1, ensure_ascii=False)
     (folder / NAME).write_text(f"{text}\n", encoding="utf-8")
-    for path in [*folder.rglob("*"), folder]:
-        _sync(path)
+    sync_folder(folder)
 
 
 def read(folder: Path) -> Record | None:
@@ -91,18 +89,4 @@ def strangers(folder: Path, record: Record | None) -> list[str]:
 
 def file_of(path: Path, advance: Callable[[int], None] = unwatched) -> File:
     """Size and SHA-256 of a file; `advance` is told the bytes read."""
-    digest, size = hashlib.sha256(), 0
-    with path.open("rb") as stream:
-        while chunk := stream.read(CHUNK):
-            digest.update(chunk)
-            size += len(chunk)
-            advance(len(chunk))
-    return File(size, digest.hexdigest())
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    return File(path.stat().st_size, file_digest(path, advance))

@@ -1,4 +1,5 @@
 from harness import __version__ as __version__
+from harness.data.checked_file import CheckedFile as CheckedFile
 from harness.data.source import Source as Source
 from harness.errors import UserError as UserError
 from harness.method import Batch as Batch
@@ -16,9 +17,15 @@ from harness.modeling.packing import Spans as Spans
 from harness.modeling.packing import pack as pack
 from harness.pair_method import PairMethod as PairMethod
 from harness.records import Corpus as Corpus
-from harness.records import Family as Family
+from harness.records import PoolSentence as PoolSentence
+from harness.records import Question as Question
+from harness.records import TaggedSentence as TaggedSentence
+from harness.records import TextPair as TextPair
 from harness.registry import register as register
+from harness.task import AlignedPredictions as AlignedPredictions
 from harness.task import Choice as Choice
+from harness.task import Example as Example
+from harness.task import Family as Family
 from harness.task import Statistics as Statistics
 from harness.task import Task as Task
 from harness.task import TaskSettings as TaskSettings
@@ -33,3 +40,11 @@ from methods.objectives.masking import masked_lm as masked_lm
 from methods.objectives.momentum import MomentumCopy as MomentumCopy
 from methods.objectives.momentum import Queue as Queue
 from methods.objectives.momentum import queue_nce as queue_nce
+from tasks.families.bitext_mining import BitextMining as BitextMining
+from tasks.families.bitext_mining import MiningSettings as MiningSettings
+from tasks.families.bitext_retrieval import BitextRetrieval as BitextRetrieval
+from tasks.families.classification import Classification as Classification
+from tasks.families.pools import PoolSettings as PoolSettings
+from tasks.families.question_answering import AnswerSettings as AnswerSettings
+from tasks.families.question_answering import QuestionAnswering as QuestionAnswering
+from tasks.families.tagging import Tagging as Tagging

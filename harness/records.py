@@ -11,13 +11,6 @@ from enum import StrEnum
 from typing import NamedTuple
 
 
-class Family(StrEnum):
-    CLASSIFICATION = "classification"
-    TAGGING = "tagging"
-    QA = "qa"
-    RETRIEVAL = "retrieval"
-
-
 class Corpus(StrEnum):
     """What a method may need beside the base encoder. A source's manifest says which of them it offers."""
 

@@ -1,18 +1,28 @@
-"""The Task contract: what a task declares, and how it is trained, predicted and counted.
+"""The Task contract: what a task declares, and how it is trained, predicted, scored, shown and exchanged as files.
+
+A *family* is a subclass of `Task` that knows one kind of item, such as `Classification` in tasks/families. A *task* is
+a subclass of a family with a `spec`. To add a task of a known family, write one file with a `TaskSpec` and a class:
+
+    class XNLI(Classification):
+        spec = TaskSpec(name="xnli", family=Classification.family, ...)
+
+To add a family, subclass `Task` in one file: set `family` (and `Settings` where it has settings of its own) and
+implement the abstract methods. Nothing else in Alignboard asks which family a task belongs to. Either is registered by
+one entry point of the group `alignboard.tasks`; docs/adding-a-task.md walks through both.
 
 A prediction's *statistics* are additive columns, one row per item: a score is `metric(sums of the columns)`, so any
-resampling is a matrix product and every stored score can be computed again from the stored table.
+resampling is a matrix product, and every stored score can be computed again from the stored table.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
 
 from harness.errors import UsageError
-from harness.records import Family, PoolSentence, Record
+from harness.records import PoolSentence, Record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from harness.data.checked_file import CheckedFile
     from harness.modeling.encoder import Encoder
     from harness.training.loop import Trace, Watch
 
@@ -107,6 +118,22 @@ class Choice(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Family:
+    """What the tasks of a family have in common, for code that has only their specs: sources, planner and board.
+
+    `name` labels the family on the board and its average in `alignboard score`. `record` is the type of the items that
+    a source yields for its tasks. A `trained` family is fine-tuned on the pivot's training set; a `calibrated` one
+    tunes a parameter on each view's dev predictions. `how` says in a sentence or two how a task of the family works.
+    """
+
+    name: str
+    record: type[Any]
+    how: str
+    trained: bool = True
+    calibrated: bool = False
+
+
+@dataclass(frozen=True)
 class TaskSpec:
     """What a task is, before any data is read.
 
@@ -126,13 +153,19 @@ class TaskSpec:
     licence: str
     citation: str
     description: str
-    trained: bool = True
-    calibrated: bool = False  # has a parameter tuned on dev predictions (BUCC's threshold)
     splits: tuple[str, ...] = ("train", "dev", "test")
     deviations: tuple[str, ...] = ()  # how this differs from the official code, in words
     sizes: Mapping[str, str] = field(default_factory=dict)  # of the official data by split, in words
     variants: Mapping[str, tuple[Variant, ...]] = field(default_factory=dict)
     choices: tuple[Choice, ...] = ()
+
+    @property
+    def trained(self) -> bool:
+        return self.family.trained
+
+    @property
+    def calibrated(self) -> bool:
+        return self.family.calibrated
 
     def settings(self, protocol: str, shape: Shape | None = None) -> TaskSettings:
         """The settings under a protocol, for a base of this shape where it is known; every variant that fits counts."""
@@ -191,11 +224,39 @@ class Statistics:
         return {name: float(values.sum()) for name, values in self.columns.items()}
 
 
-class Task(ABC):
-    """One XTREME-like task. A subclass sets `spec`; the families in tasks/ implement the rest once each."""
+class Example(NamedTuple):
+    """An item as people read it. `gold` and `prediction` are words, tags or texts."""
 
+    item: str
+    text: str
+    gold: str
+    prediction: str
+
+
+class AlignedPredictions(NamedTuple):
+    """Final predictions, and the records that `Task.statistics` compares them with."""
+
+    predictions: list[Any]
+    records: Sequence[Any]
+
+
+class Task(ABC):
+    """One task. A family implements the methods once for all its tasks; a task sets `spec`.
+
+    `settings` is always a record of the family's `Settings`, a frozen dataclass. Records are of the type
+    `family.record`, and predictions are JSON-like: strings, numbers, lists.
+    """
+
+    family: ClassVar[Family]
     spec: ClassVar[TaskSpec]
     Settings: ClassVar[type[TaskSettings]] = TaskSettings
+    extension: ClassVar[str] = "tsv"  # of the files of predictions and gold
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        spec = cls.__dict__.get("spec")
+        if spec is not None and spec.family is not cls.family:
+            raise TypeError(f"{cls.__name__}.spec has another family: write family={cls.__name__}.family")
 
     def build(self, encoder: Encoder, settings: Any) -> nn.Module:
         """The model that is fine-tuned: the encoder (`model.encoder`) under a head; by default the bare encoder."""
@@ -249,6 +310,54 @@ class Task(ABC):
     @abstractmethod
     def metric(self, sums: Mapping[str, float]) -> dict[str, float]:
         """Scores in percent from summed statistics; `spec.metric` is among the keys."""
+
+    @abstractmethod
+    def show(self, final: Sequence[Any], records: Sequence[Any]) -> Iterator[Example]:
+        """The items of a view with their final predictions, in order, as the board shows them."""
+
+    @abstractmethod
+    def texts(self, record: Any, view: str, pivot: str) -> Iterator[tuple[str, str]]:
+        """(language, text) of everything in a test item that must not be in the text that methods train on.
+
+        The contamination guard judges each text alone, so a long one is best taken apart into sentences.
+        """
+
+    def item_id(self, record: Any) -> str:
+        """What tells the items of a test set apart, for counting those that are contaminated."""
+        return str(record.id)
+
+    @classmethod
+    def file_name(cls, view: str) -> str:
+        """The name of a view's file in a folder of predictions or gold, beneath the folder `spec.name`."""
+        return f"test-{view}.{cls.extension}"
+
+    def read_gold(self, file: CheckedFile, view: str) -> Sequence[Any]:
+        """Records to score against, from a file of gold alone; faults are reported to `file`.
+
+        With the next three methods this is the family's file format. A family without one can be run and shown, but
+        neither exported nor scored from files.
+        """
+        raise self._no_files()
+
+    def read_predictions(self, file: CheckedFile, gold: Sequence[Any] | None) -> AlignedPredictions:
+        """One view's predictions, aligned with its gold; faults are reported to `file`. None: the gold has faults."""
+        raise self._no_files()
+
+    def format_predictions(self, final: Sequence[Any], records: Sequence[Any]) -> str:
+        """The content of a file of predictions, as `read_predictions` reads it."""
+        raise self._no_files()
+
+    def format_gold(self, records: Sequence[Any]) -> str:
+        """The content of a file of gold, as `read_gold` reads it."""
+        raise self._no_files()
+
+    def _no_files(self) -> UsageError:
+        return UsageError(
+            f"{self.spec.name} has no file format for predictions",
+            found=f"the family {self.family.name}",
+            expected="read_gold, read_predictions, format_predictions and format_gold in its class",
+            remedy=f"choose a suite without {self.spec.name}",
+        )
 
 
 def cap(records: Sequence[R], limit: int | None) -> Sequence[R]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from harness.records import Family
 from harness.task import Choice, TaskSpec
 from tasks.families.bitext_mining import BitextMining, MiningSettings
 from tasks.kinds import xlmr_large
@@ -10,7 +9,7 @@ from tasks.kinds import xlmr_large
 SPEC = TaskSpec(
     name="bucc2018",
     title="BUCC",
-    family=Family.RETRIEVAL,
+    family=BitextMining.family,
     metric="f1",
     languages=("de", "fr", "ru", "zh"),
     labels=(),
@@ -45,8 +44,6 @@ SPEC = TaskSpec(
     ),
     sizes={"dev": "257 to 2,374 gold pairs", "test": "1,899 to 14,435 gold pairs"},
     description="Translation pairs mined by the ratio margin, one-to-one; a threshold tuned on dev decides.",
-    trained=False,
-    calibrated=True,
     splits=("dev", "test"),
     deviations=("mini: mean pooling, and sentences cut at 64 subwords",),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.records import Family, Question
+from harness.records import Question
 from harness.task import TaskSpec
 from tasks.answers import MLQA_LANGUAGES, Normalise, mlqa, squad
 from tasks.families.question_answering import QuestionAnswering
@@ -11,7 +11,7 @@ from tasks.qa_settings import ALIGNBOARD, CHOICES, DEVIATIONS, MINI, OFFICIAL, V
 SPEC = TaskSpec(
     name="mlqa",
     title="MLQA",
-    family=Family.QA,
+    family=QuestionAnswering.family,
     metric="f1_em",
     languages=("ar", "de", "en", "es", "hi", "vi", "zh"),
     labels=(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from harness.records import Family
 from harness.task import TaskSpec, TrainedSettings
 from tasks.families.tagging import Tagging
 from tasks.kinds import ALIGNBOARD, PIECES, RATES, xlmr_large
@@ -10,7 +9,7 @@ from tasks.kinds import ALIGNBOARD, PIECES, RATES, xlmr_large
 SPEC = TaskSpec(
     name="panx",
     title="NER",
-    family=Family.TAGGING,
+    family=Tagging.family,
     metric="f1",
     languages=(
         *("ar", "he", "vi", "id", "jv", "ms", "tl", "eu", "ml", "ta", "te", "af", "nl", "en", "de", "el", "bn", "hi"),

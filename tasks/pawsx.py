@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from harness.records import Family
 from harness.task import Choice, TaskSpec, TrainedSettings
 from tasks.families.classification import Classification
 from tasks.kinds import ALIGNBOARD, RATES, xlmr_large
@@ -10,7 +9,7 @@ from tasks.kinds import ALIGNBOARD, RATES, xlmr_large
 SPEC = TaskSpec(
     name="pawsx",
     title="PAWS-X",
-    family=Family.CLASSIFICATION,
+    family=Classification.family,
     metric="accuracy",
     languages=("de", "en", "es", "fr", "ja", "ko", "zh"),
     labels=("0", "1"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from harness.records import Family
 from harness.task import Choice, TaskSpec
 from tasks.families.bitext_retrieval import BitextRetrieval
 from tasks.families.pools import PoolSettings
@@ -11,7 +10,7 @@ from tasks.kinds import xlmr_large
 SPEC = TaskSpec(
     name="tatoeba",
     title="Tatoeba",
-    family=Family.RETRIEVAL,
+    family=BitextRetrieval.family,
     metric="accuracy",
     languages=(
         *("af", "ar", "bg", "bn", "de", "el", "es", "et", "eu", "fa", "fi", "fr", "he", "hi", "hu", "id", "it", "ja"),
@@ -43,7 +42,6 @@ SPEC = TaskSpec(
     ),
     sizes={"test": "205 to 1,000 pairs"},
     description="The nearest foreign sentence by cosine, from English; mean over all tokens, special ones included.",
-    trained=False,
     splits=("test",),
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.records import Family, Question
+from harness.records import Question
 from harness.task import Choice, TaskSpec
 from tasks.answers import Normalise, squad
 from tasks.families.question_answering import QuestionAnswering
@@ -11,7 +11,7 @@ from tasks.qa_settings import ALIGNBOARD, CHOICES, DEVIATIONS, MINI, OFFICIAL, V
 SPEC = TaskSpec(
     name="tydiqa",
     title="TyDiQA-GoldP",
-    family=Family.QA,
+    family=QuestionAnswering.family,
     metric="f1_em",
     languages=("ar", "bn", "en", "fi", "id", "ko", "ru", "sw", "te"),
     labels=(),

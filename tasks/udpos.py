@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from harness.records import Family
 from harness.task import Choice, TaskSpec, TrainedSettings
 from tasks.families.tagging import Tagging
 from tasks.kinds import ALIGNBOARD, PIECES, RATES, xlmr_large
@@ -10,7 +9,7 @@ from tasks.kinds import ALIGNBOARD, PIECES, RATES, xlmr_large
 SPEC = TaskSpec(
     name="udpos",
     title="POS",
-    family=Family.TAGGING,
+    family=Tagging.family,
     metric="f1",
     languages=(
         *("af", "ar", "bg", "de", "el", "en", "es", "et", "eu", "fa", "fi", "fr", "he", "hi", "hu", "id", "it"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from harness.records import Family
 from harness.task import Choice, TaskSpec, TrainedSettings
 from tasks.families.classification import Classification
 from tasks.kinds import ALIGNBOARD, RATES, xlmr_large
@@ -10,7 +9,7 @@ from tasks.kinds import ALIGNBOARD, RATES, xlmr_large
 SPEC = TaskSpec(
     name="xnli",
     title="XNLI",
-    family=Family.CLASSIFICATION,
+    family=Classification.family,
     metric="accuracy",
     languages=("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh"),
     labels=("contradiction", "entailment", "neutral"),

@@ -181,3 +181,28 @@ def test_only_one_module_renames_flushes_and_digests() -> None:
     assert {name_of(path) for path in own if "hashlib" in imported(path)} <= while_reading | git_blobs
     words = {name_of(path): path.read_text(encoding="utf-8") for path in own}
     assert not [name for name, text in words.items() if "fsync(" in text or "os.replace(" in text or "mkstemp(" in text]
+
+
+def test_no_code_asks_which_family_a_task_is_of() -> None:
+    """What differs between families is a method or a field of the family's class; sources read its type of record."""
+
+    def is_family(node: ast.AST) -> bool:
+        if not isinstance(node, ast.Attribute):
+            return False
+        return node.attr == "family" or (node.attr == "name" and is_family(node.value))
+
+    def compared(node: ast.AST) -> list[ast.expr]:
+        if isinstance(node, ast.Compare):
+            return [node.left, *node.comparators]
+        if isinstance(node, ast.Match):
+            return [node.subject]
+        return [node.slice] if isinstance(node, ast.Subscript) else []
+
+    switches = [
+        f"{name_of(path)}:{node.lineno}"
+        for path in FILES
+        if path.relative_to(ROOT).parts[0] in ROOMS and path != ROOT / "harness" / "task.py"
+        for node in ast.walk(tree(path))
+        if any(map(is_family, compared(node)))
+    ]
+    assert not switches

@@ -120,7 +120,7 @@ def _print_scores(report: Any, target: Any) -> None:
     """Prints the scores of the row and its missing tasks."""
     rows = []
     for task, views in target.expected.items():
-        have = len(report.made.get(task, ()))
+        have = len(report.views.get(task, ()))
         score = f"{report.task_score(task):.2f}" if task in report.tasks else ""
         rows.append({"task": task, "languages": f"{have}/{len(views)}", "score": score})
     print_table(("task", "languages", "score"), rows)

@@ -92,7 +92,7 @@ def _summary(cls: Any) -> Record:
     spec = cls.spec
     return {
         "title": spec.title,
-        "family": str(spec.family),
+        "family": spec.family.name,
         "metric": spec.metric,
         "languages": list(spec.languages),
         "licence": spec.licence,

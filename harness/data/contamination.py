@@ -15,7 +15,6 @@ the alignment text, whose length therefore does not matter. Time is linear in bo
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +24,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.records import PoolSentence, Question, Record, TaggedSentence
+from harness.records import Record
+from harness.task import Task
 
 SHINGLE = 3  # characters
 BANDS, ROWS = 16, 5
@@ -38,7 +38,6 @@ _SEED = np.random.default_rng(1997)
 _FACTORS = _SEED.integers(0, 2**63, BANDS * ROWS, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
 _OFFSETS = _SEED.integers(0, 2**63, BANDS * ROWS, dtype=np.uint64)
 _PLACES = _SEED.integers(0, 2**63, SHINGLE, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-_END = re.compile(r"(?<=[.!?؟।॥…])\s+|(?<=[。！？])|\n+")
 
 
 class Overlap(NamedTuple):
@@ -126,16 +125,16 @@ class Index:
 class Guard:
     """The test sets of a suite, as a judge of alignment text."""
 
-    def __init__(self, tests: Iterable[tuple[str, str, Sequence[Record]]], pivot: str) -> None:
+    def __init__(self, tests: Iterable[tuple[Task, str, Sequence[Record]]], pivot: str) -> None:
         """`tests` are task, view and records of each test set. Reads them all."""
         self._cells: dict[tuple[str, str], _Cell] = {}
         self._owners: dict[str, dict[str, list[tuple[_Cell, int]]]] = {}  # language -> normal form -> items
         for task, view, records in tests:
-            cell = self._cells[task, view] = _Cell(len({_item(record) for record in records}))
+            cell = self._cells[task.spec.name, view] = _Cell(len({task.item_id(record) for record in records}))
             numbers: dict[str, int] = {}
             for record in records:
-                number = numbers.setdefault(_item(record), len(numbers))
-                for language, text in texts_of(record, view, pivot):
+                number = numbers.setdefault(task.item_id(record), len(numbers))
+                for language, text in task.texts(record, view, pivot):
                     if form := normal(text):
                         self._owners.setdefault(language, {}).setdefault(form, []).append((cell, number))
 
@@ -169,27 +168,6 @@ class Guard:
             Overlap(task, view, cell.items, len(cell.exact), len(cell.near - cell.exact))
             for (task, view), cell in self._cells.items()
         ]
-
-
-def texts_of(record: Record, view: str, pivot: str) -> Iterator[tuple[str, str]]:
-    """The texts of a test item with their languages. A question's context is taken apart into sentences.
-
-    In the view "de.en" of a task with questions, contexts are German and questions English.
-    """
-    language, _, asked = view.partition(".")
-    if isinstance(record, PoolSentence):
-        yield (language if record.side == "source" else pivot), record.text
-    elif isinstance(record, TaggedSentence):
-        yield language, " ".join(record.words)
-    elif isinstance(record, Question):
-        yield asked or language, record.question
-        yield from ((language, sentence) for sentence in _END.split(record.context))
-    else:
-        yield from ((language, record.first), (language, record.second))
-
-
-def _item(record: Record) -> str:
-    return f"{record.side} {record.id}" if isinstance(record, PoolSentence) else record.id
 
 
 def _kept(char: str) -> bool:

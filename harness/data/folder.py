@@ -18,7 +18,7 @@ from harness.data.readers import Cell, reader_of
 from harness.data.source import CorpusCell, Manifest, Source, TaskCell
 from harness.errors import UsageError, UserError
 from harness.files import text_digest
-from harness.records import Corpus, CorpusRecord, Family, Record
+from harness.records import Corpus, CorpusRecord, PoolSentence, Question, Record, TaggedSentence, TextPair
 from harness.task import TaskSpec
 
 
@@ -119,7 +119,7 @@ class Folder(Source):
     def _cells(self, spec: TaskSpec, split: str) -> list[Cell]:
         """The candidates whose files are all there; rows count as parallel where all files are equally long."""
         cells = [cell for cell in self._candidates(spec, split) if cell.missing() is None]
-        if spec.family is not Family.CLASSIFICATION or len({scan(cell.files["data"]).lines for cell in cells}) != 1:
+        if spec.family.record is not TextPair or len({scan(cell.files["data"]).lines for cell in cells}) != 1:
             return cells
         pivot_file = next((cell.files["data"] for cell in cells if cell.view == self.pivot), None)
         return [replace(cell, parallel=pivot_file) for cell in cells]
@@ -257,27 +257,27 @@ def _quirks(cell: Cell) -> Iterator[str]:
         yield f"left out, since {missing.name} is missing"
         return
     scans = [scan(path) for path in cell.files.values() if path.is_file()]
-    family = cell.spec.family
+    record = cell.spec.family.record
     if any(found.bom for found in scans):
         yield "a byte order mark at the start of the file is ignored"
-    if family is Family.CLASSIFICATION and any(found.quoted for found in scans):
+    if record is TextPair and any(found.quoted for found in scans):
         yield "doubled quotes of the official csv files are kept, as the official models see them"
-    if family is Family.CLASSIFICATION and cell.parallel is None:
+    if record is TextPair and cell.parallel is None:
         yield "languages differ in length or English is missing, so no two rows count as parallel"
-    if family is Family.TAGGING and blank_inside(cell.files["data"]):
+    if record is TaggedSentence and blank_inside(cell.files["data"]):
         yield "of tokens with a blank inside only the first part is read, as in the official code"
     if not reader_of(cell).labelled(cell):
-        yield _UNLABELLED[family]
+        yield _UNLABELLED[record]
     first, here = next(iter(files_of(cell.spec)[cell.split][0].values())), next(iter(cell.files.values()))
     if here.name != Path(_at(first.replace("{pivot}", cell.pivot), cell.view)).name:
         yield f"{here.parent.name}/{here.name} stands in for {first}, which is missing"
 
 
 _UNLABELLED = {
-    Family.CLASSIFICATION: "labels are withheld (two columns): predictions can be exported, not scored",
-    Family.TAGGING: "tags are withheld (tokens only): predictions can be exported, not scored",
-    Family.RETRIEVAL: "gold is withheld (no gold file, or English sorted by the official download): not scored",
-    Family.QA: "answers are withheld: predictions can be exported, not scored",
+    TextPair: "labels are withheld (two columns): predictions can be exported, not scored",
+    TaggedSentence: "tags are withheld (tokens only): predictions can be exported, not scored",
+    PoolSentence: "gold is withheld (no gold file, or English sorted by the official download): not scored",
+    Question: "answers are withheld: predictions can be exported, not scored",
 }
 
 

@@ -2,14 +2,14 @@
 
 A path pattern has the fields {view} (or {context} and {question}, for questions in another language than their text)
 and {pivot}. Of several alternatives the first that has files is read. A task that the table lacks, such as one of
-another package, is looked for where the convention of its family says.
+another package, is looked for where the convention for its type of record says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.records import Family
+from harness.records import PoolSentence, Question
 from harness.task import TaskSpec
 
 Patterns = Mapping[str, str]  # by role: `data`, or `source`, `target` and perhaps `gold`
@@ -58,6 +58,6 @@ def files_of(spec: TaskSpec) -> SplitFiles:
 
 
 def _conventional(spec: TaskSpec, split: str) -> tuple[Patterns, ...]:
-    if spec.family is Family.RETRIEVAL:
+    if spec.family.record is PoolSentence:
         return _pools(f"{spec.name}/{{view}}-{{pivot}}.{split}", gold=spec.calibrated)
-    return _data(f"{spec.name}/{split}-{{view}}.{'json' if spec.family is Family.QA else 'tsv'}")
+    return _data(f"{spec.name}/{split}-{{view}}.{'json' if spec.family.record is Question else 'tsv'}")

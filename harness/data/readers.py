@@ -1,4 +1,4 @@
-"""Records from the files of XTREME's official layout: one reader for each family of tasks.
+"""Records from the files of XTREME's official layout: one reader for each type of record.
 
 Each honours what the official code sees and refuses what it cannot read or would read wrongly; docs/data.md lists both.
 """
@@ -14,7 +14,7 @@ from harness.data.lines import fields_of, read_lines, scan, shorten
 from harness.data.squad_json import labelled_questions, question_count, read_questions
 from harness.errors import UserError
 from harness.files import text_digest
-from harness.records import Family, PoolSentence, Record, TaggedSentence, TextPair
+from harness.records import PoolSentence, Question, Record, TaggedSentence, TextPair
 from harness.task import TaskSpec
 
 OLD_LABELS = {"contradictory": "contradiction"}
@@ -47,7 +47,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Reader:
-    """How a family is read: `records` in full; `count` and `labelled` from the scans alone."""
+    """How a type of record is read: `records` in full; `count` and `labelled` from the scans alone."""
 
     records: Callable[[Cell], list[Record]]
     count: Callable[[Cell], int]
@@ -55,11 +55,18 @@ class Reader:
 
 
 def reader_of(cell: Cell) -> Reader:
-    """The reader of a cell's files. Raises UserError for a family that the folder source does not read."""
-    family = cell.spec.family
-    if family is Family.RETRIEVAL:
+    """The reader of a cell's files. Raises UserError for a type of record that the folder source does not read."""
+    record = cell.spec.family.record
+    if record is PoolSentence:
         return MINING if "gold" in cell.files else ALIGNED
-    return _READERS[family]
+    if record not in _READERS:
+        raise UserError(
+            f"the folder source cannot read {record.__name__} records",
+            found=f"the task {cell.spec.name}, of the family {cell.spec.family.name}",
+            expected=", ".join(known.__name__ for known in (*_READERS, PoolSentence)),
+            remedy="use one of these types of record, or a source that yields yours",
+        )
+    return _READERS[record]
 
 
 def text_pairs(path: Path, labels: Sequence[str], *, withheld: bool) -> Iterator[tuple[str, str, str | None]]:
@@ -352,7 +359,7 @@ def _qa_labelled(cell: Cell) -> bool:
 ALIGNED = Reader(_read_aligned, _pool_size, _aligned_labelled)
 MINING = Reader(_read_mining, _pool_size, _mining_labelled)
 _READERS = {
-    Family.CLASSIFICATION: Reader(_read_classification, _lines("data"), _classification_labelled),
-    Family.TAGGING: Reader(_read_tagging, _sentences, _tagging_labelled),
-    Family.QA: Reader(_read_qa, _questions, _qa_labelled),
+    TextPair: Reader(_read_classification, _lines("data"), _classification_labelled),
+    TaggedSentence: Reader(_read_tagging, _sentences, _tagging_labelled),
+    Question: Reader(_read_qa, _questions, _qa_labelled),
 }

@@ -41,7 +41,7 @@ def write(folder: Path, task: Task, parts: Sequence[Scored]) -> None:
     """Writes the three files of a score stage's artifact."""
     tables = [_table(part, statistics) for part, statistics in zip(parts, _filled(parts), strict=True)]
     pq.write_table(pa.concat_tables(tables), folder / STATISTICS)
-    shown = {(part.selection, part.view): examples(task.spec, part.predictions, part.records) for part in parts}
+    shown = {(part.selection, part.view): examples(task, part.predictions, part.records) for part in parts}
     pq.write_table(pa.table(table(shown)), folder / EXAMPLES)
     (folder / SCORES).write_text(json.dumps(scores_of(task, parts), ensure_ascii=False), encoding="utf-8")
 

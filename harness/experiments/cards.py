@@ -17,7 +17,8 @@ def task_cards(tasks: Iterable[str]) -> dict[str, dict[str, Any]]:
 def _card(spec: TaskSpec) -> dict[str, Any]:
     return {
         "title": spec.title,
-        "family": spec.family.value,
+        "family": spec.family.name,
+        "how": spec.family.how,
         "metric": spec.metric,
         "description": spec.description,
         "licence": spec.licence,

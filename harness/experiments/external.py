@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness import provenance
-from harness.data.formats import file_name
 from harness.errors import UsageError, UserError
 from harness.evaluation import item_statistics as evidence
 from harness.evaluation.item_statistics import Scored
@@ -24,11 +23,11 @@ from harness.files import file_digest, json_digest
 from harness.records import Record
 from harness.registry import TASKS
 from harness.results.rendering import clean
-from harness.results.submissions import Gold, LabelFolder, Report, score_against
+from harness.results.submissions import GoldLabels, LabelFolder, SubmissionReport, score_against
 from harness.storage.artifacts import Artifacts, artifact_folder
 from harness.storage.store import RunRow, ScoreRow, StageRow, Store
 from harness.storage.store.schema import now
-from harness.task import Suite, TaskSpec
+from harness.task import Suite, Task, TaskSpec
 
 if TYPE_CHECKING:
     from harness.experiments.plan import RunPlan
@@ -79,7 +78,7 @@ class Target:
     base: str
     source: str
     expected: Mapping[str, tuple[str, ...]]
-    gold: Gold
+    gold: GoldLabels
     gold_hash: Mapping[str, str]
     scheme: str | None = None
     data_fingerprint: str = ""
@@ -99,9 +98,9 @@ def labels_target(
 ) -> Target:
     """A table of its own, scored on a folder of labels by the official rules. Its source is the folder's own name."""
     gold = LabelFolder(labels, available)
-    found = {name: tuple(gold.views(TASKS.get(name).spec)) for name in suite.tasks}
+    found = {name: tuple(gold.views(TASKS.get(name)())) for name in suite.tasks}
     expected = {name: views or TASKS.get(name).spec.languages for name, views in found.items()}
-    hashes = {name: json_digest(_hashes(labels, TASKS.get(name).spec, views)) for name, views in found.items() if views}
+    hashes = {name: json_digest(_hashes(labels, name, views)) for name, views in found.items() if views}
     source = f"labels:{labels.resolve().name}"
     data = json_digest(sorted(hashes.items()))
     return Target(suite, "official", "paper", base, source, expected, gold, hashes, scheme, data)
@@ -142,16 +141,17 @@ class StoredGold:
         self._plan = plan
         self._read: dict[str, Mapping[str, Sequence[Record]]] = {}
 
-    def views(self, spec: TaskSpec) -> Sequence[str]:
-        return self._plan.expected.get(spec.name, ())
+    def views(self, task: Task) -> Sequence[str]:
+        return self._plan.expected.get(task.spec.name, ())
 
-    def records(self, report: Report, spec: TaskSpec, view: str) -> Sequence[Record] | None:
-        if spec.name not in self._read:
+    def records(self, report: SubmissionReport, task: Task, view: str) -> Sequence[Record] | None:
+        name = task.spec.name
+        if name not in self._read:
             from harness.experiments.stages import gold_records  # here, so that labels in a folder need no encoder
 
-            stage = next(stage for stage in self._plan.stages if (stage.kind, stage.task) == ("score", spec.name))
-            self._read = {spec.name: gold_records(stage)}  # one task's gold at a time
-        return self._read[spec.name][view]
+            stage = next(stage for stage in self._plan.stages if (stage.kind, stage.task) == ("score", name))
+            self._read = {name: gold_records(stage)}  # one task's gold at a time
+        return self._read[name][view]
 
 
 class Change(StrEnum):
@@ -168,7 +168,7 @@ class Outcome(NamedTuple):
     change: Change
 
 
-def check(predictions: Path, target: Target) -> Report:
+def check(predictions: Path, target: Target) -> SubmissionReport:
     """Reads and scores everything, and writes nothing; the report tells every fault."""
     return score_against(predictions, target.gold, target.suite, target.scheme)
 
@@ -179,7 +179,7 @@ def submit(
     predictions: Path,
     target: Target,
     claim: Claim,
-    report: Report,
+    report: SubmissionReport,
     *,
     replace: bool = False,
 ) -> Outcome:
@@ -190,11 +190,9 @@ def submit(
     assert not report.problems, "what is damaged is never stored"
     assert report.tasks, "there is nothing to store"
     files = {
-        name: value
-        for task, made in report.made.items()
-        for name, value in _hashes(predictions, TASKS.get(task).spec, made).items()
+        name: value for task, made in report.views.items() for name, value in _hashes(predictions, task, made).items()
     }
-    told = {"files": files, "gold": {task: target.gold_hash[task] for task in report.made}, "scheme": target.scheme}
+    told = {"files": files, "gold": {task: target.gold_hash[task] for task in report.views}, "scheme": target.scheme}
     run = target.run_id(claim)
     with artifacts.lock(f"external-{run}"):
         former: list[Any] = store.runs(id=run).to_dict("records")
@@ -205,7 +203,7 @@ def submit(
             return Outcome(run, Change.SAME)
         if done and not same and not replace:
             raise _other(claim, former[0], told)
-        stages = [_stored(artifacts, task, report, told) for task in report.made]
+        stages = [_stored(artifacts, task, report, told) for task in report.views]
         if former:
             store.delete_run(run)
         _put(store, _row(run, target, claim, told), stages, target)
@@ -220,10 +218,10 @@ class _Stored(NamedTuple):
     scores: list[dict[str, Any]]
 
 
-def _stored(artifacts: Artifacts, task: str, report: Report, told: Mapping[str, Any]) -> _Stored:
+def _stored(artifacts: Artifacts, task: str, report: SubmissionReport, told: Mapping[str, Any]) -> _Stored:
     """Writes the artifacts of one task. Both are named by their content."""
     spec: TaskSpec = TASKS.get(task).spec
-    made = report.made[task]
+    made = report.views[task]
     parts = [Scored("", view, *each) for view, each in made.items()]
     scores = evidence.scores_of(TASKS.get(task)(), parts)
     final = {"": {view: {"final": each.predictions, "calibration": {}} for view, each in made.items()}}
@@ -308,9 +306,9 @@ def _score(stage: StageRow, target: Target, score: Mapping[str, Any]) -> ScoreRo
     )
 
 
-def _hashes(folder: Path, spec: TaskSpec, views: Sequence[str] | Mapping[str, Any]) -> dict[str, str]:
+def _hashes(folder: Path, task: str, views: Sequence[str] | Mapping[str, Any]) -> dict[str, str]:
     """SHA-256 of the files of one task that are there, by their path in the folder."""
-    names = [f"{spec.name}/{file_name(spec, view)}" for view in views]
+    names = [f"{task}/{TASKS.get(task).file_name(view)}" for view in views]
     return {name: file_digest(folder / name) for name in names if (folder / name).is_file()}
 
 

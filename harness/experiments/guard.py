@@ -20,6 +20,7 @@ from harness.method import SamplePair
 from harness.provenance import source_hash
 from harness.records import Corpus, ParallelPair, Record
 from harness.registry import TASKS
+from harness.task import Task
 
 if TYPE_CHECKING:
     from harness.experiments.plan import Stage
@@ -94,10 +95,10 @@ def save(facts: Mapping[str, Any], folder: Path) -> None:
     (folder / OVERLAP).write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
 
 
-def _records(source: Source, views: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str, Sequence[Record]]]:
-    for task, listed in views.items():
-        spec = TASKS.get(task).spec
-        yield from ((task, view, source.task(spec, view, "test")) for view in listed)
+def _records(source: Source, views: Mapping[str, Sequence[str]]) -> Iterator[tuple[Task, str, Sequence[Record]]]:
+    for name, listed in views.items():
+        task: Task = TASKS.get(name)()
+        yield from ((task, view, source.task(task.spec, view, "test")) for view in listed)
 
 
 def _flagged(pairs: Iterable[Pair], guard: Guard, pivot: str) -> dict[str, set[str]]:

@@ -1,4 +1,4 @@
-"""External predictions in the official folder layout: every fault found and told, then scored as XTREME scores."""
+"""Predictions in the official folder layout: every fault is reported, then they are scored as XTREME scores."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple, Protocol
 
-from harness.data.formats import Problem, Reading, file_name, read_gold, read_predictions
+from harness.data.checked_file import CheckedFile, Problem
 from harness.errors import UserError
-from harness.records import Family, Record
+from harness.records import Record
 from harness.registry import TASKS
-from harness.task import Statistics, Suite, Task, TaskSpec
+from harness.task import Statistics, Suite, Task
 
 Scores = dict[str, dict[str, float]]  # metric -> language -> percent
 
 
-class Made(NamedTuple):
-    """The predictions of one view as they count, what they are aligned with, and their statistics against it."""
+class ScoredView(NamedTuple):
+    """The final predictions of one view, the gold they are aligned with, and their statistics against it."""
 
     predictions: list[Any]
     records: Sequence[Record]
@@ -26,15 +26,16 @@ class Made(NamedTuple):
 
 
 @dataclass
-class Report:
-    """What was found. `tasks` holds scores by task, metric and language; it is only complete without `problems`.
+class SubmissionReport:
+    """The scores of a submission and its faults.
 
-    `made` holds what they were computed from, by task and language.
+    `tasks` has the scores by task, metric and view, `views` what they were computed from, by task and view. A task with
+    problems is in neither.
     """
 
     suite: Suite
     tasks: dict[str, Scores] = field(default_factory=dict)
-    made: dict[str, dict[str, Made]] = field(default_factory=dict, repr=False)
+    views: dict[str, dict[str, ScoredView]] = field(default_factory=dict, repr=False)
     problems: list[Problem] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
@@ -44,9 +45,9 @@ class Report:
 
     def overall(self) -> dict[str, float]:
         """The mean over all tasks, and over the tasks of each family; only where all of them are there."""
-        groups = {"all_task": self.suite.tasks}
-        for family in Family:
-            groups[family.value] = tuple(n for n in self.suite.tasks if TASKS.get(n).spec.family is family)
+        groups: dict[str, list[str]] = {"all_task": list(self.suite.tasks)}
+        for name in self.suite.tasks:
+            groups.setdefault(TASKS.get(name).spec.family.name, []).append(name)
         complete = {name: tasks for name, tasks in groups.items() if tasks and set(tasks) <= set(self.tasks)}
         return {name: fmean(map(self.task_score, tasks)) for name, tasks in complete.items()}
 
@@ -62,14 +63,14 @@ class Report:
         }
 
 
-class Gold(Protocol):
+class GoldLabels(Protocol):
     """What predictions are scored against."""
 
-    def views(self, spec: TaskSpec) -> Sequence[str]:
-        """The languages (or views such as de.en) of a task that must be there; none where it has no gold."""
+    def views(self, task: Task) -> Sequence[str]:
+        """The views of a task that must be there; none where it has no gold."""
 
-    def records(self, report: Report, spec: TaskSpec, view: str) -> Sequence[Record] | None:
-        """The gold of one view, or None where something is wrong with it, which the report then tells."""
+    def records(self, report: SubmissionReport, task: Task, view: str) -> Sequence[Record] | None:
+        """The gold of one view, or None where it has faults, which are added to the report."""
 
 
 @dataclass(frozen=True)
@@ -79,21 +80,26 @@ class LabelFolder:
     folder: Path
     available: bool = False
 
-    def views(self, spec: TaskSpec) -> Sequence[str]:
-        if not (self.folder / spec.name).is_dir():
+    def views(self, task: Task) -> Sequence[str]:
+        folder, official = self.folder / task.spec.name, task.spec.languages
+        if not folder.is_dir():
             return ()
-        return labelled(spec, self.folder / spec.name) if self.available else spec.languages
+        if not self.available:
+            return official
+        first, last = task.file_name("*").split("*")
+        held = {path.name.removeprefix(first).removesuffix(last) for path in folder.glob(task.file_name("*"))}
+        return (*(view for view in official if view in held), *sorted(held - set(official)))
 
-    def records(self, report: Report, spec: TaskSpec, view: str) -> Sequence[Record] | None:
-        reading = Reading(self.folder / spec.name / file_name(spec, view))
-        found = read_gold(spec, view, reading) if reading.there() else []
-        report.problems += reading.all()
-        return None if reading.problems else found
+    def records(self, report: SubmissionReport, task: Task, view: str) -> Sequence[Record] | None:
+        file = CheckedFile(self.folder / task.spec.name / task.file_name(view))
+        gold = task.read_gold(file, view) if file.exists() else []
+        report.problems += file.all_problems()
+        return None if file.problems else gold
 
 
 def score(
     predictions: Path, labels: Path, suite: Suite, scheme: str | None = None, *, available: bool = False
-) -> Report:
+) -> SubmissionReport:
     """Checks and scores a folder of predictions against a folder of labels.
 
     A task counts where both folders have it; then every language of its official list must be there, or with
@@ -104,15 +110,15 @@ def score(
     return score_against(predictions, LabelFolder(labels, available), suite, scheme)
 
 
-def score_against(predictions: Path, gold: Gold, suite: Suite, scheme: str | None = None) -> Report:
+def score_against(predictions: Path, gold: GoldLabels, suite: Suite, scheme: str | None = None) -> SubmissionReport:
     """Checks and scores a folder of predictions against any gold; as `score`."""
     _folder(predictions)
-    report = Report(suite)
+    report = SubmissionReport(suite)
     for name in suite.tasks:
         if not (predictions / name).is_dir():
             continue
         task: Task = TASKS.get(name)()
-        views = gold.views(task.spec)
+        views = gold.views(task)
         if not views:
             report.notices.append(f"{name}: left out, since there are no labels for it")
             continue
@@ -127,30 +133,25 @@ def _folder(path: Path) -> None:
         raise UserError("the folder is missing", file=path, expected="a folder with xnli/, pawsx/, ...")
 
 
-def labelled(spec: TaskSpec, labels: Path) -> tuple[str, ...]:
-    """The languages (or views such as de.en) that have a label file, the task's own first."""
-    first, last = file_name(spec, "*").split("*")
-    found = {path.name.removeprefix(first).removesuffix(last) for path in labels.glob(file_name(spec, "*"))}
-    return (*(n for n in spec.languages if n in found), *sorted(found - set(spec.languages)))
-
-
-def _score_task(report: Report, task: Task, views: Sequence[str], predictions: Path, gold: Gold) -> None:
-    found: Scores = {}
-    made: dict[str, Made] = {}
+def _score_task(
+    report: SubmissionReport, task: Task, views: Sequence[str], predictions: Path, gold: GoldLabels
+) -> None:
+    scores: Scores = {}
+    scored: dict[str, ScoredView] = {}
     before = len(report.problems)
     for view in views:
-        reading = Reading(predictions / file_name(task.spec, view))
-        if not reading.there():
-            report.problems += reading.all()
+        file = CheckedFile(predictions / task.file_name(view))
+        if not file.exists():
+            report.problems += file.all_problems()
             continue
-        records = gold.records(report, task.spec, view)
-        read = read_predictions(task.spec, reading, records)
-        report.problems += reading.all()
-        report.notices += reading.notices
-        if records is None or reading.problems:
+        records = gold.records(report, task, view)
+        aligned = task.read_predictions(file, records)
+        report.problems += file.all_problems()
+        report.notices += file.notices
+        if records is None or file.problems:
             continue
-        made[view] = Made(*read, task.statistics(*read))
-        for metric, value in task.metric(made[view].statistics.sums()).items():
-            found.setdefault(metric, {})[view] = value
+        scored[view] = ScoredView(*aligned, task.statistics(*aligned))
+        for metric, value in task.metric(scored[view].statistics.sums()).items():
+            scores.setdefault(metric, {})[view] = value
     if len(report.problems) == before:
-        report.tasks[task.spec.name], report.made[task.spec.name] = found, made
+        report.tasks[task.spec.name], report.views[task.spec.name] = scores, scored

@@ -11,24 +11,6 @@ from harness.results.rendering import escape
 from harness.storage.store import AVERAGE
 from leaderboard.components.tables import METRICS
 
-FAMILIES = {
-    "classification": (
-        "A linear layer on the first token's last state. The whole encoder is fine-tuned on the training language "
-        "alone, then predicts every language as it is (zero-shot transfer)."
-    ),
-    "tagging": (
-        "A linear layer on the first subword of each word. Fine-tuned on the training language alone, then applied to "
-        "every language as it is (zero-shot transfer)."
-    ),
-    "qa": (
-        "Two linear layers give the start and the end of the answer in the paragraph. Fine-tuned on the training "
-        "language alone, then applied to every language as it is (zero-shot transfer)."
-    ),
-    "retrieval": (
-        "Nothing is trained: sentences are vectors, the mean of the token states of one layer, and translations are "
-        "searched for by their cosine."
-    ),
-}
 METRIC_HELP = {
     "accuracy": "Accuracy: percent of items that are right.",
     "f1": "F1: harmonic mean of precision and recall, from counts over the whole test set, in percent.",
@@ -70,7 +52,7 @@ def lines(card: Mapping[str, Any], views: list[str]) -> list[tuple[str, str]]:
     sizes = ", ".join(f"{split}: {size}" for split, size in (card.get("sizes") or {}).items())
     told = {
         "What": card.get("description", ""),
-        "How": FAMILIES.get(card.get("family", ""), ""),
+        "How": card.get("how", ""),
         "Measure": METRIC_HELP.get(card.get("metric", ""), card.get("metric", "")),
         "Calibrated": "A threshold is tuned on each language's dev set." if card.get("calibrated") else "",
         "Languages": ", ".join(views),

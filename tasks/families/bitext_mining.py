@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
+from harness.data.checked_file import CheckedFile
+from harness.data.lines import shorten
 from harness.errors import UserError
 from harness.evaluation.retrieval import best_threshold, distinct, mine, repeated
 from harness.evaluation.strong_alignment import mine_strong
-from harness.task import Statistics, TaskSettings
-from tasks.families.pools import BitextTask, PoolSettings, Sides, Vectors, partners_of
+from harness.records import PoolSentence
+from harness.task import AlignedPredictions, Example, Family, Statistics, TaskSettings
+from tasks.families.pools import BitextTask, PoolSettings, PoolSides, Vectors, partners_of
 from tasks.families.trained import clusters
 from tasks.metrics import f1_scores
 
@@ -29,11 +32,21 @@ class BitextMining(BitextTask):
     """Candidates [score, source id, target id], best first; pairs above a threshold tuned on dev are the answer.
 
     With `strong` each of them says in the end whether it is a strong pair; the threshold is the plain figure's.
+    A file has a pair a line, `foreign id TAB pivot id`, in any order.
     """
+
+    family: ClassVar[Family] = Family(
+        "retrieval",
+        PoolSentence,
+        "Nothing is trained: sentences are vectors, the mean of the token states of one layer, and translations are "
+        "mined by the margin of their cosine.",
+        trained=False,
+        calibrated=True,
+    )
 
     Settings: ClassVar[type[TaskSettings]] = MiningSettings
 
-    def search(self, sides: Sides, vectors: Vectors, settings: MiningSettings) -> list[Any]:
+    def search(self, sides: PoolSides, vectors: Vectors, settings: MiningSettings) -> list[Any]:
         """Each distinct sentence is mined once; candidates with one that occurs twice in its pool are left out."""
         kept, alone = [], []
         for side in sides:
@@ -65,7 +78,7 @@ class BitextMining(BitextTask):
 
         `strong` counts the strong pairs among `tp`, where the predictions tell of it.
         """
-        sources = Sides.of(records).source
+        sources = PoolSides.of(records).source
         row_of = {sentence.id: row for row, sentence in enumerate(sources)}
         gold = self._gold(records)
         columns = {name: np.zeros(len(sources), dtype=np.int64) for name in ("tp", "pred", "gold")}
@@ -92,6 +105,62 @@ class BitextMining(BitextTask):
             scores["strong_f1"] = f1_scores(sums["strong"], sums["pred"], sums["gold"])["f1"]
         return scores
 
+    def show(self, final: Sequence[Any], records: Sequence[Any]) -> Iterator[Example]:
+        """Foreign sentences that have a translation or were given one."""
+        sides = PoolSides.of(records)
+        texts = {sentence.id: sentence.text for sentence in sides.target}
+        mined: dict[str, list[str]] = {}
+        for source, target, *_ in final:
+            mined.setdefault(str(source), []).append(texts.get(str(target), str(target)))
+        for sentence in sides.source:
+            if sentence.partners or sentence.id in mined:
+                gold = " | ".join(texts.get(name, name) for name in sentence.partners or ())
+                yield Example(sentence.id, sentence.text, gold, " | ".join(mined.get(sentence.id, ())))
+
+    def read_gold(self, file: CheckedFile, view: str) -> Sequence[PoolSentence]:
+        """Foreign sentences with their translations, of which one may have several."""
+        partners: dict[str, tuple[str, ...]] = {}
+        for source, target in _id_pairs(file):
+            partners[source] = (*partners.get(source, ()), target)
+        return [PoolSentence(name, "source", name, mates) for name, mates in partners.items()]
+
+    def read_predictions(self, file: CheckedFile, gold: Sequence[Any] | None) -> AlignedPredictions:
+        """Without the pool of pivot sentences, as in a file of gold, any id counts as a sentence of it."""
+        pairs = _id_pairs(file)
+        predictions: list[Any] = list(map(list, pairs))
+        ids = [{sentence.id for sentence in side} for side in PoolSides.of(gold or ())]
+        if not ids[1]:
+            unknown = dict.fromkeys(source for source, _ in pairs if source not in ids[0])
+            records = [*(gold or ()), *(PoolSentence(name, "source", name, ()) for name in unknown)]
+            return AlignedPredictions(predictions, records)
+        for pair, number in pairs.items():
+            for name, known, language in zip(pair, ids, ("foreign", "English"), strict=True):
+                if name not in known:
+                    file.report(number, f"{shorten(name)} is no id of the {language} sentences")
+        return AlignedPredictions(predictions, gold or ())
+
+    def format_predictions(self, final: Sequence[Any], records: Sequence[Any]) -> str:
+        return "".join(f"{source}\t{target}\n" for source, target, *_ in final)
+
+    def format_gold(self, records: Sequence[Any]) -> str:
+        sources = PoolSides.of(records).source
+        return self.format_predictions([(s.id, mate) for s in sources for mate in s.partners or ()], records)
+
     def _gold(self, records: Sequence[Any]) -> set[tuple[str, str]]:
-        sources = Sides.of(records).source
+        sources = PoolSides.of(records).source
         return {(s.id, partner) for s in sources for partner in partners_of(self.spec.name, s)}
+
+
+def _id_pairs(file: CheckedFile) -> dict[tuple[str, str], int]:
+    """Pairs of ids, each with its line."""
+    pairs: dict[tuple[str, str], int] = {}
+    for number, text in file.lines():
+        fields = text.strip().split("\t")
+        if len(fields) != 2:
+            file.report(number, f"{shorten(text)} is not foreign id TAB English id")
+            continue
+        pair = (fields[0], fields[1])
+        if pair in pairs:
+            file.report(number, f"the pair is in line {pairs[pair]:,} already: {shorten(text)}")
+        pairs.setdefault(pair, number)
+    return pairs

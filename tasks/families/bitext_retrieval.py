@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from harness.data.checked_file import CheckedFile
+from harness.data.lines import shorten
 from harness.evaluation.retrieval import distinct, nearest
 from harness.evaluation.strong_alignment import rivals
 from harness.records import PoolSentence
-from harness.task import Statistics
-from tasks.families.pools import BitextTask, PoolSettings, Sides, Vectors, partners_of
+from harness.task import AlignedPredictions, Example, Family, Statistics
+from tasks.families.pools import BitextTask, PoolSettings, PoolSides, Vectors, partners_of
 from tasks.families.trained import clusters, matched
 from tasks.metrics import accuracy
 
@@ -20,9 +22,18 @@ class BitextRetrieval(BitextTask):
     """For each pivot sentence, in order, the id of the nearest foreign one by cosine.
 
     With `strong` a prediction is [that id, the id of the nearest other pivot sentence if it lies nearer, else ""].
+    A file has a line for each pivot sentence: the line number of the foreign sentence, counted from 0.
     """
 
-    def search(self, sides: Sides, vectors: Vectors, settings: PoolSettings) -> list[Any]:
+    family: ClassVar[Family] = Family(
+        "retrieval",
+        PoolSentence,
+        "Nothing is trained: sentences are vectors, the mean of the token states of one layer, and the translation of "
+        "a sentence is the one with the highest cosine.",
+        trained=False,
+    )
+
+    def search(self, sides: PoolSides, vectors: Vectors, settings: PoolSettings) -> list[Any]:
         if not sides.source:
             return []
         found = nearest(vectors.of(sides.target), vectors.of(sides.source), k=1)
@@ -35,13 +46,11 @@ class BitextRetrieval(BitextTask):
 
     def statistics(self, predictions: list[Any], records: Sequence[Any]) -> Statistics:
         """Columns `correct` and `items` (1 each), per pivot sentence; `strong` where the predictions tell of it."""
-        queries = Sides.of(records).target
+        queries = PoolSides.of(records).target
         matched(self.spec.name, predictions, queries)
         correct = np.zeros(len(queries), dtype=np.int64)
         for row, (predicted, query) in enumerate(zip(predictions, queries, strict=True)):
-            correct[row] = str(predicted[0] if isinstance(predicted, list) else predicted).strip() in partners_of(
-                self.spec.name, query
-            )
+            correct[row] = _nearest_id(predicted).strip() in partners_of(self.spec.name, query)
         columns = {"correct": correct, "items": np.ones_like(correct)}
         if any(isinstance(predicted, list) for predicted in predictions):
             columns["strong"] = correct * np.asarray([not rival for _, rival in predictions], dtype=np.int64)
@@ -50,6 +59,49 @@ class BitextRetrieval(BitextTask):
     def metric(self, sums: Mapping[str, float]) -> dict[str, float]:
         strong = {"strong_accuracy": accuracy(sums["strong"], sums["items"])} if "strong" in sums else {}
         return {"accuracy": accuracy(sums["correct"], sums["items"]), **strong}
+
+    def show(self, final: Sequence[Any], records: Sequence[Any]) -> Iterator[Example]:
+        """Pivot sentences, each with the foreign sentence that was found for it."""
+        sides = PoolSides.of(records)
+        texts = {sentence.id: sentence.text for sentence in sides.source}
+        for prediction, query in zip(final, sides.target, strict=True):
+            found = _nearest_id(prediction)
+            gold = " | ".join(texts.get(name, name) for name in query.partners or ())
+            yield Example(query.id, query.text, gold, texts.get(found, found))
+
+    def read_gold(self, file: CheckedFile, view: str) -> Sequence[PoolSentence]:
+        rows = enumerate(_line_numbers(file))
+        return [PoolSentence(str(row), "target", "", (partner,)) for row, partner in rows]
+
+    def read_predictions(self, file: CheckedFile, gold: Sequence[Any] | None) -> AlignedPredictions:
+        numbers = _line_numbers(file)
+        foreign = [record.id for record in gold or () if record.side == "source"]
+        if gold is not None:
+            file.check_length(len(numbers), len(gold) - len(foreign), "lines")
+        if foreign and not file.problems:
+            for line, number in enumerate(numbers, start=1):
+                if len(number) > 9 or int(number) >= len(foreign):
+                    what = f"{shorten(number)} is no line of the {len(foreign):,} foreign sentences, counted from 0"
+                    file.report(line, what)
+            if not file.problems:
+                numbers = [foreign[int(number)] for number in numbers]
+        return AlignedPredictions(numbers, gold or ())
+
+    def format_predictions(self, final: Sequence[Any], records: Sequence[Any]) -> str:
+        rows = {sentence.id: row for row, sentence in enumerate(PoolSides.of(records).source)}
+        return "".join(f"{rows[_nearest_id(prediction)]}\n" for prediction in final)
+
+    def format_gold(self, records: Sequence[Any]) -> str:
+        queries = PoolSides.of(records).target
+        return self.format_predictions([partner for query in queries for partner in query.partners or ()], records)
+
+
+def _nearest_id(prediction: Any) -> str:
+    return str(prediction[0] if isinstance(prediction, (list, tuple)) else prediction)
+
+
+def _line_numbers(file: CheckedFile) -> list[str]:
+    return file.column(lambda text: text.isascii() and text.isdigit(), "a line number")
 
 
 class Rival(NamedTuple):

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from harness.data.checked_file import CheckedFile
 from harness.errors import UserError
 from harness.method import Term
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText, pack
 from harness.modeling.tokenizer import Encoded, Tokenizer
 from harness.records import TextPair
-from harness.task import Statistics, TrainedSettings
+from harness.task import AlignedPredictions, Example, Family, Statistics, TrainedSettings
 from harness.training.finetuning import Model, sweep
 from harness.training.loop import Batch
 from tasks.families.trained import Head, TrainedTask, clusters, matched, withheld
@@ -76,7 +77,17 @@ class PairHead(Head):
 
 
 class Classification(TrainedTask[PairExamples]):
-    """Pairs of sentences with one of `spec.labels`. A prediction is a label."""
+    """Pairs of sentences with one of `spec.labels`. A prediction is a label.
+
+    A file of predictions or gold has one label a line.
+    """
+
+    family: ClassVar[Family] = Family(
+        "classification",
+        TextPair,
+        "A linear layer on the first token's last state. The whole encoder is fine-tuned on the training language "
+        "alone, then predicts every language as it is (zero-shot transfer).",
+    )
 
     def head(self, encoder: Encoder) -> Head:
         return PairHead(encoder, len(self.spec.labels))
@@ -115,6 +126,32 @@ class Classification(TrainedTask[PairExamples]):
 
     def metric(self, sums: Mapping[str, float]) -> dict[str, float]:
         return {"accuracy": accuracy(sums["correct"], sums["items"])}
+
+    def show(self, final: Sequence[Any], records: Sequence[Any]) -> Iterator[Example]:
+        for label, pair in zip(final, records, strict=True):
+            yield Example(pair.id, f"{pair.first}\n{pair.second}", pair.label, str(label))
+
+    def texts(self, record: TextPair, view: str, pivot: str) -> Iterator[tuple[str, str]]:
+        yield view, record.first
+        yield view, record.second
+
+    def read_gold(self, file: CheckedFile, view: str) -> Sequence[TextPair]:
+        return [TextPair(str(row), "", "", label) for row, label in enumerate(self._labels(file))]
+
+    def read_predictions(self, file: CheckedFile, gold: Sequence[Any] | None) -> AlignedPredictions:
+        labels = self._labels(file)
+        if gold is not None:
+            file.check_length(len(labels), len(gold), "lines")
+        return AlignedPredictions(labels, gold or ())
+
+    def format_predictions(self, final: Sequence[Any], records: Sequence[Any]) -> str:
+        return "".join(f"{label}\n" for label in final)
+
+    def format_gold(self, records: Sequence[Any]) -> str:
+        return "".join(f"{pair.label}\n" for pair in records)
+
+    def _labels(self, file: CheckedFile) -> list[str]:
+        return file.column(self.spec.labels.__contains__, " | ".join(self.spec.labels))
 
     def _number(self, pair: TextPair) -> int:
         if pair.label is None:

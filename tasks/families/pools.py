@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, cast
 
@@ -32,14 +32,14 @@ class PoolSettings(TaskSettings):
     strong: bool = False
 
 
-class Sides(NamedTuple):
+class PoolSides(NamedTuple):
     """The two sides of a pool: foreign sentences and those of the pivot language."""
 
     source: list[PoolSentence]
     target: list[PoolSentence]
 
     @classmethod
-    def of(cls, records: Sequence[Any]) -> Sides:
+    def of(cls, records: Sequence[Any]) -> PoolSides:
         pools: dict[str, list[PoolSentence]] = {"source": [], "target": []}
         for record in records:
             pools[record.side].append(record)
@@ -83,7 +83,7 @@ def layer_of(encoder: Encoder, settings: PoolSettings) -> int:
 
 
 class BitextTask(Task):
-    """What both retrieval tasks share: one sweep over the distinct sentences of all views."""
+    """What both bitext families share: one sweep over the distinct sentences of all views."""
 
     Settings: ClassVar[type[TaskSettings]] = PoolSettings
 
@@ -103,7 +103,7 @@ class BitextTask(Task):
         encoder = cast(Encoder, model).eval()
         texts = list(dict.fromkeys(cast(PoolSentence, r).text for records in views.values() for r in records))
         vectors = Vectors(texts, embed(encoder, texts, settings, precision), encoder.input_embeddings.device)
-        return {view: self.search(Sides.of(records), vectors, settings) for view, records in views.items()}
+        return {view: self.search(PoolSides.of(records), vectors, settings) for view, records in views.items()}
 
     def vectors(
         self, encoder: Encoder, texts: Sequence[str], settings: PoolSettings, *, precision: str = "fp32"
@@ -111,8 +111,14 @@ class BitextTask(Task):
         """(n, H) float32 embeddings, as the search compares them."""
         return embed(encoder, texts, settings, precision)
 
+    def texts(self, record: PoolSentence, view: str, pivot: str) -> Iterator[tuple[str, str]]:
+        yield (view if record.side == "source" else pivot), record.text
+
+    def item_id(self, record: PoolSentence) -> str:
+        return f"{record.side} {record.id}"  # the two sides may use the same ids
+
     @abstractmethod
-    def search(self, sides: Sides, vectors: Vectors, settings: Any) -> list[Any]:
+    def search(self, sides: PoolSides, vectors: Vectors, settings: Any) -> list[Any]:
         """The predictions for one pool."""
 
 

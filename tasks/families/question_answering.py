@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,18 +16,22 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
+from harness.data.checked_file import CheckedFile
+from harness.data.squad_json import read_questions
 from harness.errors import UserError
 from harness.method import Term
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText, pack
 from harness.modeling.tokenizer import Offsets, Ragged, Tokenizer
 from harness.records import Answer, Question
-from harness.task import Statistics, TaskSettings, TrainedSettings
+from harness.task import AlignedPredictions, Example, Family, Statistics, TaskSettings, TrainedSettings
 from harness.training.finetuning import Model, sweep
 from harness.training.loop import Batch
 from tasks.answers import Normalise, score
 from tasks.families.trained import Head, TrainedTask, clusters, matched, withheld
+from tasks.families.windows import AnswerSpan, Window, best_span, window_of_subwords, windows
 
+_SENTENCE_END = re.compile(r"(?<=[.!?؟।॥…])\s+|(?<=[。！？])|\n+")
 WHOLE = 1_000_000  # subwords: longer than any text, so that contexts are tokenised without a cut
 
 
@@ -44,15 +50,6 @@ class AnswerSettings(TrainedSettings):
     best: int = 20
 
 
-class Window(NamedTuple):
-    """A stretch of a question's context: its first subword, how many, and where they begin in the sequence."""
-
-    question: int
-    first: int
-    size: int
-    offset: int
-
-
 class WindowExample(NamedTuple):
     """A window as it is trained on: token ids, segments, and the positions of the answer's first and last subword
     (both 0, that of the first special token, where the answer is not inside)."""
@@ -61,14 +58,6 @@ class WindowExample(NamedTuple):
     segments: np.ndarray
     start: int
     end: int
-
-
-class Span(NamedTuple):
-    """An answer as subwords of the context, both inclusive, with the sum of its two logits."""
-
-    score: float
-    first: int
-    last: int
 
 
 @dataclass(frozen=True)
@@ -90,7 +79,7 @@ class Windows:
         start, end = self.answers[number]
         return WindowExample(self.ids[number], self.segments[number], int(start), int(end))
 
-    def text(self, question: int, span: Span) -> str:
+    def text(self, question: int, span: AnswerSpan) -> str:
         """The part of the context that a span covers, without blanks at its ends."""
         start = int(self.contexts.starts[question][1 + span.first])
         end = int(self.contexts.ends[question][1 + span.last])
@@ -121,9 +110,17 @@ class QuestionAnswering(TrainedTask[Windows]):
     """Questions whose answer is a part of their context. A prediction is that part's text.
 
     The settings of windows and of the answers that are considered are those of the official scripts, after BERT's code
-    for SQuAD: a subword counts in the window where it has most context on its shorter side.
+    for SQuAD: a subword counts in the window where it has most context on its shorter side. A file of predictions is a
+    JSON object of texts by question id; gold is JSON as of SQuAD v1.1.
     """
 
+    family: ClassVar[Family] = Family(
+        "qa",
+        Question,
+        "Two linear layers give the start and the end of the answer in the paragraph. Fine-tuned on the training "
+        "language alone, then applied to every language as it is (zero-shot transfer).",
+    )
+    extension = "json"
     Settings: ClassVar[type[TaskSettings]] = AnswerSettings
 
     @abstractmethod
@@ -144,7 +141,7 @@ class QuestionAnswering(TrainedTask[Windows]):
         ids: list[np.ndarray] = []
         segments: list[np.ndarray] = []
         for number in range(len(questions)):
-            if gold and _standing(questions[number]) is None:
+            if gold and _first_answer(questions[number]) is None:
                 continue  # as in the official code: such a question cannot be trained on
             question = asked.ids[number][1:-1]
             context = contexts.ids[number][1:-1]
@@ -170,8 +167,8 @@ class QuestionAnswering(TrainedTask[Windows]):
 
     def label(self, model: Model, examples: Windows, precision: str) -> list[Any]:
         head, settings = cast(SpanHead, model.head), examples.settings
-        best: dict[int, Span] = {}
-        owners = _owners(examples.rows)
+        best: dict[int, AnswerSpan] = {}
+        owners = window_of_subwords(examples.rows)
         outputs = sweep(
             model.encoder, partial(head, model.encoder), examples.ids, examples.segments, precision=precision
         )
@@ -203,65 +200,57 @@ class QuestionAnswering(TrainedTask[Windows]):
         f1, exact = (100.0 * sums[name] / sums["items"] for name in ("f1", "exact_match"))
         return {"f1_em": (f1 + exact) / 2, "f1": f1, "exact_match": exact}
 
+    def show(self, final: Sequence[Any], records: Sequence[Any]) -> Iterator[Example]:
+        for answer, question in zip(final, records, strict=True):
+            gold = " | ".join(dict.fromkeys(reference.text for reference in question.answers))
+            yield Example(question.id, f"{question.question}\n{question.context}", gold, str(answer))
 
-def windows(length: int, room: int, stride: int) -> Iterator[tuple[int, int]]:
-    """(first subword, number of subwords) of the windows over a context, each `stride` on from the one before.
+    def texts(self, record: Question, view: str, pivot: str) -> Iterator[tuple[str, str]]:
+        """In the view "de.en" contexts are German and questions English. A context is taken apart into sentences."""
+        language, _, asked_in = view.partition(".")
+        yield asked_in or language, record.question
+        yield from ((language, sentence) for sentence in _SENTENCE_END.split(record.context))
 
-    A stride longer than a window would leave subwords out. Half a window is taken in its place, so that what is no
-    longer than that stands whole in one of them.
-    """
-    first, stride = 0, stride if stride <= room else max(room // 2, 1)
-    while True:
-        count = min(room, length - first)
-        yield first, count
-        if first + count >= length:
-            return
-        first += stride
+    def read_gold(self, file: CheckedFile, view: str) -> Sequence[Question]:
+        questions: list[Question] = []
+        try:
+            if file.json_fits():
+                language = view.partition(".")[0]
+                questions = list(read_questions(file.path, self.spec.name, language, repeated_ids=True))
+        except UserError as error:
+            file.report(error.line or 0, " ".join(str(part) for part in (error.what, error.found) if part))
+        if not file.problems and any(not question.answers for question in questions):
+            file.report(0, "answers are withheld here: these labels cannot score anything")
+        return questions
 
+    def read_predictions(self, file: CheckedFile, gold: Sequence[Any] | None) -> AlignedPredictions:
+        """A question without an answer scores 0, an answer to no question is ignored; a notice counts both."""
+        answers = file.json_texts("answers")
+        ids = [question.id.partition("#")[0] for question in gold or ()]
+        if gold is not None and not file.problems:
+            lacking, extra = sum(name not in answers for name in ids), len(answers.keys() - set(ids))
+            if lacking or extra:
+                notice = f"{lacking:,} questions without an answer score 0; {extra:,} ids unknown"
+                file.notices.append(f"{file.path}: {notice}")
+        return AlignedPredictions([answers.get(name, "\0") for name in ids], gold or ())
 
-def best_span(logits: np.ndarray, window: Window, mine: np.ndarray, best: int, longest: int) -> Span | None:
-    """The best answer inside a window, by the `best` highest starts and ends among all of its tokens; or none.
+    def format_predictions(self, final: Sequence[Any], records: Sequence[Any]) -> str:
+        answers = {question.id: answer for question, answer in zip(records, final, strict=True)}
+        return json.dumps(answers, ensure_ascii=False)
 
-    logits (L, 2); mine (count,) bool: the subwords of the context that count in this window as a start.
-    """
-    starts, ends = (np.argsort(-logits[:, side], kind="stable")[:best] - window.offset for side in (0, 1))
-    starts = starts[(starts >= 0) & (starts < window.size)]
-    starts = starts[mine[starts]]
-    ends = ends[(ends >= 0) & (ends < window.size)]
-    lengths = ends[None, :] - starts[:, None] + 1
-    sums = logits[starts + window.offset, 0][:, None] + logits[ends + window.offset, 1][None, :]
-    sums = np.where((lengths >= 1) & (lengths <= longest), sums, -np.inf)
-    if not sums.size or sums.max() == -np.inf:
-        return None
-    i, j = np.unravel_index(int(sums.argmax()), sums.shape)
-    return Span(float(sums[i, j]), window.first + int(starts[i]), window.first + int(ends[j]))
-
-
-def _owners(rows: Sequence[Window]) -> dict[int, np.ndarray]:
-    """For each question, per subword of its context, the number of the window where it has most context.
-
-    Context is that on its shorter side, plus a hundredth of the window's length; the first window wins a tie.
-    """
-    groups: dict[int, list[int]] = {}
-    for number, window in enumerate(rows):
-        groups.setdefault(window.question, []).append(number)
-    return {question: np.array(numbers)[_context(rows, numbers).argmax(0)] for question, numbers in groups.items()}
-
-
-def _context(rows: Sequence[Window], numbers: Sequence[int]) -> np.ndarray:
-    """(windows, subwords) how much context each subword has in each of a question's windows; -inf outside of it."""
-    last = rows[numbers[-1]]
-    found = np.full((len(numbers), last.first + last.size), -np.inf)
-    for row, number in enumerate(numbers):
-        _, first, size, _ = rows[number]
-        inside = np.arange(size)
-        found[row, first : first + size] = np.minimum(inside, size - 1 - inside) + 0.01 * size
-    return found
+    def format_gold(self, records: Sequence[Any]) -> str:
+        """Each question is in a paragraph of its own."""
+        paragraphs = []
+        for question in records:
+            answers = [{"text": a.text, "answer_start": max(a.start, 0)} for a in question.answers]
+            asked = {"id": question.id, "question": question.question, "answers": answers}
+            paragraphs.append({"context": question.context, "qas": [asked]})
+        return json.dumps({"data": [{"title": "", "paragraphs": paragraphs}]}, ensure_ascii=False)
 
 
 def _inside(window: Window, question: Question, contexts: Offsets) -> tuple[int, int]:
     """The positions of the answer's first and last subword in the sequence; (0, 0) where the window cuts it off."""
-    answer = _standing(question)
+    answer = _first_answer(question)
     assert answer is not None
     starts, ends = contexts.starts[window.question][1:-1], contexts.ends[window.question][1:-1]
     covered = np.flatnonzero((ends > answer.start) & (starts < answer.start + len(answer.text)))
@@ -271,7 +260,7 @@ def _inside(window: Window, question: Question, contexts: Offsets) -> tuple[int,
     return int(covered[0]) + shift, int(covered[-1]) + shift
 
 
-def _standing(question: Question) -> Answer | None:
+def _first_answer(question: Question) -> Answer | None:
     """The first answer whose text stands where it should."""
     return next((answer for answer in question.answers if answer.start >= 0), None)
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from harness.data.checked_file import CheckedFile
+from harness.data.lines import shorten
 from harness.errors import UserError
 from harness.method import Term
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText, pack
 from harness.modeling.tokenizer import Tokenizer, Words
 from harness.records import TaggedSentence
-from harness.task import Statistics, TrainedSettings
+from harness.task import AlignedPredictions, Example, Family, Statistics, TrainedSettings
 from harness.training.finetuning import Model, sweep
 from harness.training.loop import Batch
 from tasks.families.trained import Head, TrainedTask, clusters, matched, withheld
@@ -71,7 +73,17 @@ class TagHead(Head):
 
 
 class Tagging(TrainedTask[PieceExamples]):
-    """Sentences of words with tags from `spec.labels`. A prediction is one tag per word."""
+    """Sentences of words with tags from `spec.labels`. A prediction is one tag per word.
+
+    A file has one tag (or `token TAB tag`) a line, and a blank line between sentences.
+    """
+
+    family: ClassVar[Family] = Family(
+        "tagging",
+        TaggedSentence,
+        "A linear layer on the first subword of each word. Fine-tuned on the training language alone, then applied to "
+        "every language as it is (zero-shot transfer).",
+    )
 
     scheme: str = SEQEVAL_1_2_2
 
@@ -126,6 +138,47 @@ class Tagging(TrainedTask[PieceExamples]):
     def metric(self, sums: Mapping[str, float]) -> dict[str, float]:
         spans = f1_scores(sums["tp"], sums["pred"], sums["gold"])
         return {**spans, "accuracy": accuracy(sums["correct"], sums["words"])}
+
+    def show(self, final: Sequence[Any], records: Sequence[Any]) -> Iterator[Example]:
+        for tags, sentence in zip(final, records, strict=True):
+            yield Example(sentence.id, *(" ".join(map(str, each)) for each in (sentence.words, sentence.tags, tags)))
+
+    def texts(self, record: TaggedSentence, view: str, pivot: str) -> Iterator[tuple[str, str]]:
+        yield view, " ".join(record.words)
+
+    def read_gold(self, file: CheckedFile, view: str) -> Sequence[TaggedSentence]:
+        sentences = enumerate(self._sentences(file))
+        return [TaggedSentence(str(row), ("",) * len(tags), tuple(tags)) for row, tags in sentences]
+
+    def read_predictions(self, file: CheckedFile, gold: Sequence[Any] | None) -> AlignedPredictions:
+        sentences = self._sentences(file)
+        if gold is not None and not file.problems:
+            file.check_length(len(sentences), len(gold), "sentences")
+            for number, (tags, sentence) in enumerate(zip(sentences, gold, strict=False), start=1):
+                if len(tags) != len(sentence.tags):
+                    file.report(0, f"sentence {number:,} has {len(tags)} tags, its gold has {len(sentence.tags)}")
+        return AlignedPredictions(sentences, gold or ())
+
+    def format_predictions(self, final: Sequence[Any], records: Sequence[Any]) -> str:
+        return "\n".join("".join(f"{tag}\n" for tag in tags) for tags in final)
+
+    def format_gold(self, records: Sequence[Any]) -> str:
+        return self.format_predictions([sentence.tags for sentence in records], records)
+
+    def _sentences(self, file: CheckedFile) -> list[list[str]]:
+        known = {*self.spec.labels, "O", "_"}
+        sentences: list[list[str]] = [[]]
+        for number, text in file.lines():
+            if not text:
+                sentences.append([])
+                continue
+            tag = text.split("\t")[-1].strip()
+            if tag not in known:
+                file.report(number, f"{shorten(tag)} is not a tag of this task")
+            sentences[-1].append(tag)
+        while sentences and not sentences[-1]:
+            sentences.pop()
+        return sentences
 
     def _gold(self, sentence: TaggedSentence) -> tuple[str, ...]:
         if sentence.tags is None:

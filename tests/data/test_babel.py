@@ -17,8 +17,9 @@ from harness.data.babel.grammar import realise
 from harness.data.babel.lexicon import lexicon
 from harness.data.source import Manifest, open_source
 from harness.errors import UsageError, UserError
-from harness.records import Corpus, Family, PoolSentence, Record, TaggedSentence, TextPair
+from harness.records import Corpus, PoolSentence, Record, TaggedSentence, TextPair
 from harness.task import TaskSpec
+from tasks.families.tagging import Tagging
 
 NAMES = ("xnli", "pawsx", "udpos", "panx", "bucc2018", "tatoeba")
 TAGS = ("ADJ", "ADP", "ADV", "AUX", "DET", "NOUN", "NUM", "PART", "PRON", "PROPN", "PUNCT", "SCONJ", "VERB")
@@ -26,7 +27,7 @@ GOLDEN = "d484be7ae44c1e0d79871023b859dd2a05e5f2288665619a901c4fb6ec5ed448"
 
 
 def spec(task: str) -> TaskSpec:
-    return TaskSpec(task, task, Family.TAGGING, "f1", (), (), {}, "", "", "")
+    return TaskSpec(task, task, Tagging.family, "f1", (), (), {}, "", "", "")
 
 
 SPECS = [spec(task) for task in NAMES]

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.data.contamination import BATCH, SIMILAR, Guard, Index, Overlap, normal, similarity, texts_of
+from harness.data.contamination import BATCH, SIMILAR, Guard, Index, Overlap, normal, similarity
 from harness.data.source import CorpusCell, Manifest, Source
 from harness.errors import UsageError
 from harness.experiments.guard import draw, judge
@@ -35,7 +35,13 @@ from harness.results.grouping import group_records, tables_by_group
 from harness.results.rendering import to_csv, to_latex, to_markdown
 from harness.results.tables import MARK, score_records, tables_by_language, tables_by_task
 from harness.storage.store import AVERAGE, Store
-from harness.task import TaskSpec
+from harness.task import Task, TaskSpec
+from tasks.bucc2018 import BUCC2018
+from tasks.mlqa import MLQA
+from tasks.panx import PANX
+from tasks.tatoeba import Tatoeba
+from tasks.xnli import XNLI
+from tasks.xquad import XQuAD
 from tests.support.made_up import put, run_row, scores
 
 LETTERS = {
@@ -70,7 +76,7 @@ def test_planted_duplicate_is_always_found(texts: list[str], data: st.DataObject
     records = [TextPair(str(number), text, "", None) for number, text in enumerate(texts)]
     planted = data.draw(st.sampled_from(texts))
     other = data.draw(st.sampled_from([planted, planted.upper().lower(), f" {planted}!", planted.replace(" ", "  ")]))
-    guard = Guard([("xnli", "de", records)], "en")
+    guard = Guard([(XNLI(), "de", records)], "en")
     flagged = guard.judge({"de": ["no such thing", other]})["de"]
     expected = {n for n, text in enumerate(texts) if normal(text) == normal(other)} if normal(other) else set()
     (overlap,) = guard.overlaps()
@@ -137,18 +143,23 @@ POOL = (
 
 
 @pytest.mark.parametrize(
-    ("record", "view", "expected"),
+    ("task", "record", "view", "expected"),
     [
-        (TextPair("a", "one", "two", "0"), "de", [("de", "one"), ("de", "two")]),
-        (TaggedSentence("a", ("do", "n't"), None), "fr", [("fr", "do n't")]),
-        (POOL[0], "de", [("de", "Ein Satz über Züge")]),
-        (POOL[1], "de", [("en", "A sentence about trains")]),
-        (QUESTION, "de.en", [("en", "Who came first?"), ("de", "Anna came first."), ("de", "Ben came later!")]),
-        (Question("q", "誰?", "一です。二です。", ()), "ja", [("ja", "誰?"), ("ja", "一です。"), ("ja", "二です。")]),
+        (XNLI(), TextPair("a", "one", "two", "0"), "de", [("de", "one"), ("de", "two")]),
+        (PANX(), TaggedSentence("a", ("do", "n't"), None), "fr", [("fr", "do n't")]),
+        (Tatoeba(), POOL[0], "de", [("de", "Ein Satz über Züge")]),
+        (BUCC2018(), POOL[1], "de", [("en", "A sentence about trains")]),
+        (MLQA(), QUESTION, "de.en", [("en", "Who came first?"), ("de", "Anna came first."), ("de", "Ben came later!")]),
+        (
+            XQuAD(),
+            Question("q", "誰?", "一です。二です。", ()),
+            "ja",
+            [("ja", "誰?"), ("ja", "一です。"), ("ja", "二です。")],
+        ),
     ],
 )
-def test_texts_have_their_languages(record: Record, view: str, expected: Sequence[tuple[str, str]]) -> None:
-    assert [pair for pair in texts_of(record, view, "en") if pair[1]] == expected
+def test_texts_have_their_languages(task: Task, record: Record, view: str, expected: Sequence[tuple[str, str]]) -> None:
+    assert [pair for pair in task.texts(record, view, "en") if pair[1]] == expected
 
 
 def test_items_are_counted_once_and_languages_are_kept_apart() -> None:
@@ -157,7 +168,7 @@ def test_items_are_counted_once_and_languages_are_kept_apart() -> None:
         TextPair("b", "the quick brown fox jumps over the lazy dog", "dogs are lazy", None),
         TextPair("c", "nothing of the kind happened in the evening", "it did not happen", None),
     ]
-    guard = Guard([("xnli", "en", pairs), ("tatoeba", "de", POOL), ("mlqa", "de", [QUESTION])], "en")
+    guard = Guard([(XNLI(), "en", pairs), (Tatoeba(), "de", POOL), (MLQA(), "de", [QUESTION])], "en")
     guard.judge(
         {
             "en": [

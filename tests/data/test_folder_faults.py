@@ -9,8 +9,9 @@ import pytest
 from harness.data.folder import Folder
 from harness.data.lines import MAX_LINE
 from harness.errors import UsageError, UserError
-from harness.records import Corpus, Family
+from harness.records import Corpus
 from harness.task import TaskSpec
+from tasks.families.question_answering import QuestionAnswering
 from tests.support.packs import BUCC, PAIR, PANX, PAWSX, TASKS, TATOEBA, UDPOS, XNLI, Write, notes, spec
 
 FAULTS: list[tuple[str, TaskSpec, str, dict[str, str | bytes], str]] = [
@@ -191,7 +192,7 @@ def test_faults_that_the_manifest_sees(write: Write) -> None:
 def test_families_and_tasks_that_a_folder_cannot_read(write: Write) -> None:
     folder = write({"xquad/xquad.de.json": "{}"})
     with pytest.raises(UserError, match=r"something is missing in a file of questions"):
-        folder.task(spec("xquad", Family.QA), "de", "test")
+        folder.task(spec("xquad", QuestionAnswering.family), "de", "test")
 
 
 @pytest.mark.parametrize(

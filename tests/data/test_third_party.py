@@ -16,7 +16,13 @@ from harness.data.folder import Folder
 from harness.data.hub import Hub
 from harness.data.source import open_source
 from harness.errors import UserError
-from harness.records import Family, PoolSentence, Question, Record, TaggedSentence, TextPair
+from harness.records import PoolSentence, Question, Record, TaggedSentence, TextPair
+from harness.task import Family
+from tasks.families.bitext_mining import BitextMining
+from tasks.families.bitext_retrieval import BitextRetrieval
+from tasks.families.classification import Classification
+from tasks.families.question_answering import QuestionAnswering
+from tasks.families.tagging import Tagging
 from tests.support.installed import install
 from tests.support.packs import PAIR, Write, spec
 
@@ -34,44 +40,44 @@ def records(write: Write, family: Family, files: dict[str, str | bytes], **setti
 
 
 def test_folder_reads_an_unknown_task_by_the_convention_of_its_family(write: Write) -> None:
-    (pair,) = records(write, Family.CLASSIFICATION, {"dev-de.tsv": PAIR})
+    (pair,) = records(write, Classification.family, {"dev-de.tsv": PAIR})
     assert isinstance(pair, TextPair)
-    (sentence,) = records(write, Family.TAGGING, {"dev-de.tsv": "a\tO\n"})
+    (sentence,) = records(write, Tagging.family, {"dev-de.tsv": "a\tO\n"})
     assert isinstance(sentence, TaggedSentence)
 
 
 def test_folder_reads_an_unknown_qa_task_as_squad_json(write: Write) -> None:
     content = json.dumps({"data": [{"paragraphs": [{"context": "a b", "qas": [QUESTION]}]}]})
-    (question,) = records(write, Family.QA, {"test-de.json": content}, splits=("train", "test"))
+    (question,) = records(write, QuestionAnswering.family, {"test-de.json": content}, splits=("train", "test"))
     assert isinstance(question, Question)
     assert question.answers[0].text == "a"
 
 
 def test_folder_reads_an_unknown_retrieval_task_as_two_aligned_files(write: Write) -> None:
-    pool = records(write, Family.RETRIEVAL, {"de-en.test.de": "eins\n", "de-en.test.en": "one\n"})
+    pool = records(write, BitextRetrieval.family, {"de-en.test.de": "eins\n", "de-en.test.en": "one\n"})
     assert [record.text for record in pool if isinstance(record, PoolSentence)] == ["eins", "one"]
 
 
 def test_folder_reads_an_unknown_mining_task_with_a_gold_file(write: Write) -> None:
     files: dict[str, str | bytes] = {"de-en.dev.de": "de-1\teins\n", "de-en.dev.en": "en-1\tone\n"}
-    pool = records(write, Family.RETRIEVAL, {**files, "de-en.dev.gold": "de-1\ten-1\n"}, calibrated=True)
+    pool = records(write, BitextMining.family, {**files, "de-en.dev.gold": "de-1\ten-1\n"})
     assert [record.partners for record in pool if isinstance(record, PoolSentence)] == [("en-1",), ("de-1",)]
 
 
 @pytest.mark.parametrize("source", [Babel.open(""), Hub.open("")], ids=["babel", "hub"])
 def test_a_source_names_the_tasks_it_holds_when_it_lacks_one(source: Babel | Hub) -> None:
-    mine = spec("mine", Family.TAGGING, "O")
+    mine = spec("mine", Tagging.family, "O")
     assert source.locations(mine) == {}
     with pytest.raises(UserError, match=r"(?s)has no data for mine.*udpos.*folder:PATH"):
         source.task(mine, "de", "test")
 
 
 def test_a_manifest_leaves_out_tasks_that_babel_lacks() -> None:
-    assert Babel.open("").manifest([spec("mine", Family.TAGGING, "O")]).tasks == ()
+    assert Babel.open("").manifest([spec("mine", Tagging.family, "O")]).tasks == ()
 
 
 def test_folder_says_where_it_looks_for_an_unknown_task() -> None:
-    assert Folder.locations(spec("mine", Family.TAGGING, "O"))["dev"] == "mine/dev-{view}.tsv"
+    assert Folder.locations(spec("mine", Tagging.family, "O"))["dev"] == "mine/dev-{view}.tsv"
 
 
 def test_a_third_party_source_needs_one_file_and_one_entry_point(tmp_path: Path) -> None:
@@ -100,8 +106,8 @@ def test_a_third_party_source_reads_records(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.syspath_prepend(install(PACKAGE, tmp_path / "site"))
     monkeypatch.delitem(SOURCES.__dict__, "_points", raising=False)
     source = open_source(f"spreadsheet:{sheet}")
-    xnli = spec("xnli", Family.CLASSIFICATION, "neutral")
+    xnli = spec("xnli", Classification.family, "neutral")
     assert source.task(xnli, "de", "dev") == [TextPair("dev-0", "a", "b", "neutral", "xnli-dev-0")]
     with pytest.raises(UserError, match=r"(?s)no data for panx.*holds xnli"):
-        source.task(spec("panx", Family.TAGGING), "de", "dev")
+        source.task(spec("panx", Tagging.family), "de", "dev")
     monkeypatch.delitem(SOURCES.__dict__, "_points", raising=False)

@@ -34,7 +34,6 @@ from harness.records import (
     Answer,
     Corpus,
     DictionaryEntry,
-    Family,
     ParallelPair,
     PoolSentence,
     Question,
@@ -43,11 +42,12 @@ from harness.records import (
 )
 from harness.registry import TASKS
 from harness.task import TaskSpec
+from tasks.families.classification import Classification
 
 XNLI = TaskSpec(
     name="xnli",
     title="XNLI",
-    family=Family.CLASSIFICATION,
+    family=Classification.family,
     metric="accuracy",
     languages=("de", "en"),
     labels=("contradiction", "entailment", "neutral"),

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 from harness.evaluation import item_examples as examples
-from harness.records import Answer, Family, PoolSentence, Question, TaggedSentence, TextPair
-
-
-def spec(family: Family, calibrated: bool = False) -> Any:
-    return SimpleNamespace(family=family, calibrated=calibrated)
+from harness.records import Answer, PoolSentence, Question, TaggedSentence, TextPair
+from tasks.bucc2018 import BUCC2018
+from tasks.panx import PANX
+from tasks.tatoeba import Tatoeba
+from tasks.xnli import XNLI
+from tasks.xquad import XQuAD
 
 
 def test_pairs_of_texts() -> None:
     records = [TextPair("a", "one", "two", "neutral")]
-    assert examples.examples(spec(Family.CLASSIFICATION), ["entailment"], records) == [
-        ("a", "one\ntwo", "neutral", "entailment")
-    ]
+    assert examples.examples(XNLI(), ["entailment"], records) == [("a", "one\ntwo", "neutral", "entailment")]
 
 
 def test_tags_and_answers() -> None:
     tagged = [TaggedSentence("a", ("see", "Rome"), ("O", "B-LOC"))]
-    assert examples.examples(spec(Family.TAGGING), [["O", "O"]], tagged) == [("a", "see Rome", "O B-LOC", "O O")]
+    assert examples.examples(PANX(), [["O", "O"]], tagged) == [("a", "see Rome", "O B-LOC", "O O")]
     asked = [Question("q", "who?", "it was she", (Answer("she", 7), Answer("she", 7)))]
-    assert examples.examples(spec(Family.QA), ["it"], asked) == [("q", "who?\nit was she", "she", "it")]
+    assert examples.examples(XQuAD(), ["it"], asked) == [("q", "who?\nit was she", "she", "it")]
 
 
 def test_translations_are_told_by_their_text() -> None:
@@ -35,15 +31,15 @@ def test_translations_are_told_by_their_text() -> None:
         PoolSentence("e1", "target", "one", ("f1",)),
         PoolSentence("e2", "target", "two", ("f2",)),
     ]
-    search = examples.examples(spec(Family.RETRIEVAL), ["f2", ["f2", "e1"]], pool)
+    search = examples.examples(Tatoeba(), ["f2", ["f2", "e1"]], pool)
     assert search == [("e1", "one", "eins", "zwei"), ("e2", "two", "zwei", "zwei")]
-    mined = examples.examples(spec(Family.RETRIEVAL, calibrated=True), [["f1", "e2", 1], ["f3", "e1"]], pool)
+    mined = examples.examples(BUCC2018(), [["f1", "e2", 1], ["f3", "e1"]], pool)
     assert mined == [("f1", "eins", "one", "two"), ("f2", "zwei", "two", ""), ("f3", "drei", "", "one")]
 
 
 def test_long_sets_and_texts_are_cut() -> None:
     records = [TextPair(str(at), "x" * 5000, "", "a") for at in range(examples.MOST + 5)]
-    found = examples.examples(spec(Family.CLASSIFICATION), ["a"] * len(records), records)
+    found = examples.examples(XNLI(), ["a"] * len(records), records)
     assert len(found) == examples.MOST
     assert len(found[0].text) == examples.LONGEST
     assert [len(column) for column in examples.table({("english", "de"): found}).values()] == [examples.MOST] * 6

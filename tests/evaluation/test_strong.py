@@ -16,7 +16,7 @@ from harness.evaluation.strong_alignment import mine_strong, rivals
 from harness.records import PoolSentence
 from tasks.bucc2018 import BUCC2018
 from tasks.families.bitext_mining import MiningSettings
-from tasks.families.pools import Sides, Vectors
+from tasks.families.pools import PoolSides, Vectors
 from tasks.tatoeba import Tatoeba
 from tests.support.tiny import tiny_encoder
 
@@ -35,7 +35,7 @@ def pools(pairs: int, lone: int) -> list[PoolSentence]:
 
 def searched(task: Any, records: list[PoolSentence], x: np.ndarray, y: np.ndarray, how: MiningSettings) -> list[Any]:
     vectors = Vectors([r.text for r in records], torch.from_numpy(np.concatenate([x, y])), torch.device("cpu"))
-    found: list[Any] = task.search(Sides.of(records), vectors, how)
+    found: list[Any] = task.search(PoolSides.of(records), vectors, how)
     return found
 
 

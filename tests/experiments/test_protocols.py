@@ -56,7 +56,7 @@ def test_every_official_update_reads_32_examples_and_large_models_read_them_in_t
         settings = official(name, shape)
         assert settings.batch_size * settings.accumulation == 32
     large = official(name, LARGE)
-    assert large.batch_size == (4 if TASKS.get(name).spec.family == "qa" else 2)
+    assert large.batch_size == (4 if TASKS.get(name).spec.family.name == "qa" else 2)
     assert large.learning_rate == (2e-5 if name in ("pawsx", "udpos", "panx") else 3e-5)
     assert official(name, BERT) == official(name, None)
 

@@ -15,7 +15,7 @@ from harness.cli.app import main
 from harness.data.lines import MAX_LINE
 from harness.errors import UserError
 from harness.registry import SUITES
-from harness.results.submissions import Report, score
+from harness.results.submissions import SubmissionReport, score
 from tests.support.golden_cases import cases
 
 GOLDEN = cases("end_to_end/submission.json")
@@ -44,7 +44,7 @@ def folders(original: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "p", tmp_path / "l"
 
 
-def scored(folders: tuple[Path, Path], scheme: str | None = None) -> Report:
+def scored(folders: tuple[Path, Path], scheme: str | None = None) -> SubmissionReport:
     return score(*folders, SUITES.get("xtreme"), scheme)
 
 
@@ -116,12 +116,12 @@ DAMAGES: dict[str, tuple[str, Damage, str]] = {
         lambda p: p.write_text('{"a": "x", "a": "y"}'),
         r"an id that occurs twice: .*a",
     ),
-    "duplicate pair": ("bucc2018/test-de.tsv", lambda p: p.write_text(p.read_text() * 2), r"stands in line 1 already"),
+    "duplicate pair": ("bucc2018/test-de.tsv", lambda p: p.write_text(p.read_text() * 2), r"is in line 1 already"),
     "not JSON": ("mlqa/test-de.json", lambda p: p.write_text('{"a":\n'), r":2: not JSON"),
     "empty file": ("tatoeba/test-de.tsv", lambda p: p.write_text(""), r"test-de\.tsv: the file is empty"),
     "long line": ("tatoeba/test-fr.tsv", lambda p: p.write_bytes(b"1" * (MAX_LINE + 9)), r":1: a line of more than"),
     "tags": ("panx/test-de.tsv", lambda p: p.write_text("O\n" + p.read_text()), r"sentence 1 has \d+ tags"),
-    "other JSON": ("tydiqa/test-en.json", lambda p: p.write_text("[1]"), r"not an object of texts"),
+    "other JSON": ("tydiqa/test-en.json", lambda p: p.write_text("[1]"), r"not an object of answers"),
 }
 
 

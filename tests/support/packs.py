@@ -6,8 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.data.folder import Folder
-from harness.records import Family
-from harness.task import TaskSpec
+from harness.task import Family, TaskSpec
+from tasks.families.bitext_mining import BitextMining
+from tasks.families.bitext_retrieval import BitextRetrieval
+from tasks.families.classification import Classification
+from tasks.families.tagging import Tagging
 
 Write = Callable[[dict[str, str | bytes]], Folder]
 
@@ -28,12 +31,12 @@ def spec(name: str, family: Family, labels: str = "", **settings: Any) -> TaskSp
     )
 
 
-XNLI = spec("xnli", Family.CLASSIFICATION, "contradiction entailment neutral")
-PAWSX = spec("pawsx", Family.CLASSIFICATION, "0 1")
-UDPOS = spec("udpos", Family.TAGGING, "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X")
-PANX = spec("panx", Family.TAGGING, "O B-PER I-PER B-ORG I-ORG B-LOC I-LOC")
-BUCC = spec("bucc2018", Family.RETRIEVAL)
-TATOEBA = spec("tatoeba", Family.RETRIEVAL)
+XNLI = spec("xnli", Classification.family, "contradiction entailment neutral")
+PAWSX = spec("pawsx", Classification.family, "0 1")
+UDPOS = spec("udpos", Tagging.family, "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X")
+PANX = spec("panx", Tagging.family, "O B-PER I-PER B-ORG I-ORG B-LOC I-LOC")
+BUCC = spec("bucc2018", BitextMining.family)
+TATOEBA = spec("tatoeba", BitextRetrieval.family)
 PAIR = "a\tb\tneutral\n"
 TASKS = (XNLI, PAWSX, UDPOS, PANX, BUCC, TATOEBA)
 

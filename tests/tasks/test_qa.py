@@ -19,7 +19,8 @@ from harness.errors import UserError
 from harness.records import Answer, Question
 from harness.registry import TASKS
 from harness.training.checkpoint import load_tensors
-from tasks.families.question_answering import AnswerSettings, Span, Window, best_span, windows
+from tasks.families.question_answering import AnswerSettings
+from tasks.families.windows import AnswerSpan, Window, best_span, windows
 from tasks.mlqa import MLQA
 from tasks.tydiqa import TyDiQA
 from tasks.xquad import XQuAD
@@ -64,7 +65,7 @@ def test_the_best_span_is_that_of_all_pairs_of_starts_and_ends() -> None:
         window, mine = Window(0, 40, 17, 6), rng.random(17) < 0.7
         found = best_span(logits, window, mine, best=25, longest=5)
         spans = [
-            Span(logits[6 + i, 0] + logits[6 + j, 1], 40 + i, 40 + j)
+            AnswerSpan(logits[6 + i, 0] + logits[6 + j, 1], 40 + i, 40 + j)
             for i in range(17)
             for j in range(i, min(i + 5, 17))
             if mine[i]
@@ -85,7 +86,7 @@ def test_answers_keep_their_place_in_every_window() -> None:
         assert example.ids[window.offset - 1] == tokenizer.sep_id
         if example.start:
             shift = window.first - window.offset
-            span = Span(0.0, example.start + shift, example.end + shift)
+            span = AnswerSpan(0.0, example.start + shift, example.end + shift)
             assert examples.text(window.question, span) == questions[window.question].answers[0].text
             answered.add(window.question)
     assert answered == set(range(40))
@@ -268,7 +269,7 @@ def test_subwords_cover_real_answers_in_every_script(shared: Path) -> None:
             window, (start, end) = examples.rows[number], examples.answers[number]
             if start:
                 shift = window.first - window.offset
-                text = examples.text(window.question, Span(0.0, int(start) + shift, int(end) + shift))
+                text = examples.text(window.question, AnswerSpan(0.0, int(start) + shift, int(end) + shift))
                 gold = records[window.question].answers[0].text.strip()
                 assert gold in text, (view, gold, text)
                 exact, inside = exact + (gold == text), inside + 1

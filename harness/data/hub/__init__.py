@@ -17,7 +17,7 @@ from harness.data.hub.tables import HUB_TASKS, NLI_COLUMNS, HubTask
 from harness.data.source import CorpusCell, Manifest, Source, TaskCell, missing_task
 from harness.errors import UserError
 from harness.files import text_digest
-from harness.records import Corpus, CorpusRecord, Family, Record, TextPair
+from harness.records import Corpus, CorpusRecord, PoolSentence, Question, Record, TaggedSentence, TextPair
 from harness.task import TaskSpec
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class Hub(Source):
         return [cell for cell in cells if cell.split == split]
 
     def _task_cell(self, spec: TaskSpec, view: str, split: str, one: Part, parts: Mapping[str, Part]) -> TaskCell:
-        count = one.count() * (2 if spec.family is Family.RETRIEVAL else 1)
+        count = one.count() * (2 if spec.family.record is PoolSentence else 1)
         stem = f"{one.fingerprint()} {self._reads_pivot(spec, parts)}"
         return TaskCell(spec.name, view, split, count, text_digest(stem))
 
@@ -177,7 +177,7 @@ class Hub(Source):
 
     def _parallel(self, spec: TaskSpec, parts: Mapping[str, Part]) -> bool:
         """Whether row i is a translation of row i in every language: classification with equal counts."""
-        if spec.family is not Family.CLASSIFICATION or self.pivot not in parts:
+        if spec.family.record is not TextPair or self.pivot not in parts:
             return False
         return len({one.count() for one in parts.values()}) == 1
 
@@ -185,13 +185,13 @@ class Hub(Source):
         from harness.data.hub import rows
 
         one, key = parts[view], f"{spec.name}-{view}-{split}"
-        if spec.family is Family.CLASSIFICATION:
+        if spec.family.record is TextPair:
             found = rows.labelled(one.place, one.tuples(), spec.labels)
             firsts = [first for first, *_ in parts[self.pivot].tuples()] if self._parallel(spec, parts) else []
             return rows.pairs(key, split, found, rows.premise_clusters(spec, split, firsts))
-        if spec.family is Family.TAGGING:
+        if spec.family.record is TaggedSentence:
             return rows.tagged(key, split, one.place, one.tuples(), spec.labels)
-        if spec.family is Family.QA:
+        if spec.family.record is Question:
             prefix, language = f"{spec.name}-{split}", view.partition(".")[0]
             return rows.questions(prefix, language, one.rows(), repeated_ids=split == "train", where=one.place)
         return rows.aligned(spec, view, split, self.pivot, one.tuples(), one.place)
@@ -231,7 +231,7 @@ class Hub(Source):
                 yield f"{spec.name}: left out; {task.lacks}; give hub:bucc=PATH"
             for split in spec.splits:
                 parts = self._parts(spec, split)
-                if spec.family is Family.CLASSIFICATION and parts and not self._parallel(spec, parts):
+                if spec.family.record is TextPair and parts and not self._parallel(spec, parts):
                     yield f"{spec.name} {split}: languages differ in length, so no two rows count as parallel"
         if self.settings.parallel is not None:
             size = self.settings.parallel_size

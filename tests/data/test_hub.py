@@ -112,12 +112,14 @@ def test_counts_are_those_of_the_published_sets(server: Server) -> None:
     prefix = HUB_TASKS["tydiqa"].splits["test"].id_prefixes
     ids = [f"{prefix[code]}-{n}" for code, count in tests.items() for n in range(count)]
     languages = [code for code in xnli.languages for _ in range(5010)]
-    server.repos[hub_world.XTREME] = {
-        "tydiqa/validation-00000-of-00001.parquet": hub_world.parquet([{"id": one} for one in ids]),
-        "XNLI/test-00000-of-00001.parquet": hub_world.parquet([{"language": one} for one in languages]),
-        "SQuAD/train-00000-of-00001.parquet": hub_world.parquet([{"id": "q"}] * 87_599),
-        **{f"XQuAD.{c}/validation-0.parquet": hub_world.parquet([{"id": "q"}] * 1190) for c in xquad.languages},
-    }
+    server.repos[hub_world.XTREME] = hub_world.with_card(
+        {
+            "tydiqa/validation-00000-of-00001.parquet": hub_world.parquet([{"id": one} for one in ids]),
+            "XNLI/test-00000-of-00001.parquet": hub_world.parquet([{"language": one} for one in languages]),
+            "SQuAD/train-00000-of-00001.parquet": hub_world.parquet([{"id": "q"}] * 87_599),
+            **{f"XQuAD.{c}/validation-0.parquet": hub_world.parquet([{"id": "q"}] * 1190) for c in xquad.languages},
+        }
+    )
     manifest = Hub.open("").manifest([xnli, tydiqa, xquad])
     counts = {(c.task, c.view, c.split): c.count for c in manifest.tasks}
     assert {view: counts["tydiqa", view, "test"] for view in tests} == tests

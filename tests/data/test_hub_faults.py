@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import datasets.config
 import pytest
 from huggingface_hub import constants
 
@@ -117,14 +118,19 @@ def test_a_server_error_that_stays(server: Server, tmp_path: Path, path: str) ->
     assert kept(tmp_path) == []
 
 
+def go_offline(monkeypatch: pytest.MonkeyPatch, offline: bool) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", offline)
+
+
 def test_offline(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    go_offline(monkeypatch, True)
     assert "unset HF_HUB_OFFLINE" in refused()
     assert server.requests == []
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    go_offline(monkeypatch, False)
     records = read()
     before = len(server.requests)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    go_offline(monkeypatch, True)
     assert read() == records
     with pytest.raises(UserError, match=r"PAN-X\.en/test"):
         Hub.open(SOURCE).task(PANX, "en", "test")
@@ -147,3 +153,57 @@ def test_parallel_text_that_breaks_off_leaves_nothing(server: Server, tmp_path: 
     assert set(kept(tmp_path)) == before
     server.faults.clear()
     assert len(hub.corpus(Corpus.PARALLEL, ["ar"])) == 8
+
+
+def arrow_files(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "home" / "datasets").rglob("*-test.arrow"))
+
+
+@pytest.mark.parametrize("keep", [0, 100, -100], ids=["empty", "cut at the start", "cut at the end"])
+def test_a_truncated_arrow_cache_is_written_anew(server: Server, tmp_path: Path, keep: int) -> None:
+    records = read()
+    (path,) = arrow_files(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:keep])
+    assert read() == records
+    assert len(path.read_bytes()) == len(whole)
+
+
+def test_a_truncated_arrow_cache_is_refused_offline(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read()
+    (path,) = arrow_files(tmp_path)
+    path.write_bytes(path.read_bytes()[:100])
+    go_offline(monkeypatch, True)
+    assert "unset HF_HUB_OFFLINE" in refused()
+
+
+def test_a_moved_branch_is_named_and_not_followed(server: Server) -> None:
+    (before,) = {cell.fingerprint for cell in Hub.open(SOURCE).manifest([PANX]).tasks if cell.view == "ar"} & {
+        cell.fingerprint for cell in Hub.open(SOURCE).manifest([PANX]).tasks if cell.split == "test"
+    }
+    server.commit = "f" * 40
+    moved = Hub.open(SOURCE).manifest([PANX])
+    assert before in {cell.fingerprint for cell in moved.tasks}
+    assert f"google/xtreme is read at commit {COMMIT}" in moved.notes
+    assert any(f"google/xtreme has moved on the hub, to commit {'f' * 40}" in note for note in moved.notes)
+
+
+def test_a_new_commit_has_other_fingerprints_and_its_own_cache(server: Server, tmp_path: Path) -> None:
+    records, old = read(), {cell.fingerprint for cell in Hub.open(SOURCE).manifest([PANX]).tasks}
+    server.commit = "f" * 40
+    assert read(f"google/xtreme@{'f' * 40},{SOURCE}") == records
+    new = {cell.fingerprint for cell in Hub.open(f"google/xtreme@{'f' * 40},{SOURCE}").manifest([PANX]).tasks}
+    assert not old & new
+    assert len(arrow_files(tmp_path)) == 2
+
+
+def test_a_failing_hub_does_not_fall_back_to_the_cache_of_another_commit(server: Server) -> None:
+    read()
+    server.commit = "f" * 40
+    new = Hub.open(f"google/xtreme@{'f' * 40},{SOURCE}")
+    new.manifest([PANX])
+    server.faults.append(Fault("/tree/", status=403))
+    with pytest.raises(UserError, match="f" * 40):
+        new.task(PANX, "ar", "test")

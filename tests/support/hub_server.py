@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import datasets.config
 import pytest
 from huggingface_hub import constants
 
@@ -36,9 +37,10 @@ class Fault:
 
 @dataclass
 class Hub:
-    """`repos` maps `datasets/OWNER/NAME` or `OWNER/NAME` to the files of its one commit."""
+    """`repos` maps `datasets/OWNER/NAME` or `OWNER/NAME` to its files, which are those of every commit."""
 
     repos: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    commit: str = COMMIT
     faults: list[Fault] = field(default_factory=list)
     requests: list[tuple[str, str, str]] = field(default_factory=list)  # method, path, Range
     url: str = ""
@@ -102,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
         name = match and ("datasets/" if match[1] == "datasets" else "") + match[2]
         if not match or name not in self.hub.repos:
             return self._send(401, b'{"error":"Invalid username or password."}')
-        if (match[4] or "main") not in ("main", COMMIT):
+        if (match[4] or "main") not in ("main", COMMIT, self.hub.commit):
             return self._send(404, b'{"error":"Invalid rev id"}', {"X-Error-Code": "RevisionNotFound"})
         entries = [entry(file, content) for file, content in sorted(self.hub.repos[name].items())]
         if match[3] == "tree":
@@ -111,7 +113,9 @@ class _Handler(BaseHTTPRequestHandler):
             wanted = self._wanted(body)
             folders = [{"type": "directory", "path": w, "oid": "0" * 40} for w in wanted if self._folder(name, w)]
             return self._json([one for one in entries if one["path"] in wanted] + folders)
-        return self._json({"id": match[2], "sha": COMMIT, "private": False, "gated": False, "siblings": entries})
+        return self._json(
+            {"id": match[2], "sha": self.hub.commit, "private": False, "gated": False, "siblings": entries}
+        )
 
     def _tree(self, under: str, entries: list[dict[str, Any]]) -> None:
         """The files and folders below a folder: all of them, or its own alone."""
@@ -135,13 +139,21 @@ class _Handler(BaseHTTPRequestHandler):
         match = re.fullmatch(r"/((?:datasets/)?[^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
         if not match or match[1] not in self.hub.repos:
             return self._send(401, b"", {"X-Error-Message": "Invalid username or password."})
-        if match[2] not in ("main", COMMIT):
+        if match[2] not in ("main", COMMIT, self.hub.commit):
             return self._send(404, b"", {"X-Error-Code": "RevisionNotFound"})
         content = self.hub.repos[match[1]].get(match[3])
         if content is None:
-            return self._send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
+            return self._send(
+                404,
+                b"",
+                {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT if match[2] == COMMIT else self.hub.commit},
+            )
         known = entry(match[3], content)
-        heads = {"X-Repo-Commit": COMMIT, "ETag": f'"{known["oid"]}"', "Accept-Ranges": "bytes"}
+        heads = {
+            "X-Repo-Commit": COMMIT if match[2] == COMMIT else self.hub.commit,
+            "ETag": f'"{known["oid"]}"',
+            "Accept-Ranges": "bytes",
+        }
         if "lfs" not in known:
             return self._send(200, content, heads)
         heads |= {"X-Linked-Size": str(len(content)), "X-Linked-ETag": f'"{sha256(content)}"'}
@@ -200,4 +212,7 @@ def in_its_place(hub: Hub, monkeypatch: pytest.MonkeyPatch, home: Path) -> Itera
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", running.url + template[1] + template[2])
         monkeypatch.setattr(constants, "HF_HOME", str(home))
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(home / "hub"))
+        monkeypatch.setattr(datasets.config, "HF_ENDPOINT", running.url)
+        monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", home / "datasets")
+        monkeypatch.setattr(datasets.config, "HF_UPDATE_DOWNLOAD_COUNTS", False)
         yield running

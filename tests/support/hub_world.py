@@ -118,12 +118,12 @@ def hub_files() -> dict[str, dict[str, bytes]]:
     names = ("premise", "hypothesis", "label")
     nli = [dict(zip(names, row, strict=True)) for row in pair_rows("xnli", "en", "train")]
     return {
-        XTREME: _with_card({**_classification(), **_tagging(), **_questions(), **_bitext()}),
+        XTREME: with_card({**_classification(), **_tagging(), **_questions(), **_bitext()}),
         NLI: {
             "README.md": _card("default", "train", "data/train-*", ROWS),
             "data/train-00000-of-00001.parquet": parquet(nli, {"label": NLI_NAMES}),
         },
-        OPUS: {"ar-en/train-00000-of-00001.parquet": parquet(translations("ar"))},
+        OPUS: with_card({"ar-en/train-00000-of-00001.parquet": parquet(translations("ar"))}),
     }
 
 
@@ -139,15 +139,20 @@ def _card(config: str, split: str, path: str, rows: int) -> bytes:
     ).encode()
 
 
-def _with_card(files: dict[str, bytes]) -> dict[str, bytes]:
-    """The files and the card that names their configs, which `datasets` goes by."""
+def with_card(files: dict[str, bytes]) -> dict[str, bytes]:
+    """The files and the card that lists their configs and counts, which `datasets` goes by."""
     configs: dict[str, list[dict[str, str]]] = {}
-    for path in files:
+    splits: dict[str, list[dict[str, Any]]] = {}
+    for path, content in files.items():
         config, _, name = path.partition("/")
         split = name.partition("-")[0]
         configs.setdefault(config, []).append({"split": split, "path": f"{config}/{split}-*"})
+        count = pq.read_metadata(io.BytesIO(content)).num_rows
+        splits.setdefault(config, []).append({"name": split, "num_examples": count})
     listed = [{"config_name": config, "data_files": parts} for config, parts in configs.items()]
-    return {**files, "README.md": f"---\nconfigs: {json.dumps(listed)}\n---\n# XTREME\n".encode()}
+    infos = [{"config_name": config, "splits": parts} for config, parts in splits.items()]
+    card = f"---\nconfigs: {json.dumps(listed)}\ndataset_info: {json.dumps(infos)}\n---\n# XTREME\n"
+    return {**files, "README.md": card.encode()}
 
 
 def _classification() -> dict[str, bytes]:

@@ -224,6 +224,8 @@ class Hub(Source):
         """Which commits are read, and how the hub's copy differs from the official data."""
         for one in self._opened.values():
             yield f"{one.name} is read at commit {one.commit}"
+            if one.moved_to:
+                yield f"{one.named} has moved on the hub, to commit {one.moved_to}; to read it, name it after an @"
         for spec in specs:
             task = HUB_TASKS.get(spec.name, HubTask())
             yield from (f"{spec.name}: {note}" for note in task.notes)

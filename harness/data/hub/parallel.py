@@ -52,17 +52,14 @@ def read(repository: Repository, language: str, pivot: str, size: int) -> list[P
 
 
 def _pairs(repository: Repository, config: str, language: str, pivot: str) -> Iterator[dict[str, object]]:
-    row = 0
-    for batch in repository.batches(config, "train", ["translation"]):
-        for pair in batch["translation"].to_pylist():
-            if not pair or {language, pivot} - set(pair):
-                raise UserError(
-                    "a row without the two languages", file=f"{repository.name}/{config}", line=row + 1, found=str(pair)
-                )
-            source, target = pair[pivot] or "", pair[language] or ""
-            if source.strip() and target.strip():
-                yield {"row": row, "source": source, "target": target}
-            row += 1
+    for row, pair in enumerate(repository.stream(config, "train", "translation")):
+        if not pair or {language, pivot} - set(pair):
+            raise UserError(
+                "a row without the two languages", file=f"{repository.name}/{config}", line=row + 1, found=str(pair)
+            )
+        source, target = pair[pivot] or "", pair[language] or ""
+        if source.strip() and target.strip():
+            yield {"row": row, "source": source, "target": target}
 
 
 def _kept(repository: Repository, config: str, size: int) -> Path:

@@ -52,7 +52,7 @@ class Part:
             table = table.filter(self._mask(table[self.language]))
         found: dict[str, list[Any]] = {}
         for column in self.columns:
-            names = self.repository.names(table, self.config, column)
+            names = self.repository.label_names(self.config, self.split, column)
             values = table[column].to_pylist()
             found[column] = values if names is None else [self._named(value, names) for value in values]
         return [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]

@@ -154,10 +154,10 @@ class Repository:
 
     def _declared_rows(self, config: str, split: str) -> int | None:
         infos = self._listing["card"].get("dataset_info") or []
-        infos = infos if isinstance(infos, list) else [infos]
-        info = next((info for info in infos if info.get("config_name", "default") == config), {})
-        splits = {one["name"]: one.get("num_examples") for one in info.get("splits") or []}
-        return splits.get(split)
+        for info in infos if isinstance(infos, list) else [infos]:
+            if info.get("config_name", "default") == config:
+                return {one["name"]: one.get("num_examples") for one in info.get("splits") or []}.get(split)
+        return None
 
     @cached_property
     def _listing(self) -> dict[str, Any]:

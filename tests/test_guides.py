@@ -1,4 +1,4 @@
-"""The code that README and docs/adding-a-method.md show is complete: each file loads as a plug-in and trains."""
+"""Guides: the methods in README and docs/adding-a-method.md load as plug-ins and train, and links have targets."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def trained(cls: Any) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize(("guide", "number"), [(guide, n) for guide in GUIDES for n in range(len(files(guide)))])
-def test_a_file_of_the_guides_trains(guide: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_method_from_a_guide_trains(guide: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own: Registry[Any] = Registry("method", "alignboard.methods")
     monkeypatch.setattr(registry, "METHODS", own)
     monkeypatch.setattr(registry, "_plugins", [])
@@ -78,23 +78,22 @@ def test_a_file_of_the_guides_trains(guide: str, number: int, tmp_path: Path, mo
         assert all(math.isfinite(value) for value in losses.values())
 
 
-def test_both_guides_have_code() -> None:
+def test_guides_contain_methods() -> None:
     assert [len(files(guide)) for guide in GUIDES] == [1, 2]
 
 
-def test_the_first_method_of_the_readme_takes_40_lines() -> None:
+def test_readme_method_has_at_most_40_lines() -> None:
     code = [line for line in files("README.md")[0].splitlines() if line.strip()]
     assert len(code) <= 40
 
 
-def test_a_strangers_method_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_third_party_method_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(install(Path(__file__).parent / "plugins" / "stranger", tmp_path))
     own: Registry[Any] = Registry("method", "alignboard.methods")
     assert "distance" in trained(own.get("squared-distance"))[-1]
 
 
-def test_links_between_documents_lead_somewhere() -> None:
-    for guide in (*GUIDES, "CONTRIBUTING.md"):
-        place = (ROOT / guide).parent
-        for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / guide).read_text(encoding="utf-8")):
-            assert target.startswith("http") or (place / target).exists(), f"{guide}: {target}"
+def test_links_in_docs_have_targets() -> None:
+    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert target.startswith("http") or (page.parent / target).exists(), f"{page.name}: {target}"

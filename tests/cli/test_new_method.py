@@ -1,4 +1,4 @@
-"""`alignboard new-method`: what it writes trains, installs, passes its own test, and overwrites nothing."""
+"""`alignboard new-method`: the written method trains, installs and passes its own test; nothing is overwritten."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def write(*words: str) -> int:
     return int(str(ended.value.code or 0))
 
 
-def test_the_file_is_a_method_that_trains(here: Path) -> None:
+def test_written_file_is_a_method_that_trains(here: Path) -> None:
     assert write("near-pairs") == 0
     load_plugin(here / "near_pairs.py")
     cls = METHODS.get("near-pairs")
@@ -49,7 +49,7 @@ def test_the_file_is_a_method_that_trains(here: Path) -> None:
     assert all(point["contrast"] > 0 for point in trained(cls))
 
 
-def test_the_package_registers_and_passes_its_own_test(here: Path) -> None:
+def test_package_registers_and_passes_its_own_test(here: Path) -> None:
     assert write("near-pairs", "--package") == 0
     package = here / "alignboard-near-pairs"
     site = install(package, here / "site")
@@ -66,7 +66,7 @@ def test_the_package_registers_and_passes_its_own_test(here: Path) -> None:
     assert "2 passed" in done.stdout, done.stdout
 
 
-def test_pip_installs_the_package_in_an_environment_of_its_own(here: Path) -> None:
+def test_pip_installs_the_package_in_a_clean_environment(here: Path) -> None:
     """What the environment has beside it is this one's: nothing is fetched."""
     assert write("near-pairs", "--package") == 0
     venv.create(here / "venv")
@@ -86,7 +86,7 @@ def test_pip_installs_the_package_in_an_environment_of_its_own(here: Path) -> No
     assert "near_pairs:NearPairs (alignboard-near-pairs)" in listed
 
 
-def test_the_commands_of_the_guide_end_in_a_row(
+def test_commands_of_the_guide_produce_a_row(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As docs/adding-a-method.md gives them, on less data; the board is a server, and is left out."""
@@ -106,7 +106,7 @@ def test_the_commands_of_the_guide_end_in_a_row(
     assert len(re.findall(r"\d+\.\d", row)) == 7, "six tasks and their average"
 
 
-def test_nothing_is_overwritten(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_existing_files_are_not_overwritten(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "near_pairs.py").write_text("my work")
     assert write("near-pairs") == 2
     assert "exists already" in capsys.readouterr().err
@@ -119,18 +119,18 @@ def test_nothing_is_overwritten(here: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize("folder", ["file", "file/deeper", "x" * 300, "new/" + "x" * 300])
-def test_a_folder_that_cannot_be_is_told(here: Path, folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unwritable_folder_is_reported(here: Path, folder: str, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "file").write_text("my work")
     for options in ([], ["--package"]):
         assert write("near-pairs", "--folder", folder, *options) == 2
-        told = capsys.readouterr()
-        assert f"{folder.split('/')[-1]}" in told.err
-        assert "remedy:" in told.err
-        assert told.out == ""
-    assert [path.name for path in here.iterdir()] == ["file"], "nothing was begun"
+        printed = capsys.readouterr()
+        assert f"{folder.split('/')[-1]}" in printed.err
+        assert "remedy:" in printed.err
+        assert printed.out == ""
+    assert [path.name for path in here.iterdir()] == ["file"], "nothing was written"
 
 
-def test_what_was_begun_is_taken_back(here: Path) -> None:
+def test_failed_write_leaves_no_files(here: Path) -> None:
     package = here / "alignboard-near-pairs"
     package.mkdir()
     (package / "tests").write_text("a file where a folder should be")
@@ -139,9 +139,7 @@ def test_what_was_begun_is_taken_back(here: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--package"]])
-def test_the_commands_that_are_suggested_can_be_pasted(
-    here: Path, options: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_suggested_commands_are_quoted(here: Path, options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert write("near-pairs", "--folder", "my folder/deep", *options) == 0
     steps = [shlex.split(line) for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
     (place,) = {word for words in steps for word in words if "my folder" in word}
@@ -149,13 +147,13 @@ def test_the_commands_that_are_suggested_can_be_pasted(
 
 
 @pytest.mark.parametrize("name", ["ml-ctl", "My-Method", "my_method", "-x", "a--b", "torch", "class", "../x", "é"])
-def test_names_that_cannot_be(name: str) -> None:
+def test_invalid_names_are_refused(name: str) -> None:
     with pytest.raises(UsageError) as refused:
         scaffold.Names.of(name)
     assert refused.value.remedy or refused.value.expected
 
 
-def test_a_name_of_a_table_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_name_of_an_ablation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ABLATIONS, "_local", {})
     ABLATIONS.add("near-far", object(), Origin("plug-in file", "near.py"))
     for name in ("all", "near-far"):
@@ -170,7 +168,7 @@ def test_a_name_of_a_table_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         *("packed-text", "vectors"),  # of the package's test
     ],
 )
-def test_a_class_that_would_hide_an_import_is_refused(name: str) -> None:
+def test_class_name_that_hides_an_import_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="the class would hide a name") as refused:
         scaffold.Names.of(name)
     assert refused.value.found == "class " + name.title().replace("-", "")

@@ -1,4 +1,4 @@
-"""External predictions on the board: whole or not at all, known by their bytes, marked, and apart from our own runs."""
+"""External predictions: stored completely or not at all, identified by their bytes, apart from trained runs."""
 
 from __future__ import annotations
 
@@ -70,9 +70,7 @@ def everything(home: Path) -> dict[str, bytes]:
     return {str(p.relative_to(home)): p.read_bytes() for p in home.rglob("*") if p.is_file()} if home.exists() else {}
 
 
-def test_all_nine_tasks_land_with_the_official_figures(
-    tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_submit_reproduces_the_official_scores(tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = laid_out(tmp_path / "p", GOLDEN["predictions"]), laid_out(tmp_path / "l", GOLDEN["labels"])
     words = (
         "--name",
@@ -107,7 +105,9 @@ def test_all_nine_tasks_land_with_the_official_figures(
     assert "artifacts removed: 0" in capsys.readouterr().out
 
 
-def test_a_part_is_told_as_a_part(folders: tuple[Path, Path], home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_tasks_are_listed_and_prevent_an_average(
+    folders: tuple[Path, Path], home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert called("submit", *map(str, folders), "--name", "part") == 0
     assert "no average; missing: pawsx, udpos, panx, xquad, mlqa, tydiqa, bucc2018" in capsys.readouterr().out
     store = Store.open(home / "board.db", read_only=True)
@@ -119,7 +119,7 @@ def test_a_part_is_told_as_a_part(folders: tuple[Path, Path], home: Path, capsys
     assert "– (51/162)" in capsys.readouterr().out  # the average has a dash: 15 + 36 of all views
 
 
-def test_every_item_has_its_statistics_and_its_prediction(
+def test_submission_stores_statistics_and_predictions_of_every_item(
     folders: tuple[Path, Path], tmp_path: Path, store: Store
 ) -> None:
     run = put(store, tmp_path, folders, Claim("theirs")).run
@@ -143,7 +143,7 @@ def test_every_item_has_its_statistics_and_its_prediction(
 
 
 @pytest.mark.parametrize("damage", ["a label", "a file", "nothing"])
-def test_with_any_damage_nothing_is_written(
+def test_damaged_submission_writes_nothing(
     damage: str, folders: tuple[Path, Path], home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = folders[0] / "tatoeba" / "test-zh.tsv"
@@ -160,7 +160,7 @@ def test_with_any_damage_nothing_is_written(
     assert ("nothing to score" if damage == "nothing" else "nothing was written") in told
 
 
-def test_the_same_bytes_are_no_news_and_others_are_refused(
+def test_resubmission_of_other_files_needs_replace(
     folders: tuple[Path, Path], home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     again = ("submit", *map(str, folders), "--name", "theirs")
@@ -193,9 +193,7 @@ def test_other_labels_under_the_same_name_are_refused(
     assert "with other labels" in capsys.readouterr().err
 
 
-def test_a_part_replaced_by_the_whole_keeps_nothing_of_it(
-    folders: tuple[Path, Path], tmp_path: Path, store: Store
-) -> None:
+def test_replace_removes_all_former_tasks(folders: tuple[Path, Path], tmp_path: Path, store: Store) -> None:
     only = laid_out(tmp_path / "only", parts("predictions", "tatoeba"))
     whole = put(store, tmp_path, folders, Claim("theirs"))
     part = put(store, tmp_path, (only, folders[1]), Claim("theirs"), replace=True)
@@ -204,18 +202,14 @@ def test_a_part_replaced_by_the_whole_keeps_nothing_of_it(
     assert set(store.stages(part.run)["task"]) == {"tatoeba"}
 
 
-def test_what_a_killed_submission_left_is_written_anew(
-    folders: tuple[Path, Path], tmp_path: Path, store: Store
-) -> None:
+def test_killed_submission_is_written_again(folders: tuple[Path, Path], tmp_path: Path, store: Store) -> None:
     run = put(store, tmp_path, folders, Claim("theirs")).run
     store.set_status(run, "running")
     assert put(store, tmp_path, folders, Claim("theirs")) == (run, Change.NEW)
     assert store.runs()["status"].tolist() == ["done"]
 
 
-def test_a_lost_artifact_is_made_again_by_the_same_files(
-    folders: tuple[Path, Path], tmp_path: Path, store: Store
-) -> None:
+def test_lost_artifact_is_restored_by_the_same_files(folders: tuple[Path, Path], tmp_path: Path, store: Store) -> None:
     run = put(store, tmp_path, folders, Claim("theirs")).run
     lost = store.stages(run)["fingerprint"].iloc[0]
     shutil.rmtree(tmp_path / "objects" / lost[:2] / lost)
@@ -224,7 +218,7 @@ def test_a_lost_artifact_is_made_again_by_the_same_files(
     assert put(store, tmp_path, folders, Claim("theirs")).change is Change.SAME
 
 
-def test_seeds_of_one_name_are_one_row_with_a_spread(folders: tuple[Path, Path], tmp_path: Path, store: Store) -> None:
+def test_seeds_of_one_name_form_one_row(folders: tuple[Path, Path], tmp_path: Path, store: Store) -> None:
     put(store, tmp_path, folders, Claim("theirs", seed=0))
     changed(folders[0])
     put(store, tmp_path, folders, Claim("theirs", seed=1))
@@ -234,7 +228,7 @@ def test_seeds_of_one_name_are_one_row_with_a_spread(folders: tuple[Path, Path],
     assert row.cell("xnli").sd
 
 
-def test_never_averaged_with_a_trained_method_of_the_same_name(
+def test_external_row_is_separate_from_a_trained_method_of_the_same_name(
     folders: tuple[Path, Path], tmp_path: Path, store: Store
 ) -> None:
     run = put(store, tmp_path, folders, Claim("mbert", seed=0)).run
@@ -255,7 +249,7 @@ def test_never_averaged_with_a_trained_method_of_the_same_name(
 
 
 @pytest.mark.parametrize("form", ["table", "markdown", "latex", "csv"])
-def test_every_format_marks_it(
+def test_every_format_marks_external_rows(
     form: str, folders: tuple[Path, Path], home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert called("submit", *map(str, folders), "--name", "theirs") == 0
@@ -265,7 +259,7 @@ def test_every_format_marks_it(
         assert "theirs (external)" in capsys.readouterr().out
 
 
-def test_json_marks_it(folders: tuple[Path, Path], home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_marks_external_scores(folders: tuple[Path, Path], home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert called("submit", *map(str, folders), "--name", "theirs") == 0
     capsys.readouterr()
     assert called("show", "--format", "json") == 0
@@ -285,7 +279,7 @@ def test_json_marks_it(folders: tuple[Path, Path], home: Path, capsys: pytest.Ca
         {"name": "x", "by": "\x1b[31m"},
     ],
 )
-def test_claims_are_plain_texts(bad: dict[str, str]) -> None:
+def test_claim_fields_are_validated(bad: dict[str, str]) -> None:
     with pytest.raises(UsageError):
         Claim(**bad)  # type: ignore[arg-type]
 
@@ -301,7 +295,7 @@ def test_claims_are_plain_texts(bad: dict[str, str]) -> None:
         (("{labels}", "--suite", "xtrem"), "xtreme"),
     ],
 )
-def test_contradictions_are_wrong_usage(
+def test_contradicting_options_are_refused(
     words: tuple[str, ...], told: str, folders: tuple[Path, Path], home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = [word.format(labels=folders[1]) for word in words]

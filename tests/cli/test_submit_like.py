@@ -1,4 +1,4 @@
-"""External predictions beside a stored run: its items, its table, and evidence that pairs with it item by item."""
+"""`alignboard submit --like`: external predictions scored on the items of a stored run."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def evidence(home: Path, store: Store, run: str, task: str) -> tuple[pd.DataFram
     return first.set_index(["view", "item"]).sort_index(), second.set_index(["view", "item"]).sort_index()
 
 
-def test_beside_a_run_of_our_own_item_by_item(like: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_exported_predictions_give_the_same_item_statistics(
+    like: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     home, predictions = like
     assert called("submit", str(predictions), "--name", "mbert", "--like", "mbert", "--seed", "0") == 0
     store = Store.open(home / "board.db", read_only=True)
@@ -71,7 +73,7 @@ def test_beside_a_run_of_our_own_item_by_item(like: tuple[Path, Path], capsys: p
     assert called("verify") == 0
 
 
-def test_a_part_beside_a_run_is_told_by_the_runs_own_views(
+def test_incomplete_submission_expects_the_views_of_the_run(
     like: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     home, predictions = like
@@ -86,9 +88,7 @@ def test_a_part_beside_a_run_is_told_by_the_runs_own_views(
     store.close()
 
 
-def test_lines_and_ids_that_the_pool_lacks_are_told(
-    like: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_ids_outside_the_pool_are_reported(like: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     home, predictions = like
     before = (home / "board.db").read_bytes()
     search, mined = (next((predictions / task).glob("test-*.tsv")) for task in ("tatoeba", "bucc2018"))
@@ -102,7 +102,7 @@ def test_lines_and_ids_that_the_pool_lacks_are_told(
     assert (home / "board.db").read_bytes() == before
 
 
-def test_a_run_whose_data_changed_is_no_measure(like: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_with_changed_data_is_refused(like: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     home, predictions = like
     with sqlite3.connect(home / "board.db") as database:
         database.execute("UPDATE run SET data_fingerprint = 'former'")

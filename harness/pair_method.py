@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, overload
 
 import numpy as np
 import torch
@@ -36,8 +36,28 @@ class PairExample(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
+class SideTexts(Sequence[str]):
+    """One side of the sample's sentences, read when needed: a sample may be larger than memory."""
+
+    pairs: Sequence[SamplePair]
+    side: Literal["source", "target"]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [getattr(pair, self.side) for pair in self.pairs[index]]
+        return str(getattr(self.pairs[index], self.side))
+
+
+@dataclass(frozen=True, eq=False)
 class PairExamples(Sequence[PairExample]):
-    """The sample, tokenised once; `lengths` (n,) counts the tokens of both sides."""
+    """The sample, tokenized once; `lengths` (n,) counts the tokens of both sides."""
 
     pairs: Sequence[SamplePair]
     source: Offsets
@@ -45,8 +65,8 @@ class PairExamples(Sequence[PairExample]):
 
     @classmethod
     def of(cls, pairs: Sequence[SamplePair], tokenizer: Tokenizer, max_length: int) -> PairExamples:
-        source = tokenizer.encode_offsets([p.source for p in pairs], max_length)
-        target = tokenizer.encode_offsets([p.target for p in pairs], max_length)
+        source = tokenizer.encode_offsets(SideTexts(pairs, "source"), max_length)
+        target = tokenizer.encode_offsets(SideTexts(pairs, "target"), max_length)
         return cls(pairs, source, target)
 
     @property

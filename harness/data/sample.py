@@ -9,26 +9,38 @@ from __future__ import annotations
 
 import json
 import re
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
+from functools import partial
+from hashlib import blake2b
+from itertools import chain, islice
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.data.matching import Lexicon, Matching
+from harness.data.record_table import Layout, RecordTable, Rows, write_table
 from harness.errors import UsageError, UserError
+from harness.files import write_json
 from harness.method import SamplePair, Span
+from harness.modeling.array_cache import Arrays, Progress, cached_part
 from harness.records import DictionaryEntry, ParallelPair
 
 _WORD = re.compile(r"\w+")
 COMMON = 0.05  # of the pivot's sentences: what stands in more of them is a function word
 _COUNTED = 20_000  # sentences in which function words are counted
 _FEW = 100  # a word in no more sentences than this is never called common
-PAIRS_FILE, CARD_FILE = "pairs.parquet", "sample.json"
+PAIRS, CARD = "pairs", "sample.json"
+MATCHED, FEW_MATCHED = 8192, 64  # sentence pairs that are matched at once, with and without a cache
+NO_WORDS = (-1, -1, -1, -1)  # the spans of a sample pair without a word pair
+
+IntArray = NDArray[np.int32]
 
 
 class SampleSettings(BaseModel):
@@ -75,21 +87,27 @@ class Coverage:
 class Sample:
     """The drawn pairs in a fixed random order, the coverage of each language, and notes for the user."""
 
-    pairs: tuple[SamplePair, ...]
+    pairs: Sequence[SamplePair]
     coverage: tuple[Coverage, ...]
     notes: tuple[str, ...] = ()
 
 
 def draw_sample(
-    parallel: Sequence[ParallelPair], dictionary: Sequence[DictionaryEntry], settings: SampleSettings
+    pool: Sequence[ParallelPair],
+    dictionary: Sequence[DictionaryEntry],
+    settings: SampleSettings,
+    *,
+    cache: Path | None = None,
 ) -> Sample:
     """Draws the sample: the same input and settings give the same sample on any machine.
 
-    `sentence` of a sample pair is its place in `parallel`. A language's draw does not depend on which others there are,
-    save through its quota. Raises UserError where there is no parallel text, or where no word of the dictionary matches
-    although matches are asked for, and UsageError where `size` is too small to cover every language.
+    `sentence` of a sample pair is its place in `pool`, which the sample keeps and reads texts from. A language's draw
+    does not depend on which others there are, save through its quota. Word matches are kept in `cache` where one is
+    given: drawing the same sample again, after a kill, resumes there. Raises UserError where there is no parallel text,
+    or where no word of the dictionary matches although matches are asked for, and UsageError where `size` is too small
+    to cover every language.
     """
-    draws = _draws(parallel, dictionary, settings)
+    draws = _draws(pool, dictionary, settings, cache)
     if settings.size < len(draws):
         raise UsageError(
             "the sample is too small to cover every language",
@@ -97,57 +115,100 @@ def draw_sample(
             expected="at least one pair for each language",
             remedy="raise --set sample.size=N, or name fewer languages",
         )
-    pairs = _fill(draws, settings)
+    picks = _fill_quotas(draws, settings)
     coverage = tuple(draw.coverage() for draw in draws)
-    if not pairs:
-        raise _nothing(coverage, settings)
-    order = np.random.default_rng(settings.seed).permutation(len(pairs))
-    return Sample(tuple(pairs[place] for place in order), coverage, tuple(_notes(coverage, settings, len(pairs))))
+    if not len(picks):
+        raise _empty_sample(coverage, settings)
+    picks = picks[np.random.default_rng(settings.seed).permutation(len(picks))]
+    return Sample(DrawnPairs(pool, picks), coverage, tuple(_notes(coverage, settings, len(picks))))
 
 
 def save_sample(sample: Sample, folder: Path) -> None:
-    """Writes the sample into an existing folder: the pairs as Parquet, coverage and notes as JSON."""
-    import pyarrow as pa  # here and below: drawing a sample must work on a machine without it
-    import pyarrow.parquet as pq
-
-    spans = {
-        f"{side}_{end}": pa.array([_end(pair, side, place) for pair in sample.pairs], pa.int32())
-        for side in ("source", "target")
-        for place, end in enumerate(("start", "end"))
-    }
-    texts = {name: [getattr(pair, name) for pair in sample.pairs] for name in ("language", "source", "target")}
-    numbers = pa.array([pair.sentence for pair in sample.pairs], pa.int64())
-    pq.write_table(pa.table({"sentence": numbers, **texts, **spans}), folder / PAIRS_FILE)
+    """Writes the sample to an existing folder: the pairs as Arrow files, coverage and notes as JSON."""
+    write_table(sample.pairs, folder / PAIRS, PAIR_LAYOUT, "writing the sample")
     card = {"coverage": [asdict(part) for part in sample.coverage], "notes": list(sample.notes)}
-    (folder / CARD_FILE).write_text(json.dumps(card, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / CARD, card, indent=1)
 
 
 def load_sample(folder: Path) -> Sample:
-    """The sample that `save_sample` wrote into a folder."""
-    import pyarrow.parquet as pq
-
-    columns: dict[str, list[Any]] = pq.read_table(folder / PAIRS_FILE).to_pydict()
-    card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
-    names = ("sentence", "language", "source", "target", "source_start", "source_end", "target_start", "target_end")
-    pairs = tuple(
-        SamplePair(sentence, language, source, target, _span(a, b), _span(c, d))
-        for sentence, language, source, target, a, b, c, d in zip(*(columns[name] for name in names), strict=True)
-    )
+    """The sample that `save_sample` wrote to a folder; the pairs are memory-mapped."""
+    card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    pairs = RecordTable(folder / PAIRS, PAIR_LAYOUT)
     return Sample(pairs, tuple(Coverage(**part) for part in card["coverage"]), tuple(card["notes"]))
+
+
+class DrawnPairs(Rows[SamplePair]):
+    """Sample pairs whose texts are read from the pool. `picks` (n, 5): row of the pool and both spans, -1 for none."""
+
+    def __init__(self, pool: Sequence[ParallelPair], picks: IntArray) -> None:
+        self._pool, self._picks = pool, picks
+
+    def __len__(self) -> int:
+        return len(self._picks)
+
+    def row(self, number: int) -> SamplePair:
+        place, *spans = self._picks[number].tolist()
+        pair = self._pool[place]
+        return _sample_pair(place, pair.language, pair.source, pair.target, *spans)
+
+
+def _sample_pair(
+    sentence: int,
+    language: str,
+    source: str,
+    target: str,
+    source_start: int,
+    source_end: int,
+    target_start: int,
+    target_end: int,
+) -> SamplePair:
+    spans = (Span(source_start, source_end), Span(target_start, target_end)) if source_start >= 0 else (None, None)
+    return SamplePair(sentence, language, source, target, *spans)
+
+
+def _pair_values(pair: SamplePair) -> tuple[int | str, ...]:
+    spans = (*pair.source_span, *pair.target_span) if pair.source_span and pair.target_span else NO_WORDS
+    return pair.sentence, pair.language, pair.source, pair.target, *spans
+
+
+POOL_LAYOUT: Layout[ParallelPair] = Layout(
+    dict.fromkeys(("id", "language", "source", "target"), "string"),
+    attrgetter("id", "language", "source", "target"),
+    ParallelPair,
+)
+PAIR_LAYOUT: Layout[SamplePair] = Layout(
+    {
+        "sentence": "int32",
+        **dict.fromkeys(("language", "source", "target"), "string"),
+        **dict.fromkeys(("source_start", "source_end", "target_start", "target_end"), "int32"),
+    },
+    _pair_values,
+    _sample_pair,
+)
 
 
 class _Draw:
     """The supply of one language's sample pairs in a seeded order, and the count of what was taken from it."""
 
-    def __init__(self, rows: list[tuple[int, ParallelPair]], lexicon: Lexicon, settings: SampleSettings) -> None:
-        self.rows, self.language, self.exhausted = rows, rows[0][1].language, False
-        self._lexicon, self._settings = lexicon, settings
-        self._rng = np.random.default_rng((settings.seed, int.from_bytes(self.language.encode())))
+    def __init__(
+        self,
+        language: str,
+        pool: Sequence[ParallelPair],
+        rows: IntArray,
+        lexicon: Lexicon,
+        settings: SampleSettings,
+        cache: Path | None,
+    ) -> None:
+        self.language, self.rows, self.exhausted = language, rows, False
+        self._pool, self._lexicon, self._settings, self._cache = pool, lexicon, settings, cache
+        self._rng = np.random.default_rng((settings.seed, int.from_bytes(language.encode())))
         self._counts: Counter[str] = Counter()
         self._supply = self._sample_pairs()
 
-    def take(self, count: int) -> list[SamplePair]:
-        taken = list(islice(self._supply, count))
+    def take(self, count: int) -> IntArray:
+        """The next `count` sample pairs (n, 5), fewer where the supply ends: row of the pool and both spans."""
+        numbers = chain.from_iterable(islice(self._supply, count))
+        taken = np.fromiter(numbers, np.int32).reshape(-1, 5)
         self.exhausted = len(taken) < count
         self._counts["taken"] += len(taken)
         return taken
@@ -157,49 +218,85 @@ class _Draw:
         counts = {name: self._counts[name] for name in names}
         return Coverage(self.language, len(self.rows), len(self._lexicon), **counts)
 
-    def _sample_pairs(self) -> Iterator[SamplePair]:
-        known: set[tuple[str, str]] = set()
-        for place in self._rng.permutation(len(self.rows)):
-            number, pair = self.rows[place]
+    def _sample_pairs(self) -> Iterator[tuple[int, ...]]:
+        known: set[bytes] = set()
+        for row, matches in self._matched_rows():
+            pair = self._pool[row]
             self._counts["seen"] += 1
-            too_long = max(len(pair.source), len(pair.target)) > self._settings.max_chars
-            self._counts["too_long"] += too_long
-            if too_long or (pair.source, pair.target) in known:
+            if self._is_too_long(pair):
+                self._counts["too_long"] += 1
                 continue
-            known.add((pair.source, pair.target))
-            for count, (source, target) in enumerate(self._word_pairs(pair)):
-                self._counts["sentences"] += count == 0
-                yield SamplePair(number, pair.language, pair.source, pair.target, source, target)
+            digest = blake2b(f"{pair.source}\0{pair.target}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+            if digest in known:
+                continue
+            known.add(digest)
+            words = [NO_WORDS] if self._settings.unmatched == "sentence-only" else []
+            if len(matches):
+                self._counts["matched"] += 1
+                words = matches[self._rng.permutation(len(matches))[: self._settings.max_words_per_pair]].tolist()
+            self._counts["sentences"] += bool(words)
+            yield from ((row, *spans) for spans in words)
 
-    def _word_pairs(self, pair: ParallelPair) -> Sequence[tuple[Span | None, Span | None]]:
-        """The word pairs to place in a sentence pair: at most so many, chosen at random; (None, None) for none."""
-        found = self._lexicon.matches(pair.source, pair.target)
-        self._counts["matched"] += bool(found)
-        if not found:
-            return [(None, None)] if self._settings.unmatched == "sentence-only" else []
-        chosen = self._rng.permutation(len(found))[: self._settings.max_words_per_pair]
-        return [found[place] for place in chosen]
+    def _matched_rows(self) -> Iterator[tuple[int, IntArray]]:
+        """The rows of the pool in the order of the draw, each with the spans (n, 4) of its word pairs."""
+        order = self.rows[self._rng.permutation(len(self.rows))]
+        size = MATCHED if self._cache else FEW_MATCHED
+        progress = Progress(f"matching words ({self.language})", "sentence pairs", len(order))
+        for start in range(0, len(order), size):
+            rows = order[start : start + size]
+            found: Arrays
+            if self._cache is None:
+                found = self._match(rows)
+            else:
+                found = cached_part(self._cache / f"{self.language}-{start}.npz", partial(self._match, rows))
+            ends = np.cumsum(found["counts"])
+            yield from zip(rows.tolist(), np.split(found["spans"], ends[:-1]), strict=True)
+            progress.advance(len(rows), start + len(rows))
+
+    def _match(self, rows: IntArray) -> Arrays:
+        """How many word pairs each row has, and the spans (n, 4) of all of them."""
+        found = []
+        for row in rows.tolist():
+            pair = self._pool[row]
+            found.append([] if self._is_too_long(pair) else self._lexicon.matches(pair.source, pair.target))
+        spans = [(*word.source, *word.target) for words in found for word in words]
+        return {"counts": np.array(list(map(len, found))), "spans": np.array(spans, np.int32).reshape(-1, 4)}
+
+    def _is_too_long(self, pair: ParallelPair) -> bool:
+        return max(len(pair.source), len(pair.target)) > self._settings.max_chars
 
 
 def _draws(
-    parallel: Sequence[ParallelPair], dictionary: Sequence[DictionaryEntry], settings: SampleSettings
+    pool: Sequence[ParallelPair],
+    dictionary: Sequence[DictionaryEntry],
+    settings: SampleSettings,
+    cache: Path | None,
 ) -> list[_Draw]:
-    rows: dict[str, list[tuple[int, ParallelPair]]] = {}
-    for number, pair in enumerate(parallel):
-        rows.setdefault(pair.language, []).append((number, pair))
+    rows: dict[str, array[int]] = {}
+    for number, pair in enumerate(pool):
+        rows.setdefault(pair.language, array("i")).append(number)
     if not rows:
         raise UserError(
             "there is no parallel text to sample from",
             expected="sentence pairs in at least one language",
             remedy="name languages that the source has parallel text for (`alignboard sources` lists them)",
         )
-    common = common_words(parallel, settings.max_word_share)
+    common = common_words(pool, settings.max_word_share)
     entries: dict[str, list[DictionaryEntry]] = {}
     for entry in dictionary:
         if entry.source.strip().lower() not in common:
             entries.setdefault(entry.language, []).append(entry)
-    lexicons = {language: Lexicon(entries.get(language, ()), settings.matching) for language in rows}
-    return [_Draw(rows[language], lexicons[language], settings) for language in sorted(rows)]
+    return [
+        _Draw(
+            language,
+            pool,
+            np.frombuffer(rows[language], np.int32),
+            Lexicon(entries.get(language, ()), settings.matching),
+            settings,
+            cache,
+        )
+        for language in sorted(rows)
+    ]
 
 
 def common_words(pairs: Sequence[ParallelPair] | Sequence[SamplePair], share: float = COMMON) -> set[str]:
@@ -209,16 +306,17 @@ def common_words(pairs: Sequence[ParallelPair] | Sequence[SamplePair], share: fl
     return {word for word, count in counts.items() if count > max(share * len(chosen), _FEW)}
 
 
-def _fill(draws: Sequence[_Draw], settings: SampleSettings) -> list[SamplePair]:
-    """Takes each language's quota; what one language cannot give is asked of the others, as long as they have any."""
-    pairs: list[SamplePair] = []
-    active = list(draws)
-    while active and len(pairs) < settings.size:
+def _fill_quotas(draws: Sequence[_Draw], settings: SampleSettings) -> IntArray:
+    """Takes each language's quota (n, 5). What one language lacks is taken from the others, while they have any."""
+    taken: list[IntArray] = []
+    active, missing = list(draws), settings.size
+    while active and missing:
         weights = [len(draw.rows) if settings.balance == "proportional" else 1 for draw in active]
-        for draw, quota in zip(active, quotas(settings.size - len(pairs), weights), strict=True):
-            pairs.extend(draw.take(quota))
+        for draw, quota in zip(active, quotas(missing, weights), strict=True):
+            taken.append(draw.take(quota))
         active = [draw for draw in active if not draw.exhausted]
-    return pairs
+        missing = settings.size - sum(map(len, taken))
+    return np.concatenate(taken)
 
 
 def quotas(total: int, weights: Sequence[int]) -> list[int]:
@@ -232,7 +330,7 @@ def quotas(total: int, weights: Sequence[int]) -> list[int]:
     return [floor + share for share in shares]
 
 
-def _nothing(coverage: Sequence[Coverage], settings: SampleSettings) -> UserError:
+def _empty_sample(coverage: Sequence[Coverage], settings: SampleSettings) -> UserError:
     seen, entries = sum(part.seen for part in coverage), sum(part.entries for part in coverage)
     if sum(part.too_long for part in coverage) == seen:
         return UserError(
@@ -261,12 +359,3 @@ def _notes(coverage: Sequence[Coverage], settings: SampleSettings, total: int) -
             yield f"{part.language}: all of its sentence pairs were read and gave {part.taken:,} sample pairs"
     if total < settings.size:
         yield f"the sample holds {total:,} of the {settings.size:,} pairs asked for"
-
-
-def _end(pair: SamplePair, side: str, place: int) -> int | None:
-    span: Span | None = getattr(pair, f"{side}_span")
-    return None if span is None else span[place]
-
-
-def _span(start: int | None, end: int | None) -> Span | None:
-    return None if start is None or end is None else Span(start, end)

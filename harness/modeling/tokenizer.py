@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from transformers import AutoTokenizer
 
 from harness.errors import UserError
-from harness.files import publish_folder, text_digest
+from harness.files import text_digest
+from harness.modeling.array_cache import Arrays, Progress, cached_arrays
+
+BLOCK = 16_384  # texts that are tokenized at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +29,12 @@ class Ragged:
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[int]]) -> Ragged:
-        lengths = [len(r) for r in rows]
-        flat = np.fromiter((x for row in rows for x in row), dtype=np.int32, count=sum(lengths))
-        return cls(flat, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+        lengths = [len(row) for row in rows]
+        return cls.of_lengths(np.fromiter(chain.from_iterable(rows), np.int32, sum(lengths)), lengths)
+
+    @classmethod
+    def of_lengths(cls, flat: np.ndarray, lengths: Sequence[int] | np.ndarray) -> Ragged:
+        return cls(flat, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -65,6 +70,9 @@ class Words(NamedTuple):
     first: Ragged
     sentence: np.ndarray
     first_word: np.ndarray
+
+
+R = TypeVar("R", Encoded, Offsets, Words)
 
 
 class Tokenizer:
@@ -132,19 +140,32 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str], max_length: int) -> Encoded:
         """Single texts with their special tokens, truncated to `max_length` subwords."""
-        make = partial(self._encode, list(texts), None, max_length)
-        return cast(Encoded, self._cached(("single", max_length), texts, make))
+
+        def compute(rows: slice) -> Encoded:
+            return self._encode(list(texts[rows]), None, max_length)
+
+        return self._cached(("single", max_length), len(texts), lambda rows: texts[rows], compute, Encoded)
 
     def encode_pairs(self, first: Sequence[str], second: Sequence[str], max_length: int) -> Encoded:
         """Text pairs in one sequence, the longer side truncated first; `segments` is 1 on the second text."""
-        both = [*first, "\0", *second]
-        make = partial(self._encode, list(first), list(second), max_length)
-        return cast(Encoded, self._cached(("pair", max_length), both, make))
+        if len(first) != len(second):
+            raise ValueError(f"{len(first)} first texts, but {len(second)} second texts")
+
+        def compute(rows: slice) -> Encoded:
+            return self._encode(list(first[rows]), list(second[rows]), max_length)
+
+        def read(rows: slice) -> Sequence[str]:
+            return [*first[rows], "\0", *second[rows]]
+
+        return self._cached(("pair", max_length), len(first), read, compute, Encoded)
 
     def encode_offsets(self, texts: Sequence[str], max_length: int) -> Offsets:
         """Single texts with the code points of each token."""
-        make = partial(self._encode_offsets, list(texts), max_length)
-        return cast(Offsets, self._cached(("offsets", max_length), texts, make))
+
+        def compute(rows: slice) -> Offsets:
+            return self._encode_offsets(list(texts[rows]), max_length)
+
+        return self._cached(("offsets", max_length), len(texts), lambda rows: texts[rows], compute, Offsets)
 
     def encode_words(self, sentences: Sequence[Sequence[str]], max_length: int) -> Words:
         """Sentences of words, cut into pieces of at most `max_length` subwords with specials, never inside a word.
@@ -152,9 +173,14 @@ class Tokenizer:
         XTREME's rule: a word that would overflow starts a new piece; a word with no subword, or with more than fit in a
         piece, becomes the unknown token.
         """
-        flat = [w for s in sentences for w in (*s, "\0")]
-        make = partial(self._encode_words, sentences, max_length)
-        return cast(Words, self._cached(("words", max_length), flat, make))
+
+        def compute(rows: slice) -> Words:
+            return self._encode_words(sentences[rows], rows.start, max_length)
+
+        def read(rows: slice) -> Sequence[str]:
+            return [word for sentence in sentences[rows] for word in (*sentence, "\0")]
+
+        return self._cached(("words", max_length), len(sentences), read, compute, Words)
 
     def _encode(self, first: list[str], second: list[str] | None, max_length: int) -> Encoded:
         out = self.hf(first, second, truncation="longest_first", max_length=max_length, return_token_type_ids=True)
@@ -165,13 +191,13 @@ class Tokenizer:
     def _encode_offsets(self, texts: list[str], max_length: int) -> Offsets:
         # Without `verbose=False` a text longer than the model reads is warned about, whoever cuts it into windows.
         out = self.hf(texts, truncation=True, max_length=max_length, verbose=False).encodings
-        return Offsets(
-            Ragged.of([e.ids for e in out]),
-            Ragged.of([[s for s, _ in e.offsets] for e in out]),
-            Ragged.of([[t for _, t in e.offsets] for e in out]),
-        )
+        ids = Ragged.of([e.ids for e in out])
+        numbers = chain.from_iterable(chain.from_iterable(e.offsets for e in out))
+        starts, ends = np.fromiter(numbers, np.int32, 2 * len(ids.flat)).reshape(-1, 2).T.copy()
+        return Offsets(ids, Ragged(starts, ids.offsets), Ragged(ends, ids.offsets))
 
-    def _encode_words(self, sentences: Sequence[Sequence[str]], max_length: int) -> Words:
+    def _encode_words(self, sentences: Sequence[Sequence[str]], start: int, max_length: int) -> Words:
+        """The pieces of these sentences, the first of which has the number `start`."""
         vocabulary = sorted({w for s in sentences for w in s})
         bare = self.hf(vocabulary, add_special_tokens=False).input_ids if vocabulary else []
         room = max_length - self.hf.num_special_tokens_to_add()
@@ -179,8 +205,8 @@ class Tokenizer:
             word: ids if 0 < len(ids) <= room else [self.unk_id] for word, ids in zip(vocabulary, bare, strict=True)
         }
         ids, first, sentence, first_word = [], [], [], []
-        for number, words in enumerate(sentences):
-            for start, piece in _pieces([subwords[w] for w in words], room):
+        for number, words in enumerate(sentences, start):
+            for first_of_piece, piece in _pieces([subwords[w] for w in words], room):
                 flat, marks = [self.cls_id], []
                 for word in piece:
                     marks.append(len(flat))
@@ -188,19 +214,34 @@ class Tokenizer:
                 ids.append([*flat, self.sep_id])
                 first.append(marks)
                 sentence.append(number)
-                first_word.append(start)
-        return Words(Ragged.of(ids), Ragged.of(first), np.asarray(sentence), np.asarray(first_word))
+                first_word.append(first_of_piece)
+        return Words(Ragged.of(ids), Ragged.of(first), np.array(sentence, np.int64), np.array(first_word, np.int64))
 
-    def _cached(self, kind: tuple[Any, ...], texts: Sequence[str], make: Callable[[], Any]) -> Any:
-        if self.cache is None:
-            return make()
-        digest = hashlib.sha256(repr((kind, self.fingerprint)).encode())
-        for text in texts:
-            digest.update(text.encode("utf-8", "surrogatepass") + b"\n")
-        folder = self.cache / digest.hexdigest()
-        if not folder.is_dir():
-            _store(make(), folder)
-        return _load(folder, {"offsets": Offsets, "words": Words}.get(kind[0], Encoded))
+    def _cached(
+        self,
+        kind: tuple[str, int],
+        count: int,
+        read: Callable[[slice], Sequence[str]],
+        compute: Callable[[slice], R],
+        record: type[R],
+    ) -> R:
+        """The record of `count` texts, computed in blocks; `read` gives the texts of a block, which name the cache."""
+        blocks = [slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)] or [slice(0, 0)]
+        progress = Progress("tokenizing", "texts", count)
+
+        def compute_block(number: int) -> Arrays:
+            arrays = _to_arrays(compute(blocks[number]))
+            progress.advance(blocks[number].stop - blocks[number].start, blocks[number].stop)
+            return arrays
+
+        folder = None
+        if self.cache is not None:
+            digest = hashlib.sha256(repr((kind, self.fingerprint)).encode())
+            for block in blocks:
+                for text in read(block):
+                    digest.update(text.encode("utf-8", "surrogatepass") + b"\n")
+            folder = self.cache / digest.hexdigest()
+        return _from_arrays(record, cached_arrays(folder, len(blocks), compute_block))
 
 
 def _segments(sequence_ids: Sequence[int | None]) -> list[int]:
@@ -225,22 +266,20 @@ def _pieces(words: Sequence[Sequence[int]], room: int) -> list[tuple[int, list[S
     return pieces
 
 
-def _store(record: Any, folder: Path) -> None:
-    temporary = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
-    temporary.mkdir(parents=True, exist_ok=True)
+def _to_arrays(record: Encoded | Offsets | Words) -> Arrays:
+    """Arrays that are joined by appending: of a ragged field its values and the lengths of its rows."""
+    arrays: dict[str, np.ndarray] = {}
     for name, value in record._asdict().items():
-        parts = {"flat": value.flat, "offsets": value.offsets} if isinstance(value, Ragged) else {"array": value}
-        for part, array in parts.items():
-            np.save(temporary / f"{name}.{part}.npy", array)
-    if not publish_folder(temporary, folder):  # another process stored the same texts first
-        shutil.rmtree(temporary)
+        if isinstance(value, Ragged):
+            arrays |= {f"{name}.flat": value.flat, f"{name}.lengths": value.lengths}
+        else:
+            arrays[name] = value
+    return arrays
 
 
-def _load(folder: Path, record: Any) -> Any:
-    def field(name: str) -> Ragged | np.ndarray:
-        single = folder / f"{name}.array.npy"
-        if single.exists():
-            return np.asarray(np.load(single))
-        return Ragged(*(np.load(folder / f"{name}.{part}.npy", mmap_mode="r") for part in ("flat", "offsets")))
-
-    return record(**{name: field(name) for name in record._fields})
+def _from_arrays(record: type[R], arrays: Arrays) -> R:
+    values: Any = (
+        arrays[name] if name in arrays else Ragged.of_lengths(arrays[f"{name}.flat"], arrays[f"{name}.lengths"])
+        for name in record._fields
+    )
+    return record(*values)

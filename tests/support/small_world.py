@@ -46,7 +46,7 @@ def sample() -> tuple[SamplePair, ...]:
     languages = source().manifest([]).languages(Corpus.PARALLEL)
     parallel: Any = source().corpus(Corpus.PARALLEL, languages)
     dictionary: Any = source().corpus(Corpus.DICTIONARY, languages)
-    return draw_sample(parallel, dictionary, SampleSettings(size=64)).pairs
+    return tuple(draw_sample(parallel, dictionary, SampleSettings(size=64)).pairs)
 
 
 @cache

@@ -88,6 +88,9 @@ class Folder(Source):
         return reader_of(cell).records(cell)
 
     def corpus(self, kind: Corpus, languages: Sequence[str]) -> Sequence[CorpusRecord]:
+        return list(self.stream(kind, languages))
+
+    def stream(self, kind: Corpus, languages: Sequence[str]) -> Iterator[CorpusRecord]:
         if kind not in LAYOUTS:
             raise UserError(
                 f"a folder holds no corpus of the kind {kind.value!r}",
@@ -106,7 +109,8 @@ class Folder(Source):
                     expected=layout.pattern.format(xx=language, pivot=self.pivot),
                     remedy="add the file, or leave the language out",
                 )
-        return [record for language in languages for record in layout.read(language, found[language])]
+        for language in languages:
+            yield from layout.read(language, found[language])
 
     def _candidates(self, spec: TaskSpec, split: str) -> list[Cell]:
         """A cell for each view that has the split's first file, the task's own languages first."""

@@ -7,7 +7,7 @@ instead.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -99,6 +99,11 @@ class Source(ABC):
     @abstractmethod
     def corpus(self, kind: Corpus, languages: Sequence[str]) -> Sequence[CorpusRecord]:
         """The records of a corpus in these languages, in a fixed order."""
+
+    def stream(self, kind: Corpus, languages: Sequence[str]) -> Iterator[CorpusRecord]:
+        """The records of `corpus`, one after the other; by default those of one language are in memory at a time."""
+        for language in languages:
+            yield from self.corpus(kind, [language])
 
 
 def missing_task(source: str, task: str, held: Iterable[str]) -> UserError:

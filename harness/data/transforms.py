@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from abc import ABC
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate
@@ -231,12 +231,12 @@ class TransformedSource(Source):
         return [_crossed(*pair, kept=asked != language) for pair in zip(records, new, strict=True)] if asked else new
 
     def corpus(self, kind: Corpus, languages: Sequence[str]) -> Sequence[CorpusRecord]:
-        records = self.inner.corpus(kind, languages)
+        return list(self.stream(kind, languages))
+
+    def stream(self, kind: Corpus, languages: Sequence[str]) -> Iterator[CorpusRecord]:
         language = self.transform.language
-        return [
-            changed(record, self.transform) if getattr(record, "language", self.pivot) == language else record
-            for record in records
-        ]
+        for record in self.inner.stream(kind, languages):
+            yield changed(record, self.transform) if getattr(record, "language", self.pivot) == language else record
 
     def _marked(self, cell: C) -> C:
         return replace(cell, fingerprint=text_digest(f"{self.transform.name} {cell.fingerprint}"))

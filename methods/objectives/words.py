@@ -8,17 +8,27 @@ out the most frequent words of the pivot; no language needs a list.
 from __future__ import annotations
 
 import re
-from collections import Counter
+from array import array
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b, sha256
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from harness.data import matching
 from harness.data.matching import Lexicon
 from harness.errors import UserError
+from harness.files import file_digest, json_digest
 from harness.method import Corpora, SamplePair, Span
+from harness.modeling.array_cache import Arrays, Progress, cached_arrays
+from harness.modeling.tokenizer import Ragged
 from harness.pair_method import PairExample, PairExamples, TokenSpan, word_tokens
-from harness.records import Corpus
+from harness.records import Corpus, DictionaryEntry
 
+BLOCK = 8192  # sentence pairs that are matched at once
 _WORD = re.compile(r"\w+")
 
 
@@ -31,44 +41,39 @@ class WordPairExample(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class WordPairExamples(Sequence[WordPairExample]):
-    """The sample with all of its word pairs. A sentence pair may have none after truncation."""
+    """The sample with all of its word pairs. A sentence pair may have none after truncation.
+
+    `sentences` (n,) numbers the distinct sentence pair of each example; `spans` has its word pairs, (words, 4) each:
+    start and end in the source, start and end in the target.
+    """
 
     pairs: PairExamples
-    spans: Sequence[tuple[tuple[Span, Span], ...]]
+    sentences: np.ndarray
+    spans: Ragged
 
     @classmethod
     def of(cls, corpora: Corpora, *, skip_identical: bool = False, stop_words: int = 0) -> WordPairExamples:
         """The sample's pairs. `skip_identical` skips words that are the same string on both sides, `stop_words` skips
         that many of the pivot's most frequent words.
 
-        Each distinct sentence pair is matched once. Raises UserError where no word is matched, or none within the
-        maximal length.
+        Each distinct sentence pair is matched once, and its matches are cached beside the tokens. Raises UserError
+        where no word is matched, or none within the maximal length.
         """
-        skipped = most_frequent_words(corpora.sample, stop_words)
         dictionary: Any = corpora.records(Corpus.DICTIONARY)
-        codes = {pair.language for pair in corpora.sample}
-        lexicons = {code: Lexicon([e for e in dictionary if e.language == code]) for code in codes}
-        known: dict[tuple[str, str, str], tuple[tuple[Span, Span], ...]] = {}
-        spans = []
-        for pair in corpora.sample:
-            key = pair.language, pair.source, pair.target
-            if key not in known:
-                matches = lexicons[pair.language].matches(pair.source, pair.target)
-                known[key] = tuple(
-                    (s, t)
-                    for s, t in matches
-                    if pair.source[slice(*s)].lower() not in skipped
-                    and not (skip_identical and pair.source[slice(*s)] == pair.target[slice(*t)])
-                )
-            spans.append(known[key])
-        if not any(spans):
+        sentences, rows, digest = _distinct_pairs(corpora.sample)
+        matcher = _Matcher(corpora.sample, rows, dictionary, skip_identical, stop_words)
+        cache = corpora.tokenizer.cache
+        folder = cache and cache / f"words-{json_digest([digest, matcher.fingerprint])}"
+        matches = cached_arrays(folder, -(-len(rows) // BLOCK), matcher.match_block)
+        if not len(matches["spans"]):
             raise UserError(
                 "the dictionary matches no sentence of the sample",
-                found=f"{len(spans)} pairs, {len(dictionary)} entries",
+                found=f"{len(sentences)} pairs, {len(dictionary)} entries",
                 expected="at least one word that occurs once on both sides",
                 remedy=f"leave fewer than {stop_words} stop words out" if stop_words else None,
             )
-        examples = cls(PairExamples.of(corpora.sample, corpora.tokenizer, corpora.max_length), spans)
+        pairs = PairExamples.of(corpora.sample, corpora.tokenizer, corpora.max_length)
+        examples = cls(pairs, sentences, Ragged.of_lengths(matches["spans"], matches["counts"]))
         if not any(example.words for example in examples):
             raise UserError(
                 "every word of the sample lies beyond the maximal length",
@@ -83,8 +88,67 @@ class WordPairExamples(Sequence[WordPairExample]):
 
     def __getitem__(self, i: int) -> WordPairExample:  # type: ignore[override]
         source, target = self.pairs.source, self.pairs.target
-        placed = [(word_tokens(source, i, s), word_tokens(target, i, t)) for s, t in self.spans[i]]
+        placed = [
+            (word_tokens(source, i, Span(*spans[:2])), word_tokens(target, i, Span(*spans[2:])))
+            for spans in self.spans[self.sentences[i]].tolist()
+        ]
         return WordPairExample(self.pairs[i], tuple((a, b) for a, b in placed if a and b))
+
+
+class _Matcher:
+    """Matches the dictionary in distinct sentence pairs, which are `rows` of the sample."""
+
+    def __init__(
+        self,
+        sample: Sequence[SamplePair],
+        rows: np.ndarray,
+        dictionary: Sequence[DictionaryEntry],
+        skip_identical: bool,
+        stop_words: int,
+    ) -> None:
+        self.sample, self.rows, self.skip_identical = sample, rows, skip_identical
+        self.skipped = most_frequent_words(sample, stop_words)
+        entries: dict[str, list[DictionaryEntry]] = defaultdict(list)
+        for entry in dictionary:
+            entries[entry.language].append(entry)
+        self.lexicons = defaultdict(lambda: Lexicon(()), {code: Lexicon(own) for code, own in entries.items()})
+        code = [file_digest(Path(path)) for path in (matching.__file__, __file__)]
+        known = [(entry.language, entry.source, entry.target) for entry in dictionary]
+        self.fingerprint = json_digest([skip_identical, stop_words, code, known])
+        self.progress = Progress("matching words", "sentence pairs", len(rows))
+
+    def match_block(self, number: int) -> Arrays:
+        """How many word pairs each sentence pair of a block has, and the spans (m, 4) of all of them."""
+        found = [self._match(self.sample[row]) for row in self.rows[number * BLOCK :][:BLOCK].tolist()]
+        self.progress.advance(len(found), number * BLOCK + len(found))
+        spans = [words for pair in found for words in pair]
+        return {"counts": np.array(list(map(len, found))), "spans": np.array(spans, np.int32).reshape(-1, 4)}
+
+    def _match(self, pair: SamplePair) -> list[tuple[int, ...]]:
+        return [
+            (*source, *target)
+            for source, target in self.lexicons[pair.language].matches(pair.source, pair.target)
+            if pair.source[slice(*source)].lower() not in self.skipped
+            and not (self.skip_identical and pair.source[slice(*source)] == pair.target[slice(*target)])
+        ]
+
+
+def _distinct_pairs(sample: Sequence[SamplePair]) -> tuple[np.ndarray, np.ndarray, str]:
+    """The number of each pair's distinct sentence pair (n,), a row of each of those (d,), and a digest of all."""
+    numbers: dict[bytes, int] = {}
+    sentences, rows, whole = array("i"), array("i"), sha256()
+    for row, pair in enumerate(sample):
+        digest = _text_digest(f"{pair.language}\0{pair.source}\0{pair.target}")
+        whole.update(digest)
+        number = numbers.setdefault(digest, len(numbers))
+        if number == len(rows):
+            rows.append(row)
+        sentences.append(number)
+    return np.array(sentences), np.array(rows), whole.hexdigest()
+
+
+def _text_digest(text: str) -> bytes:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def most_frequent_words(sample: Iterable[SamplePair], count: int) -> Collection[str]:
@@ -92,5 +156,11 @@ def most_frequent_words(sample: Iterable[SamplePair], count: int) -> Collection[
     Ties are broken alphabetically."""
     if not count:
         return frozenset()
-    counts = Counter(word for text in {pair.source for pair in sample} for word in _WORD.findall(text.lower()))
+    seen: set[bytes] = set()
+    counts: Counter[str] = Counter()
+    for pair in sample:
+        digest = _text_digest(pair.source)
+        if digest not in seen:
+            seen.add(digest)
+            counts.update(_WORD.findall(pair.source.lower()))
     return frozenset(sorted(counts, key=lambda word: (-counts[word], word))[:count])

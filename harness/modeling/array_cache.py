@@ -65,15 +65,22 @@ def cached_arrays(folder: Path | None, parts: int, compute: Callable[[int], Arra
     while (arrays := _open(folder)) is None:
         unfinished = folder.with_name(f"{folder.name}.unfinished")
         with _locked(unfinished) as held:
-            if held and not folder.is_dir():
-                paths = [unfinished / f"part-{part:06}.npz" for part in range(parts)]
-                for part, path in enumerate(paths):
-                    cached_part(path, partial(compute, part))
-                _join(paths, unfinished)
+            if held and _open(folder) is None:
+                shutil.rmtree(folder, ignore_errors=True)
+                _compute(unfinished, parts, compute)
                 unfinished.rename(folder)
-                for path in paths:
-                    (folder / path.name).unlink()
+            elif held:
+                shutil.rmtree(unfinished)
     return arrays
+
+
+def _compute(folder: Path, parts: int, compute: Callable[[int], Arrays]) -> None:
+    paths = [folder / f"part-{part:06}.npz" for part in range(parts)]
+    for part, path in enumerate(paths):
+        cached_part(path, partial(compute, part))
+    _join(paths, folder)
+    for path in paths:
+        path.unlink()
 
 
 def cached_part(path: Path, compute: Callable[[], Arrays]) -> Arrays:
@@ -115,13 +122,12 @@ def _join(parts: list[Path], folder: Path) -> None:
 
 
 def _open(folder: Path) -> Arrays | None:
-    """The arrays of a finished folder, or None where there is none. A damaged folder is removed."""
+    """The arrays of a finished folder, or None where there is none or it is damaged."""
     try:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         if any(file_digest(folder / name) != entry["sha256"] for name, entry in index.items()):
             raise ValueError("damaged")
     except (OSError, ValueError):
-        shutil.rmtree(folder, ignore_errors=True)
         return None
     return {
         name: np.memmap(folder / name, entry["dtype"], "r", shape=tuple(entry["shape"]))

@@ -20,9 +20,9 @@ def pair(source: str) -> SamplePair:
 
 def pivot_words(examples: WordPairExamples) -> set[str]:
     return {
-        p.source[slice(*s)].lower()
-        for p, spans in zip(examples.pairs.pairs, examples.spans, strict=True)
-        for s, _ in spans
+        p.source[start:end].lower()
+        for p, sentence in zip(examples.pairs.pairs, examples.sentences, strict=True)
+        for start, end, *_ in examples.spans[sentence].tolist()
     }
 
 

@@ -148,6 +148,14 @@ class Method(nn.Module):
         """A batch from examples; every random choice comes from `rng`, which depends on (seed, step) alone."""
         raise TypeError(f"{self.name or type(self).__name__} has no training examples")
 
+    def counts(self, batch: Batch, step: int) -> dict[str, float] | None:
+        """The count of each term that `loss` returns for `batch`, known without a forward pass.
+
+        Asked for where a step accumulates several micro-batches. None means that only `loss` can tell: it is then run
+        once more per micro-batch, without gradient.
+        """
+        return None
+
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         """The terms of the loss on one micro-batch."""
         raise TypeError(f"{self.name or type(self).__name__} is not trained")

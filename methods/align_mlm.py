@@ -82,6 +82,9 @@ class AlignMLM(PairMethod):
         text = super().collate(examples, rng)["text"]
         return masked_batch(text, self.tokenizer, rng, self.config.mask_rate)
 
+    def counts(self, batch: Batch, step: int) -> dict[str, float]:
+        return {"mlm": float(len(batch["labels"])), "align": float(len(self.pairs))}
+
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         hidden = encoder(batch["text"]).tokens()
         mlm = masked_lm(encoder, hidden, batch["positions"], batch["labels"])

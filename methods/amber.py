@@ -79,6 +79,10 @@ class AMBER(PairMethod):
             "groups": alone["groups"],
         }
 
+    def counts(self, batch: Batch, step: int) -> dict[str, float]:
+        pairs = float(len(batch["text"]))
+        return {"tlm": float(len(batch["labels"])), "sentence": pairs * distributed.world_size(), "word": pairs}
+
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         text, weight = batch["text"], self.config.word_weight
         states = encoder(text, layers=(self.layer - 1, -1))

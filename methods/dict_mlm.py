@@ -129,6 +129,9 @@ class DictMLM(PairMethod):
         text = masked["text"].with_ids(torch.from_numpy(ids))
         return {**masked, "text": text, "languages": torch.from_numpy(languages)}
 
+    def counts(self, batch: Batch, step: int) -> dict[str, float]:
+        return {"mlm": float(len(batch["labels"]))}
+
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         vectors, places = self.languages[batch["languages"]], batch["positions"]
         if self.config.variant == "replaced-input":

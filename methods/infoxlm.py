@@ -114,6 +114,9 @@ class InfoXLM(XLM):
             batch[name] = masked_batch(text, self.tokenizer, rng, self.config.mask_rate)["text"]
         return batch
 
+    def counts(self, batch: Batch, step: int) -> dict[str, float]:
+        return {**super().counts(batch, step), "xlco": float(len(batch["queries"]))}
+
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         queries = self.project(encoder(batch["queries"], layers=(self.layer,)).cls(self.layer))
         with torch.no_grad():

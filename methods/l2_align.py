@@ -80,6 +80,9 @@ class L2Align(PairMethod):
         pivot = [ids.numpy() for ids in sentences[: len(sentences) // 2]]
         return {**batch, "pivot": pack(pivot, special_ids=special)}
 
+    def counts(self, batch: Batch, step: int) -> dict[str, float]:
+        return dict.fromkeys(("align", "stay"), float(len(batch["pivot"])))
+
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         states, n = encoder(batch["text"]), float(len(batch["pivot"]))
         terms = {"align": Term(squared_distance(*word_vectors(states, batch["words"])), n)}

@@ -81,6 +81,9 @@ class MMTE(PairMethod):
         languages = torch.tensor([self.numbers[code] for code in codes])
         return {"text": text, "prefix": prefix, "labels": labels, "languages": languages}
 
+    def counts(self, batch: Batch, step: int) -> dict[str, float]:
+        return {"translation": float(len(batch["labels"]))}
+
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         states = encoder(batch["text"]).tokens()
         decoded = self.decode(encoder, states, batch["text"].layout, batch["prefix"], batch["languages"])

@@ -85,6 +85,9 @@ class MSimCSE(Method):
     def collate(self, examples: Sequence[Triplet], rng: Generator) -> Batch:
         return {"text": pack([text for side in zip(*examples, strict=True) for text in side])}
 
+    def counts(self, batch: Batch, step: int) -> dict[str, float]:
+        return {"contrast": len(batch["text"]) / 3 * distributed.world_size()}
+
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         vectors = self.head(encoder(batch["text"]).cls())
         premises, entailed, contradicting = (distributed.gather(part) for part in vectors.chunk(3))

@@ -84,6 +84,9 @@ class PPA(PairMethod):
             **masked_batch(both, self.tokenizer, rng, self.config.mask_rate),
         }
 
+    def counts(self, batch: Batch, step: int) -> dict[str, float]:
+        return {"tlm": float(len(batch["labels"])), "contrast": float(len(batch["queries"]))}
+
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         hidden = encoder(batch["text"]).tokens()
         queries = self.head(encoder(batch["queries"]).cls())

@@ -65,6 +65,9 @@ class VECO(PairMethod):
         partners = Layout.of((*text.lengths[len(examples) :], *text.lengths[: len(examples)]))
         return {**masked_batch(text, self.tokenizer, rng, self.config.mask_rate), "partners": partners}
 
+    def counts(self, batch: Batch, step: int) -> dict[str, float]:
+        return dict.fromkeys(("mlm", "ca_mlm"), float(len(batch["labels"])))
+
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         text, spots, labels = batch["text"], batch["positions"], batch["labels"]
         alone = encoder(text).tokens()

@@ -98,6 +98,14 @@ class VECO2(PairMethod):
             "groups": plain["groups"],
         }
 
+    def counts(self, batch: Batch, step: int) -> dict[str, float]:
+        return {
+            "mlm": float(len(batch["alone_labels"])),
+            "tlm": float(len(batch["labels"])),
+            "sequence": 2.0 * len(batch["groups"]) * distributed.world_size(),
+            "token": float(len(batch["words"].sizes)),
+        }
+
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         alone, joint = encoder(batch["alone_text"]), encoder(batch["text"])
         return {

@@ -86,7 +86,13 @@ class WordContrast(PairMethod):
         return WordPairExamples.of(corpora, skip_identical=True, stop_words=self.config.stop_words)
 
     def collate(self, examples: Sequence[WordPairExample], rng: Generator) -> Batch:  # type: ignore[override]
-        return word_pair_batch(examples, self.config.subword, special_ids=self.tokenizer.special_ids)
+        batch = word_pair_batch(examples, self.config.subword, special_ids=self.tokenizer.special_ids)
+        return {**batch, "distinct": len(first_occurrences(batch["word_ids"]))}
+
+    def counts(self, batch: Batch, step: int) -> dict[str, float] | None:
+        if distributed.world_size() > 1:  # a word that two ranks share counts once: only the gathered batch can tell
+            return None
+        return {"contrast": 2.0 * batch["distinct"], "distance": 1.0}
 
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         x, y = word_vectors(encoder(batch["text"]), batch["words"])

@@ -82,6 +82,9 @@ class XLM(PairMethod):
             "alone_languages": torch.tensor([0] * n + numbers)[alone.layout.owner],
         }
 
+    def counts(self, batch: Batch, step: int) -> dict[str, float]:
+        return {"tlm": float(len(batch["labels"])), "mlm": float(len(batch["alone_labels"]))}
+
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         tlm, mlm = (self.masked_term(encoder, batch, prefix) for prefix in ("", "alone_"))
         return {"tlm": tlm, "mlm": Term(mlm.sum, mlm.count, self.config.mlm_weight)}

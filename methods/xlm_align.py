@@ -95,6 +95,10 @@ class XLMAlign(PairMethod):
             "second": second,
         }
 
+    def counts(self, batch: Batch, step: int) -> dict[str, float]:
+        masked = float(len(batch["labels"]))
+        return {"tlm": masked, "mlm": float(len(batch["alone_labels"])), "align": masked}
+
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         hidden = encoder(batch["text"]).tokens()
         alone = encoder(batch["alone_text"]).tokens()

@@ -86,6 +86,13 @@ class XLME(PairMethod):
             batch |= {f"{prefix}{name}": value for name, value in masked.items()}
         return batch
 
+    def counts(self, batch: Batch, step: int) -> dict[str, float]:
+        counts = {}
+        for prefix, (generating, detecting) in STREAMS.items():
+            counts[generating] = float(len(batch[f"{prefix}labels"]))
+            counts[detecting] = float(batch[f"{prefix}text"].tokens)
+        return counts
+
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         terms = {}
         for prefix, (generating, detecting) in STREAMS.items():

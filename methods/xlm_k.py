@@ -125,6 +125,15 @@ class XLMK(Method):
             "objects": torch.tensor([fact.object for _, fact in told], dtype=torch.long),
         }
 
+    def counts(self, batch: Batch, step: int) -> dict[str, float]:
+        both, world = 2.0 * len(batch["entities"]), distributed.world_size()
+        return {
+            "mlm": float(len(batch["labels"])),
+            "words": both * world,
+            "documents": both * world,
+            "entailment": 2.0 * len(batch["objects"]) * world,
+        }
+
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         layer, entities = self.config.layer, batch["entities"]
         states = encoder(batch["text"], layers=(layer, -1))

@@ -38,6 +38,7 @@ from transformers import BertConfig
 from harness.data.babel import Babel
 from harness.data.corpora import SourceCorpora
 from harness.data.sample import SampleSettings, draw_sample
+from harness.method import Batch
 from harness.modeling import attention
 from harness.modeling.attention import Layout, attend
 from harness.modeling.encoder import Encoder
@@ -46,7 +47,7 @@ from harness.modeling.tokenizer import Tokenizer
 from harness.records import Corpus
 from harness.registry import METHODS, Origin
 from harness.task import TrainedSettings
-from harness.training.loop import Batch, Run, Step, TrainSettings, to_device
+from harness.training.loop import Run, Step, TrainSettings, to_device
 from harness.training.loop import precision as autocast
 from harness.training.pretraining import learn_tokenizer
 from tasks.pawsx import PAWSX

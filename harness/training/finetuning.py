@@ -18,12 +18,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from harness.files import write_atomically, write_json
+from harness.method import Batch
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText, pack, token_batches
 from harness.modeling.tokenizer import Ragged
 from harness.task import ENGLISH, Fit, Point, TrainedSettings
 from harness.training.checkpoint import unique_tensors
-from harness.training.loop import Batch, Step, Trace, TrainSettings, Watch, train
+from harness.training.loop import Step, Trace, TrainSettings, Watch, train
 from harness.training.loop import precision as autocast
 
 TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 65536}  # without gradient

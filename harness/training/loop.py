@@ -1,7 +1,7 @@
-"""The one training loop: pre-training, alignment and fine-tuning all run through `train`.
+"""The training loop: pre-training, alignment and fine-tuning all run through `train`.
 
-The order of examples is a function of (seed, epoch), every random choice of a batch a function of (seed, step), and a
-checkpoint holds weights, optimiser, cursor and the generators of dropout: a killed run ends as if undisturbed.
+The order of the examples depends on (seed, epoch) alone, the random choices of a batch on (seed, step) alone, and a
+checkpoint holds weights, optimiser, cursor and the generators of dropout. So a resumed run is bit-exact.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -27,25 +27,17 @@ from harness.training import distributed
 from harness.training.checkpoint import flatten, load_tensors, unflatten, unique_tensors
 from harness.training.order import Order
 
-Batch = dict[str, Any]
+if TYPE_CHECKING:
+    from harness.method import Batch, Term
+
 LOG_EVERY = 20  # steps between readings of the loss: reading waits for the device
 
 
-class TermLike(Protocol):
-    """A loss term as methods give it: `sum` over `count` items, and the weight of their mean."""
-
-    @property
-    def sum(self) -> Tensor: ...
-    @property
-    def count(self) -> float: ...
-    @property
-    def weight(self) -> float: ...
-
-
 class Objective(Protocol):
-    """What the loop trains beside the encoder: a method, or a task's head."""
+    """What is trained with the encoder: a method, or the head of a task. See `harness.method.Method`."""
 
-    def loss(self, encoder: Any, batch: Batch, step: int) -> dict[str, Any]: ...
+    def counts(self, batch: Batch, step: int) -> dict[str, float] | None: ...
+    def loss(self, encoder: Any, batch: Batch, step: int) -> dict[str, Term]: ...
     def after_step(self, encoder: Any) -> None: ...
 
 
@@ -56,13 +48,24 @@ class Step(nn.Module):
         super().__init__()
         self.encoder, self.objective = encoder, objective
 
-    def forward(self, batch: Batch, step: int) -> dict[str, Any]:
+    def forward(self, batch: Batch, step: int) -> dict[str, Term]:
         return self.objective.loss(self.encoder, batch, step)  # type: ignore[operator, no-any-return]
+
+    def counts(self, batch: Batch, step: int) -> dict[str, float]:
+        """The count of each term of the loss on `batch`. Where the objective cannot tell it from the batch, the loss is
+        computed for it, in evaluation mode and without gradient."""
+        counts: dict[str, float] | None = self.objective.counts(batch, step)  # type: ignore[operator]
+        if counts is None:
+            self.eval()
+            with torch.no_grad():
+                counts = {name: float(term.count) for name, term in self(batch, step).items()}
+            self.train()
+        return counts
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Settings of the loop. `batch` counts examples, or tokens where `by_tokens`; per micro-batch and rank."""
+    """Settings of the loop. `batch` is the size of a micro-batch on one rank: examples, or tokens with `by_tokens`."""
 
     steps: int
     learning_rate: float
@@ -81,7 +84,7 @@ class TrainSettings:
 
 
 class Rate(NamedTuple):
-    """Progress of a run: steps done of `total`, steps and tokens per second, seconds left, smoothed loss terms."""
+    """Progress of a run: steps done of `total`, speed, seconds left, and the recent means of the loss terms."""
 
     step: int
     total: int
@@ -92,14 +95,14 @@ class Rate(NamedTuple):
 
 
 class Watch(Protocol):
-    """Whoever shows the progress of a run."""
+    """Shows the progress of a run."""
 
     def update(self, rate: Rate) -> None: ...
 
 
 @dataclass
 class Trace:
-    """What a run leaves beside the weights: loss curves by term, and what it read."""
+    """The record of a run: the loss curve of each term, and how many examples, tokens and steps it took."""
 
     losses: list[dict[str, float]] = field(default_factory=list)
     examples: int = 0
@@ -120,9 +123,9 @@ def train(
 ) -> Trace:
     """Trains `module` in place for `settings.steps` optimiser steps and returns the trace.
 
-    With `checkpoint`, states are saved there by time, a run found there is continued, and the folder is the caller's to
-    remove. `evaluate(step)` is called every `evaluate_every` steps and after the last. Raises UserError where the loss
-    is no longer finite.
+    With `checkpoint`, the state is saved in that folder every `checkpoint_seconds`, and a run that was saved there is
+    resumed; the caller removes the folder. `evaluate(step)` is called every `evaluate_every` steps and after the last.
+    Raises UserError where the loss is not finite.
     """
     run = Run(module, examples, collate, settings, checkpoint)
     run.resume()
@@ -148,7 +151,7 @@ def train(
 
 
 class Run:
-    """One run of the loop: module, optimiser, scaler, order and trace, and how they are saved."""
+    """One run of the loop: module, optimiser, scaler, order and trace, with its checkpoints."""
 
     def __init__(
         self,
@@ -197,29 +200,33 @@ class Run:
             self._pending[name] = self._pending.get(name, torch.zeros_like(mean)) + mean
 
     def _gradients(self, step: int) -> dict[str, Tensor]:
-        """Fills `.grad` with that of the weighted sum of the terms' means over all micro-batches and ranks."""
+        """Sets `.grad` to the gradient of the loss of the step, and returns the mean of each term.
+
+        The loss is the weighted sum of the terms' means over all micro-batches and ranks. Its divisors are known before
+        the first backward pass, so each micro-batch needs one.
+        """
+        batches = [self._collate(step, micro) for micro in range(self.settings.accumulation)]
+        known = [self._counts(batch, step) for batch in batches] if len(batches) > 1 else []
+        divisors = self._divisors(known) if known else {}
         sums: dict[str, Tensor] = {}
-        counts: dict[str, float] = {}
-        weights: dict[str, float] = {}
-        buffers: dict[str, list[Tensor | None]] = {}
-        for micro in range(self.settings.accumulation):
-            terms = self._forward(step, micro)
-            joint = self.settings.accumulation == 1
-            if joint:
-                self._backward_joint(terms)
+        for micro, batch in enumerate(batches):
+            with precision(self.settings.precision, self.device):
+                terms: dict[str, Term] = self.module(batch, step)
+            counts = {name: float(term.count) for name, term in terms.items()}
+            if not known:
+                divisors = self._divisors([counts])
+            elif distributed.world_size() == 1 and not counts.items() <= known[micro].items():
+                name = type(self.module.objective).__name__
+                raise ValueError(f"{name}.counts gives {known[micro]}, but its loss counts {counts}")
+            parts = [term.sum * (term.weight / divisors[name]) for name, term in terms.items()]
+            self.scaler.scale(torch.stack([p.float() for p in parts]).sum()).backward()  # type: ignore[no-untyped-call]
             for name, term in terms.items():
                 sums[name] = sums.get(name, torch.zeros_like(term.sum.detach())) + term.sum.detach()
-                counts[name] = counts.get(name, 0.0) + float(term.count)
-                weights[name] = float(term.weight)
-            if not joint:
-                self._backward_each(terms, buffers)
-        total = _reduced_counts(counts, self.device)
-        if buffers:
-            self._join(buffers, {n: weights[n] / max(total[n], 1.0) for n in buffers})
         distributed.reduce_gradients(self.parameters)
-        return {n: distributed.reduce_sum(sums[n]) / max(total[n], 1.0) for n in sums}
+        return {name: distributed.reduce_sum(total) / divisors[name] for name, total in sums.items()}
 
-    def _forward(self, step: int, micro: int) -> dict[str, Any]:
+    def _collate(self, step: int, micro: int) -> Batch:
+        """This rank's part of a micro-batch, on the device."""
         numbers, self.cursor = self._next()
         self.trace.examples += len(numbers)
         world, rank = distributed.world_size(), distributed.rank()
@@ -227,8 +234,21 @@ class Run:
         rng = np.random.default_rng([self.settings.seed, step, micro, rank])
         batch = self.collate([self.examples[i] for i in mine], rng)
         self.trace.tokens += sum(v.tokens for v in batch.values() if hasattr(v, "tokens"))
+        return to_device(batch, self.device)
+
+    def _counts(self, batch: Batch, step: int) -> dict[str, float]:
         with precision(self.settings.precision, self.device):
-            return self.module(to_device(batch, self.device), step)  # type: ignore[no-any-return]
+            return self.module.counts(batch, step)
+
+    def _divisors(self, counts: Sequence[dict[str, float]]) -> dict[str, Any]:
+        """The count of each term over all micro-batches and ranks, at least 1. Several ranks sum it on the device, and
+        do not wait for it."""
+        totals = {name: sum(part[name] for part in counts) for name in counts[0]}
+        if distributed.world_size() == 1:
+            return {name: max(total, 1.0) for name, total in totals.items()}
+        names = sorted(totals)
+        summed = torch.tensor([totals[name] for name in names], dtype=torch.float64, device=self.device)
+        return dict(zip(names, distributed.reduce_sum(summed).clamp(min=1.0).unbind(), strict=True))
 
     def _next(self) -> tuple[list[int], int]:
         size = self.settings.batch * distributed.world_size()
@@ -237,32 +257,8 @@ class Run:
         assert self.lengths is not None, "batches by tokens need examples with lengths"
         return self.order.take_tokens(self.cursor, size, self.lengths)
 
-    def _backward_joint(self, terms: dict[str, Any]) -> None:
-        """One micro-batch: the counts are known before the backward pass, so all terms go through it together."""
-        total = _reduced_counts({n: float(t.count) for n, t in terms.items()}, self.device)
-        parts = [t.sum * (t.weight / max(total[n], 1.0)) for n, t in terms.items()]
-        self.scaler.scale(torch.stack([p.float() for p in parts]).sum()).backward()  # type: ignore[no-untyped-call]
-
-    def _backward_each(self, terms: dict[str, Any], buffers: dict[str, list[Tensor | None]]) -> None:
-        """Several micro-batches: each term's gradient is summed apart, since its divisor is known only at the end."""
-        parameters = self.parameters
-        for place, (name, term) in enumerate(terms.items(), start=1):
-            gradients = torch.autograd.grad(
-                self.scaler.scale(term.sum.float()), parameters, retain_graph=place < len(terms), allow_unused=True
-            )
-            known = buffers.setdefault(name, [None] * len(parameters))
-            for i, gradient in enumerate(gradients):
-                if gradient is not None:
-                    before = known[i]
-                    known[i] = gradient if before is None else before + gradient
-
-    def _join(self, buffers: dict[str, list[Tensor | None]], factors: dict[str, float]) -> None:
-        for i, parameter in enumerate(self.parameters):
-            parts = [gradient * factors[n] for n, g in buffers.items() if (gradient := g[i]) is not None]
-            parameter.grad = torch.stack(parts).sum(0) if parts else None
-
     def read_losses(self) -> dict[str, float]:
-        """Means of the terms since the last reading, appended to the trace."""
+        """The mean of each term since the last call, which is appended to the trace."""
         losses = {n: float(v) / self._pending_steps for n, v in self._pending.items()}
         self._pending, self._pending_steps = {}, 0
         if not all(map(math.isfinite, losses.values())):
@@ -275,7 +271,7 @@ class Run:
         return losses
 
     def save(self) -> None:
-        """Writes a checkpoint beside the old one and replaces it in one rename."""
+        """Writes a checkpoint beside the old one, which it then replaces."""
         if self.checkpoint is None or distributed.rank() != 0:
             return
         temporary = self.checkpoint.with_name(self.checkpoint.name + ".tmp")
@@ -296,7 +292,7 @@ class Run:
         replace_folder(temporary, self.checkpoint)
 
     def resume(self) -> None:
-        """Continues from the checkpoint, if there is one."""
+        """Resumes from the checkpoint, if there is one."""
         if self.checkpoint is None:
             return
         restore_folder(self.checkpoint)
@@ -329,7 +325,7 @@ class Run:
 
 
 class Pace:
-    """Steps and tokens per second since this process started, and the time left."""
+    """The speed of this process, and the time left."""
 
     def __init__(self, settings: TrainSettings, trace: Trace) -> None:
         self.total, self.start = settings.steps, time.monotonic()
@@ -343,7 +339,7 @@ class Pace:
 
 
 def learning_rate(settings: TrainSettings, step: int) -> float:
-    """The rate of the 0-based `step`: linear warm-up, then linear decay to 0 or constant."""
+    """The learning rate of the 0-based `step`: linear warm-up, then linear decay to 0 or constant."""
     if step < settings.warmup_steps:
         return settings.learning_rate * step / max(1, settings.warmup_steps)
     if settings.schedule == "constant":
@@ -353,14 +349,14 @@ def learning_rate(settings: TrainSettings, step: int) -> float:
 
 
 def precision(name: str, device: torch.device) -> AbstractContextManager[Any]:
-    """The autocast of a precision name; fp32 has none."""
+    """The autocast of a precision; none for fp32."""
     if name == "fp32":
         return nullcontext()
     return torch.autocast(device.type, dtype={"bf16": torch.bfloat16, "fp16": torch.float16}[name])
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch with everything that can move on `device`."""
+    """The batch with its tensors on `device`."""
     return {name: value.to(device) if hasattr(value, "to") else value for name, value in batch.items()}
 
 
@@ -379,11 +375,3 @@ def _optimizer(module: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
         eps=settings.adam_epsilon,
         fused=True,
     )
-
-
-def _reduced_counts(counts: dict[str, float], device: torch.device) -> dict[str, float]:
-    if distributed.world_size() == 1:
-        return counts
-    names = sorted(counts)
-    total = distributed.reduce_sum(torch.tensor([counts[n] for n in names], device=device))
-    return dict(zip(names, total.tolist(), strict=True))

@@ -32,6 +32,9 @@ class MaskedLanguageModel(Method):
         text = pack(examples, special_ids=self.tokenizer.special_ids)
         return masked_batch(text, self.tokenizer, rng, self.config.mask_rate)
 
+    def counts(self, batch: Batch, step: int) -> dict[str, float]:
+        return {"mlm": float(len(batch["labels"]))}
+
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         hidden = encoder(batch["text"]).tokens()
         return {"mlm": masked_lm(encoder, hidden, batch["positions"], batch["labels"])}

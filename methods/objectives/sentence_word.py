@@ -115,6 +115,15 @@ class SentenceWordMethod(PairMethod):
         in_source = int((masked["positions"] < batch["text"].starts[len(examples)]).sum())
         return batch | masked | {"clean": batch["text"].ids, "in_source": in_source}
 
+    def counts(self, batch: Batch, step: int) -> dict[str, float]:
+        anchors = len(batch["text"]) if self.config.symmetric else len(batch["groups"])
+        source = batch["in_source"]
+        return {
+            "contrast": float(anchors * distributed.world_size()),
+            "mlm_source": float(source),
+            "mlm_target": float(len(batch["labels"]) - source),
+        }
+
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         first, last = self.config.first_layer, self.config.last_layer
         text = batch["text"]

@@ -14,14 +14,13 @@ from torch.nn.functional import cross_entropy
 
 from harness.data.checked_file import CheckedFile
 from harness.errors import UserError
-from harness.method import Term
+from harness.method import Batch, Term
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText, pack
 from harness.modeling.tokenizer import Encoded, Tokenizer
 from harness.records import TextPair
 from harness.task import AlignedPredictions, Example, Family, Statistics, TrainedSettings
 from harness.training.finetuning import Model, sweep
-from harness.training.loop import Batch
 from tasks.families.trained import Head, TrainedTask, clusters, matched, withheld
 from tasks.metrics import accuracy
 
@@ -69,6 +68,9 @@ class PairHead(Head):
         pooled = torch.tanh(pooler(self.dropout(first) if self.before else first))
         logits: Tensor = self.output(self.dropout(pooled))
         return logits
+
+    def counts(self, batch: Batch, step: int) -> dict[str, float]:
+        return {"cross-entropy": float(len(batch["labels"]))}
 
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         labels = batch["labels"]

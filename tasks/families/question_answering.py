@@ -19,14 +19,13 @@ from torch.nn.utils.rnn import pad_sequence
 from harness.data.checked_file import CheckedFile
 from harness.data.squad_json import read_questions
 from harness.errors import UserError
-from harness.method import Term
+from harness.method import Batch, Term
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText, pack
 from harness.modeling.tokenizer import Offsets, Ragged, Tokenizer
 from harness.records import Answer, Question
 from harness.task import AlignedPredictions, Example, Family, Statistics, TaskSettings, TrainedSettings
 from harness.training.finetuning import Model, sweep
-from harness.training.loop import Batch
 from tasks.answers import Normalise, score
 from tasks.families.trained import Head, TrainedTask, clusters, matched, withheld
 from tasks.families.windows import AnswerSpan, Window, best_span, window_of_subwords, windows
@@ -97,6 +96,9 @@ class SpanHead(Head):
         """(T, 2) logits."""
         logits: Tensor = self.output(encoder(text).tokens())
         return logits
+
+    def counts(self, batch: Batch, step: int) -> dict[str, float]:
+        return {"cross-entropy": float(len(batch["text"]))}
 
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         text: PackedText = batch["text"]

@@ -15,14 +15,13 @@ from torch.nn.functional import cross_entropy
 from harness.data.checked_file import CheckedFile
 from harness.data.lines import shorten
 from harness.errors import UserError
-from harness.method import Term
+from harness.method import Batch, Term
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText, pack
 from harness.modeling.tokenizer import Tokenizer, Words
 from harness.records import TaggedSentence
 from harness.task import AlignedPredictions, Example, Family, Statistics, TrainedSettings
 from harness.training.finetuning import Model, sweep
-from harness.training.loop import Batch
 from tasks.families.trained import Head, TrainedTask, clusters, matched, withheld
 from tasks.metrics import SEQEVAL_1_2_2, accuracy, f1_scores, span_counts
 
@@ -65,6 +64,9 @@ class TagHead(Head):
         states = encoder(text).tokens()
         logits: Tensor = self.output(self.dropout(states if chosen is None else states[chosen]))
         return logits
+
+    def counts(self, batch: Batch, step: int) -> dict[str, float]:
+        return {"cross-entropy": float(len(batch["tags"]))}
 
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         tags = batch["tags"]

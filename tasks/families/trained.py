@@ -13,12 +13,13 @@ import torch
 from torch import nn
 
 from harness.errors import UserError
+from harness.method import Batch
 from harness.modeling.encoder import Encoder
 from harness.modeling.tokenizer import Tokenizer
 from harness.records import Record
 from harness.task import ENGLISH, Fit, Prepare, Task, TaskSettings, TrainedSettings, cap
 from harness.training.finetuning import Metrics, Model, Training, finetune
-from harness.training.loop import Batch, Watch
+from harness.training.loop import Watch
 
 T = TypeVar("T")
 S = TypeVar("S", bound=TaskSettings)
@@ -43,6 +44,10 @@ class Head(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=deviation)
                 nn.init.zeros_(module.bias)
+
+    def counts(self, batch: Batch, step: int) -> dict[str, float] | None:
+        """The count of each loss term where the batch tells it; see `harness.method.Method.counts`."""
+        return None
 
     def after_step(self, encoder: Encoder) -> None:
         """Nothing follows a step."""

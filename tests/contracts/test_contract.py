@@ -80,8 +80,8 @@ def test_gradients_reach_the_encoder_and_the_head(name: str) -> None:
         run.step()
     trial.loss(trial.method.collate(trial.spread(), np.random.default_rng(0))).backward()
     weights = [*trial.encoder.base.named_parameters(), *trial.method.named_parameters()]
-    still = [n for n, p in weights if p.requires_grad and p.ndim > 1 and (p.grad is None or not p.grad.any())]
-    assert not still
+    without = [n for n, p in weights if p.requires_grad and p.ndim > 1 and (p.grad is None or not p.grad.any())]
+    assert not without
     assert not [n for n, p in weights if not p.requires_grad and p.grad is not None]
 
 
@@ -90,7 +90,7 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_an_interrupted_alignment_ends_to_the_bit_like_an_undisturbed_one(name: str, tmp_path: Path) -> None:
+def test_resume_is_bit_exact(name: str, tmp_path: Path) -> None:
     whole, broken, again = (Trial(name) for _ in range(3))
     chosen = settings(checkpoint_seconds=0.0)
     trace = train(whole.step, whole.examples, whole.method.collate, chosen)
@@ -140,6 +140,15 @@ def test_half_precision_gives_nearly_the_same_loss(name: str) -> None:
         means[precision] = run.read_losses()
     for term, full in means["fp32"].items():
         assert means["bf16"][term] == pytest.approx(full, abs=0.02 * max(abs(full), 1.0)), term
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_counts_are_those_of_the_loss(name: str) -> None:
+    trial = Trial(name)
+    batch = trial.batch(7)
+    counts = trial.method.counts(batch, 0)
+    assert counts is not None, "accumulation would cost another pass"
+    assert {term: float(made.count) for term, made in trial.method.loss(trial.encoder, batch, 0).items()} == counts
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -1,43 +1,46 @@
-"""The loop: accumulation equals the joined batch, a killed run ends like an undisturbed one, schedules and orders."""
+"""The loop: accumulation and ranks equal the joined batch, resume is bit-exact, schedules and orders."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import multiprocessing, nn
 
 from harness.errors import UserError
+from harness.method import Term
 from harness.training.checkpoint import unique_tensors
 from harness.training.loop import Step, TrainSettings, learning_rate, train
 from harness.training.order import Order
 
 
-class Part(NamedTuple):
-    sum: Tensor
-    count: float
-    weight: float = 1.0
-
-
 class TwoTerms(nn.Module):
-    """Two terms whose counts differ between micro-batches, through shared parameters and dropout."""
+    """Two terms whose counts differ between micro-batches, through shared parameters and dropout. `offset` is what
+    `counts` adds to the true counts; None leaves them to `loss`."""
 
-    def __init__(self, dropout: float = 0.0) -> None:
+    def __init__(self, dropout: float = 0.0, offset: float | None = 0.0) -> None:
         super().__init__()
+        self.offset, self.passes = offset, 0
         self.head = nn.Linear(4, 1)
         self.dropout = nn.Dropout(dropout)
         self.register_buffer("queue", torch.zeros(3))
 
-    def loss(self, encoder: nn.Module, batch: dict[str, Any], step: int) -> dict[str, Part]:
+    def counts(self, batch: dict[str, Any], step: int) -> dict[str, float] | None:
+        if self.offset is None:
+            return None
+        return {"square": len(batch["y"]) + self.offset, "some": float((batch["x"][:, 0] > 0).sum()) + self.offset}
+
+    def loss(self, encoder: nn.Module, batch: dict[str, Any], step: int) -> dict[str, Term]:
+        self.passes += 1
         out = self.head(self.dropout(encoder(batch["x"]))).squeeze(1)
         chosen = batch["x"][:, 0] > 0
         return {
-            "square": Part((out - batch["y"]).square().sum(), len(out)),
-            "some": Part(out[chosen].abs().sum(), float(chosen.sum()), 0.3),
+            "square": Term((out - batch["y"]).square().sum(), len(out)),
+            "some": Term(out[chosen].abs().sum(), float(chosen.sum()), 0.3),
         }
 
     def after_step(self, encoder: nn.Module) -> None:
@@ -69,21 +72,58 @@ def quiet(numbers: Sequence[int], rng: np.random.Generator) -> dict[str, Any]:
     return {"x": torch.from_numpy(ROWS.x[numbers]), "y": torch.from_numpy(ROWS.y[numbers])}
 
 
-def module(dropout: float = 0.0) -> Step:
+def module(dropout: float = 0.0, offset: float | None = 0.0) -> Step:
     torch.manual_seed(3)
-    return Step(nn.Sequential(nn.Linear(4, 4), nn.Tanh()), TwoTerms(dropout))
+    return Step(nn.Sequential(nn.Linear(4, 4), nn.Tanh()), TwoTerms(dropout, offset))
 
 
 def settings(**change: Any) -> TrainSettings:
     return TrainSettings(**{"steps": 12, "learning_rate": 0.05, "batch": 8, "seed": 5, **change})
 
 
-def test_accumulation_equals_the_joined_batch() -> None:
-    joined, split = module(), module()
+def same_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    for (name, a), b in zip(one.items(), other.values(), strict=True):
+        assert torch.allclose(a, b, atol=1e-5), name
+
+
+@pytest.mark.parametrize(("offset", "passes"), [(0.0, 48), (None, 96)])
+def test_accumulation_equals_the_joined_batch(offset: float | None, passes: int) -> None:
+    joined, split = module(), module(offset=offset)
     train(joined, ROWS, quiet, settings(batch=8))
     train(split, ROWS, quiet, settings(batch=2, accumulation=4))
-    for (name, a), b in zip(joined.state_dict().items(), split.state_dict().values(), strict=True):
-        assert torch.allclose(a, b, atol=1e-5), name
+    same_weights(joined.state_dict(), split.state_dict())
+    assert (joined.objective.passes, split.objective.passes) == (12, passes)
+
+
+def test_counts_that_the_loss_contradicts_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"TwoTerms\.counts gives"):
+        train(module(offset=1.0), ROWS, quiet, settings(batch=2, accumulation=4))
+
+
+def test_dropout_is_the_same_whether_counts_are_known_or_not() -> None:
+    known, unknown = module(0.2), module(0.2, offset=None)
+    for one in (known, unknown):
+        train(one, ROWS, collate, settings(batch=2, accumulation=4))
+    assert all(torch.equal(a, b) for a, b in zip(known.parameters(), unknown.parameters(), strict=True))
+
+
+def rank_worker(rank: int, folder: str, offset: float | None) -> None:
+    torch.set_num_threads(1)
+    meeting = Path(folder, "meeting").as_uri()
+    torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
+    split = module(offset=offset)
+    train(split, ROWS, quiet, settings(batch=2, accumulation=2))
+    torch.save(split.state_dict(), Path(folder, f"{rank}.pt"))
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("offset", [0.0, None])
+def test_accumulation_on_two_ranks_equals_the_joined_batch(tmp_path: Path, offset: float | None) -> None:
+    joined = module()
+    train(joined, ROWS, quiet, settings(batch=8))
+    multiprocessing.spawn(rank_worker, args=(str(tmp_path), offset), nprocs=2)
+    for rank in range(2):
+        same_weights(joined.state_dict(), torch.load(tmp_path / f"{rank}.pt"))
 
 
 class Killed(Exception):
@@ -91,7 +131,7 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("by_tokens", [False, True])
-def test_an_interrupted_run_ends_to_the_bit_like_an_undisturbed_one(tmp_path: Path, by_tokens: bool) -> None:
+def test_resume_is_bit_exact(tmp_path: Path, by_tokens: bool) -> None:
     chosen = settings(by_tokens=by_tokens, batch=20 if by_tokens else 4, accumulation=2, checkpoint_seconds=0.0)
     whole, broken = module(0.2), module(0.2)
     trace = train(whole, ROWS, collate, chosen)
@@ -114,7 +154,7 @@ def test_an_interrupted_run_ends_to_the_bit_like_an_undisturbed_one(tmp_path: Pa
     assert again.objective.queue.tolist() == [12.0] * 3
 
 
-def test_a_kill_between_the_two_renames_of_a_checkpoint_is_survived(tmp_path: Path) -> None:
+def test_resume_after_a_kill_between_the_renames_of_a_checkpoint(tmp_path: Path) -> None:
     chosen = settings(checkpoint_seconds=0.0)
     whole, again = module(), module()
     train(whole, ROWS, collate, chosen, checkpoint=tmp_path / "state")
@@ -124,7 +164,7 @@ def test_a_kill_between_the_two_renames_of_a_checkpoint_is_survived(tmp_path: Pa
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))
 
 
-def test_every_example_comes_once_per_epoch_and_seeds_differ() -> None:
+def test_an_epoch_has_every_example_once_and_seeds_differ() -> None:
     order = Order(50, seed=1)
     epochs = [[order.at(c) for c in range(50 * e, 50 * e + 50)] for e in range(3)]
     assert all(sorted(e) == list(range(50)) for e in epochs)
@@ -146,13 +186,13 @@ def test_schedules() -> None:
     assert learning_rate(settings(schedule="constant", learning_rate=1.0), 11) == 1.0
 
 
-def test_evaluation_comes_at_its_cadence_and_at_the_end() -> None:
+def test_evaluation_runs_at_its_cadence_and_at_the_end() -> None:
     steps: list[int] = []
     train(module(), ROWS, collate, settings(), evaluate=steps.append, evaluate_every=5)
     assert steps == [5, 10, 12]
 
 
-def test_a_diverged_loss_is_told() -> None:
+def test_a_loss_that_is_not_finite_is_an_error() -> None:
     def poisoned(numbers: Sequence[int], rng: np.random.Generator) -> dict[str, Any]:
         return {**collate(numbers, rng), "y": torch.full((len(numbers),), float("nan"))}
 
@@ -160,7 +200,7 @@ def test_a_diverged_loss_is_told() -> None:
         train(module(), ROWS, poisoned, settings())
 
 
-def test_tied_tensors_are_kept_once() -> None:
+def test_tied_tensors_are_saved_once() -> None:
     layer = nn.Linear(3, 3)
     both = nn.ModuleDict({"a": layer, "b": layer})
     assert set(unique_tensors(both.state_dict())) == {"a.weight", "a.bias"}

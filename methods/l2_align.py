@@ -1,4 +1,4 @@
-"""l2-align: words that translate each other get equal states, the pivot's sentences keep theirs."""
+"""l2-align: equal states for words that translate each other, unchanged states for the pivot's sentences."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ from methods.objectives.words import WordPairExample, WordPairExamples
 
 
 class L2Align(PairMethod):
-    """Squared distance between the states of aligned words, and of the pivot's tokens from their original states.
+    """Squared distance between the states of aligned words, and between the pivot's states and the original ones.
 
     Reference: Cao, Kitaev and Klein, "Multilingual Alignment of Contextual Word Representations", ICLR 2020, arXiv
         2002.03518.
     Objective: L = 1/n ( sum_{(i,j) in A} ||f(i, x) - f(j, y)||^2 + lambda sum_t ||f(t, x) - f_0(t, x)||^2 ), x the n
         pivot sentences of a batch, y their translations, A their word pairs, t all tokens of x, f the last layer and
-        f_0 that of the original encoder, frozen. One divisor for both sums keeps their proportion.
-    Inputs: parallel pairs of the sample and every dictionary word pair in them; the paper had the intersection of
-        fast_align's links in both directions instead.
-    Relations: `word-contrast` has negatives for the same pairs, and holds the weights in place of the states. There is
-        no masked LM.
+        f_0 that of the original, frozen encoder. One divisor for both sums keeps their proportion.
+    Inputs: parallel pairs of the sample and every dictionary word pair in them. The paper uses the links on which
+        fast_align agrees in both directions.
+    Relations: `word-contrast` adds negatives to the same pairs and regularises the weights. There is no masked LM.
     """
 
     needs: ClassVar[frozenset[Corpus]] = frozenset({Corpus.PARALLEL, Corpus.DICTIONARY})
@@ -56,9 +55,9 @@ class L2Align(PairMethod):
     }
 
     class Config(MethodConfig):
-        """subword: what stands for a word: its "first" or "last" subword or the "mean" of all ("last" is a choice, not
-        published); regulariser: lambda, how strongly the pivot's states are held; 0 switches it off; stop_words: how
-        many of the pivot's most frequent words are left out (0: the paper's aligner links function words too)."""
+        """subword: represents a word: its "first" or "last" subword, or the "mean" of all ("last" is a choice);
+        regulariser: lambda, 0 disables the second sum; stop_words: how many of the pivot's most frequent words are
+        skipped (0: the paper's aligner links function words too)."""
 
         subword: Subword = "last"
         regulariser: Weight = 1.0

@@ -24,13 +24,12 @@ class PPA(PairMethod):
 
     Reference: Pan et al., "Multilingual BERT Post-Pretraining Alignment", NAACL 2021, arXiv 2010.12547.
     Objective: L = L_TLM + L_sent, L_sent = -log( e^{cos(q,k)/t} / (e^{cos(q,k)/t} + sum_{j in queue} e^{cos(q,j)/t}) ),
-        with q = g(f(x)[CLS]), k = g'(f'(y)[CLS]); f', g' follow f, g by momentum; x and y change places at random, in
-        L_TLM (positions not reset) as in L_sent.
+        q = g(f(x)[CLS]), k = g'(f'(y)[CLS]); f', g' are momentum copies of f, g. The order of x and y is random.
     Inputs: parallel pairs of the sample.
     Relations: `info-snt` takes its negatives from the batch, not from a queue; `ppa-switch` adds code-switching at
-        fine-tuning; `infoxlm` contrasts a middle layer of masked, mixed-up text.
-    Reported: XNLI zero-shot 4.7 points above mBERT for their best model; MLQA above XLM-R base (abstract). Their
-        settings could not be read at the source, so none is printed as theirs.
+        fine-tuning; `infoxlm` contrasts a middle layer of masked and mixed text.
+    Reported: XNLI zero-shot 4.7 points above mBERT for the best model; MLQA above XLM-R base (abstract). The paper's
+        settings were not available to us.
     """
 
     reference: ClassVar[str] = "Pan et al. 2021, arXiv 2010.12547"
@@ -47,15 +46,13 @@ class PPA(PairMethod):
     \end{aligned}
     """
     symbols: ClassVar[str] = (
-        "xᵢ, yᵢ: the sides of pair i in an order drawn anew; Q: a queue of past keys; by default τ = 0.05, m = 0.999."
+        "xᵢ, yᵢ: the sides of pair i in random order; Q: a queue of past keys; by default τ = 0.05, m = 0.999."
     )
 
     class Config(MethodConfig):
-        """Choices that suit an mBERT-like base; the share of masked subwords alone is published as it stands here.
-
-        temperature: of the cosine; queue: how many keys are kept; momentum: the share of the old weights in the copies;
-        width: of the projected vectors; mask_rate: the share of masked subwords; sentence_weight: of the sentence
-        contrast beside the translation LM."""
+        """Choices for a base like mBERT; only mask_rate is the paper's value. temperature: of the cosine; queue: its
+        size; momentum: share of the old weights in the copies; width: of the projected vectors; mask_rate: share of
+        masked subwords; sentence_weight: of the sentence contrast."""
 
         temperature: Temperature = 0.05
         queue: Count = 32_000
@@ -74,8 +71,7 @@ class PPA(PairMethod):
         self.queue = Queue(self.config.queue, self.config.width)
 
     def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
-        special = self.tokenizer.special_ids
-        sides, _ = random_order(examples, rng)
+        special, (sides, _) = self.tokenizer.special_ids, random_order(examples, rng)
         both = join_sides(sides, self.max_side_length, special_ids=special)
         return {
             "queries": pack([x for x, _ in sides], special_ids=special),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.data.folder import Folder
-from tests.support.browsing import browser, complaints, visit  # noqa: F401
+from tests.support.board_browser import browser, complaints, visit  # noqa: F401
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -43,22 +43,22 @@ def write(tmp_path: Path) -> Callable[[dict[str, str | bytes]], Folder]:
 @pytest.fixture(scope="session")
 def finished_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with one finished run of the untrained base. Not to be written to: copy it."""
-    from tests.experiments.test_runner import TINY
-    from tests.support.called import MBERT, called
-    from tests.support.small_world import alone
+    from tests.support.cli_calls import MBERT_RUN, run_command
+    from tests.support.small_babel import isolated
+    from tests.support.tiny_runs import TINY
 
     home = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch, alone():
+    with pytest.MonkeyPatch.context() as patch, isolated():
         patch.setenv("ALIGNBOARD_HOME", str(home))
-        assert called(*MBERT, *(word for change in TINY for word in ("--set", change)), "--workers", "1") == 0
+        assert run_command(*MBERT_RUN, *(word for change in TINY for word in ("--set", change)), "--workers", "1") == 0
     return home
 
 
 @pytest.fixture(scope="session")
 def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the demo at its smallest, made by the command line. Not to be written to: copy it."""
-    from tests.support import demo_world
+    from tests.support import demo_store
 
     home = tmp_path_factory.mktemp("demo")
-    demo_world.make(home)
+    demo_store.run_demo(home)
     return home

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -206,3 +207,13 @@ def test_no_code_asks_which_family_a_task_is_of() -> None:
         if any(map(is_family, compared(node)))
     ]
     assert not switches
+
+
+def test_no_test_imports_another_test() -> None:
+    tests = [path for path in FILES if path.relative_to(ROOT).parts[0] == "tests"]
+    assert not {
+        f"{name_of(path)} imports {name}"
+        for path in tests
+        for name in imported(path)
+        if re.search(r"\btests\.(\w+\.)*(test_\w+|conftest)\b", name)
+    }, "what tests share is in tests/support"

@@ -18,9 +18,9 @@ from harness.cli import scaffold
 from harness.cli.app import main
 from harness.errors import UsageError
 from harness.registry import ABLATIONS, METHODS, Origin, load_plugin
-from tests.experiments.test_runner import TINY
-from tests.support.installed import install
-from tests.test_guides import trained
+from tests.support.package_install import install_package
+from tests.support.tiny_runs import TINY
+from tests.support.tiny_training import train_briefly
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,13 +46,13 @@ def test_written_file_is_a_method_that_trains(here: Path) -> None:
     cls = METHODS.get("near-pairs")
     assert cls.__name__ == "NearPairs"
     assert all(part in cls.__doc__ for part in ("Reference:", "Objective:", "Inputs:", "Relations:"))
-    assert all(point["contrast"] > 0 for point in trained(cls))
+    assert all(point["contrast"] > 0 for point in train_briefly(cls))
 
 
 def test_package_registers_and_passes_its_own_test(here: Path) -> None:
     assert write("near-pairs", "--package") == 0
     package = here / "alignboard-near-pairs"
-    site = install(package, here / "site")
+    site = install_package(package, here / "site")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(site), str(ROOT)))}
     listed = subprocess.run(
         [sys.executable, "-c", "from harness.cli.app import main; main()", "methods", "near-pairs"],

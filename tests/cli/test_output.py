@@ -12,7 +12,7 @@ from harness import registry
 from harness.cli.output import fit_columns, format_value
 from harness.cli.paragraphs import reflow
 from harness.registry import METHODS, TASKS
-from tests.support.called import called
+from tests.support.cli_calls import run_command
 
 
 def on_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +33,7 @@ def test_lists_have_one_line_per_name(
     command: str, columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     on_terminal(columns, monkeypatch)
-    assert called(command) == 0
+    assert run_command(command) == 0
     lines = printed(capsys).splitlines()
     names = (METHODS if command == "methods" else TASKS).names()
     assert [line.split()[0] for line in lines[3 : 3 + len(names)]] == names
@@ -47,7 +47,7 @@ def test_wide_terminal_shows_objective_needs_and_reference(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     on_terminal(120, monkeypatch)
-    assert called("methods") == 0
+    assert run_command("methods") == 0
     line = next(line for line in printed(capsys).splitlines() if line.startswith(" ml-ctl "))
     assert re.search(r"InfoNCE over .*…   dictionary, parallel +Chen et al. 2022, arXiv 2202.13083", line)
 
@@ -64,7 +64,7 @@ def test_fit_columns_drops_the_last_columns_first() -> None:
 
 def test_names_are_not_wrapped(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     on_terminal(80, monkeypatch)
-    assert called("ablation") == 0
+    assert run_command("ablation") == 0
     lines = printed(capsys).splitlines()
     assert max(map(len, lines)) <= 80
     assert any(line.startswith(" align-mlm ") for line in lines)
@@ -131,7 +131,7 @@ def test_method_description_shows_types_and_unset_values(
     monkeypatch.setattr(METHODS, "_local", dict(METHODS._local))
     monkeypatch.setattr(registry, "_plugins", [])
     (tmp_path / "odd.py").write_text(ODD)
-    assert called("--plugin", str(tmp_path / "odd.py"), "methods", "odd") == 0
+    assert run_command("--plugin", str(tmp_path / "odd.py"), "methods", "odd") == 0
     rows = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
     cells = [[part.strip() for part in row if part.strip()] for row in rows]
     assert ["layer", "int | None", "none"] in cells
@@ -141,7 +141,7 @@ def test_method_description_shows_types_and_unset_values(
 
 
 def test_method_without_training_has_no_batch(capsys: pytest.CaptureFixture[str]) -> None:
-    assert called("methods", "mbert") == 0
+    assert run_command("methods", "mbert") == 0
     text = capsys.readouterr().out
     assert "batch:" not in text
     assert "paper:" not in text

@@ -17,9 +17,9 @@ from harness.registry import SUITES, TASKS
 from harness.results.tables import tables_by_task
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import AVERAGE, RunRow, ScoreRow, Store
-from tests.results.test_submissions import laid_out
-from tests.support.called import called
+from tests.support.cli_calls import run_command
 from tests.support.golden_cases import cases
+from tests.support.text_files import write_files
 
 GOLDEN = cases("end_to_end/submission.json")
 OFFICIAL = GOLDEN["expected"]["seqeval-1.2.2"]["ok"]
@@ -34,8 +34,8 @@ def parts(folder: str, *tasks: str) -> dict[str, str]:
 def folders(tmp_path: Path) -> tuple[Path, Path]:
     """Predictions and labels of two tasks."""
     return (
-        laid_out(tmp_path / "p", parts("predictions", *TASK_NAMES)),
-        laid_out(tmp_path / "l", parts("labels", *TASK_NAMES)),
+        write_files(tmp_path / "p", parts("predictions", *TASK_NAMES)),
+        write_files(tmp_path / "l", parts("labels", *TASK_NAMES)),
     )
 
 
@@ -71,7 +71,7 @@ def everything(home: Path) -> dict[str, bytes]:
 
 
 def test_submit_reproduces_the_official_scores(tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = laid_out(tmp_path / "p", GOLDEN["predictions"]), laid_out(tmp_path / "l", GOLDEN["labels"])
+    given = write_files(tmp_path / "p", GOLDEN["predictions"]), write_files(tmp_path / "l", GOLDEN["labels"])
     words = (
         "--name",
         "theirs",
@@ -84,7 +84,7 @@ def test_submit_reproduces_the_official_scores(tmp_path: Path, home: Path, capsy
         "--seed",
         "3",
     )
-    assert called("submit", *map(str, given), *words) == 0
+    assert run_command("submit", *map(str, given), *words) == 0
     assert f"average {OFFICIAL['overall']['all_task']:.2f}" in capsys.readouterr().out
     store = Store.open(home / "board.db", read_only=True)
     (run,) = store.runs().to_dict("records")
@@ -99,23 +99,23 @@ def test_submit_reproduces_the_official_scores(tmp_path: Path, home: Path, capsy
     for task, scores in OFFICIAL["detailed"].items():
         assert figures[task] == pytest.approx(scores["avg_metric"], abs=1e-9), task
     store.close()
-    assert called("verify") == 0
+    assert run_command("verify") == 0
     assert "problems 0" in capsys.readouterr().out
-    assert called("gc") == 0
+    assert run_command("gc") == 0
     assert "artifacts removed: 0" in capsys.readouterr().out
 
 
 def test_missing_tasks_are_listed_and_prevent_an_average(
     folders: tuple[Path, Path], home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert called("submit", *map(str, folders), "--name", "part") == 0
+    assert run_command("submit", *map(str, folders), "--name", "part") == 0
     assert "no average; missing: pawsx, udpos, panx, xquad, mlqa, tydiqa, bucc2018" in capsys.readouterr().out
     store = Store.open(home / "board.db", read_only=True)
     rows = {row["task"]: row for row in store.summaries().to_dict("records")}
     store.close()
     assert {task for task, row in rows.items() if row["complete"]} == set(TASK_NAMES)
     assert (rows["panx"]["n_views"], rows["panx"]["expected_views"]) == (0, 40)
-    assert called("show", "--format", "markdown") == 0
+    assert run_command("show", "--format", "markdown") == 0
     assert "– (51/162)" in capsys.readouterr().out  # the average has a dash: 15 + 36 of all views
 
 
@@ -154,7 +154,7 @@ def test_damaged_submission_writes_nothing(
     else:
         shutil.rmtree(folders[0])
         (folders[0] / "other").mkdir(parents=True)
-    assert called("submit", *map(str, folders), "--name", "theirs") == 1
+    assert run_command("submit", *map(str, folders), "--name", "theirs") == 1
     assert everything(home) == {}
     told = capsys.readouterr().err
     assert ("nothing to score" if damage == "nothing" else "nothing was written") in told
@@ -164,37 +164,37 @@ def test_resubmission_of_other_files_needs_replace(
     folders: tuple[Path, Path], home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     again = ("submit", *map(str, folders), "--name", "theirs")
-    assert called(*again) == 0
+    assert run_command(*again) == 0
     before = everything(home)
-    assert called(*again, "--note", "said anew") == 0
+    assert run_command(*again, "--note", "said anew") == 0
     assert "already there" in capsys.readouterr().out
     assert everything(home) == before
     changed(folders[0])
-    assert called(*again) == 1
+    assert run_command(*again) == 1
     assert "xnli/test-de.tsv" in capsys.readouterr().err
     assert everything(home) == before
-    assert called(*again, "--replace") == 0
+    assert run_command(*again, "--replace") == 0
     assert "replaced" in capsys.readouterr().out
     store = Store.open(home / "board.db", read_only=True)
     assert len(store.runs()) == 1
     store.close()
-    assert called("gc") == 0
+    assert run_command("gc") == 0
     assert "artifacts removed: 2" in capsys.readouterr().out  # the former predictions of xnli and their scores
-    assert called("verify") == 0
+    assert run_command("verify") == 0
 
 
 def test_other_labels_under_the_same_name_are_refused(
     folders: tuple[Path, Path], tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     again = ("submit", *map(str, folders), "--name", "theirs")
-    assert called(*again) == 0
+    assert run_command(*again) == 0
     changed(folders[1])
-    assert called(*again) == 1
+    assert run_command(*again) == 1
     assert "with other labels" in capsys.readouterr().err
 
 
 def test_replace_removes_all_former_tasks(folders: tuple[Path, Path], tmp_path: Path, store: Store) -> None:
-    only = laid_out(tmp_path / "only", parts("predictions", "tatoeba"))
+    only = write_files(tmp_path / "only", parts("predictions", "tatoeba"))
     whole = put(store, tmp_path, folders, Claim("theirs"))
     part = put(store, tmp_path, (only, folders[1]), Claim("theirs"), replace=True)
     assert (whole.run, part.change) == (part.run, Change.REPLACED)
@@ -252,17 +252,17 @@ def test_external_row_is_separate_from_a_trained_method_of_the_same_name(
 def test_every_format_marks_external_rows(
     form: str, folders: tuple[Path, Path], home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert called("submit", *map(str, folders), "--name", "theirs") == 0
+    assert run_command("submit", *map(str, folders), "--name", "theirs") == 0
     capsys.readouterr()
     for by in (("--by", "task"), ("--by", "language", "--task", "xnli")):
-        assert called("show", "--format", form, *by) == 0
+        assert run_command("show", "--format", form, *by) == 0
         assert "theirs (external)" in capsys.readouterr().out
 
 
 def test_json_marks_external_scores(folders: tuple[Path, Path], home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert called("submit", *map(str, folders), "--name", "theirs") == 0
+    assert run_command("submit", *map(str, folders), "--name", "theirs") == 0
     capsys.readouterr()
-    assert called("show", "--format", "json") == 0
+    assert run_command("show", "--format", "json") == 0
     assert {record["kind"] for record in json.loads(capsys.readouterr().out)} == {"external"}
 
 
@@ -299,6 +299,6 @@ def test_contradicting_options_are_refused(
     words: tuple[str, ...], told: str, folders: tuple[Path, Path], home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = [word.format(labels=folders[1]) for word in words]
-    assert called("submit", str(folders[0]), "--name", "x", *given) == 2
+    assert run_command("submit", str(folders[0]), "--name", "x", *given) == 2
     assert told in capsys.readouterr().err
     assert everything(home) == {}

@@ -13,7 +13,7 @@ from harness.registry import SUITES
 from harness.results.tables import tables_by_task
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import AVERAGE, Store
-from tests.support.called import called
+from tests.support.cli_calls import run_command
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def exported(finished_home: Path, tmp_path_factory: pytest.TempPathFactory) -> t
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALIGNBOARD_HOME", str(root / "home"))
         patch.delenv("ALIGNBOARD_DB", raising=False)
-        assert called("export-predictions", "mbert", str(root / "p")) == 0
+        assert run_command("export-predictions", "mbert", str(root / "p")) == 0
     return root / "home", root / "p"
 
 
@@ -52,7 +52,7 @@ def test_exported_predictions_give_the_same_item_statistics(
     like: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     home, predictions = like
-    assert called("submit", str(predictions), "--name", "mbert", "--like", "mbert", "--seed", "0") == 0
+    assert run_command("submit", str(predictions), "--name", "mbert", "--like", "mbert", "--seed", "0") == 0
     store = Store.open(home / "board.db", read_only=True)
     own, theirs = (
         {row["kind"]: row["id"] for row in store.runs().to_dict("records")}[k] for k in ("trained", "external")
@@ -70,7 +70,7 @@ def test_exported_predictions_give_the_same_item_statistics(
         assert counts[common].equals(other[common]), task
         assert shown.equals(others), task
     store.close()
-    assert called("verify") == 0
+    assert run_command("verify") == 0
 
 
 def test_incomplete_submission_expects_the_views_of_the_run(
@@ -79,7 +79,7 @@ def test_incomplete_submission_expects_the_views_of_the_run(
     home, predictions = like
     for task in ("xnli", "pawsx", "udpos", "panx"):
         shutil.rmtree(predictions / task)
-    assert called("submit", str(predictions), "--name", "part", "--like", "mbert", "--base", "other") == 0
+    assert run_command("submit", str(predictions), "--name", "part", "--like", "mbert", "--base", "other") == 0
     store = Store.open(home / "board.db", read_only=True)
     assert sorted(table.key.base for table in tables_by_task(store.summaries(split="test"))) == ["init:1x64", "other"]
     rows = {row["task"]: row for row in store.summaries(kind="external").to_dict("records")}
@@ -94,7 +94,7 @@ def test_ids_outside_the_pool_are_reported(like: tuple[Path, Path], capsys: pyte
     search, mined = (next((predictions / task).glob("test-*.tsv")) for task in ("tatoeba", "bucc2018"))
     search.write_text("999999999999999999999\n" + search.read_text().split("\n", 1)[1])
     mined.write_text(mined.read_text() + "no\twhere\n")
-    assert called("submit", str(predictions), "--name", "theirs", "--like", "mbert") == 1
+    assert run_command("submit", str(predictions), "--name", "theirs", "--like", "mbert") == 1
     printed = capsys.readouterr().err
     assert f"{search}:1: '999999999999999999999' is no line of the" in printed
     assert "'no' is no id of the foreign sentences" in printed
@@ -106,7 +106,7 @@ def test_run_with_changed_data_is_refused(like: tuple[Path, Path], capsys: pytes
     home, predictions = like
     with sqlite3.connect(home / "board.db") as database:
         database.execute("UPDATE run SET data_fingerprint = 'former'")
-    assert called("submit", str(predictions), "--name", "theirs", "--like", "mbert") == 1
+    assert run_command("submit", str(predictions), "--name", "theirs", "--like", "mbert") == 1
     assert "the data of this run have changed" in capsys.readouterr().err
-    assert called("submit", str(predictions), "--name", "theirs", "--like", "nobody") == 1
+    assert run_command("submit", str(predictions), "--name", "theirs", "--like", "nobody") == 1
     assert "no finished run" in capsys.readouterr().err

@@ -20,7 +20,7 @@ from transformers import AutoModel, AutoModelForMaskedLM
 
 from harness.registry import METHODS
 from harness.training.loop import train
-from tests.support.small_world import Trial, alone, method_class, sample, settings
+from tests.support.small_babel import Trial, isolated, method_class, sample, settings
 
 TRAINED = [name for name in METHODS.names() if METHODS.get(name).trains]
 ALL = TRAINED
@@ -29,7 +29,7 @@ PARTS = ("Reference:", "Objective:", "Inputs:", "Relations:")
 
 @pytest.fixture(autouse=True)
 def _alone() -> Iterator[None]:
-    with alone():
+    with isolated():
         yield
 
 

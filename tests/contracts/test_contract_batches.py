@@ -26,7 +26,7 @@ from harness.registry import METHODS
 from harness.training.loop import Run
 from methods.objectives import masking
 from methods.objectives.momentum import Queue
-from tests.support.small_world import Trial, alone, method_class, settings, source
+from tests.support.small_babel import Trial, isolated, method_class, settings, source
 
 TRAINED = [name for name in METHODS.names() if METHODS.get(name).trains]
 SIZE, PARTS = 12, 2
@@ -118,7 +118,7 @@ def taken(trial: Trial, accumulation: int = 1, only: frozenset[str] | None = Non
 
 @contextmanager
 def fixed_masks() -> Iterator[None]:
-    with alone(), pytest.MonkeyPatch.context() as patch:
+    with isolated(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(masking, "mask_tokens", by_token)
         yield
 

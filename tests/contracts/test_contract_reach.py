@@ -16,14 +16,14 @@ from harness.experiments import plan
 from harness.experiments.recipe import make_recipe
 from harness.records import Corpus
 from harness.registry import METHODS
-from tests.support.small_world import Trial, alone, method_class, source
+from tests.support.small_babel import Trial, isolated, method_class, source
 
 NEEDS = [(name, need) for name in METHODS.names() for need in sorted(METHODS.get(name).needs)]
 
 
 @pytest.fixture(autouse=True)
 def _alone() -> Iterator[None]:
-    with alone():
+    with isolated():
         yield
 
 

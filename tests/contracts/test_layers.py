@@ -11,7 +11,7 @@ from harness.experiments.plan import plan_run
 from harness.experiments.recipe import make_recipe
 from harness.method import LayerOf, check_layers
 from harness.registry import METHODS
-from tests.support.small_world import encoder, method_class
+from tests.support.small_babel import encoder, method_class
 
 MARKED = {
     (name, field)

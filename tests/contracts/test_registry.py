@@ -17,7 +17,7 @@ from harness.errors import UsageError, UserError
 from harness.registry import ABLATIONS, Registry, load_plugin
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import Store
-from tests.support.installed import install
+from tests.support.package_install import install_package
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 
@@ -29,7 +29,7 @@ def fresh() -> Registry[Any]:
 
 @pytest.fixture
 def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    site = install(PLUGINS / "stranger", tmp_path / "site")
+    site = install_package(PLUGINS / "stranger", tmp_path / "site")
     monkeypatch.syspath_prepend(site)
     monkeypatch.delitem(sys.modules, "stranger_methods", raising=False)
     return site
@@ -43,7 +43,7 @@ def alignboard(*arguments: str, path: Path | None = None, home: Path | None = No
 
 
 def test_a_package_outside_the_repository_is_listed(tmp_path: Path) -> None:
-    done = alignboard("methods", "--json", path=install(PLUGINS / "stranger", tmp_path))
+    done = alignboard("methods", "--json", path=install_package(PLUGINS / "stranger", tmp_path))
     assert done.returncode == 0, done.stderr
     records = {record["name"]: record for record in json.loads(done.stdout)}
     assert records["squared-distance"] == {
@@ -63,7 +63,7 @@ def test_a_package_outside_the_repository_is_listed(tmp_path: Path) -> None:
 
 
 def test_a_package_outside_the_repository_runs_on_babel(tmp_path: Path) -> None:
-    site, home = install(PLUGINS / "stranger", tmp_path / "site"), tmp_path / "home"
+    site, home = install_package(PLUGINS / "stranger", tmp_path / "site"), tmp_path / "home"
     chosen = ["--source", "babel:size=small", "--base", "init:1x64", "--protocol", "mini", "--seeds", "1"]
     sizes = {"pretrain.steps": 2, "pretrain.vocab_size": 500, "align.steps": 2, "sample.size": 100}
     for task in ("xnli", "pawsx", "udpos", "panx"):
@@ -94,7 +94,7 @@ def test_a_broken_plugin_names_its_package_when_asked_for(stranger: Path) -> Non
 
 
 def test_a_duplicate_names_both_origins(stranger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(install(PLUGINS / "stranger", tmp_path / "other", name="impostor"))
+    monkeypatch.syspath_prepend(install_package(PLUGINS / "stranger", tmp_path / "other", name="impostor"))
     with pytest.raises(UsageError) as caught:
         fresh().get("squared-distance")
     assert caught.value.found is not None
@@ -105,7 +105,7 @@ def test_a_duplicate_names_both_origins(stranger: Path, tmp_path: Path, monkeypa
 def test_the_same_package_on_two_paths_is_no_duplicate(
     stranger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(install(PLUGINS / "stranger", tmp_path / "again"))
+    monkeypatch.syspath_prepend(install_package(PLUGINS / "stranger", tmp_path / "again"))
     assert fresh().get("squared-distance").__name__ == "SquaredDistance"
 
 

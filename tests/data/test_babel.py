@@ -20,6 +20,7 @@ from harness.errors import UsageError, UserError
 from harness.records import Corpus, PoolSentence, Record, TaggedSentence, TextPair
 from harness.task import TaskSpec
 from tasks.families.tagging import Tagging
+from tests.support.record_lines import record_line
 
 NAMES = ("xnli", "pawsx", "udpos", "panx", "bucc2018", "tatoeba")
 TAGS = ("ADJ", "ADP", "ADV", "AUX", "DET", "NOUN", "NUM", "PART", "PRON", "PROPN", "PUNCT", "SCONJ", "VERB")
@@ -50,14 +51,6 @@ def cells(babel: Babel, manifest: Manifest) -> dict[tuple[str, str, str], Sequen
     return {(c.task, c.view, c.split): babel.task(spec(c.task), c.view, c.split) for c in manifest.tasks}
 
 
-def canonical(record: object) -> str:
-    parts = []
-    for field in dataclasses.fields(record):  # type: ignore[arg-type]
-        value = getattr(record, field.name)
-        parts.append(repr(sorted(value) if isinstance(value, frozenset) else value))
-    return "\t".join(parts)
-
-
 def texts(record: Record) -> list[str]:
     if isinstance(record, TextPair):
         return [record.first, record.second]
@@ -76,9 +69,9 @@ def test_the_bytes_of_the_small_size_are_golden(
 ) -> None:
     digest = hashlib.sha256()
     for records in cells.values():
-        digest.update("\n".join(map(canonical, records)).encode())
+        digest.update("\n".join(map(record_line, records)).encode())
     for cell in manifest.corpora:
-        digest.update("\n".join(map(canonical, babel.corpus(cell.kind, [cell.language]))).encode())
+        digest.update("\n".join(map(record_line, babel.corpus(cell.kind, [cell.language]))).encode())
     assert digest.hexdigest() == GOLDEN, "the data changed: if that is meant, measure docs/babel.md again"
 
 

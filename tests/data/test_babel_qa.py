@@ -22,17 +22,16 @@ from harness.data.babel.reading import READINGS
 from harness.data.babel.tasks import GENERATORS
 from harness.data.babel.world import Event, Name, Phrase, split_of
 from harness.data.source import open_source
-from harness.experiments.executors.local import Failed, Local
-from harness.experiments.plan import RunPlan, Stage, plan_runs
+from harness.experiments.executors.local import Local
+from harness.experiments.plan import RunPlan, plan_runs
 from harness.experiments.recipe import make_recipe
 from harness.experiments.runner import Runner
-from harness.experiments.stages import Done
 from harness.records import Corpus, Question
 from harness.registry import SUITES, TASKS
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import Store
-from harness.training.loop import Rate
-from tests.data.test_babel import canonical
+from tests.support.record_lines import record_line
+from tests.support.tiny_runs import RecordingDisplay
 
 GOLDEN = "f3c97641471a1e49ee06c203f0c843802294f5b75dfd08e7b17940c2ef48df4e"
 QA = ("xquad", "mlqa", "tydiqa")
@@ -69,7 +68,7 @@ def words_of(text: str) -> list[str]:
 def test_the_bytes_of_the_small_size_are_golden(cells: dict[tuple[str, str, str], Sequence[Question]]) -> None:
     digest = hashlib.sha256()
     for records in cells.values():
-        digest.update("\n".join(map(canonical, records)).encode())
+        digest.update("\n".join(map(record_line, records)).encode())
     assert digest.hexdigest() == GOLDEN, "the data changed: if that is meant, measure docs/babel.md again"
 
 
@@ -347,19 +346,10 @@ def xtreme(languages: str) -> RunPlan:
     return plan
 
 
-class Silent:
-    """A display that shows nothing."""
-
-    def started(self, fingerprint: str) -> None: ...
-    def update(self, fingerprint: str, rate: Rate) -> None: ...
-    def ended(self, stage: Stage, done: Done) -> None: ...
-    def failed(self, stage: Stage, failure: Failed) -> None: ...
-
-
 def test_the_suite_of_nine_tasks_runs_on_babel(tmp_path: Path) -> None:
     plan, artifacts = xtreme("official"), Artifacts(tmp_path / "artifacts")
     store = Store.open(tmp_path / "board.db", create=True)
-    report = Runner(store, artifacts, Local(artifacts, 1, "cpu", threads=1, together=1), Silent()).run([plan])
+    report = Runner(store, artifacts, Local(artifacts, 1, "cpu", threads=1, together=1), RecordingDisplay()).run([plan])
     assert not report.failures
     assert report.finished == 1
     scores = store.scores(run=plan.id, split="test")

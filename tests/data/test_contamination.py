@@ -42,7 +42,7 @@ from tasks.panx import PANX
 from tasks.tatoeba import Tatoeba
 from tasks.xnli import XNLI
 from tasks.xquad import XQuAD
-from tests.support.made_up import put, run_row, scores
+from tests.support.fake_store import run_row, scores, store_run
 
 LETTERS = {
     "latin": "abcdefghijklmnopqrstuvwxyz",
@@ -270,7 +270,7 @@ def test_only_removal_changes_sample_and_encoder() -> None:
 def with_overlap(place: Path, exact: int, near: int) -> Store:
     store = Store.open(place, create=True)
     for method in ("mbert", "ml-ctl"):
-        put(store, run_row(method, 1), scores(50.0, 1))
+        store_run(store, run_row(method, 1), scores(50.0, 1))
     cells = [Overlap("tatoeba", "qab", 1000, exact, near), Overlap("tatoeba", "qac", 1000, 0, 3)]
     facts = {"pivot": "qaa", "languages": ["qab"], "overlap": [cell._asdict() for cell in cells]}
     store.set_alignment(run_row("ml-ctl", 1).id, facts)

@@ -22,7 +22,7 @@ from harness.records import (
     TaggedSentence,
     TextPair,
 )
-from tests.support.packs import BUCC, PAIR, PANX, PAWSX, TASKS, TATOEBA, UDPOS, XNLI, Write, notes
+from tests.support.folder_specs import BUCC, PAIR, PANX, PAWSX, TASKS, TATOEBA, UDPOS, XNLI, Write, manifest_notes
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden/preprocess/cases.json").read_text())["cases"]
 ALL_KINDS = (Corpus.PARALLEL, Corpus.MONO, Corpus.DICTIONARY, Corpus.ALIGNMENT, Corpus.NLI)
@@ -94,7 +94,7 @@ def test_tokens_with_a_blank_inside_are_cut_as_the_official_code_cuts_them(write
     assert (dev.words, dev.tags) == (("10", "x", "z\u200bw"), ("O", "I-ORG", "O"))
     assert folder.task(PANX, "en", "test")[0].tags == ("B-LOC", "I-ORG", "O")
     assert folder.task(UDPOS, "en", "dev")[0].tags == ("X",)
-    assert "panx dev (en): of tokens with a blank inside" in notes(folder, PANX)
+    assert "panx dev (en): of tokens with a blank inside" in manifest_notes(folder, PANX)
 
 
 def test_official_tokenised_case_agrees_on_cut_tokens(write: Write) -> None:
@@ -114,7 +114,7 @@ def test_official_tatoeba_is_sorted_so_its_labels_are_gone(write: Write) -> None
     assert records[7] == PoolSentence("en-0", "target", "A sentence", None, records[7].cluster)
     assert records[7].cluster
     assert folder.manifest([TATOEBA]).tasks[0].labelled is False
-    assert "tatoeba test (af): gold is withheld" in notes(folder, TATOEBA)
+    assert "tatoeba test (af): gold is withheld" in manifest_notes(folder, TATOEBA)
 
 
 def test_aligned_tatoeba_pairs_lines(write: Write) -> None:
@@ -169,7 +169,7 @@ def test_last_lines(write: Write, ending: str) -> None:
 def test_a_byte_order_mark_is_ignored_and_told(write: Write) -> None:
     folder = write({"pawsx/dev-en.tsv": b"\xef\xbb\xbfa\tb\t1\n"})
     assert folder.task(PAWSX, "en", "dev")[0].first == "a"
-    assert "byte order mark" in notes(folder, PAWSX)
+    assert "byte order mark" in manifest_notes(folder, PAWSX)
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\n\r\0", exclude_categories=["Cs"]), min_size=1), min_size=1))
@@ -227,7 +227,7 @@ def test_corpora(write: Write) -> None:
         (Corpus.ALIGNMENT, "fr"): 1,
         (Corpus.NLI, "en"): 1,
     }
-    assert "dictionary (de): 1 entries left out" in notes(folder)
+    assert "dictionary (de): 1 entries left out" in manifest_notes(folder)
 
 
 def test_a_fingerprint_changes_with_the_bytes_alone(write: Write) -> None:

@@ -12,7 +12,7 @@ from harness.errors import UsageError, UserError
 from harness.records import Corpus
 from harness.task import TaskSpec
 from tasks.families.question_answering import QuestionAnswering
-from tests.support.packs import BUCC, PAIR, PANX, PAWSX, TASKS, TATOEBA, UDPOS, XNLI, Write, notes, spec
+from tests.support.folder_specs import BUCC, PAIR, PANX, PAWSX, TASKS, TATOEBA, UDPOS, XNLI, Write, manifest_notes, spec
 
 FAULTS: list[tuple[str, TaskSpec, str, dict[str, str | bytes], str]] = [
     (
@@ -159,14 +159,14 @@ def test_missing_things_name_what_is_there(write: Write) -> None:
         folder.corpus(Corpus.MONO, ["de", "fr"])
     with pytest.raises(UserError, match="no corpus of the kind 'images'"):
         folder.corpus(Corpus.IMAGES, ["de"])
-    assert "tatoeba test (de): left out, since de-en.en is missing" in notes(folder, TATOEBA)
+    assert "tatoeba test (de): left out, since de-en.en is missing" in manifest_notes(folder, TATOEBA)
     assert folder.manifest([XNLI, TATOEBA, PAWSX]).views("tatoeba", "test") == ()
 
 
 def test_a_parallel_file_without_its_other_side(write: Write) -> None:
     folder = write({"parallel/de-en.de": "a\n"})
     assert folder.manifest([]).corpora == ()
-    assert "parallel (de): left out, since de-en.en is missing" in notes(folder)
+    assert "parallel (de): left out, since de-en.en is missing" in manifest_notes(folder)
     with pytest.raises(UserError, match=r"parallel/de-en.en: no parallel corpus for 'de'"):
         folder.corpus(Corpus.PARALLEL, ["de"])
 

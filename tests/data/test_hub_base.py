@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.support.hub_server import Hub, serving
-from tests.support.tiny import tiny_encoder
+from tests.support.tiny_encoder import tiny_encoder
 
 NAME = "google-bert/tiny"
 _LOAD = """

@@ -25,7 +25,7 @@ from harness.results.grouping import group_records, tables_by_group
 from harness.results.rendering import format_cell, to_csv, to_latex, to_markdown
 from harness.results.tables import ResultCell, ResultTable, table_caption
 from harness.storage.store import AVERAGE, Store
-from tests.support.made_up import FAR, LANGUAGES, METRIC, VIEWS, put, run_row, scores
+from tests.support.fake_store import FAR, LANGUAGES, METRIC, VIEWS, run_row, scores, store_run
 
 ALIGNED = {"pivot": "qaa", "languages": ["qab", "qac"]}
 SCRIPTS = {  # script -> first words of its letters' Unicode names
@@ -113,7 +113,7 @@ def test_groups_are_a_partition(views: list[str], by: str) -> None:
 
 def test_averages_follow_the_official_rule(store: Store) -> None:
     rows = scores(50.0, 1)
-    put(store, run_row("ml-ctl", 1), rows)
+    store_run(store, run_row("ml-ctl", 1), rows)
     found = tables(store, "family")
     assert list(found) == [AVERAGE, *VIEWS]
     value = {(row.task, row.view): row.value for row in rows}
@@ -134,7 +134,7 @@ def test_averages_follow_the_official_rule(store: Store) -> None:
 
 def test_incomplete_group_is_a_dash_and_complete_ones_stay(store: Store) -> None:
     rows = [row for row in scores(50.0, 1) if (row.task, row.view) != ("xnli", "qac")]
-    put(store, run_row("ml-ctl", 1), rows)
+    store_run(store, run_row("ml-ctl", 1), rows)
     found = tables(store, "script")
     assert format_cell(cell(found["xnli"], "ml-ctl", "Latin"), 1)[0].isdigit()
     assert cell(found["xnli"], "ml-ctl", "Cyrillic") == ResultCell((), 0, 1)
@@ -152,7 +152,7 @@ def test_run_stored_without_its_views_is_not_averaged_over_a_gap(store: Store) -
     import sqlalchemy as sa
 
     rows = [row for row in scores(50.0, 1) if (row.task, row.view) != ("xnli", "qac")]
-    put(store, run_row("ml-ctl", 1), rows)
+    store_run(store, run_row("ml-ctl", 1), rows)
     with store._write() as connection:
         connection.execute(sa.text("UPDATE run SET views = '{}'"))
     found = tables(store, "script")
@@ -162,12 +162,12 @@ def test_run_stored_without_its_views_is_not_averaged_over_a_gap(store: Store) -
 
 
 def test_runs_aligned_on_other_languages_stand_apart_with_the_control_in_both(store: Store) -> None:
-    put(store, run_row("mbert", 1), scores(40.0, 1))
+    store_run(store, run_row("mbert", 1), scores(40.0, 1))
     with pytest.raises(UserError, match="aligned"):
         tables(store, "aligned")
     for method, languages in (("ml-ctl", ["qab", "qac"]), ("info-snt", list(FAR))):
         run = run_row(method, 1)
-        put(store, run, scores(50.0, 1))
+        store_run(store, run, scores(50.0, 1))
         store.set_alignment(run.id, {"pivot": "qaa", "languages": languages})
     made = tables_by_group(store.scores(split="test"), store.summaries(split="test"), "aligned")
     suites = [table for table in made if table.view == AVERAGE]
@@ -178,7 +178,7 @@ def test_runs_aligned_on_other_languages_stand_apart_with_the_control_in_both(st
 
 def test_resumed_run_keeps_what_it_was_aligned_on(store: Store) -> None:
     run = run_row("ml-ctl", 1)
-    put(store, run, scores(50.0, 1))
+    store_run(store, run, scores(50.0, 1))
     store.set_alignment(run.id, ALIGNED)
     store.add_run(run)
     (row,) = store.runs().to_dict("records")
@@ -197,7 +197,7 @@ def show(capsys: pytest.CaptureFixture[str], place: str, *arguments: str, code: 
 @pytest.mark.parametrize("by", GROUPINGS)
 def test_command_prints_groups_in_every_format(store: Store, by: str, capsys: pytest.CaptureFixture[str]) -> None:
     run = run_row("ml-ctl", 1)
-    put(store, run, scores(50.0, 1))
+    store_run(store, run, scores(50.0, 1))
     store.set_alignment(run.id, ALIGNED)
     expected = tables(store, by)
     assert to_latex(list(expected.values())) == show(capsys, store.place, "--group", by, "--format", "latex")
@@ -215,7 +215,7 @@ def test_command_prints_groups_in_every_format(store: Store, by: str, capsys: py
 
 
 def test_one_task_has_no_average_over_tasks(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    put(store, run_row("ml-ctl", 1), scores(50.0, 1))
+    store_run(store, run_row("ml-ctl", 1), scores(50.0, 1))
     text = show(capsys, store.place, "--group", "script", "--task", "xnli", "--format", "csv")
     (line,) = csv.DictReader(io.StringIO(text))
     assert (line["view"], line["grouping"]) == ("xnli", "script")
@@ -228,6 +228,6 @@ def test_groups_need_no_torch() -> None:
 
 
 def test_metric_of_each_task_is_the_unit(store: Store) -> None:
-    put(store, run_row("ml-ctl", 1), scores(50.0, 1))
+    store_run(store, run_row("ml-ctl", 1), scores(50.0, 1))
     for task, table in tables(store, "resource").items():
         assert {column.metric for column in table.columns} == {METRIC.get(task, "")}

@@ -19,7 +19,7 @@ STEPS = 8
 
 
 def run(signal_name: str, at: int, downloads: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.support.prepare_target", signal_name, str(at), str(downloads), str(folder)]
+    command = [sys.executable, "-m", "tests.support.prepare_to_kill", signal_name, str(at), str(downloads), str(folder)]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
     return subprocess.run(
         [*command, *options], capture_output=True, text=True, timeout=120, cwd=ROOT, env=environment, check=False

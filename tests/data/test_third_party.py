@@ -23,8 +23,8 @@ from tasks.families.bitext_retrieval import BitextRetrieval
 from tasks.families.classification import Classification
 from tasks.families.question_answering import QuestionAnswering
 from tasks.families.tagging import Tagging
-from tests.support.installed import install
-from tests.support.packs import PAIR, Write, spec
+from tests.support.folder_specs import PAIR, Write, spec
+from tests.support.package_install import install_package
 
 PACKAGE = Path(__file__).parents[1] / "plugins" / "third_party_source"
 QUESTION = {"id": "q", "question": "who?", "answers": [{"text": "a", "answer_start": 0}]}
@@ -83,7 +83,7 @@ def test_folder_says_where_it_looks_for_an_unknown_task() -> None:
 def test_a_third_party_source_needs_one_file_and_one_entry_point(tmp_path: Path) -> None:
     sheet = tmp_path / "sheet.csv"
     sheet.write_text("task,split,view,first,second,label\nxnli,dev,de,a,b,neutral\nxnli,dev,de,c,d,neutral\n")
-    environment = os.environ | {"PYTHONPATH": str(install(PACKAGE, tmp_path / "site"))}
+    environment = os.environ | {"PYTHONPATH": str(install_package(PACKAGE, tmp_path / "site"))}
 
     def alignboard(*arguments: str) -> str:
         command = [sys.executable, "-c", "from harness.cli import main; main()", *arguments]
@@ -103,7 +103,7 @@ def test_a_third_party_source_reads_records(tmp_path: Path, monkeypatch: pytest.
 
     sheet = tmp_path / "sheet.csv"
     sheet.write_text("task,split,view,first,second,label\nxnli,dev,de,a,b,neutral\n")
-    monkeypatch.syspath_prepend(install(PACKAGE, tmp_path / "site"))
+    monkeypatch.syspath_prepend(install_package(PACKAGE, tmp_path / "site"))
     monkeypatch.delitem(SOURCES.__dict__, "_points", raising=False)
     source = open_source(f"spreadsheet:{sheet}")
     xnli = spec("xnli", Classification.family, "neutral")

@@ -18,7 +18,7 @@ from tasks.bucc2018 import BUCC2018
 from tasks.families.bitext_mining import MiningSettings
 from tasks.families.pools import PoolSides, Vectors
 from tasks.tatoeba import Tatoeba
-from tests.support.tiny import tiny_encoder
+from tests.support.tiny_encoder import tiny_encoder
 
 STRONG = MiningSettings(max_length=40, strong=True)
 PLAIN = replace(STRONG, strong=False)

@@ -33,15 +33,15 @@ from harness.experiments.stages import CURVE
 from harness.records import Corpus
 from harness.registry import METHODS
 from harness.storage.artifacts import Artifacts
-from tests.experiments.test_runner import TINY, Silent
-from tests.support.small_world import alone
+from tests.support.small_babel import isolated
+from tests.support.tiny_runs import TINY, RecordingDisplay
 
 GRID = (1e-4, 1e-2)
 
 
 @pytest.fixture(autouse=True)
 def _alone() -> Iterator[None]:
-    with alone():
+    with isolated():
         yield
 
 
@@ -70,7 +70,7 @@ def test_every_trained_row_has_a_trial_per_rate_and_none_reads_a_test_set() -> N
 
 def test_the_best_rate_is_taken_and_recorded_outside_of_the_hash(executor: Local) -> None:
     recipes = [recipe("mbert"), recipe("info-snt")]
-    untrained, tuned = tune([search(r, GRID) for r in recipes], executor, Silent())
+    untrained, tuned = tune([search(r, GRID) for r in recipes], executor, RecordingDisplay())
     assert (untrained.recipe, untrained.scores) == (recipes[0], {})
     assert set(tuned.scores) == set(GRID)
     for trial in search(recipes[1], GRID).trials:
@@ -98,12 +98,12 @@ def by_hand(stages: Any, artifacts: Artifacts) -> float:
 
 
 def test_a_grid_goes_on_where_it_stopped(executor: Local) -> None:
-    tune([search(recipe("info-snt"), GRID)], executor, Silent())
-    again = Silent()
+    tune([search(recipe("info-snt"), GRID)], executor, RecordingDisplay())
+    again = RecordingDisplay()
     tune([search(recipe("info-snt"), GRID)], executor, again)
     assert again.found
     assert not again.made
-    wider = Silent()
+    wider = RecordingDisplay()
     tune([search(recipe("info-snt"), (*GRID, 1e-3))], executor, wider)
     assert [title for title in wider.made if title.startswith("align")] == ["align info-snt seed 0"]
 
@@ -117,7 +117,7 @@ def test_a_trial_that_fails_is_told_and_the_others_are_done(executor: Local) -> 
                 yield from executor.run([stage], display)
             yield Failed(stages[-1].fingerprint, "out of memory", True)
 
-    display = Silent()
+    display = RecordingDisplay()
     with pytest.raises(UserError, match=r"1 stage of the grid failed.*\n.*out of memory"):
         tune([search(recipe("info-snt"), GRID)], Failing(), display)  # type: ignore[arg-type]
     assert len(display.failures) == 1

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.storage.store import Store
-from tests.support.called import called
+from tests.support.cli_calls import run_command
 
 
 @pytest.fixture(autouse=True)
@@ -21,10 +21,10 @@ def home(finished_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_exported_predictions_score_as_the_store_says(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert called("export-predictions", "mbert", str(tmp_path / "p"), "--labels", str(tmp_path / "l")) == 0
+    assert run_command("export-predictions", "mbert", str(tmp_path / "p"), "--labels", str(tmp_path / "l")) == 0
     capsys.readouterr()
     folders = str(tmp_path / "p"), str(tmp_path / "l")
-    assert called("score", *folders, "--suite", "xtreme-align", "--languages", "available", "--json") == 0
+    assert run_command("score", *folders, "--suite", "xtreme-align", "--languages", "available", "--json") == 0
     printed = json.loads(capsys.readouterr().out)
     store = Store.open(f"sqlite:///{home / 'board.db'}", read_only=True)
     rows: list[dict[str, Any]] = store.scores(split="test", selection=["english", ""]).to_dict("records")
@@ -36,7 +36,7 @@ def test_exported_predictions_score_as_the_store_says(
 
 def test_nothing_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("mine")
-    assert called("export-predictions", "mbert", str(tmp_path)) == 1
+    assert run_command("export-predictions", "mbert", str(tmp_path)) == 1
     assert "not empty" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
@@ -44,7 +44,7 @@ def test_nothing_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_a_run_that_is_not_there_is_told_with_those_that_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert called("export-predictions", "zzz", str(tmp_path / "p")) == 1
+    assert run_command("export-predictions", "zzz", str(tmp_path / "p")) == 1
     told = capsys.readouterr().err
     assert "no finished run" in told
     assert "mbert seed 0" in told

@@ -20,7 +20,7 @@ from harness.files import LOG
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import Store
 from harness.training.loop import Rate
-from tests.experiments.test_runner import plans, run
+from tests.support.tiny_runs import run_plans, tiny_plans
 
 
 class Nobody:
@@ -195,8 +195,8 @@ def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_stage_of_a_run_leaves_its_log(tmp_path: Path, workers: int, capsys: pytest.CaptureFixture[str]) -> None:
-    (plan,) = plans("continued-mlm")
-    report, _ = run(tmp_path, [plan], workers)
+    (plan,) = tiny_plans("continued-mlm")
+    report, _ = run_plans(tmp_path, [plan], workers)
     assert not report.failures
     artifacts = Artifacts(tmp_path / "artifacts")
     for stage in plan.stages:
@@ -215,9 +215,9 @@ def test_every_stage_of_a_run_leaves_its_log(tmp_path: Path, workers: int, capsy
 
 
 def test_a_stage_that_fails_leaves_its_log_in_the_work_folder(tmp_path: Path) -> None:
-    (plan,) = plans("ml-ctl-cz", changes=("align.learning_rate=1e30",))
+    (plan,) = tiny_plans("ml-ctl-cz", changes=("align.learning_rate=1e30",))
     with warnings.catch_warnings():
-        run(tmp_path, [plan])
+        run_plans(tmp_path, [plan])
     align = next(stage for stage in plan.stages if stage.kind == "align")
     found = kinds(tmp_path / "artifacts" / "work" / align.fingerprint)
     assert any(kind == "fail" and "no longer finite" in text for kind, text in found)

@@ -15,7 +15,7 @@ from harness.evaluation.projection import PAIRS_SHOWN, project
 from harness.files import PROJECTION
 from harness.records import PoolSentence
 from harness.storage.store import Store
-from tests.support.called import called
+from tests.support.cli_calls import run_command
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def rows(home: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
 
 def test_a_run_gets_measures_and_a_map(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = Store.open(f"sqlite:///{home / 'board.db'}", read_only=True).summaries().to_dict("records")
-    assert called("project", "mbert", "--workers", "1") == 0
+    assert run_command("project", "mbert", "--workers", "1") == 0
     assert "1 maps made, 0 found, for 1 runs" in capsys.readouterr().out
     scores, (stage,) = rows(home)
     assert {(row["view"], row["metric"]) for row in scores} == {(f"qa{c}", m) for c in "bcdefgh" for m in MEASURES}
@@ -44,14 +44,14 @@ def test_a_run_gets_measures_and_a_map(home: Path, capsys: pytest.CaptureFixture
     assert set(found["points"][0]) == {"language", "pair", "side", "text", "pca_x", "pca_y", "tsne_x", "tsne_y"}
     after = Store.open(f"sqlite:///{home / 'board.db'}", read_only=True).summaries().to_dict("records")
     assert str(after) == str(before), "measures enter no average"
-    assert called("project", "--workers", "1") == 0
+    assert run_command("project", "--workers", "1") == 0
     assert "0 maps made, 1 found, for 1 runs" in capsys.readouterr().out
     assert rows(home)[0] == scores
 
 
 def test_the_measured_retrieval_is_that_of_the_score(home: Path) -> None:
     """From the pivot, the encoder and pairs of the score are those of the measure; the way back is measured too."""
-    assert called("project", "--workers", "1") == 0
+    assert run_command("project", "--workers", "1") == 0
     store = Store.open(f"sqlite:///{home / 'board.db'}", read_only=True)
     tatoeba: Any = store.scores(split="test", task="tatoeba").to_dict("records")
     store.close()
@@ -62,7 +62,7 @@ def test_the_measured_retrieval_is_that_of_the_score(home: Path) -> None:
 
 
 def test_a_run_that_is_not_there(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert called("project", "zzz") == 1
+    assert run_command("project", "zzz") == 1
     told = capsys.readouterr().err
     assert "no finished run" in told
     assert "(mbert)" in told
@@ -74,7 +74,7 @@ def test_an_encoder_that_is_gone(home: Path, capsys: pytest.CaptureFixture[str])
     store.close()
     made = stages[stages["kind"] == "pretrain"].iloc[0]["artifact"]
     shutil.rmtree(home / "artifacts" / made)
-    assert called("project") == 1
+    assert run_command("project") == 1
     assert "is not there" in capsys.readouterr().err
 
 

@@ -26,9 +26,9 @@ from harness.storage.artifacts import Artifacts
 from harness.storage.store import Store
 from harness.task import Shape, Suite, TrainedSettings
 from tasks.families.classification import PairHead
-from tests.experiments.test_runner import Silent
-from tests.support.called import called
-from tests.support.tiny import tiny_encoder
+from tests.support.cli_calls import run_command
+from tests.support.tiny_encoder import tiny_encoder
+from tests.support.tiny_runs import RecordingDisplay
 
 NINE = SUITES.get("xtreme").tasks
 LARGE, BASE, BERT = Shape("xlm-roberta", 24), Shape("xlm-roberta", 12), Shape("bert", 12)
@@ -141,7 +141,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunPlan]:
         patch.setattr(SUITES, "_local", {"four": (suite, None)})
         plan = plan_run(recipe("four", changes=TINY), 0)
     artifacts, store = Artifacts(home / "artifacts"), Store.open(home / "board.db", create=True)
-    report = Runner(store, artifacts, Local(artifacts, 1, "cpu", threads=1, together=1), Silent()).run([plan])
+    report = Runner(store, artifacts, Local(artifacts, 1, "cpu", threads=1, together=1), RecordingDisplay()).run([plan])
     store.close()
     assert not report.failures, report.failures
     return home, plan
@@ -241,7 +241,7 @@ def test_strong_predictions_are_exported_in_the_official_layout_and_their_scores
 def test_tasks_tells_the_settings_of_every_protocol_and_kind_of_base(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert called("tasks", name) == 0
+    assert run_command("tasks", name) == 0
     out, spec = capsys.readouterr().out, TASKS.get(name).spec
     assert all(protocol in out for protocol in ("official", "mini", "alignboard"))
     for protocol, variants in spec.variants.items():
@@ -249,7 +249,7 @@ def test_tasks_tells_the_settings_of_every_protocol_and_kind_of_base(
             (line,) = (line for line in out.splitlines() if line.startswith(f"- {protocol}, {variant.name}: "))
             assert all(setting in line for setting in variant.changes)
     assert all(f"- {choice.name}: {choice.here}. Official: {choice.official}" in out for choice in spec.choices)
-    assert called("tasks", name, "--json") == 0
+    assert run_command("tasks", name, "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert [c["name"] for c in told["choices"]] == [c.name for c in spec.choices]
     assert {p: [v["name"] for v in vs] for p, vs in told["variants"].items()} == {

@@ -13,7 +13,7 @@ from harness.cli.app import main
 from harness.experiments.recipe import make_recipe
 from harness.registry import METHODS
 from harness.storage.store import Store
-from tests.support.made_up import put, run_row
+from tests.support.fake_store import run_row, store_run
 
 
 def stored(place: Path, *methods: str) -> None:
@@ -23,7 +23,7 @@ def stored(place: Path, *methods: str) -> None:
     store = Store.open(str(place), create=True)
     for method in methods:
         recipe = {**made.model_dump(mode="json"), "method": method}
-        put(store, run_row(method, 0, recipe=recipe, status="interrupted", id=method), [])
+        store_run(store, run_row(method, 0, recipe=recipe, status="interrupted", id=method), [])
     store.close()
 
 

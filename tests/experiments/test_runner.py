@@ -9,65 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from harness.experiments.executors.local import Failed, Local
-from harness.experiments.plan import RunPlan, Stage, plan_runs
-from harness.experiments.recipe import make_recipe
-from harness.experiments.runner import Report, Runner
-from harness.experiments.stages import Done
+from harness.experiments.plan import RunPlan
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import Store
-from harness.training.loop import Rate
-
-TINY = (
-    "align.steps=6",
-    "sample.size=60",
-    "align.batch_size=8",
-    "pretrain.steps=4",
-    "pretrain.vocab_size=600",
-    "pretrain.batch_tokens=500",
-    "tasks.xnli.max_train=64",
-    "tasks.pawsx.max_train=64",
-    "tasks.udpos.max_train=64",
-    "tasks.panx.max_train=64",
-    *(f"tasks.{task}.{name}=20" for task in ("xnli", "pawsx", "udpos", "panx") for name in ("max_dev", "max_test")),
-    *(f"tasks.{task}.epochs=2" for task in ("xnli", "pawsx", "udpos", "panx")),
-)
-
-
-class Silent:
-    """A display that only remembers."""
-
-    def __init__(self) -> None:
-        self.made: list[str] = []
-        self.found: list[str] = []
-        self.failures: list[str] = []
-
-    def started(self, fingerprint: str) -> None: ...
-    def update(self, fingerprint: str, rate: Rate) -> None: ...
-
-    def ended(self, stage: Stage, done: Done) -> None:
-        (self.found if done.hit else self.made).append(stage.title)
-
-    def failed(self, stage: Stage, failure: Failed) -> None:
-        self.failures.append(stage.title)
-
-
-def plans(*methods: str, changes: tuple[str, ...] = (), **more: Any) -> list[RunPlan]:
-    common = {"base": "init:1x64", "source": "babel:size=small", "suite": "xtreme-align", "protocol": "mini", **more}
-    recipes = [make_recipe(method=m, changes=(*TINY, *changes), **common) for m in methods]
-    return plan_runs(recipes, [0])
-
-
-def run(home: Path, work: list[RunPlan], workers: int = 1) -> tuple[Report, Silent]:
-    display, artifacts = Silent(), Artifacts(home / "artifacts")
-    store = Store.open(home / "board.db", create=True)
-    report = Runner(store, artifacts, Local(artifacts, workers, "cpu", threads=1, together=1), display).run(work)
-    store.close()
-    return report, display
+from tests.support.tiny_runs import run_plans, tiny_plans
 
 
 def values(home: Path) -> dict[tuple[str, ...], float]:
@@ -79,7 +27,7 @@ def values(home: Path) -> dict[tuple[str, ...], float]:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home where mbert and ml-ctl-cz have run once."""
     folder = tmp_path_factory.mktemp("home")
-    report, _ = run(folder, plans("mbert", "ml-ctl-cz"))
+    report, _ = run_plans(folder, tiny_plans("mbert", "ml-ctl-cz"))
     assert not report.failures
     assert report.finished == 2
     return folder
@@ -87,7 +35,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_task_and_view_has_a_score_and_every_run_its_provenance(home: Path) -> None:
     store = Store.open(home / "board.db")
-    for plan in plans("mbert", "ml-ctl-cz"):
+    for plan in tiny_plans("mbert", "ml-ctl-cz"):
         scores = store.scores(run=plan.id, split="test")
         for task, views in plan.expected.items():
             got = scores[(scores["task"] == task) & (scores["metric"] == plan.metric[task])]
@@ -113,28 +61,28 @@ def _cells(plan: RunPlan) -> set[tuple[str, str]]:
 
 def test_a_second_run_finds_every_stage(home: Path) -> None:
     before = values(home)
-    report, display = run(home, plans("mbert", "ml-ctl-cz"))
+    report, display = run_plans(home, tiny_plans("mbert", "ml-ctl-cz"))
     assert not display.made
-    assert report.hits == len({s.fingerprint for p in plans("mbert", "ml-ctl-cz") for s in p.stages})
+    assert report.hits == len({s.fingerprint for p in tiny_plans("mbert", "ml-ctl-cz") for s in p.stages})
     assert values(home) == before
 
 
 def test_a_lost_database_is_put_back_from_the_artifacts(home: Path, tmp_path: Path) -> None:
     (tmp_path / "artifacts").symlink_to(home / "artifacts")
-    report, display = run(tmp_path, plans("mbert"))
+    report, display = run_plans(tmp_path, tiny_plans("mbert"))
     assert not display.made
     assert report.finished == 1
     assert values(tmp_path) == {k: v for k, v in values(home).items() if k[0] == "mbert"}
 
 
 def test_the_seed_decides_and_two_workers_give_the_same_scores_as_one(home: Path, tmp_path: Path) -> None:
-    run(tmp_path, plans("ml-ctl-cz"), workers=2)
+    run_plans(tmp_path, tiny_plans("ml-ctl-cz"), workers=2)
     here, there = values(tmp_path), values(home)
     assert here == {k: v for k, v in there.items() if k[0] == "ml-ctl-cz"}
 
 
 def test_methods_share_sample_and_base_but_not_encoders() -> None:
-    first, second = plans("cz-snt", "ml-ctl-cz")
+    first, second = tiny_plans("cz-snt", "ml-ctl-cz")
     shared = {s.fingerprint for s in first.stages} & {s.fingerprint for s in second.stages}
     assert {s.kind for s in first.stages if s.fingerprint in shared} == {"pretrain", "sample", "overlap"}
 
@@ -148,7 +96,7 @@ def test_editing_one_objective_remakes_only_what_depends_on_it(monkeypatch: pyte
     from harness import provenance
     from harness.experiments import plan
 
-    old = plans("continued-mlm", "ml-ctl-cz")
+    old = tiny_plans("continued-mlm", "ml-ctl-cz")
     text = provenance._text
 
     def edited(module: str) -> str:
@@ -156,21 +104,23 @@ def test_editing_one_objective_remakes_only_what_depends_on_it(monkeypatch: pyte
 
     monkeypatch.setattr(provenance, "_text", edited)
     plan._closure.cache_clear()
-    missed = kinds_that_miss(old, plans("continued-mlm", "ml-ctl-cz"))
+    missed = kinds_that_miss(old, tiny_plans("continued-mlm", "ml-ctl-cz"))
     after = {"align", "finetune", "predict", "embed", "score"}
     assert missed == {("ml-ctl-cz", kind) for kind in after}
 
 
 def test_a_change_of_one_setting_remakes_only_what_depends_on_it() -> None:
-    old = plans("mbert", "ml-ctl-cz")
-    by_task = plans("mbert", "ml-ctl-cz", changes=("tasks.xnli.epochs=3",))
+    old = tiny_plans("mbert", "ml-ctl-cz")
+    by_task = tiny_plans("mbert", "ml-ctl-cz", changes=("tasks.xnli.epochs=3",))
     known = {s.fingerprint for p in old for s in p.stages}
     assert {s.task for p in by_task for s in p.stages if s.fingerprint not in known} == {"xnli"}
-    assert ("mbert", "finetune") not in kinds_that_miss(old, plans("mbert", "ml-ctl-cz", changes=("align.steps=7",)))
+    assert ("mbert", "finetune") not in kinds_that_miss(
+        old, tiny_plans("mbert", "ml-ctl-cz", changes=("align.steps=7",))
+    )
 
 
 def test_shuffled_pairs_is_a_run_of_its_own_on_the_same_sample() -> None:
-    (plain,), (shuffled,) = plans("ml-ctl-cz"), plans("ml-ctl-cz", transform="shuffled-pairs")
+    (plain,), (shuffled,) = tiny_plans("ml-ctl-cz"), tiny_plans("ml-ctl-cz", transform="shuffled-pairs")
     assert plain.id != shuffled.id
     assert [s.fingerprint for s in plain.stages if s.kind == "sample"] == [
         s.fingerprint for s in shuffled.stages if s.kind == "sample"
@@ -181,21 +131,21 @@ def test_a_damaged_artifact_is_set_aside_and_made_again(home: Path, tmp_path: Pa
     import shutil
 
     shutil.copytree(home / "artifacts", tmp_path / "artifacts")
-    work = plans("mbert")
+    work = tiny_plans("mbert")
     score = next(s for s in work[0].stages if s.kind == "score" and s.task == "tatoeba")
     artifact = Artifacts(tmp_path / "artifacts").find(score.fingerprint)
     assert artifact is not None
     file = artifact.path / "statistics.parquet"
     file.write_bytes(file.read_bytes()[:-10])
-    report, display = run(tmp_path, work)
+    report, display = run_plans(tmp_path, work)
     assert display.made == ["score tatoeba"]
     assert report.finished == 1
     assert any((tmp_path / "artifacts" / "damaged").iterdir())
 
 
 def test_a_failing_stage_fails_its_runs_alone(tmp_path: Path) -> None:
-    work = plans("mbert", "ml-ctl-cz", changes=("align.learning_rate=1e30",))
-    report, display = run(tmp_path, work)
+    work = tiny_plans("mbert", "ml-ctl-cz", changes=("align.learning_rate=1e30",))
+    report, display = run_plans(tmp_path, work)
     assert display.failures == ["align ml-ctl-cz seed 0"]
     assert report.finished == 1
     store = Store.open(tmp_path / "board.db")
@@ -208,7 +158,7 @@ def test_a_failing_stage_fails_its_runs_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["align", "finetune"])
 def test_a_run_killed_in_the_middle_ends_in_the_same_scores(home: Path, tmp_path: Path, kind: str) -> None:
     """SIGKILL while a checkpoint of `kind` lies there and the stage is not finished, then the same command again."""
-    command = [sys.executable, "-m", "tests.support.kill_target", str(tmp_path), kind]
+    command = [sys.executable, "-m", "tests.support.run_to_kill", str(tmp_path), kind]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -217,7 +167,7 @@ def test_a_run_killed_in_the_middle_ends_in_the_same_scores(home: Path, tmp_path
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     reached = json.loads(line.partition(":")[2])
-    report, display = run(tmp_path, plans("ml-ctl-cz"))
+    report, display = run_plans(tmp_path, tiny_plans("ml-ctl-cz"))
     assert report.finished == 1
     assert any(title.startswith(kind) for title in display.made)
     assert reached > 0, "it was killed before its first checkpoint"
@@ -225,7 +175,7 @@ def test_a_run_killed_in_the_middle_ends_in_the_same_scores(home: Path, tmp_path
 
 
 def test_ctrl_c_marks_the_runs_interrupted_and_leaves_nothing_half_written(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.support.kill_target", str(tmp_path), "align"]
+    command = [sys.executable, "-m", "tests.support.run_to_kill", str(tmp_path), "align"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
@@ -237,6 +187,6 @@ def test_ctrl_c_marks_the_runs_interrupted_and_leaves_nothing_half_written(tmp_p
     assert store.scores(split="test").empty
     assert not list((tmp_path / "artifacts" / "staging").glob("*"))
     deadline = time.monotonic() + 60
-    report, _ = run(tmp_path, plans("ml-ctl-cz"))
+    report, _ = run_plans(tmp_path, tiny_plans("ml-ctl-cz"))
     assert time.monotonic() < deadline + 600
     assert report.finished == 1

@@ -12,7 +12,7 @@ from harness.errors import UserError
 from harness.records import Corpus
 from harness.registry import METHODS
 from methods.objectives.momentum import Queue
-from tests.support.small_world import corpora, method_class
+from tests.support.small_babel import corpora, method_class
 
 
 @pytest.mark.parametrize(

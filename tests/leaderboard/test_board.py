@@ -20,8 +20,9 @@ from harness.storage.store import AVERAGE, Store
 from leaderboard import board_parts, launch
 from leaderboard.analysis import board as boards
 from leaderboard.components import downloads, score_charts, tables
-from tests.support.board_world import furnish, mapped
-from tests.support.made_up import LANGUAGES, board, put, run_row, scores
+from tests.support.board_pages import page_text, run_page
+from tests.support.board_store import add_full_run, add_map
+from tests.support.fake_store import LANGUAGES, run_row, scores, store_run, write_store
 
 if TYPE_CHECKING:
     pass
@@ -40,7 +41,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def filled(path: Path) -> Path:
-    return board(path)
+    return write_store(path)
 
 
 def stored_tables(path: Path) -> list[ResultTable]:
@@ -59,14 +60,6 @@ def open_page(**query: str) -> AppTest:
     return app
 
 
-def said(app: AppTest) -> str:
-    """All words on the page, as one reads them."""
-    texts = [*app.text, *app.code, *app.error], [*app.caption, *app.warning]
-    return "\n".join(
-        [*(e.value for e in texts[0]), *(e.value.replace("\\", "").replace("\u2060", "") for e in texts[1])]
-    )
-
-
 def words(column: Iterable[str]) -> list[str]:
     return [text.lstrip(" ") for text in column]
 
@@ -74,20 +67,20 @@ def words(column: Iterable[str]) -> list[str]:
 def test_page_shows_the_table_of_show(filled: Path) -> None:
     app = open_page()
     (mini, _official) = stored_tables(filled)
-    assert table_caption(mini) in said(app)
+    assert table_caption(mini) in page_text(app)
     frame = app.dataframe[0].value
     assert list(frame["method"]) == [row.label for row in mini.rows]
     for column in mini.columns:
         assert words(frame[column.name]) == [format_cell(row.cell(column.name), row.seeds) for row in mini.rows]
     assert list(frame["role"])[:4] == ["control"] * 3 + [""]
-    assert all(note in said(app) for note in mini.notes)
+    assert all(note in page_text(app) for note in mini.notes)
 
 
 def test_figures_sort_as_numbers_and_gaps_are_told(path: Path) -> None:
     store = Store.open(path, create=True)
     for method, level in (("a", 9.0), ("b", 55.0), ("c", 99.5)):
-        put(store, run_row(method, 1), [replace(row, value=level) for row in scores(level, 1)])
-    put(store, run_row("d", 1), scores(50.0, 1)[:24])
+        store_run(store, run_row(method, 1), [replace(row, value=level) for row in scores(level, 1)])
+    store_run(store, run_row("d", 1), scores(50.0, 1)[:24])
     frame = tables.figures(stored_tables(path)[0]).sort_values("panx")
     assert words(frame["panx"]) == ["9.0", "55.0", "99.5", "– (3/7)"]
 
@@ -100,7 +93,7 @@ def test_languages_of_a_task(filled: Path) -> None:
     assert list(frame.columns) == ["method", *LANGUAGES, AVERAGE, "seeds", "role"]
     assert words(frame["qac"]) == [format_cell(row.cell("qac"), row.seeds) for row in table.rows]
     app.selectbox(key="task").set_value("bucc2018").run()
-    assert "bucc2018 of xtreme-align" in said(app)
+    assert "bucc2018 of xtreme-align" in page_text(app)
     assert "qaa" not in app.dataframe[0].value
 
 
@@ -110,7 +103,7 @@ def test_filters_are_drawn_where_there_is_a_choice_and_live_in_the_url(filled: P
     assert open_page(protocol="official").selectbox(key="protocol").value == "official"
     app.selectbox(key="protocol").set_value("official").run()
     assert len(app.dataframe[0].value) == 1
-    assert "protocol official" in said(app)
+    assert "protocol official" in page_text(app)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +111,7 @@ def test_filters_are_drawn_where_there_is_a_choice_and_live_in_the_url(filled: P
 )
 def test_nonsense_in_the_url_is_ignored_with_a_notice(filled: Path, query: dict[str, str]) -> None:
     app = open_page(**query)
-    assert "protocol mini" in said(app)
+    assert "protocol mini" in page_text(app)
     assert len(app.dataframe[0].value) == 7
     (notice,) = app.warning
     assert "which is not here" in notice.value
@@ -130,11 +123,11 @@ def test_oracle_can_be_chosen_where_it_was_scored(filled: Path) -> None:
     store = Store.open(filled)
     english = scores(40.0, 1)
     oracle = [replace(row, selection="oracle", value=row.value + 1) for row in english if row.selection]
-    put(store, run_row("mbert", 1), [*english, *oracle])
+    store_run(store, run_row("mbert", 1), [*english, *oracle])
     st.cache_data.clear()
     app = open_page(selection="oracle")
     assert list(app.dataframe[0].value["method"]) == ["mbert"]
-    assert "oracle selection" in said(app)
+    assert "oracle selection" in page_text(app)
     app.selectbox(key="selection").set_value("english").run()
     assert len(app.dataframe[0].value) == 7
 
@@ -142,31 +135,31 @@ def test_oracle_can_be_chosen_where_it_was_scored(filled: Path) -> None:
 def test_every_way_to_tell_tables_apart_is_a_filter(filled: Path) -> None:
     store = Store.open(filled)
     for name in ("suite", "base", "source", "languages_hash"):
-        put(store, run_row("mbert", 1, **{name: "other"}), scores(1.0, 1))
-    put(store, run_row("mbert", 1, recipe_kind="paper"), scores(1.0, 1))
+        store_run(store, run_row("mbert", 1, **{name: "other"}), scores(1.0, 1))
+    store_run(store, run_row("mbert", 1, recipe_kind="paper"), scores(1.0, 1))
     st.cache_data.clear()
     assert len(stored_tables(filled)) == 7
     for found in stored_tables(filled):
         query = {facet.name: value[:6] for facet, value in zip(boards.FACETS, found.key, strict=True)}
         full = {facet.name: value for facet, value in zip(boards.FACETS, found.key, strict=True)}
         query = {name: query[name] if name == "languages_hash" else full[name] for name in full}
-        assert table_caption(found) in said(open_page(**query))
+        assert table_caption(found) in page_text(open_page(**query))
 
 
 def test_missing_store_tells_how_to_make_the_first_row(path: Path) -> None:
     app = open_page()
-    assert "alignboard run" in said(app)
-    assert str(path) in said(app)
+    assert "alignboard run" in page_text(app)
+    assert str(path) in page_text(app)
     assert not app.error
     assert not path.exists()
 
 
 def test_store_without_scores_tells_the_same(path: Path) -> None:
     store = Store.open(path, create=True)
-    assert "alignboard run" in said(open_page())
+    assert "alignboard run" in page_text(open_page())
     store.add_run(run_row("mbert", 1, status="running"))
     st.cache_data.clear()
-    assert "1 run under way" in said(open_page())
+    assert "1 run under way" in page_text(open_page())
 
 
 def test_store_of_a_newer_schema_is_told(filled: Path) -> None:
@@ -175,8 +168,8 @@ def test_store_of_a_newer_schema_is_told(filled: Path) -> None:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9001'"))
     engine.dispose()
     app = open_page()
-    assert "schema revision 9001" in said(app)
-    assert "remedy" in said(app)
+    assert "schema revision 9001" in page_text(app)
+    assert "remedy" in page_text(app)
     assert not app.dataframe
 
 
@@ -189,11 +182,11 @@ def test_board_changes_nothing(filled: Path) -> None:
 
 def test_foreign_names_are_harmless(path: Path) -> None:
     store = Store.open(path, create=True)
-    put(store, run_row("# [x](http://evil) \u202e$a$", 1, base="**bold** `code`"), scores(50.0, 1))
+    store_run(store, run_row("# [x](http://evil) \u202e$a$", 1, base="**bold** `code`"), scores(50.0, 1))
     app = open_page()
     assert not app.markdown or all("evil" not in element.value for element in app.markdown)
     assert "\u202e" not in app.dataframe[0].value["method"][0]
-    assert "**bold** `code`" in said(app)
+    assert "**bold** `code`" in page_text(app)
 
 
 def test_download_is_the_csv_of_show(filled: Path) -> None:
@@ -219,30 +212,16 @@ def furnished(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ALIGNBOARD_HOME", str(path.parent))
     store = Store.open(path, create=True)
     for method, level in (("mbert", 40.0), ("ml-ctl", 55.0)):
-        run = furnish(store, path.parent, method, level, 1)
-        mapped(store, path.parent, run)
+        run = add_full_run(store, path.parent, method, level, 1)
+        add_map(store, path.parent, run)
     store.close()
     return path
 
 
-def page_of(name: str, **query: str) -> AppTest:
-    """A page alone, in the shell."""
-    app = AppTest.from_file(str(launch.APP), default_timeout=60)
-    for key, value in query.items():
-        app.query_params[key] = value
-    app.run()
-    app.switch_page(f"../pages/{name}.py")
-    for key, value in query.items():
-        app.query_params[key] = value
-    app.run()
-    assert not app.exception
-    return app
-
-
 def test_alignment_against_transfer(furnished: Path) -> None:
-    app = page_of("alignment", task="tatoeba")
-    assert "12 points" in said(app)
-    assert "Spearman" in said(app)
+    app = run_page("alignment", task="tatoeba")
+    assert "12 points" in page_text(app)
+    assert "Spearman" in page_text(app)
     frame = app.dataframe[0].value
     assert set(frame["row"]) == {"mbert", "ml-ctl"}
     app.segmented_control[0].set_value("Ranks within a language").run()
@@ -250,10 +229,10 @@ def test_alignment_against_transfer(furnished: Path) -> None:
 
 
 def test_maps_stand_side_by_side(furnished: Path) -> None:
-    app = page_of("embeddings")
-    assert "Translation pairs of qab, qac, qad" in said(app)
+    app = run_page("embeddings")
+    assert "Translation pairs of qab, qac, qad" in page_text(app)
     app.multiselect(key="languages").set_value(["qaf"]).run()
-    assert "Translation pairs of qaf" in said(app)
+    assert "Translation pairs of qaf" in page_text(app)
 
 
 def test_a_shared_board_asks_to_sign_in(filled: Path) -> None:

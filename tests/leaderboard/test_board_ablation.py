@@ -11,22 +11,21 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 import streamlit as st
-from streamlit.testing.v1 import AppTest
 
 from harness.experiments.ablation import Ablation
-from harness.experiments.ablation import ResultRow as Listed
+from harness.experiments.ablation import Row as Listed
 from harness.experiments.cards import ablation_cards
 from harness.registry import ABLATIONS, Origin
 from harness.results.rendering import DASH
 from harness.results.tables import ResultRow
 from harness.storage.store import AVERAGE, Store
-from leaderboard import launch
 from leaderboard.analysis import ablation, compare, intrinsic, method
 from leaderboard.analysis.ablation import ALL, FIELD, SAME_METHOD, TABLE, Family
 from leaderboard.components import downloads
-from tests.leaderboard.test_board_views import World
-from tests.support.board_world import furnish, mapped, world
-from tests.support.browsing import Served, at, browser, complaints, serve, settled, visit  # noqa: F401
+from tests.support.board_browser import Served, browser, complaints, page_url, serve, visit, wait_until_idle  # noqa: F401
+from tests.support.board_data import BoardData
+from tests.support.board_pages import run_page
+from tests.support.board_store import add_full_run, add_map, write_board_store
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("home")
-    world(place / "board.db", place)
+    write_board_store(place / "board.db", place)
     return place
 
 
@@ -47,19 +46,8 @@ def _here(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def made(home: Path) -> World:
-    return World(home / "board.db")
-
-
-def page_of(name: str, **query: str) -> AppTest:
-    app = AppTest.from_file(str(launch.APP), default_timeout=90)
-    app.run()
-    app.switch_page(f"../pages/{name}.py")
-    for key, value in query.items():
-        app.query_params[key] = value
-    app.run()
-    assert not app.exception
-    return app
+def made(home: Path) -> BoardData:
+    return BoardData(home / "board.db")
 
 
 def row(label: str, method: str = "m") -> ResultRow:
@@ -130,7 +118,7 @@ def test_a_rate_that_was_tuned_is_no_setting() -> None:
     assert ablation.alike([row("a"), row("b")], untuned) == {}
 
 
-def test_named_tables_are_those_that_the_cards_tell(made: World) -> None:
+def test_named_tables_are_those_that_the_cards_tell(made: BoardData) -> None:
     rows = made.table().rows
     tables = ablation.tables(rows, made.summaries)
     families = ablation.families(rows, ablation.recipes(rows, made.summaries), tables)
@@ -141,7 +129,7 @@ def test_named_tables_are_those_that_the_cards_tell(made: World) -> None:
     assert next(family for family in families if family.name == "ml-ctl").title.startswith("ML-CTL")
 
 
-def test_every_task_has_the_interval_of_its_difference(made: World) -> None:
+def test_every_task_has_the_interval_of_its_difference(made: BoardData) -> None:
     base, others = made.row("mbert"), [made.row("ml-ctl"), made.row("continued-mlm")]
     tasks = ["xnli", "udpos", "tatoeba"]
     metrics = {task: method.metric_of(made.summaries, task) for task in tasks}
@@ -164,7 +152,7 @@ def test_differences_in_words() -> None:
     assert ablation.told(float("nan"), float("nan")) == DASH
 
 
-def test_steps_that_lack_a_control_say_what_they_hold(made: World) -> None:
+def test_steps_that_lack_a_control_say_what_they_hold(made: BoardData) -> None:
     table = made.table()
     kinds = {name: [step.kind for step in steps] for name, steps in ablation.attributions(table).items()}
     assert kinds["ml-ctl"] == ["text", "objective", "pairs"]
@@ -180,7 +168,7 @@ def test_steps_that_lack_a_control_say_what_they_hold(made: World) -> None:
 
 
 def test_a_family_narrows_the_page() -> None:
-    app = page_of("ablation", family="table align-mlm")
+    app = run_page("ablation", family="table align-mlm")
     assert app.selectbox(key="base_row").options == ["mbert", "continued-mlm"]
     assert app.selectbox(key="base_row").value == "continued-mlm"
     assert list(app.dataframe[0].value["row"]) == ["mbert"]
@@ -199,19 +187,19 @@ def test_a_table_of_one_seed_has_no_empty_columns(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("ALIGNBOARD_DB", str(tmp_path / "board.db"))
     store = Store.open(tmp_path / "board.db", create=True)
     for name, level in (("mbert", 40.0), ("ml-ctl", 55.0)):
-        mapped(store, tmp_path, furnish(store, tmp_path, name, level, 1))
+        add_map(store, tmp_path, add_full_run(store, tmp_path, name, level, 1))
     store.close()
-    app = page_of("compare")
+    app = run_page("compare")
     assert list(app.dataframe[0].value.columns) == ["task", "first", "second", "difference"]
     assert "error" in app.dataframe[1].value
-    app = page_of("embeddings")
+    app = run_page("embeddings")
     told = [*(each.value for each in app.text), *(each.value for each in app.caption)]
     assert "mbert" in told
     assert not [text for text in told if "Shown are the first" in text]
 
 
 def test_compare_of_several_seeds_tells_their_spread() -> None:
-    app = page_of("compare", a="mbert", b="ml-ctl")
+    app = run_page("compare", a="mbert", b="ml-ctl")
     assert {"first sd", "second sd"} <= set(app.dataframe[0].value.columns)
 
 
@@ -228,14 +216,14 @@ def test_percentages_have_one_place_and_the_rest_three() -> None:
     assert [intrinsic.digits(name) for name in intrinsic.MEASURES] == [1, 3, 3, 3, 3]
     assert intrinsic.axis("retrieval") == "Retrieval, %"
     assert intrinsic.axis("cka") == "CKA"
-    app = page_of("alignment", task="tatoeba")
+    app = run_page("alignment", task="tatoeba")
     assert any(text.value.startswith("A point is one method in one language") for text in app.text)
     app.segmented_control[0].set_value("Ranks within a language").run()
     assert any("Ranks are among the methods" in caption.value for caption in app.caption)
 
 
 def test_more_languages_than_colours_are_told() -> None:
-    app = page_of("embeddings")
+    app = run_page("embeddings")
     box = app.multiselect(key="rows")
     box.set_value(box.options[:5]).run()
     assert not app.exception
@@ -259,7 +247,7 @@ def test_every_chart_is_there_as_a_file(
     complaints: list[str],  # noqa: F811
     served: Served,
 ) -> None:
-    page = visit(at(served, "ablation", base_row="continued-mlm"))
+    page = visit(page_url(served, "ablation", base_row="continued-mlm"))
     buttons = page.get_by_role("button", name="Save chart")
     assert buttons.count() == page.locator('[data-testid="stVegaLiteChart"]').count() == 5
     beginnings = {"SVG": b"<svg", "PDF": b"%PDF", "PNG": b"\x89PNG"}
@@ -271,5 +259,5 @@ def test_every_chart_is_there_as_a_file(
         assert waiting.value.suggested_filename == f"alignboard-heat.{kind.lower()}"
         assert found.startswith(beginning)
         assert kind != "SVG" or b"ml-ctl (shuffled-pairs)" in found
-    settled(page)
+    wait_until_idle(page)
     assert complaints == []

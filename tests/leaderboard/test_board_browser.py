@@ -13,8 +13,18 @@ import pytest
 from harness.results.rendering import format_cell
 from harness.results.tables import ResultTable, table_caption, tables_by_task
 from harness.storage.store import Store
-from tests.support.board_world import hostile_world, world
-from tests.support.browsing import PAGES, Served, assert_whole, at, cells, choose, reads, serve, settled
+from tests.support.board_browser import (
+    PAGES,
+    Served,
+    assert_whole,
+    cells,
+    choose,
+    page_url,
+    reads,
+    serve,
+    wait_until_idle,
+)
+from tests.support.board_store import write_board_store, write_hostile_store
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -25,13 +35,13 @@ pytestmark = pytest.mark.ui
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     home = tmp_path_factory.mktemp("served")
-    yield from serve(world(home / "board.db", home), home)
+    yield from serve(write_board_store(home / "board.db", home), home)
 
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     home = tmp_path_factory.mktemp("hostile")
-    yield from serve(hostile_world(home / "board.db", home), home)
+    yield from serve(write_hostile_store(home / "board.db", home), home)
 
 
 def mini(store: Path) -> ResultTable:
@@ -65,7 +75,7 @@ def test_leaderboard_shows_the_values(
 def test_every_page_is_whole(
     visit: Callable[..., Page], complaints: list[str], served: Served, name: str, width: int
 ) -> None:
-    page = visit(at(served, name), width)
+    page = visit(page_url(served, name), width)
     assert_whole(page, name, width)
     assert complaints == []
 
@@ -79,7 +89,7 @@ def test_a_filter_changes_scores_and_its_address_brings_them_back(
     choose(page, "Script", "Cyrillic")
     page.wait_for_url(lambda url: "script=Cyrillic" in url)
     reads(page, "1 language")
-    settled(page)
+    wait_until_idle(page)
     after = cells(page)
     assert sorted(row[0] for row in after) == sorted(row[0] for row in before)
     assert after[0][1] != before[0][1]
@@ -90,7 +100,7 @@ def test_a_filter_changes_scores_and_its_address_brings_them_back(
 
 
 def test_links_between_pages_and_back(visit: Callable[..., Page], complaints: list[str], served: Served) -> None:
-    page = visit(at(served, "method", row="ml-ctl-cz", task="panx"))
+    page = visit(page_url(served, "method", row="ml-ctl-cz", task="panx"))
     page.get_by_role("link", name="Compare ml-ctl-cz").click()
     page.wait_for_url(lambda url: "/compare" in url and "a=ml-ctl-cz" in url)
     page.get_by_role("heading", name="Compare").wait_for()
@@ -101,7 +111,7 @@ def test_links_between_pages_and_back(visit: Callable[..., Page], complaints: li
 
 
 def test_the_download_is_the_table(visit: Callable[..., Page], served: Served) -> None:
-    page = visit(at(served, "", columns="Languages", task="panx"))
+    page = visit(page_url(served, "", columns="Languages", task="panx"))
     on_page = cells(page)
     page.locator('[data-testid="stPopover"] button').first.click()
     with page.expect_download() as waiting:
@@ -130,7 +140,7 @@ def test_a_figure_leads_to_its_runs(visit: Callable[..., Page], complaints: list
 def test_compare_shows_items_that_one_gets_wrong(
     visit: Callable[..., Page], complaints: list[str], served: Served
 ) -> None:
-    place = at(served, "compare", a="mbert", b="ml-ctl", task="xnli", language="qac", right="only the second")
+    place = page_url(served, "compare", a="mbert", b="ml-ctl", task="xnli", language="qac", right="only the second")
     page = visit(place)
     page.get_by_text("items that are kept").wait_for()
     frames = page.locator('[data-testid="stDataFrame"]').count()
@@ -143,7 +153,7 @@ def test_compare_shows_items_that_one_gets_wrong(
     page.get_by_role("textbox", name="Search").fill(items[0][1])
     page.get_by_role("textbox", name="Search").press("Enter")
     page.get_by_text("1 of 40 items").wait_for()
-    settled(page)
+    wait_until_idle(page)
     assert [row[1] for row in cells(page, frames - 1)] == [items[0][1]]
     assert complaints == []
 
@@ -155,7 +165,7 @@ def test_a_live_run_is_followed_without_a_reload(visit: Callable[..., Page], ser
 
     status("running")
     try:
-        page = visit(at(served, "runs"))
+        page = visit(page_url(served, "runs"))
         page.get_by_text("1 running").wait_for()
         status("done")
         page.get_by_text("1 running").wait_for(state="detached")
@@ -167,10 +177,10 @@ def test_a_live_run_is_followed_without_a_reload(visit: Callable[..., Page], ser
 def test_hostile_names_do_nothing(
     visit: Callable[..., Page], complaints: list[str], hostile: Served, name: str
 ) -> None:
-    page = visit(at(hostile, name, row="<script>window.pwned=1</script>", columns="<img src=x>", run="failed-0"))
+    page = visit(page_url(hostile, name, row="<script>window.pwned=1</script>", columns="<img src=x>", run="failed-0"))
     for expander in page.locator('[data-testid="stExpander"] summary').all():
         expander.click()
-    settled(page)
+    wait_until_idle(page)
     assert page.locator("h1").inner_text() == (name or "leaderboard").capitalize()
     assert page.evaluate("window.pwned") is None
     assert page.evaluate("[...document.links].filter(link => link.hostname.includes('evil')).length") == 0
@@ -182,7 +192,7 @@ def test_hostile_names_do_nothing(
 
 
 def test_sentence_of_the_table_is_on_the_page(visit: Callable[..., Page], served: Served) -> None:
-    page = visit(at(served, "", protocol="official"))
+    page = visit(page_url(served, "", protocol="official"))
     opened = Store.open(served.store, read_only=True)
     (official,) = [t for t in tables_by_task(opened.summaries(split="test")) if t.key.protocol == "official"]
     opened.close()

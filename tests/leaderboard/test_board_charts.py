@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from leaderboard.analysis.ablation import Step
 from leaderboard.components import chart_files, difference_charts, look, map_charts
-from tests.support.board_world import HOSTILE
+from tests.support.board_store import HOSTILE
 
 SVG = "{http://www.w3.org/2000/svg}"
 LINES = pd.DataFrame(

@@ -17,9 +17,22 @@ import pytest
 from harness.data.languages import groups
 from harness.evaluation.projection import PAIRS_SHOWN
 from harness.storage.store import Store
-from tests.support.browsing import PAGES, Served, assert_whole, at, cells, choose, download, grid, reads, serve, settled
-from tests.support.called import called
-from tests.support.demo_world import WRONG
+from tests.support.board_browser import (
+    PAGES,
+    Served,
+    assert_whole,
+    cells,
+    choose,
+    download,
+    grid,
+    page_url,
+    reads,
+    row_count,
+    serve,
+    wait_until_idle,
+)
+from tests.support.cli_calls import run_command
+from tests.support.demo_store import WRONG
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -71,7 +84,7 @@ class Demo(NamedTuple):
 def demo(demo_home: Path) -> Iterator[Demo]:
     store = demo_home / "board.db"
     with redirect_stdout(io.StringIO()) as told:
-        assert called("show", "--format", "json", "--db", str(store)) == 0
+        assert run_command("show", "--format", "json", "--db", str(store)) == 0
     scores = json.loads(told.getvalue())
     opened = Store.open(store, read_only=True)
     runs: Any = opened.runs(status="done").to_dict("records")
@@ -119,13 +132,13 @@ def own(page: Page) -> dict[str, dict[str, str]]:
 def test_every_page_is_whole(
     visit: Callable[..., Page], complaints: list[str], demo: Demo, name: str, width: int
 ) -> None:
-    page = visit(at(demo.served, name), width)
+    page = visit(page_url(demo.served, name), width)
     assert_whole(page, name, width)
     assert complaints == []
 
 
 def test_leaderboard_tells_the_scores(visit: Callable[..., Page], demo: Demo) -> None:
-    rows = own(visit(at(demo.served, ""), WIDE))
+    rows = own(visit(page_url(demo.served, ""), WIDE))
     assert set(rows) == set(ROWS)
     for name, row in rows.items():
         for task in METRIC:
@@ -143,13 +156,13 @@ def test_a_filter_changes_scores_and_its_address_brings_them_back(
     codes = {score["language"] for score in demo.scores if score["split"] == "test"}
     kept = set(groups("script", codes, "babel")["Cyrillic"])
     assert 0 < len(kept) < len(codes)
-    page = visit(at(demo.served, ""), WIDE)
+    page = visit(page_url(demo.served, ""), WIDE)
     before = own(page)
     page.get_by_text("Languages and columns").click()
     choose(page, "Script", "Cyrillic")
     page.wait_for_url(lambda url: "script=Cyrillic" in url)
     reads(page, "1 language")
-    settled(page)
+    wait_until_idle(page)
     after = own(page)
     for name, row in after.items():
         assert figure(column(row, "udpos")) == printed(demo.mean(name, "udpos", kept))
@@ -164,7 +177,7 @@ def test_a_filter_changes_scores_and_its_address_brings_them_back(
 
 
 def test_every_download_of_the_leaderboard_is_its_table(visit: Callable[..., Page], demo: Demo) -> None:
-    page = visit(at(demo.served, "", columns="Languages", task="panx"), WIDE)
+    page = visit(page_url(demo.served, "", columns="Languages", task="panx"), WIDE)
     on_page = own(page)
     heads = list(next(iter(on_page.values())))
     lines = {line["method"]: line for line in csv.DictReader(io.StringIO(download(page, 0, "CSV")))}
@@ -195,15 +208,15 @@ def table_of(text: str) -> dict[str, list[str]]:
 
 
 def test_back_returns_to_the_filters(visit: Callable[..., Page], complaints: list[str], demo: Demo) -> None:
-    page = visit(at(demo.served, "", columns="Languages", task="panx", script="Cyrillic"))
+    page = visit(page_url(demo.served, "", columns="Languages", task="panx", script="Cyrillic"))
     left, before = page.url, cells(page)
     page.get_by_role("link", name="Ablation", exact=True).click()
     page.get_by_role("heading", name="Ablation", exact=True).wait_for()
-    settled(page)
+    wait_until_idle(page)
     for _ in range(2):  # between the two pages Streamlit leaves the former one's address without its filters
         page.go_back()
         page.get_by_role("heading", name="Leaderboard", exact=True).wait_for()
-        settled(page)
+        wait_until_idle(page)
     assert page.url == left
     reads(page, "1 language")
     assert cells(page) == before
@@ -229,8 +242,8 @@ COLUMNS = {
 
 @pytest.mark.parametrize("name", COLUMNS)
 def test_the_downloads_of_each_page_are_its_table(visit: Callable[..., Page], demo: Demo, name: str) -> None:
-    page = visit(at(demo.served, name, task="panx"), WIDE)
-    rows, count = grid(page), rows_of(page)
+    page = visit(page_url(demo.served, name, task="panx"), WIDE)
+    rows, count = grid(page), row_count(page)
     assert 0 < len(rows) <= count
     lines = list(csv.DictReader(io.StringIO(download(page, 0, "CSV"))))
     records = json.loads(download(page, 0, "JSON"))["rows"]
@@ -245,12 +258,6 @@ def test_the_downloads_of_each_page_are_its_table(visit: Callable[..., Page], de
     assert sum(text.endswith("\\\\") for text in latex.splitlines()) == count + 1
 
 
-def rows_of(page: Page) -> int:
-    """How many rows the first table has, those below what is in sight too."""
-    told = page.locator('[data-testid="stDataFrame"] canvas table').first.get_attribute("aria-rowcount")
-    return int(told or 0) - 1
-
-
 def same(seen: str, told: str) -> bool:
     """Whether what stands on the page is what a file tells; the page may round it, and tell its interval with it."""
     try:
@@ -260,7 +267,7 @@ def same(seen: str, told: str) -> bool:
 
 
 def test_method_tells_its_languages_and_its_recipe(visit: Callable[..., Page], demo: Demo) -> None:
-    page = visit(at(demo.served, "method", row=FAST, task="panx"), WIDE)
+    page = visit(page_url(demo.served, "method", row=FAST, task="panx"), WIDE)
     page.get_by_role("heading", name=FAST).wait_for()
     rows = grid(page)
     assert len(rows) == 8
@@ -276,7 +283,7 @@ def test_compare_tells_differences_and_shows_examples(
     visit: Callable[..., Page], complaints: list[str], demo: Demo
 ) -> None:
     one, two = "mbert", "continued-mlm"
-    page = visit(at(demo.served, "compare", a=one, b=two, task="tatoeba", language="qab"), WIDE)
+    page = visit(page_url(demo.served, "compare", a=one, b=two, task="tatoeba", language="qab"), WIDE)
     for row in grid(page):
         task = row["Task"]
         wanted = (demo.average(two) - demo.average(one)) if task == "Average" else None
@@ -304,12 +311,12 @@ def examples(page: Page, one: str, two: str) -> None:
     page.get_by_role("textbox", name="Search").fill(wanted["Item"])
     page.get_by_role("textbox", name="Search").press("Enter")
     page.get_by_text("1 of 40 items").wait_for()
-    settled(page)
+    wait_until_idle(page)
     assert grid(page, last) == [wanted]
 
 
 def test_ablation_tells_differences_steps_and_recipes(visit: Callable[..., Page], demo: Demo) -> None:
-    page = visit(at(demo.served, "ablation", base_row="continued-mlm", beside=SLOW), WIDE)
+    page = visit(page_url(demo.served, "ablation", base_row="continued-mlm", beside=SLOW), WIDE)
     rows = {row["Method"]: row for row in grid(page)}
     assert set(rows) == set(ROWS) - {"continued-mlm"}
     for name, row in rows.items():
@@ -318,13 +325,13 @@ def test_ablation_tells_differences_steps_and_recipes(visit: Callable[..., Page]
             assert number(row[task]) == pytest.approx(wanted, abs=0.051)
         wanted = demo.average(name) - demo.average("continued-mlm")
         assert number(row["Average"]) == pytest.approx(wanted, abs=0.051)
-    beside = visit(at(demo.served, "ablation", base_row=FAST, beside=SLOW), WIDE)
+    beside = visit(page_url(demo.served, "ablation", base_row=FAST, beside=SLOW), WIDE)
     last = beside.locator('[data-testid="stDataFrame"]').count() - 1
     assert [list(row.values()) for row in grid(beside, last)] == [["align.learning_rate", "0.01", "0.001"]]
 
 
 def test_alignment_tells_measures_beside_scores(visit: Callable[..., Page], demo: Demo) -> None:
-    rows = grid(visit(at(demo.served, "alignment", task="panx"), WIDE))
+    rows = grid(visit(page_url(demo.served, "alignment", task="panx"), WIDE))
     measured = {
         (score["run"], score["language"]): score["value"]
         for score in demo.scores
@@ -339,7 +346,7 @@ def test_alignment_tells_measures_beside_scores(visit: Callable[..., Page], demo
 
 
 def test_embeddings_are_those_of_project(visit: Callable[..., Page], demo: Demo) -> None:
-    page = visit(at(demo.served, "embeddings", languages="qab"), WIDE)
+    page = visit(page_url(demo.served, "embeddings", languages="qab"), WIDE)
     page.get_by_text("translation pairs of qab").wait_for()
     page.locator('[data-testid="stVegaLiteChart"]').nth(1).wait_for()
     points = json.loads(download(page, 0, "JSON"))["rows"]
@@ -359,7 +366,7 @@ def test_runs_tells_what_failed_and_how_long_stages_took(visit: Callable[..., Pa
     opened = Store.open(demo.served.store, read_only=True)
     every, links = opened.runs(), opened.links(run=demo.runs[FAST][0])
     opened.close()
-    page = visit(at(demo.served, "runs"), WIDE)
+    page = visit(page_url(demo.served, "runs"), WIDE)
     page.get_by_text("1 failed, 8 done").wait_for()
     assert sorted(row["Run"] for row in grid(page)) == sorted(every["id"])
     (told,) = (row["What failed"] for row in grid(page) if row["Status"] == "failed")
@@ -368,10 +375,10 @@ def test_runs_tells_what_failed_and_how_long_stages_took(visit: Callable[..., Pa
     assert box
     page.mouse.click(box["x"] + 16, box["y"] + 36 + 17)
     page.get_by_text("A stage failed").wait_for()
-    failed = visit(at(demo.served, "runs", run=every.loc[every["status"] == "failed", "id"].item()), WIDE)
+    failed = visit(page_url(demo.served, "runs", run=every.loc[every["status"] == "failed", "id"].item()), WIDE)
     failed.get_by_text("A stage failed").wait_for()
     reads(failed, f"RuntimeError: {WRONG}")
-    done = visit(at(demo.served, "runs", run=demo.runs[FAST][0]), WIDE)
+    done = visit(page_url(demo.served, "runs", run=demo.runs[FAST][0]), WIDE)
     stages = {row["Artifact"]: row for row in grid(done, 1)}
     assert set(stages) == set(links["fingerprint"])
     for stage in links.to_dict("records"):
@@ -381,7 +388,7 @@ def test_runs_tells_what_failed_and_how_long_stages_took(visit: Callable[..., Pa
 
 
 def test_protocol_tells_every_task(visit: Callable[..., Page], demo: Demo) -> None:
-    rows = {row["Task"]: row for row in grid(visit(at(demo.served, "protocol"), WIDE))}
+    rows = {row["Task"]: row for row in grid(visit(page_url(demo.served, "protocol"), WIDE))}
     assert list(rows) == list(METRIC)
     for task, row in rows.items():
         views = {score["view"] for score in demo.scores if score["task"] == task and score["split"] == "test"}

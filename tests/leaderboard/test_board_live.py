@@ -14,8 +14,8 @@ import pytest
 
 from harness.storage.store import Store
 from leaderboard.components.parts import FIRST_ROWS
-from tests.support.browsing import PAGES, Served, at, cells, serve
-from tests.support.demo_world import SETTINGS
+from tests.support.board_browser import PAGES, Served, cells, page_url, serve
+from tests.support.demo_store import SETTINGS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -52,8 +52,8 @@ def has_row(page: Page, name: str) -> None:
 def test_rows_of_a_live_run_come_without_a_reload(
     visit: Callable[..., Page], complaints: list[str], growing: Served
 ) -> None:
-    board = visit(at(growing, "", columns="Languages", task="udpos", script="Cyrillic"))
-    ablation = visit(at(growing, "ablation"))
+    board = visit(page_url(growing, "", columns="Languages", task="udpos", script="Cyrillic"))
+    ablation = visit(page_url(growing, "ablation"))
     for page in (board, ablation):
         page.evaluate("window.kept = true")
     wide = len(cells(board)[0])
@@ -76,7 +76,7 @@ def test_rows_of_a_live_run_come_without_a_reload(
 def test_an_empty_board_tells_how_to_make_the_first_row(
     visit: Callable[..., Page], complaints: list[str], empty: Served, name: str
 ) -> None:
-    page = visit(at(empty, name), 390)
+    page = visit(page_url(empty, name), 390)
     assert page.locator("h1").inner_text() == (name or "leaderboard").capitalize()
     page.get_by_text(FIRST_ROWS).wait_for()
     assert page.locator('[data-testid="stException"], [data-testid="stAlertContentError"]').count() == 0

@@ -15,10 +15,10 @@ import streamlit as st
 from harness.files import LOG
 from harness.storage.store import Store
 from leaderboard.analysis import logs
-from tests.leaderboard.test_board import page_of, said
-from tests.support.board_world import fingerprint, folder, furnish
-from tests.support.browsing import Served, at, serve, settled
-from tests.support.made_up import run_row
+from tests.support.board_browser import Served, page_url, serve, wait_until_idle
+from tests.support.board_pages import page_text, run_page
+from tests.support.board_store import add_full_run, artifact_path, fingerprint
+from tests.support.fake_store import run_row
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -30,7 +30,7 @@ STAMP = "2026-01-01 10:00:00Z"
 
 def write(home: Path, name: str, *lines: str, when: float, done: bool = False) -> Path:
     """A log in the artifact of a stage that is done, or in its work folder."""
-    place = folder(home, name) if done else home / "artifacts" / "work" / name
+    place = artifact_path(home, name) if done else home / "artifacts" / "work" / name
     place.mkdir(parents=True, exist_ok=True)
     (place / LOG).write_text("".join(f"{STAMP} {line}\n" for line in lines), encoding="utf-8")
     os.utime(place / LOG, (when, when))
@@ -42,7 +42,7 @@ def furnished(home: Path, status: str = "running") -> Path:
     store = Store.open(home / "board.db", create=True)
     run = run_row("ml-ctl", 1, status=status)
     store.add_run(replace(run, id="live", card={"stages": STAGES}))
-    furnish(store, home, "mbert", 40.0, 1)
+    add_full_run(store, home, "mbert", 40.0, 1)
     store.close()
     write(home, ALIGN, "start align ml-ctl", "end   done in 3 s", when=100.0, done=True)
     write(home, TUNE, "start finetune xnli", *(f"step  {n}/300" for n in range(300)), when=200.0)
@@ -114,28 +114,28 @@ def test_a_live_stage_tells_since_when_it_is_silent(home: Path) -> None:
 
 def test_the_page_shows_the_last_lines_and_offers_all(home: Path) -> None:
     furnished(home)
-    app = page_of("runs", run="live")
-    assert "finetune xnli: at work" in said(app)
-    assert "the last 200 of 301 lines" in said(app)
+    app = run_page("runs", run="live")
+    assert "finetune xnli: at work" in page_text(app)
+    assert "the last 200 of 301 lines" in page_text(app)
     shown = next(element.value for element in app.code if "step  299/300" in element.value)
     assert len(shown.splitlines()) == 200
     app.selectbox(key="log").set_value("align").run()
     assert not app.exception
-    assert "align: done, 2 lines" in said(app)
+    assert "align: done, 2 lines" in page_text(app)
 
 
 def test_a_log_that_is_not_here_is_told(home: Path) -> None:
     furnished(home)
     for file in (home / "artifacts").rglob(LOG):
         file.unlink()
-    assert "not on this machine" not in said(page_of("runs", run="live"))  # nothing is done yet
+    assert "not on this machine" not in page_text(run_page("runs", run="live"))  # nothing is done yet
     store = Store.open(home / "board.db")
-    furnish(store, home, "cz-snt", 40.0, 1)
+    add_full_run(store, home, "cz-snt", 40.0, 1)
     store.close()
     for file in (home / "artifacts").rglob(LOG):
         file.unlink()
     st.cache_data.clear()
-    assert "not on this machine" in said(page_of("runs", run="run-cz-snt-1"))
+    assert "not on this machine" in page_text(run_page("runs", run="run-cz-snt-1"))
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def test_a_live_log_grows_without_a_reload(
     visit: Callable[..., Page], complaints: list[str], served: Served, tmp_path: Path
 ) -> None:
-    page = visit(at(served, "runs", run="live"))
+    page = visit(page_url(served, "runs", run="live"))
     page.get_by_text("What is happening?").wait_for()
     page.get_by_text("step 299/300").wait_for()
     write(served.store.parent, TUNE, "step  300/300", "out   <img src=x onerror=window.pwned=1>", when=300.0)
@@ -158,6 +158,6 @@ def test_a_live_log_grows_without_a_reload(
     download.value.save_as(tmp_path / "log.txt")
     lines = (tmp_path / "log.txt").read_text().splitlines()
     assert lines == [f"{STAMP} step  300/300", f"{STAMP} out   <img src=x onerror=window.pwned=1>"]
-    settled(page)
+    wait_until_idle(page)
     assert page.evaluate("window.pwned") is None
     assert complaints == []

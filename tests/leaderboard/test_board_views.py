@@ -20,32 +20,13 @@ from hypothesis import strategies as st
 
 from harness.files import STATISTICS
 from harness.results.rendering import escape
-from harness.results.tables import ResultRow, ResultTable, tables_by_task
+from harness.results.tables import tables_by_task
 from harness.storage.store import AVERAGE, Store
 from leaderboard.analysis import ablation, board, compare, item_errors, method, runs
-from leaderboard.analysis.board import Choice
 from leaderboard.components import downloads
-from tests.support.board_world import HOSTILE, ITEMS, furnish, world
-from tests.support.made_up import FAR, LANGUAGES, VIEWS
-
-
-class World:
-    """The store of `board_world`, read."""
-
-    def __init__(self, path: Path) -> None:
-        store = Store.open(path, read_only=True)
-        self.summaries = store.summaries(split="test", protocol="mini", kind="trained")
-        self.foreign = store.summaries(split="test", kind="external")
-        self.cells = store.cells(split="test")
-        self.dev = store.cells(split="dev")
-        self.links = store.links()
-        store.close()
-
-    def table(self, **choice: object) -> ResultTable:
-        return board.table(self.summaries, self.cells, Choice(**choice))[0]  # type: ignore[arg-type]
-
-    def row(self, label: str) -> ResultRow:
-        return next(row for row in self.table().rows if row.label == label)
+from tests.support.board_data import BoardData
+from tests.support.board_store import HOSTILE, ITEMS, add_full_run, write_board_store
+from tests.support.fake_store import FAR, LANGUAGES, VIEWS
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +35,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(home: Path) -> World:
-    return World(world(home / "board.db", home))
+def made(home: Path) -> BoardData:
+    return BoardData(write_board_store(home / "board.db", home))
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +44,7 @@ def artifacts(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALIGNBOARD_HOME", str(home))
 
 
-def test_scores_over_some_languages_are_averaged_anew(made: World) -> None:
+def test_scores_over_some_languages_are_averaged_anew(made: BoardData) -> None:
     kept = frozenset(LANGUAGES[1:3])
     table, row = made.table(languages=kept), made.row("ml-ctl-cz")
     own = made.cells[made.cells["run"].isin(row.runs) & made.cells["view"].isin(kept)]
@@ -77,13 +58,13 @@ def test_scores_over_some_languages_are_averaged_anew(made: World) -> None:
     assert "Over 2 of 7 languages" in table.notes[0]
 
 
-def test_tasks_without_a_chosen_language_are_left_out(made: World) -> None:
+def test_tasks_without_a_chosen_language_are_left_out(made: BoardData) -> None:
     table = made.table(languages=frozenset({"qaa"}))
     assert "qaa" not in FAR
     assert [column.name for column in table.columns] == ["xnli", "pawsx", "udpos", "panx", AVERAGE]
 
 
-def test_an_incomplete_row_stays_incomplete_under_a_filter(made: World) -> None:
+def test_an_incomplete_row_stays_incomplete_under_a_filter(made: BoardData) -> None:
     table = made.table(languages=frozenset({"qab"}))
     unfinished = next(
         row
@@ -94,7 +75,7 @@ def test_an_incomplete_row_stays_incomplete_under_a_filter(made: World) -> None:
     assert unfinished.cell("panx").have == 0
 
 
-def test_groups_of_languages_have_averages_of_their_own(made: World) -> None:
+def test_groups_of_languages_have_averages_of_their_own(made: BoardData) -> None:
     table = made.table(columns=board.GROUPS, grouping="aligned")
     names = [column.name for column in table.columns]
     assert names == ["aligned", "not aligned", "pivot", AVERAGE]
@@ -104,7 +85,7 @@ def test_groups_of_languages_have_averages_of_their_own(made: World) -> None:
         assert row.cell("aligned").values == pytest.approx(same.cell(AVERAGE).values)
 
 
-def test_costs_and_foreign_rows_stand_beside(made: World) -> None:
+def test_costs_and_foreign_rows_stand_beside(made: BoardData) -> None:
     table = board.with_costs(made.table(), made.links)
     assert made.row("mbert").cell(AVERAGE).mean is not None
     by_label = {row.label: row for row in table.rows}
@@ -117,7 +98,7 @@ def test_costs_and_foreign_rows_stand_beside(made: World) -> None:
     assert len(board.band(full, "control", "").rows) == len(table.rows)
 
 
-def test_standard_error_is_that_of_clusters(made: World) -> None:
+def test_standard_error_is_that_of_clusters(made: BoardData) -> None:
     run = made.row("mbert").runs[0]
     part = made.cells[(made.cells["run"] == run) & (made.cells["task"] == "xnli")]
     error, source = item_errors.of_task(part, "accuracy")
@@ -142,7 +123,7 @@ def test_standard_error_agrees_with_a_bootstrap() -> None:
 
 
 def test_error_without_artifacts_takes_items_as_independent(
-    made: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    made: BoardData, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("ALIGNBOARD_HOME", str(tmp_path))
     run = made.row("mbert").runs[0]
@@ -155,7 +136,7 @@ def test_error_without_artifacts_takes_items_as_independent(
     assert item_errors.file("../../etc/passwd", "x") is None
 
 
-def test_differences_are_paired(made: World) -> None:
+def test_differences_are_paired(made: BoardData) -> None:
     one, two = made.row("mbert"), made.row("ml-ctl")
     found = compare.sides(one, two, made.cells, "xnli", "english", "accuracy")
     lines = compare.by_view(found).set_index("view")
@@ -171,13 +152,13 @@ def test_differences_are_paired(made: World) -> None:
     )
 
 
-def _right(made: World, run: str) -> dict[str, pd.Series]:
+def _right(made: BoardData, run: str) -> dict[str, pd.Series]:
     part = made.cells[(made.cells["run"] == run) & (made.cells["task"] == "xnli")]
     found = pd.read_parquet(item_errors.file(part["stage"].iloc[0], STATISTICS))  # type: ignore[arg-type]
     return {str(view): rows.set_index("item")["correct"] for view, rows in found.groupby("view")}
 
 
-def test_items_that_one_gets_right_and_the_other_wrong(made: World) -> None:
+def test_items_that_one_gets_right_and_the_other_wrong(made: BoardData) -> None:
     found = compare.sides(made.row("mbert"), made.row("ml-ctl"), made.cells, "udpos", "english", "f1")
     every = compare.items(found, "qab")
     assert len(every) == ITEMS
@@ -187,7 +168,7 @@ def test_items_that_one_gets_right_and_the_other_wrong(made: World) -> None:
     assert compare.items(found, "nowhere").empty
 
 
-def test_attribution_adds_up(made: World) -> None:
+def test_attribution_adds_up(made: BoardData) -> None:
     steps = ablation.attribution(made.table(), "ml-ctl")
     assert [step.name for step in steps] == [
         "same text, masked LM",
@@ -203,7 +184,7 @@ def test_attribution_adds_up(made: World) -> None:
     assert steps[-1].name == "the objective on the true pairs"
 
 
-def test_families_of_rows_and_their_recipes(made: World) -> None:
+def test_families_of_rows_and_their_recipes(made: BoardData) -> None:
     rows = made.table().rows
     recipes = ablation.recipes(rows, made.summaries)
     families = ablation.families(rows, recipes, {})
@@ -218,7 +199,7 @@ def test_families_of_rows_and_their_recipes(made: World) -> None:
     assert sorted(fields.loc["align.steps"]) == ["100", "200"]
 
 
-def test_distance_of_made_up_languages(made: World) -> None:
+def test_distance_of_made_up_languages(made: BoardData) -> None:
     found = ablation.by_language(made.row("mbert"), [made.row("ml-ctl")], made.cells, "xnli", "english", "accuracy")
     placed, axis = ablation.by_distance(found, "babel")
     assert "leaves the pivot" in axis
@@ -236,7 +217,7 @@ def test_sections_of_a_docstring() -> None:
     assert found[3].text == "pairs of sentences."
 
 
-def test_curves_and_throughput(made: World) -> None:
+def test_curves_and_throughput(made: BoardData) -> None:
     row = made.row("ml-ctl-cz")
     links = made.links[made.links["run"].isin(row.runs)]
     cost = method.throughput(links).set_index("kind")
@@ -247,7 +228,7 @@ def test_curves_and_throughput(made: World) -> None:
     assert method.dev_curve(made.dev[made.dev["run"].isin(row.runs)], "xnli", "accuracy")["value"].max() == 70
 
 
-def test_stages_and_times_of_a_run(made: World) -> None:
+def test_stages_and_times_of_a_run(made: BoardData) -> None:
     links = made.links[made.links["run"] == made.row("ml-ctl-cz").runs[0]]
     assert list(runs.stages(links)["stage"]) == ["align", "finetune xnli", "project tatoeba"]
     assert list(runs.timeline(links)["start"]) == [0, 60]
@@ -296,7 +277,7 @@ def test_rows_of_equal_names_can_be_told_apart(tmp_path: Path) -> None:
 
     store = Store.open(tmp_path / "board.db", create=True)
     for name in ("x" * 100, "x" * 100 + "y", "a\u200bb", "ab"):
-        furnish(store, tmp_path, name, 50 + random.random(), 1)
+        add_full_run(store, tmp_path, name, 50 + random.random(), 1)
     (table,) = tables_by_task(store.summaries(split="test"))
     names = list(named(table.rows))
     assert len(set(names)) == 4

@@ -8,8 +8,8 @@ import streamlit as st
 
 from harness.storage.store import Store
 from leaderboard.components import refresh
-from tests.support.board_world import mapped
-from tests.support.made_up import METRIC, VIEWS, run_row, scores
+from tests.support.board_store import add_map
+from tests.support.fake_store import METRIC, VIEWS, run_row, scores
 
 
 def test_the_version_changes_with_what_pages_tell_and_with_nothing_else(tmp_path: Path) -> None:
@@ -35,6 +35,6 @@ def test_the_version_changes_with_what_pages_tell_and_with_nothing_else(tmp_path
     assert changed(), "it is done"
     store.set_status(run.id, "done")
     assert not changed()
-    mapped(store, tmp_path, run)
+    add_map(store, tmp_path, run)
     assert changed(), "it is mapped"
     store.close()

@@ -13,7 +13,7 @@ import torch
 from harness.errors import UserError
 from harness.records import Corpus, DictionaryEntry
 from methods.objectives.dictionary import continues_word, subword_entries
-from tests.support.small_world import Trial, alone, corpora, encoder, method_class
+from tests.support.small_babel import Trial, corpora, encoder, isolated, method_class
 from validation.probes.align_mlm import probe
 
 NAME = "align-mlm"
@@ -21,7 +21,7 @@ NAME = "align-mlm"
 
 @pytest.fixture(autouse=True)
 def _alone() -> Iterator[None]:
-    with alone():
+    with isolated():
         yield
 
 

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from methods.amber import agreement
-from tests.support.plain_passes import Plain, masked_mean
-from tests.support.small_world import Trial, alone
+from tests.support.reference_encoder import ReferenceEncoder, masked_mean
+from tests.support.small_babel import Trial, isolated
 from validation.probes.amber import probe
 
 
 @pytest.fixture(autouse=True)
 def _alone() -> Iterator[None]:
-    with alone():
+    with isolated():
         yield
 
 
@@ -27,7 +27,7 @@ def test_the_loss_is_that_of_the_paper(normalize_rows: bool, tmp_path: Path) -> 
     trial = Trial("amber", dropout=0.0, normalize_rows=normalize_rows, sentence_weight=0.5, word_weight=2.0)
     trial.step.eval()
     batch = trial.batch(6, seed=4)
-    plain = Plain(trial.encoder, tmp_path)
+    plain = ReferenceEncoder(trial.encoder, tmp_path)
     both, single = plain.passes(batch["text"]), plain.passes(batch["alone"])
     trial.step.double()
     terms = trial.method.loss(trial.encoder, batch, 0)

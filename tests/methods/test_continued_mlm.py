@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.support.plain_passes import Plain, masked_mean
-from tests.support.small_world import Trial, alone
+from tests.support.reference_encoder import ReferenceEncoder, masked_mean
+from tests.support.small_babel import Trial, isolated
 
 
 @pytest.fixture(autouse=True)
 def _alone() -> Iterator[None]:
-    with alone():
+    with isolated():
         yield
 
 
@@ -23,7 +23,7 @@ def test_the_loss_is_the_mean_over_the_masked_subwords_of_both_sides(tmp_path: P
     trial = Trial("continued-mlm", dropout=0.0)
     trial.step.eval()
     batch = trial.batch(6)
-    passes = Plain(trial.encoder, tmp_path).passes(batch["text"])
+    passes = ReferenceEncoder(trial.encoder, tmp_path).passes(batch["text"])
     expected = masked_mean(passes, batch["text"], batch["positions"], batch["labels"])
     trial.step.double()
     assert float(trial.loss(batch)) == pytest.approx(expected, rel=1e-5)

@@ -16,7 +16,7 @@ from transformers import AutoModelForMaskedLM
 
 from harness.errors import UserError
 from harness.records import Corpus
-from tests.support.small_world import Trial, alone, corpora, method_class
+from tests.support.small_babel import Trial, corpora, isolated, method_class
 from validation.probes.dict_mlm import probe
 
 NAME = "dict-mlm"
@@ -24,7 +24,7 @@ NAME = "dict-mlm"
 
 @pytest.fixture(autouse=True)
 def _alone() -> Iterator[None]:
-    with alone():
+    with isolated():
         yield
 
 

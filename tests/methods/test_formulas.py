@@ -20,7 +20,7 @@ from harness.cli import scaffold
 from harness.experiments.runner import card
 from harness.registry import METHODS
 from leaderboard.components import formulas
-from tests.support.browsing import settled, wait_for
+from tests.support.board_browser import wait_for, wait_until_idle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,7 +121,7 @@ def test_formulas_in_a_browser(visit: Callable[..., Page], complaints: list[str]
     page = visit(drawn_page, width)
     page.locator(f".st-key-formula-{len(TRAINED) + len(HOSTILE) - 1}").wait_for(state="attached")
     page.locator(f".st-key-formula-{len(TRAINED) - 1} .katex-display").wait_for()
-    settled(page)
+    wait_until_idle(page)
     shown = {name: page.locator(f".st-key-formula-{place} .katex-display") for place, name in enumerate(TRAINED)}
     assert {name for name, formula in shown.items() if formula.count() != 1} == set()
     over = {name: formula.evaluate("e => e.scrollWidth - e.clientWidth") for name, formula in shown.items()}

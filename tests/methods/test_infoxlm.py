@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from methods.infoxlm import mix_pairs
-from tests.support.plain_passes import Plain
-from tests.support.small_world import Trial, alone, move_away, tokenizer
+from tests.support.reference_encoder import ReferenceEncoder
+from tests.support.small_babel import Trial, isolated, perturb, tokenizer
 from validation.probes import infoxlm
 
 
 @pytest.fixture(autouse=True)
 def _alone() -> Iterator[None]:
-    with alone():
+    with isolated():
         yield
 
 
@@ -82,13 +82,14 @@ def test_the_loss_is_that_of_the_paper(normalize: bool, tmp_path: Path) -> None:
     trial.method.queue.keys[:] = held
     trial.method.queue.pushed += 5
     slow = trial.method.momentum_copy
-    move_away(slow)
+    perturb(slow)
     batch = trial.batch(6)
     trial.method.queue.item_ids[0, 1] = batch["sentence_ids"][
         0, 0
     ]  # a key that has a sentence in common with the first query
     model, copy = (
-        Plain(encoder, tmp_path / name).model for name, encoder in (("fast", trial.encoder), ("slow", slow["encoder"]))
+        ReferenceEncoder(encoder, tmp_path / name).model
+        for name, encoder in (("fast", trial.encoder), ("slow", slow["encoder"]))
     )
     trial.step.double()
     terms = trial.method.loss(trial.encoder, batch, 0)

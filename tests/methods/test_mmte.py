@@ -15,13 +15,13 @@ from torch.nn.functional import gelu, layer_norm
 from harness.errors import UsageError
 from harness.modeling.packing import pack
 from methods.mmte import cross_entropy
-from tests.support.small_world import Trial, alone, tokenizer
+from tests.support.small_babel import Trial, isolated, tokenizer
 from validation.probes import mmte
 
 
 @pytest.fixture(autouse=True)
 def _alone() -> Iterator[None]:
-    with alone():
+    with isolated():
         yield
 
 

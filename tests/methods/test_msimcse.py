@@ -15,14 +15,14 @@ from harness.errors import UserError
 from harness.records import Corpus, TextPair
 from methods.msimcse import MSimCSE
 from methods.objectives.inference import triplets
-from tests.support.plain_passes import Plain
-from tests.support.small_world import Trial, alone, corpora, source, tokenizer
+from tests.support.reference_encoder import ReferenceEncoder
+from tests.support.small_babel import Trial, corpora, isolated, source, tokenizer
 from validation.probes.msimcse import probe
 
 
 @pytest.fixture(autouse=True)
 def _alone() -> Iterator[None]:
-    with alone():
+    with isolated():
         yield
 
 
@@ -80,7 +80,7 @@ def test_the_loss_is_that_of_the_paper(tmp_path: Path) -> None:
     trial = Trial("msimcse", dropout=0.0, temperature=0.2)
     trial.step.eval()
     batch = trial.batch(5)
-    outputs = Plain(trial.encoder, tmp_path).passes(batch["text"])
+    outputs = ReferenceEncoder(trial.encoder, tmp_path).passes(batch["text"])
     trial.step.double()
     term = trial.method.loss(trial.encoder, batch, 0)["contrast"]
     weight, bias = trial.method.head[0].weight, trial.method.head[0].bias

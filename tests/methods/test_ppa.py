@@ -22,14 +22,14 @@ from harness.training.loop import Rate
 from methods.ppa import PPA
 from methods.ppa_switch import PPASwitch
 from tasks.pawsx import SPEC
-from tests.support.plain_passes import Plain
-from tests.support.small_world import SMALL, URI, Trial, alone, corpora, encoder, method_class, move_away, source
+from tests.support.reference_encoder import ReferenceEncoder
+from tests.support.small_babel import SMALL, URI, Trial, corpora, encoder, isolated, method_class, perturb, source
 from validation.probes import ppa
 
 
 @pytest.fixture(autouse=True)
 def _alone() -> Iterator[None]:
-    with alone():
+    with isolated():
         yield
 
 
@@ -102,11 +102,11 @@ def test_the_loss_is_that_of_the_paper(tmp_path: Path) -> None:
     trial.step.eval()
     trial.method.queue.keys[:5] = torch.randn(5, 16, generator=torch.Generator().manual_seed(0))
     trial.method.queue.pushed += 5
-    move_away(trial.method.momentum_copy)
+    perturb(trial.method.momentum_copy)
     batch = trial.batch(4)
     trial.method.queue.item_ids[2, 0] = batch["sentence_ids"][1, 0]  # a key of the second pair, pushed some steps ago
     models = [
-        Plain(encoder, tmp_path / name).model
+        ReferenceEncoder(encoder, tmp_path / name).model
         for name, encoder in (("fast", trial.encoder), ("slow", trial.method.momentum_copy["encoder"]))
     ]
     trial.step.double()

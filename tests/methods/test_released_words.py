@@ -15,12 +15,12 @@ from harness.method import SamplePair, Span
 from harness.records import Corpus, DictionaryEntry
 from methods.ml_ctl_cz import MLCTLCZ
 from methods.objectives.released_words import keep_own_subwords, substring_pairs
-from tests.support.small_world import MAX_LENGTH, Trial, alone, corpora, sample, tokenizer
+from tests.support.small_babel import MAX_LENGTH, Trial, corpora, isolated, sample, tokenizer
 
 
 @pytest.fixture(autouse=True)
 def _alone() -> Iterator[None]:
-    with alone():
+    with isolated():
         yield
 
 

@@ -17,14 +17,14 @@ from transformers import AutoModelForMaskedLM
 from harness.modeling.attention import Layout
 from harness.modeling.packing import pack
 from methods.veco import VECO
-from tests.support.small_world import Trial, alone, corpora, encoder, sample
+from tests.support.small_babel import Trial, corpora, encoder, isolated, sample
 from validation.probes import veco
 from validation.probes.common import TrainedMethod
 
 
 @pytest.fixture(autouse=True)
 def _alone() -> Iterator[None]:
-    with alone():
+    with isolated():
         yield
 
 

@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForMaskedLM
 
 from harness.errors import UserError
-from tests.support.small_world import Trial, alone, sample
+from tests.support.small_babel import Trial, isolated, sample
 from validation.probes.veco2 import probe
 
 NAME = "veco2"
@@ -22,7 +22,7 @@ NAME = "veco2"
 
 @pytest.fixture(autouse=True)
 def _alone() -> Iterator[None]:
-    with alone():
+    with isolated():
         yield
 
 

@@ -17,7 +17,7 @@ from harness.data.matching import Lexicon
 from harness.errors import UserError
 from harness.records import Corpus
 from methods.objectives.word_vectors import first_occurrences
-from tests.support.small_world import Trial, alone, corpora, sample
+from tests.support.small_babel import Trial, corpora, isolated, sample
 from validation.probes import l2_align, word_contrast
 
 NAMES = ("word-contrast", "l2-align")
@@ -25,7 +25,7 @@ NAMES = ("word-contrast", "l2-align")
 
 @pytest.fixture(autouse=True)
 def _alone() -> Iterator[None]:
-    with alone():
+    with isolated():
         yield
 
 

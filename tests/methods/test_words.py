@@ -11,7 +11,7 @@ from harness.errors import UserError
 from harness.method import SamplePair
 from methods.objectives.words import WordPairExamples, most_frequent_words
 from methods.word_contrast import WordContrast
-from tests.support.small_world import Trial, corpora, method_class, sample
+from tests.support.small_babel import Trial, corpora, method_class, sample
 
 
 def pair(source: str) -> SamplePair:

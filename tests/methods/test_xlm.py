@@ -10,13 +10,13 @@ import pytest
 import torch
 from transformers import AutoModelForMaskedLM
 
-from tests.support.small_world import Trial, alone
+from tests.support.small_babel import Trial, isolated
 from validation.probes import xlm as probe
 
 
 @pytest.fixture(autouse=True)
 def _alone() -> Iterator[None]:
-    with alone():
+    with isolated():
         yield
 
 

@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from methods.objectives.alignment import iter_max, side_positions, sinkhorn
-from tests.support.plain_passes import Plain, masked_mean
-from tests.support.small_world import Trial, alone
+from tests.support.reference_encoder import ReferenceEncoder, masked_mean
+from tests.support.small_babel import Trial, isolated
 from validation.probes.xlm_align import probe
 
 
 @pytest.fixture(autouse=True)
 def _alone() -> Iterator[None]:
-    with alone():
+    with isolated():
         yield
 
 
@@ -99,7 +99,7 @@ def test_the_loss_is_that_of_the_paper(tmp_path: Path) -> None:
     trial = Trial("xlm-align", dropout=0.0)
     trial.step.eval()
     batch, text = trial.batch(5, seed=2), trial.batch(5, seed=2)["text"]
-    plain = Plain(trial.encoder, tmp_path)
+    plain = ReferenceEncoder(trial.encoder, tmp_path)
     clean, masked, alone_ = plain.passes(text, batch["clean"]), plain.passes(text), plain.passes(batch["alone_text"])
     trial.step.double()
     terms = {n: float(t.sum / t.count) for n, t in trial.method.loss(trial.encoder, batch, 0).items()}

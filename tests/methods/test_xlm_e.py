@@ -14,13 +14,13 @@ from torch import Tensor
 from transformers import AutoModelForMaskedLM
 
 from methods.xlm_e import sample_tokens
-from tests.support.small_world import Trial, alone, tokenizer
+from tests.support.small_babel import Trial, isolated, tokenizer
 from validation.probes import xlm_e
 
 
 @pytest.fixture(autouse=True)
 def _alone() -> Iterator[None]:
-    with alone():
+    with isolated():
         yield
 
 

@@ -16,14 +16,14 @@ from harness.errors import UserError
 from harness.records import Corpus, Entity, Relation
 from methods.objectives.entities import EntityExample, group_by_entity
 from methods.xlm_k import XLMK
-from tests.support.plain_passes import Plain, masked_mean
-from tests.support.small_world import Trial, alone, corpora
+from tests.support.reference_encoder import ReferenceEncoder, masked_mean
+from tests.support.small_babel import Trial, corpora, isolated
 from validation.probes.xlm_k import probe
 
 
 @pytest.fixture(autouse=True)
 def _alone() -> Iterator[None]:
-    with alone():
+    with isolated():
         yield
 
 
@@ -127,7 +127,7 @@ def test_the_loss_is_that_of_the_paper(tmp_path: Path) -> None:
     batch = trial.method.collate(distant(trial, 5), np.random.default_rng(3))
     batch["entities"][1] = batch["entities"][0]  # two mentions of one entity
     batch["objects"][2] = int(trial.method.documents.item_ids[3, 0])  # an object that memory holds
-    plain = Plain(trial.encoder, tmp_path)
+    plain = ReferenceEncoder(trial.encoder, tmp_path)
     contexts, described = plain.passes(batch["text"]), plain.passes(batch["descriptions"])
     trial.step.double()
     with torch.no_grad():

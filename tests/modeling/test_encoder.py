@@ -13,7 +13,7 @@ from harness.errors import UserError
 from harness.modeling import attention
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText, Spans, pack
-from tests.support.tiny import tiny_tokenizer
+from tests.support.tiny_encoder import tiny_tokenizer
 
 LENGTHS = (7, 3, 12, 3, 1, 9)
 

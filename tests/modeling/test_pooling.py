@@ -11,7 +11,7 @@ import torch
 from harness.modeling.encoder import States
 from harness.modeling.packing import PackedText, pack
 from tests.support.golden_cases import cases
-from tests.support.tiny import tiny_encoder
+from tests.support.tiny_encoder import tiny_encoder
 
 GOLDEN = cases("pooling/cases.json")
 BEGIN, END = 0, 2

@@ -17,23 +17,16 @@ from harness.errors import UserError
 from harness.registry import SUITES
 from harness.results.submissions import SubmissionReport, score
 from tests.support.golden_cases import cases
+from tests.support.text_files import write_files
 
 GOLDEN = cases("end_to_end/submission.json")
 VERSIONS = {"0.0.12": "seqeval-0.0.12", "1.2.2": "seqeval-1.2.2"}
 
 
-def laid_out(root: Path, files: dict[str, str]) -> Path:
-    for name, content in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode())
-    return root
-
-
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     root = tmp_path_factory.mktemp("submission")
-    return laid_out(root / "p", GOLDEN["predictions"]), laid_out(root / "l", GOLDEN["labels"])
+    return write_files(root / "p", GOLDEN["predictions"]), write_files(root / "l", GOLDEN["labels"])
 
 
 @pytest.fixture

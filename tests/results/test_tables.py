@@ -22,7 +22,7 @@ from harness.results.tables import (
     tables_by_task,
 )
 from harness.storage.store import AVERAGE, ScoreRow, Store
-from tests.support.made_up import LANGUAGES, METRIC, VIEWS, board, fill, put, run_row, scores
+from tests.support.fake_store import LANGUAGES, METRIC, VIEWS, fill_store, run_row, scores, store_run, write_store
 
 EVIL = "=cmd()|\u202e\x1b[31mred_&{}"
 
@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def results(store: Store) -> ResultTable:
-    fill(store)
+    fill_store(store)
     (table,) = tables_by_task(store.summaries(split="test"))
     return table
 
@@ -84,7 +84,7 @@ def test_incomplete_seed_is_left_out_of_the_mean_and_told(results: ResultTable) 
 
 
 def test_gap_in_every_seed_is_a_dash_with_its_count(store: Store) -> None:
-    put(store, run_row("ml-ctl", 1), scores(50.0, 1)[:24])
+    store_run(store, run_row("ml-ctl", 1), scores(50.0, 1)[:24])
     (table,) = tables_by_task(store.summaries())
     row = table.rows[0]
     told = [format_cell(row.cell(column.name), 1) for column in table.columns]
@@ -93,9 +93,9 @@ def test_gap_in_every_seed_is_a_dash_with_its_count(store: Store) -> None:
 
 def test_runs_that_differ_in_more_than_the_method_never_share_a_table(store: Store, tmp_path: Path) -> None:
     for name in ("suite", "protocol", "base", "source", "languages_hash"):
-        put(store, run_row("mbert", 1, **{name: "other"}), scores(1.0, 1))
-    put(store, run_row("mbert", 1, recipe_kind="paper"), scores(1.0, 1))
-    put(store, run_row("mbert", 1), scores(1.0, 1))
+        store_run(store, run_row("mbert", 1, **{name: "other"}), scores(1.0, 1))
+    store_run(store, run_row("mbert", 1, recipe_kind="paper"), scores(1.0, 1))
+    store_run(store, run_row("mbert", 1), scores(1.0, 1))
     tables = tables_by_task(store.summaries())
     assert len(tables) == 7
     assert all(len(table.rows) == 1 and table.rows[0].seeds == 1 for table in tables)
@@ -103,9 +103,9 @@ def test_runs_that_differ_in_more_than_the_method_never_share_a_table(store: Sto
 
 def test_configurations_of_one_method_are_rows_of_their_own(store: Store) -> None:
     for heat in (0.1, 0.2):
-        put(store, run_row("ml-ctl", 1, config={"temperature": heat, "layer": 8}), scores(heat, 1))
-    put(store, run_row("cz-snt", 1, recipe_hash="aaaaaaaaaa"), scores(3.0, 1))
-    put(store, run_row("cz-snt", 1, recipe_hash="bbbbbbbbbb"), scores(2.0, 1))
+        store_run(store, run_row("ml-ctl", 1, config={"temperature": heat, "layer": 8}), scores(heat, 1))
+    store_run(store, run_row("cz-snt", 1, recipe_hash="aaaaaaaaaa"), scores(3.0, 1))
+    store_run(store, run_row("cz-snt", 1, recipe_hash="bbbbbbbbbb"), scores(2.0, 1))
     (table,) = tables_by_task(store.summaries())
     assert [row.label for row in table.rows] == [
         "cz-snt [recipe=aaaaaaaa]",
@@ -120,9 +120,9 @@ def steps(number: int, **changes: object) -> dict[str, object]:
 
 
 def test_recipes_of_one_method_are_rows_named_by_what_differs(store: Store) -> None:
-    put(store, run_row("ml-ctl", 1, recipe=steps(100), id="a"), scores(3.0, 1))
-    put(store, run_row("ml-ctl", 2, recipe=steps(100, base="./here", source="/x"), id="b"), scores(3.0, 2))
-    put(store, run_row("ml-ctl", 1, recipe=steps(900), id="c"), scores(9.0, 1))
+    store_run(store, run_row("ml-ctl", 1, recipe=steps(100), id="a"), scores(3.0, 1))
+    store_run(store, run_row("ml-ctl", 2, recipe=steps(100, base="./here", source="/x"), id="b"), scores(3.0, 2))
+    store_run(store, run_row("ml-ctl", 1, recipe=steps(900), id="c"), scores(9.0, 1))
     (table,) = tables_by_task(store.summaries())
     assert [(row.label, row.seeds) for row in table.rows] == [
         ("ml-ctl [align.steps=900]", 1),
@@ -131,8 +131,8 @@ def test_recipes_of_one_method_are_rows_named_by_what_differs(store: Store) -> N
 
 
 def test_unequal_budgets_of_two_methods_are_told(store: Store) -> None:
-    put(store, run_row("ml-ctl", 1, recipe=steps(100), id="a", base_fingerprint="b1"), scores(3.0, 1))
-    put(store, run_row("cz-snt", 1, recipe=steps(900), id="b", base_fingerprint="b2"), scores(9.0, 1))
+    store_run(store, run_row("ml-ctl", 1, recipe=steps(100), id="a", base_fingerprint="b1"), scores(3.0, 1))
+    store_run(store, run_row("cz-snt", 1, recipe=steps(900), id="b", base_fingerprint="b2"), scores(9.0, 1))
     (table,) = tables_by_task(store.summaries())
     assert [row.label for row in table.rows] == ["cz-snt", "ml-ctl"]
     assert "Not the same recipe in all rows: align.steps=900, but 100 in ml-ctl." in table.notes
@@ -142,13 +142,13 @@ def test_unequal_budgets_of_two_methods_are_told(store: Store) -> None:
 def test_rates_that_pivot_dev_chose_are_no_inequality(store: Store) -> None:
     for name, rate, tuning in (("ml-ctl", 1e-3, {"0.001": 70.0}), ("cz-snt", 1e-4, {"0.0001": 71.0})):
         recipe = {**steps(100, tuning=tuning), "align": {"steps": 100, "learning_rate": rate}}
-        put(store, run_row(name, 1, recipe=recipe, id=name), scores(3.0, 1))
-    put(store, run_row("mbert", 1, recipe=steps(1, align=None, sample=None), id="mbert"), scores(3.0, 1))
+        store_run(store, run_row(name, 1, recipe=recipe, id=name), scores(3.0, 1))
+    store_run(store, run_row("mbert", 1, recipe=steps(1, align=None, sample=None), id="mbert"), scores(3.0, 1))
     (table,) = tables_by_task(store.summaries())
     assert "Each row at the learning rate that pivot dev chose." in table.notes
     assert not [note for note in table.notes if note.startswith("Not the same recipe")], "mbert has no alignment"
     recipe = {**steps(100), "align": {"steps": 100, "learning_rate": 1e-5}}
-    put(store, run_row("xlm", 1, recipe=recipe, id="xlm"), scores(3.0, 1))
+    store_run(store, run_row("xlm", 1, recipe=recipe, id="xlm"), scores(3.0, 1))
     (table,) = tables_by_task(store.summaries())
     (note,) = (note for note in table.notes if note.startswith("Not the same recipe"))
     assert "align.learning_rate=" in note
@@ -156,16 +156,16 @@ def test_rates_that_pivot_dev_chose_are_no_inequality(store: Store) -> None:
 
 
 def test_contamination_that_one_row_removed_is_told(store: Store) -> None:
-    put(store, run_row("ml-ctl", 1, recipe=steps(100), id="a"), scores(3.0, 1))
-    put(store, run_row("xlm", 1, recipe=steps(100), id="b"), scores(3.0, 1))
-    put(store, run_row("cz-snt", 1, recipe=steps(100, contamination="remove"), id="c"), scores(3.0, 1))
+    store_run(store, run_row("ml-ctl", 1, recipe=steps(100), id="a"), scores(3.0, 1))
+    store_run(store, run_row("xlm", 1, recipe=steps(100), id="b"), scores(3.0, 1))
+    store_run(store, run_row("cz-snt", 1, recipe=steps(100, contamination="remove"), id="c"), scores(3.0, 1))
     (table,) = tables_by_task(store.summaries())
     assert "Not the same recipe in all rows: contamination=null, but remove in cz-snt." in table.notes
 
 
 def test_newest_of_two_equal_runs_counts(store: Store) -> None:
-    put(store, run_row("mbert", 1, id="b", data_fingerprint="d2"), scores(10.0, 1))
-    put(store, run_row("mbert", 1, id="a", created=run_row("mbert", 9).created), scores(20.0, 1))
+    store_run(store, run_row("mbert", 1, id="b", data_fingerprint="d2"), scores(10.0, 1))
+    store_run(store, run_row("mbert", 1, id="a", created=run_row("mbert", 9).created), scores(20.0, 1))
     (table,) = tables_by_task(store.summaries())
     assert (table.rows[0].seeds, table.rows[0].cell("xnli").mean > 20) == (1, True)
     (table,) = tables_by_language(store.scores(), store.summaries(), "xnli")
@@ -174,12 +174,12 @@ def test_newest_of_two_equal_runs_counts(store: Store) -> None:
 
 def test_different_data_under_one_name_is_told(store: Store) -> None:
     for seed in (1, 2):
-        put(store, run_row("mbert", seed, data_fingerprint=f"d{seed}"), scores(10.0, seed))
+        store_run(store, run_row("mbert", seed, data_fingerprint=f"d{seed}"), scores(10.0, seed))
     assert "These runs used 2 different versions of the data." in tables_by_task(store.summaries())[0].notes
 
 
 def test_oracle_is_a_table_of_its_own(store: Store) -> None:
-    put(store, run_row("mbert", 1), [*scores(50.0, 1), *_oracle(scores(51.0, 1))])
+    store_run(store, run_row("mbert", 1), [*scores(50.0, 1), *_oracle(scores(51.0, 1))])
     (english,), (oracle,) = tables_by_task(store.summaries()), tables_by_task(store.summaries(), "oracle")
     assert english.rows[0].cell("tatoeba") == oracle.rows[0].cell("tatoeba")
     assert oracle.rows[0].cell("xnli").mean > english.rows[0].cell("xnli").mean
@@ -212,9 +212,9 @@ def test_sentence_names_what_is_shown(results: ResultTable) -> None:
 
 
 def test_score_records_have_what_show_promises(store: Store) -> None:
-    put(store, run_row("mbert", 1), scores(50.0, 1))
-    put(store, run_row("cz-snt", 1, finetune_seed=2), scores(50.0, 2))
-    put(store, run_row("given", 1, align_seed=None, finetune_seed=None, kind="published"), scores(50.0, 3))
+    store_run(store, run_row("mbert", 1), scores(50.0, 1))
+    store_run(store, run_row("cz-snt", 1, finetune_seed=2), scores(50.0, 2))
+    store_run(store, run_row("given", 1, align_seed=None, finetune_seed=None, kind="published"), scores(50.0, 3))
     records = json.loads(json.dumps(score_records(store.scores())))
     promised = {"method", "seed", "base", "suite", "task", "language", "split", "metric", "value", "n"}
     more = {"view", "protocol", "recipe", "selection", "source", "transform", "run"}
@@ -243,14 +243,14 @@ def test_csv_reads_back(results: ResultTable) -> None:
 
 
 def test_csv_tells_gaps_beside_empty_figures(store: Store) -> None:
-    put(store, run_row("ml-ctl", 1), scores(50.0, 1)[:24])
+    store_run(store, run_row("ml-ctl", 1), scores(50.0, 1)[:24])
     (line,) = csv.DictReader(io.StringIO(to_csv(tables_by_task(store.summaries()))))
     assert (line["panx"], line["xnli sd"]) == ("", "")
     assert line["missing"] == "panx 3/7; bucc2018 0/6; tatoeba 0/6; average 24/40"
 
 
 def evil(store: Store) -> ResultTable:
-    put(store, run_row(EVIL, 1, base="@base"), scores(50.0, 1))
+    store_run(store, run_row(EVIL, 1, base="@base"), scores(50.0, 1))
     (table,) = tables_by_task(store.summaries())
     return table
 
@@ -305,9 +305,9 @@ def test_markdown_is_one_table_with_escaped_names(store: Store) -> None:
 
 
 def test_names_in_notes_are_as_harmless_as_in_the_table(store: Store) -> None:
-    put(store, run_row("ml-ctl", 1, recipe=steps(900), id="a"), scores(3.0, 1))
-    put(store, run_row("xlm", 1, recipe=steps(900), id="c"), scores(3.0, 1))
-    put(store, run_row("[x](y)\x1b[31m\n\\input{z}", 1, recipe=steps(100), id="b"), scores(3.0, 1))
+    store_run(store, run_row("ml-ctl", 1, recipe=steps(900), id="a"), scores(3.0, 1))
+    store_run(store, run_row("xlm", 1, recipe=steps(900), id="c"), scores(3.0, 1))
+    store_run(store, run_row("[x](y)\x1b[31m\n\\input{z}", 1, recipe=steps(100), id="b"), scores(3.0, 1))
     (table,) = tables_by_task(store.summaries())
     assert any("[x](y)" in note for note in table.notes)
     assert "\x1b" not in printed(table)
@@ -322,7 +322,7 @@ def test_latex_is_escaped_and_ruled(store: Store, results: ResultTable) -> None:
     assert r"\begin{tabular}{lrrrrrrrr}" in text
     assert r" $\pm$ " in text
     assert "±" not in text
-    put(store, run_row("a_b&c", 1, suite="evil"), scores(50.0, 1))
+    store_run(store, run_row("a_b&c", 1, suite="evil"), scores(50.0, 1))
     assert r"a\_b\&c & 1 & " in to_latex(tables_by_task(store.summaries(suite="evil")))
 
 
@@ -336,5 +336,5 @@ def test_a_single_missing_figure_is_a_bare_dash() -> None:
 
 
 def test_made_up_board_has_two_tables(tmp_path: Path) -> None:
-    store = Store.open(board(tmp_path / "b.db"), read_only=True)
+    store = Store.open(write_store(tmp_path / "b.db"), read_only=True)
     assert [table.key.protocol for table in tables_by_task(store.summaries())] == ["mini", "official"]

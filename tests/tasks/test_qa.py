@@ -24,7 +24,7 @@ from tasks.families.windows import AnswerSpan, Window, best_span, windows
 from tasks.mlqa import MLQA
 from tasks.tydiqa import TyDiQA
 from tasks.xquad import XQuAD
-from tests.support.tiny import tiny_encoder, tiny_tokenizer
+from tests.support.tiny_encoder import tiny_encoder, tiny_tokenizer
 
 SETTINGS = AnswerSettings(
     learning_rate=1e-2, batch_size=8, accumulation=1, epochs=6, max_length=30, doc_stride=10, question_length=6

@@ -28,7 +28,7 @@ from tasks.panx import PANX
 from tasks.pawsx import PAWSX
 from tasks.udpos import UDPOS
 from tasks.xnli import XNLI
-from tests.support.tiny import tiny_encoder
+from tests.support.tiny_encoder import tiny_encoder
 
 SETTINGS = TrainedSettings(learning_rate=2e-2, batch_size=8, accumulation=1, epochs=3, max_length=24)
 TRAINED: list[type[Task]] = [XNLI, PAWSX, UDPOS, PANX]

@@ -17,7 +17,7 @@ from tasks.bucc2018 import BUCC2018
 from tasks.families.bitext_mining import MiningSettings
 from tasks.families.pools import embed, layer_of
 from tasks.tatoeba import Tatoeba
-from tests.support.tiny import tiny_encoder
+from tests.support.tiny_encoder import tiny_encoder
 
 SETTINGS = MiningSettings(max_length=40)
 

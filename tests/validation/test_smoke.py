@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from harness.registry import METHODS
-from tests.support.small_world import alone, encoder, method_class
+from tests.support.small_babel import encoder, isolated, method_class
 from validation import smoke
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +34,7 @@ SMALLEST = ("--steps", "2", "--batch", "2")
 
 @pytest.fixture(autouse=True)
 def _alone() -> Iterator[None]:
-    with alone():
+    with isolated():
         yield
 
 

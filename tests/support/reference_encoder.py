@@ -11,7 +11,7 @@ from transformers import AutoModelForMaskedLM
 from harness.modeling.packing import PackedText
 
 
-class Plain:
+class ReferenceEncoder:
     """A checkpoint of the trial's encoder, loaded by transformers alone."""
 
     def __init__(self, encoder: Any, folder: Path) -> None:

@@ -16,7 +16,7 @@ import pandas as pd
 from harness.experiments.cards import ablation_cards, task_cards
 from harness.files import EXAMPLES, LOG
 from harness.storage.store import RunRow, ScoreRow, StageRow, Store
-from tests.support.made_up import LANGUAGES, METHODS, METRIC, VIEWS, put, run_row
+from tests.support.fake_store import LANGUAGES, METHODS, METRIC, VIEWS, run_row, store_run
 
 ITEMS = 40  # of each view
 CARD = {
@@ -34,7 +34,7 @@ def fingerprint(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def folder(home: Path, name: str) -> Path:
+def artifact_path(home: Path, name: str) -> Path:
     place = home / "artifacts" / "objects" / name[:2] / name
     place.mkdir(parents=True, exist_ok=True)
     return place
@@ -56,8 +56,8 @@ def scored(home: Path, run: str, level: float, task: str) -> list[ScoreRow]:
         value = 100 * sum(right) / ITEMS
         same: dict[str, Any] = {"split": "test", "protocol": "mini", "metric": METRIC[task], "selection": selection}
         rows.append(ScoreRow(stage=stage, task=task, view=view, language=view, value=value, n=ITEMS, **same))
-    pd.DataFrame(items).to_parquet(folder(home, stage) / "statistics.parquet")
-    pd.DataFrame(texts).to_parquet(folder(home, stage) / EXAMPLES)
+    pd.DataFrame(items).to_parquet(artifact_path(home, stage) / "statistics.parquet")
+    pd.DataFrame(texts).to_parquet(artifact_path(home, stage) / EXAMPLES)
     return rows
 
 
@@ -76,8 +76,8 @@ def stages(home: Path, run: RunRow) -> list[StageRow]:
     """An alignment with its loss curves, and a fine-tuning."""
     align = fingerprint("align", run.id)
     losses = [{"step": step, "contrast": 3 - step / 50, "mlm": 6 - step / 90} for step in (20, 40, 60)]
-    (folder(home, align) / "trace.json").write_text(json.dumps({"losses": losses}), encoding="utf-8")
-    (folder(home, align) / LOG).write_text("2026-01-01 10:00:00Z end   done in 50 s\n", encoding="utf-8")
+    (artifact_path(home, align) / "trace.json").write_text(json.dumps({"losses": losses}), encoding="utf-8")
+    (artifact_path(home, align) / LOG).write_text("2026-01-01 10:00:00Z end   done in 50 s\n", encoding="utf-8")
     same: dict[str, Any] = {"status": "done", "device": "cpu", "precision": "fp32", "peak_memory_bytes": 2**29}
     times = [
         {"started": run.created + timedelta(seconds=at), "finished": run.created + timedelta(seconds=at + 50)}
@@ -98,7 +98,7 @@ def stages(home: Path, run: RunRow) -> list[StageRow]:
     ]
 
 
-def furnish(store: Store, home: Path, method: str, level: float, seed: int, **changes: Any) -> RunRow:
+def add_full_run(store: Store, home: Path, method: str, level: float, seed: int, **changes: Any) -> RunRow:
     """One run with everything behind it. `tasks` names those that it has scores of."""
     tasks: Sequence[str] = changes.pop("tasks", tuple(VIEWS))
     tables = ablation_cards(method, {}, str(changes.get("transform", "")))
@@ -106,7 +106,7 @@ def furnish(store: Store, home: Path, method: str, level: float, seed: int, **ch
     recipe = {"method": method, "align": {"steps": 100, "learning_rate": 1e-4}, "seed_of": "tests"}
     run = run_row(method, seed, **changes)
     run = replace(run, card=card, recipe={**recipe, **run.recipe}, host={"cpu": "a cpu"}, packages={"torch": "2"})
-    put(store, run, [row for task in tasks for row in scored(home, run.id, level, task)])
+    store_run(store, run, [row for task in tasks for row in scored(home, run.id, level, task)])
     store.put_scores(run.id, curve(run.id))
     if method != "mbert":
         for stage in stages(home, run):
@@ -116,7 +116,7 @@ def furnish(store: Store, home: Path, method: str, level: float, seed: int, **ch
     return run
 
 
-def mapped(store: Store, home: Path, run: RunRow, task: str = "tatoeba") -> None:
+def add_map(store: Store, home: Path, run: RunRow, task: str = "tatoeba") -> None:
     """Measures and a map of a run, as `alignboard project` leaves them."""
     stage, rng = fingerprint("project", run.id), random.Random(run.id)
     points = [
@@ -126,7 +126,7 @@ def mapped(store: Store, home: Path, run: RunRow, task: str = "tatoeba") -> None
         for pair in range(4)
         for side in ("source", "target")
     ]
-    (folder(home, stage) / "projection.json").write_text(json.dumps({"points": points}), encoding="utf-8")
+    (artifact_path(home, stage) / "projection.json").write_text(json.dumps({"points": points}), encoding="utf-8")
     store.put_stage(StageRow(fingerprint=stage, kind="project", task=task, status="done"))
     store.link_stage(run.id, stage, False)
     same: dict[str, Any] = {"stage": stage, "task": task, "split": "intrinsic", "protocol": "mini", "n": 4}
@@ -138,17 +138,17 @@ def mapped(store: Store, home: Path, run: RunRow, task: str = "tatoeba") -> None
     store.put_scores(run.id, rows)
 
 
-def world(path: Path, home: Path) -> Path:
-    """The store of `made_up.board` with artifacts behind it: six methods, a shuffled control, a failure, an external
-    system; another protocol with a single run."""
+def write_board_store(path: Path, home: Path) -> Path:
+    """Like `fake_store.write_store` with artifacts: six methods, a shuffled control, a failure, an external system, and
+    a single run under another protocol."""
     store = Store.open(path, create=True)
     for method, level in METHODS.items():
         for seed in (1, 2):
-            run = furnish(store, home, method, level, seed)
+            run = add_full_run(store, home, method, level, seed)
             if seed == 1:
-                mapped(store, home, run)
-    furnish(store, home, "ml-ctl", 43.0, 1, transform="shuffled-pairs")
-    furnish(
+                add_map(store, home, run)
+    add_full_run(store, home, "ml-ctl", 43.0, 1, transform="shuffled-pairs")
+    add_full_run(
         store,
         home,
         "cz-snt",
@@ -159,9 +159,9 @@ def world(path: Path, home: Path) -> Path:
         status="interrupted",
         tasks=("xnli",),
     )
-    furnish(store, home, "ann-system", 70.0, 1, kind="external", base="ann-large", recipe_hash="")
+    add_full_run(store, home, "ann-system", 70.0, 1, kind="external", base="ann-large", recipe_hash="")
     store.add_run(run_row("info-snt", 3, status="failed", error="the disk is full\nremedy: free some space"))
-    furnish(store, home, "mbert", 60.0, 1, protocol="official", languages_hash="l2", tasks=("xnli",))
+    add_full_run(store, home, "mbert", 60.0, 1, protocol="official", languages_hash="l2", tasks=("xnli",))
     store.close()
     return path
 
@@ -178,22 +178,22 @@ HOSTILE = (
 )
 
 
-def hostile_world(path: Path, home: Path) -> Path:
+def write_hostile_store(path: Path, home: Path) -> Path:
     """A store whose every name, description and message is hostile."""
     store = Store.open(path, create=True)
     for place, name in enumerate(HOSTILE):
         card = {**CARD, "docstring": name, "objective": name, "reference": name, "control": name}
         card |= {"formula": name, "symbols": name}
-        run = furnish(store, home, name, 40.0 + place, 1, suite=HOSTILE[0], source=HOSTILE[2], base=HOSTILE[1])
-        mapped(store, home, run)
+        run = add_full_run(store, home, name, 40.0 + place, 1, suite=HOSTILE[0], source=HOSTILE[2], base=HOSTILE[1])
+        add_map(store, home, run)
         tasks = {task: {**about, "title": name, "licence": name} for task, about in task_cards(VIEWS).items()}
         store.add_run(
             replace(run, card={**card, "tasks": tasks}, recipe={"x": name, name: name}, packages={name: name})
         )
         named = {"stages": [[fingerprint("align", run.id), name, name], [f"../../{name}", name, None]]}
         store.add_run(replace(run, id=f"failed-{place}", status="failed", error=name, method=name, card=named))
-        (folder(home, fingerprint("align", run.id)) / LOG).write_text("\n".join(HOSTILE), encoding="utf-8")
-    for text in (folder(home, fingerprint("score", f"run-{HOSTILE[0]}-1", "xnli")) / EXAMPLES,):
+        (artifact_path(home, fingerprint("align", run.id)) / LOG).write_text("\n".join(HOSTILE), encoding="utf-8")
+    for text in (artifact_path(home, fingerprint("score", f"run-{HOSTILE[0]}-1", "xnli")) / EXAMPLES,):
         if text.exists():
             pd.read_parquet(text).assign(text=HOSTILE[1], prediction=HOSTILE[0]).to_parquet(text)
     store.close()

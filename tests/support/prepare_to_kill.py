@@ -1,7 +1,7 @@
 """A process that prepares data and sends itself a signal when it has touched a folder for the N-th time.
 
-`python -m tests.support.prepare_target SIGKILL N DOWNLOADS FOLDER [OPTION...]`; with N = 0 it ends by itself and prints
-on its last line how often the folder was touched: files opened for writing, folders made, renames and removals.
+`python -m tests.support.prepare_to_kill SIGKILL N DOWNLOADS FOLDER [OPTION...]`; with N = 0 it ends by itself and
+prints on its last line how often the folder was touched: files opened for writing, folders made, renames, removals.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def visit(browser: Browser, complaints: list[str]) -> Iterator[Callable[..., Pag
         page.on("requestfailed", lambda request: complaints.extend(failure(request)))
         page.goto(address)
         page.locator("h1").first.wait_for()
-        settled(page)
+        wait_until_idle(page)
         return page
 
     yield open_page
@@ -118,7 +118,7 @@ def failure(request: Request) -> list[str]:
     return [] if request.failure == "net::ERR_ABORTED" else [f"{request.failure}: {request.url}"]
 
 
-def settled(page: Page) -> None:
+def wait_until_idle(page: Page) -> None:
     page.locator(IDLE).wait_for()
     page.wait_for_timeout(400)
     page.locator(IDLE).wait_for()
@@ -147,7 +147,7 @@ def cells(page: Page, number: int = 0) -> list[list[str]]:
     return [row.locator("td").all_inner_texts() for row in frame.locator("canvas table tbody tr").all()]
 
 
-def at(served: Served, page: str, **query: str) -> str:
+def page_url(served: Served, page: str, **query: str) -> str:
     return f"{served.address}/{page}" + (f"?{urllib.parse.urlencode(query)}" if query else "")
 
 
@@ -157,6 +157,12 @@ def grid(page: Page, number: int = 0) -> list[dict[str, str]]:
     frame = page.locator('[data-testid="stDataFrame"]').nth(number)
     heads = frame.locator("canvas table thead th").all_inner_texts()
     return [dict(zip(heads, row, strict=True)) for row in rows]
+
+
+def row_count(page: Page) -> int:
+    """The number of rows of the first table, those out of sight included."""
+    count = page.locator('[data-testid="stDataFrame"] canvas table').first.get_attribute("aria-rowcount")
+    return int(count or 0) - 1
 
 
 def assert_whole(page: Page, name: str, width: int) -> None:

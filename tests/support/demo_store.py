@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.experiments.test_runner import TINY
-from tests.support.called import called
-from tests.support.small_world import alone
+from tests.support.cli_calls import run_command
+from tests.support.small_babel import isolated
+from tests.support.tiny_runs import TINY
 
 SIZES = "nli=64,paraphrase=64,pos=48,ner=48,dev=12,test=40,parallel=100,mono=60,alignment=40,entities=20"
 CHANGES = (
@@ -48,17 +48,17 @@ class NeverTrains(PairMethod):
 '''
 
 
-def make(home: Path) -> Path:
+def run_demo(home: Path) -> Path:
     """The demo's controls and methods with two seeds, the shuffled control, another learning rate, a method that fails,
     and maps of two methods."""
     plugin = home / "never_trains.py"
     plugin.write_text(PLUGIN, encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch, alone():
+    with pytest.MonkeyPatch.context() as patch, isolated():
         patch.setenv("ALIGNBOARD_HOME", str(home))
         patch.delenv("ALIGNBOARD_DB", raising=False)
-        assert called("run", *METHODS, *SETTINGS, "--seeds", "2") == 0
-        assert called("run", "ml-ctl", *SETTINGS, "--seeds", "1", "--transform", "shuffled-pairs") == 0
-        assert called("run", "ml-ctl", *SETTINGS, *RATE, "--seeds", "1") == 0
-        assert called("--plugin", str(plugin), "run", "never-trains", *SETTINGS, "--seeds", "1") == 1
-        assert called("project", "mbert", "continued-mlm", "--workers", "1") == 0
+        assert run_command("run", *METHODS, *SETTINGS, "--seeds", "2") == 0
+        assert run_command("run", "ml-ctl", *SETTINGS, "--seeds", "1", "--transform", "shuffled-pairs") == 0
+        assert run_command("run", "ml-ctl", *SETTINGS, *RATE, "--seeds", "1") == 0
+        assert run_command("--plugin", str(plugin), "run", "never-trains", *SETTINGS, "--seeds", "1") == 1
+        assert run_command("project", "mbert", "continued-mlm", "--workers", "1") == 0
     return home / "board.db"

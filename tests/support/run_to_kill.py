@@ -1,6 +1,6 @@
 """A process to be killed: runs ml-ctl-cz, saves a checkpoint at every step, and stops in the middle of one stage.
 
-`python -m tests.support.kill_target HOME KIND` prints "in the middle of KIND: STEPS" when a stage of that kind has a
+`python -m tests.support.run_to_kill HOME KIND` prints "in the middle of KIND: STEPS" when a stage of that kind has a
 checkpoint and work left, then waits to be killed.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness.training import finetuning as finetune
 from harness.training import loop as training
-from tests.experiments.test_runner import plans, run
+from tests.support.tiny_runs import run_plans, tiny_plans
 
 STOP_AFTER = {"align": 4, "finetune": 3}
 
@@ -36,7 +36,7 @@ def main() -> None:
         step(self)
 
     training.Run.step = watched  # type: ignore[method-assign]
-    run(home, plans("ml-ctl-cz"))
+    run_plans(home, tiny_plans("ml-ctl-cz"))
 
 
 if __name__ == "__main__":

@@ -63,28 +63,28 @@ def scores(level: float, seed: int, tasks: tuple[str, ...] = tuple(VIEWS)) -> li
     ]
 
 
-def put(store: Store, run: RunRow, rows: list[ScoreRow]) -> None:
+def store_run(store: Store, run: RunRow, rows: list[ScoreRow]) -> None:
     store.add_run(run)
     store.put_scores(run.id, rows)
     store.refresh_summary(run.id, VIEWS, METRIC)
 
 
-def fill(store: Store) -> None:
+def fill_store(store: Store) -> None:
     """Everything complete, but for the second seed of ml-ctl-cz: it stopped inside panx."""
     for method, level in METHODS.items():
         for seed in (1, 2):
             rows = scores(level, seed)
             if (method, seed) == ("ml-ctl-cz", 2):
-                put(store, run_row(method, seed, status="interrupted"), rows[:24])
+                store_run(store, run_row(method, seed, status="interrupted"), rows[:24])
             else:
-                put(store, run_row(method, seed), rows)
-    put(store, run_row("ml-ctl", 1, transform="shuffled-pairs"), scores(39.0, 1))
+                store_run(store, run_row(method, seed), rows)
+    store_run(store, run_row("ml-ctl", 1, transform="shuffled-pairs"), scores(39.0, 1))
 
 
-def board(path: Path) -> Path:
+def write_store(path: Path) -> Path:
     """Makes the store at `path`, and a second table in it: another protocol."""
     store = Store.open(path, create=True)
-    fill(store)
-    put(store, run_row("mbert", 1, protocol="official", languages_hash="l2"), scores(60.0, 1, ("xnli",)))
+    fill_store(store)
+    store_run(store, run_row("mbert", 1, protocol="official", languages_hash="l2"), scores(60.0, 1, ("xnli",)))
     store.close()
     return path

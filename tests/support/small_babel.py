@@ -71,7 +71,7 @@ def method_class(name: str) -> Any:
 
 
 @contextmanager
-def alone() -> Iterator[None]:
+def isolated() -> Iterator[None]:
     """One thread, since bits depend on their number; plug-ins that are loaded inside are forgotten afterwards."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -111,7 +111,7 @@ class Trial:
         return sum(term.weight * term.sum / max(term.count, 1.0) for term in terms)
 
 
-def move_away(modules: Any) -> None:
+def perturb(modules: Any) -> None:
     """Changes every weight of modules: copies that have not followed their originals."""
     draw = torch.Generator().manual_seed(1)
     with torch.no_grad():

@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 
-def install(package: Path, site: Path, *, name: str | None = None) -> Path:
+def install_package(package: Path, site: Path, *, name: str | None = None) -> Path:
     """Installs `package` (a folder with a pyproject.toml and modules) in the folder `site`, which is returned."""
     project = tomllib.loads((package / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     distribution = name or project["name"]

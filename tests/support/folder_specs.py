@@ -41,5 +41,5 @@ PAIR = "a\tb\tneutral\n"
 TASKS = (XNLI, PAWSX, UDPOS, PANX, BUCC, TATOEBA)
 
 
-def notes(folder: Folder, *specs: TaskSpec) -> str:
+def manifest_notes(folder: Folder, *specs: TaskSpec) -> str:
     return "\n".join(folder.manifest(specs).notes)

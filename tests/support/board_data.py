@@ -1,0 +1,29 @@
+"""What the board's pages read of a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.results.tables import ResultRow, ResultTable
+from harness.storage.store import Store
+from leaderboard.analysis import board
+from leaderboard.analysis.board import Choice
+
+
+class BoardData:
+    """The frames of a store, and the tables and rows that the board makes of them."""
+
+    def __init__(self, path: Path) -> None:
+        store = Store.open(path, read_only=True)
+        self.summaries = store.summaries(split="test", protocol="mini", kind="trained")
+        self.foreign = store.summaries(split="test", kind="external")
+        self.cells = store.cells(split="test")
+        self.dev = store.cells(split="dev")
+        self.links = store.links()
+        store.close()
+
+    def table(self, **choice: object) -> ResultTable:
+        return board.table(self.summaries, self.cells, Choice(**choice))[0]  # type: ignore[arg-type]
+
+    def row(self, label: str) -> ResultRow:
+        return next(row for row in self.table().rows if row.label == label)

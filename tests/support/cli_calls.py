@@ -1,0 +1,17 @@
+"""Commands of `alignboard` run in this process."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.cli.app import main
+
+SMALL_BABEL = ("--source", "babel:size=small", "--protocol", "mini")
+MBERT_RUN = ("run", "mbert", "--base", "init:1x64", *SMALL_BABEL, "--seeds", "1")
+
+
+def run_command(*arguments: str) -> int:
+    """The exit status of a command."""
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    return int(ended.value.code or 0)

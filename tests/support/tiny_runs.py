@@ -1,0 +1,64 @@
+"""Runs on babel at its smallest: seconds each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from harness.experiments.executors.local import Failed, Local
+from harness.experiments.plan import RunPlan, Stage, plan_runs
+from harness.experiments.recipe import make_recipe
+from harness.experiments.runner import Report, Runner
+from harness.experiments.stages import Done
+from harness.storage.artifacts import Artifacts
+from harness.storage.store import Store
+from harness.training.loop import Rate
+
+TINY = (
+    "align.steps=6",
+    "sample.size=60",
+    "align.batch_size=8",
+    "pretrain.steps=4",
+    "pretrain.vocab_size=600",
+    "pretrain.batch_tokens=500",
+    "tasks.xnli.max_train=64",
+    "tasks.pawsx.max_train=64",
+    "tasks.udpos.max_train=64",
+    "tasks.panx.max_train=64",
+    *(f"tasks.{task}.{name}=20" for task in ("xnli", "pawsx", "udpos", "panx") for name in ("max_dev", "max_test")),
+    *(f"tasks.{task}.epochs=2" for task in ("xnli", "pawsx", "udpos", "panx")),
+)
+
+
+class RecordingDisplay:
+    """A display that prints nothing and keeps the titles of stages."""
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+        self.found: list[str] = []
+        self.failures: list[str] = []
+
+    def started(self, fingerprint: str) -> None: ...
+    def update(self, fingerprint: str, rate: Rate) -> None: ...
+
+    def ended(self, stage: Stage, done: Done) -> None:
+        (self.found if done.hit else self.made).append(stage.title)
+
+    def failed(self, stage: Stage, failure: Failed) -> None:
+        self.failures.append(stage.title)
+
+
+def tiny_plans(*methods: str, changes: tuple[str, ...] = (), **more: Any) -> list[RunPlan]:
+    """Plans of seed 0 with the settings `TINY` on the small babel, and `changes` on top."""
+    common = {"base": "init:1x64", "source": "babel:size=small", "suite": "xtreme-align", "protocol": "mini", **more}
+    recipes = [make_recipe(method=m, changes=(*TINY, *changes), **common) for m in methods]
+    return plan_runs(recipes, [0])
+
+
+def run_plans(home: Path, work: list[RunPlan], workers: int = 1) -> tuple[Report, RecordingDisplay]:
+    """Runs plans in this process, with the store and the artifacts of `home`."""
+    display, artifacts = RecordingDisplay(), Artifacts(home / "artifacts")
+    store = Store.open(home / "board.db", create=True)
+    report = Runner(store, artifacts, Local(artifacts, workers, "cpu", threads=1, together=1), display).run(work)
+    store.close()
+    return report, display

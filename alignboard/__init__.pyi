@@ -2,6 +2,7 @@ from harness import __version__ as __version__
 from harness.data.checked_file import CheckedFile as CheckedFile
 from harness.data.source import Source as Source
 from harness.errors import UserError as UserError
+from harness.evaluation.metrics import AdditiveMetric as AdditiveMetric
 from harness.method import Batch as Batch
 from harness.method import Corpora as Corpora
 from harness.method import LayerOf as LayerOf
@@ -22,11 +23,13 @@ from harness.records import Question as Question
 from harness.records import TaggedSentence as TaggedSentence
 from harness.records import TextPair as TextPair
 from harness.registry import register as register
+from harness.statistics import MetricInputs as MetricInputs
+from harness.statistics import Ratio as Ratio
+from harness.statistics import Statistics as Statistics
 from harness.task import AlignedPredictions as AlignedPredictions
 from harness.task import Choice as Choice
 from harness.task import Example as Example
 from harness.task import Family as Family
-from harness.task import Statistics as Statistics
 from harness.task import Task as Task
 from harness.task import TaskSettings as TaskSettings
 from harness.task import TaskSpec as TaskSpec

@@ -10,19 +10,20 @@ To add a family, subclass `Task` in one file: set `family` (and `Settings` where
 implement the abstract methods. Nothing else in Alignboard asks which family a task belongs to. Either is registered by
 one entry point of the group `alignboard.tasks`; docs/adding-a-task.md walks through both.
 
-A prediction's *statistics* are additive columns, one row per item: a score is `metric(sums of the columns)`, so any
-resampling is a matrix product, and every stored score can be computed again from the stored table.
+A prediction is scored by metrics that give *statistics* of each item, of whose sums every score is a ratio; see
+harness/statistics.py. To add a metric, write one subclass of `AdditiveMetric` and return it from `Task.metrics`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
 
 from harness.errors import UsageError
 from harness.records import PoolSentence, Record
+from harness.statistics import TOLERANCE, MetricInputs, Ratio, Statistics
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from harness.data.checked_file import CheckedFile
+    from harness.evaluation.metrics import AdditiveMetric
     from harness.modeling.encoder import Encoder
     from harness.training.loop import Trace, Watch
 
@@ -205,25 +207,6 @@ class Fit:
     trace: Trace
 
 
-@dataclass(frozen=True)
-class Statistics:
-    """Additive statistics of predictions: `columns[name]` is (items,), aligned with `items` and `clusters`."""
-
-    items: tuple[str, ...]
-    clusters: tuple[str, ...]
-    columns: Mapping[str, np.ndarray]
-
-    def filled(self, names: Iterable[str]) -> Statistics:
-        """With columns of 0 for those of `names` that are not there: what only predictions tell of, without any."""
-        import numpy as np  # here, so that listing tasks imports nothing heavy
-
-        empty = {name: np.zeros(len(self.items), dtype=np.int64) for name in names}
-        return Statistics(self.items, self.clusters, {**empty, **self.columns})
-
-    def sums(self) -> dict[str, float]:
-        return {name: float(values.sum()) for name, values in self.columns.items()}
-
-
 class Example(NamedTuple):
     """An item as people read it. `gold` and `prediction` are words, tags or texts."""
 
@@ -304,12 +287,49 @@ class Task(ABC):
         return predictions
 
     @abstractmethod
-    def statistics(self, predictions: list[Any], records: Sequence[Record]) -> Statistics:
-        """The additive statistics of final predictions. Raises UserError where lengths differ or gold is withheld."""
+    def metrics(self) -> tuple[AdditiveMetric, ...]:
+        """The metrics of this task, one of which gives `spec.metric`. Import them in here: `evaluate` is slow to load.
+
+        A view is scored by those metrics whose features are all among the columns of `metric_inputs`.
+        """
 
     @abstractmethod
+    def metric_inputs(self, predictions: list[Any], records: Sequence[Record]) -> MetricInputs:
+        """Final predictions and their gold. Raises UserError where lengths differ or gold is withheld."""
+
+    def ratios(self) -> tuple[Ratio, ...]:
+        """What each score of this task is a ratio of."""
+        return tuple(ratio for metric in self.metrics() for ratio in metric.ratios)
+
+    def statistics(self, predictions: list[Any], records: Sequence[Record]) -> Statistics:
+        """The additive statistics of final predictions. Raises UserError where lengths differ or gold is withheld."""
+        inputs = self.metric_inputs(predictions, records)
+        columns: dict[str, np.ndarray] = {}
+        for metric, read in inputs.select(self.metrics()):
+            columns |= metric.statistics(**read)
+        return Statistics(inputs.items, inputs.clusters, columns)
+
     def metric(self, sums: Mapping[str, float]) -> dict[str, float]:
         """Scores in percent from summed statistics; `spec.metric` is among the keys."""
+        return {ratio.name: ratio.value(sums) for ratio in self.ratios() if ratio.columns <= sums.keys()}
+
+    def scores(
+        self, view: str, predictions: list[Any], records: Sequence[Record], statistics: Statistics
+    ) -> dict[str, float]:
+        """The scores of a view as its metrics compute them. Asserts that the summed statistics give the same.
+
+        A score of columns that were filled with zeros (see `Statistics.filled`) is that of the sums.
+        """
+        summed = self.metric(statistics.sums())
+        computed: dict[str, float] = {}
+        for metric, read in self.metric_inputs(predictions, records).select(self.metrics()):
+            computed |= metric.compute(**read)
+        for name, value in computed.items():
+            other = summed.get(name, float("nan"))
+            assert abs(value - other) <= TOLERANCE, (
+                f"{self.spec.name} {view}: {name} is {value!r} as computed and {other!r} from the summed statistics"
+            )
+        return {**summed, **computed}
 
     @abstractmethod
     def show(self, final: Sequence[Any], records: Sequence[Any]) -> Iterator[Example]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from harness.records import Question
+from typing import TYPE_CHECKING
+
 from harness.task import TaskSpec
-from tasks.answers import MLQA_LANGUAGES, Normalise, mlqa, squad
 from tasks.families.question_answering import QuestionAnswering
 from tasks.qa_settings import ALIGNBOARD, CHOICES, DEVIATIONS, MINI, OFFICIAL, VARIANTS
+
+if TYPE_CHECKING:
+    from harness.evaluation.metrics import AdditiveMetric
 
 SPEC = TaskSpec(
     name="mlqa",
@@ -38,5 +41,7 @@ class MLQA(QuestionAnswering):
 
     spec = SPEC
 
-    def normal_form(self, question: Question) -> Normalise:
-        return mlqa(question.language) if question.language in MLQA_LANGUAGES else squad
+    def metrics(self) -> tuple[AdditiveMetric, ...]:
+        from tasks.metrics import MlqaAnswers
+
+        return (MlqaAnswers(),)

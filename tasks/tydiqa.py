@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from harness.records import Question
 from harness.task import Choice, TaskSpec
-from tasks.answers import Normalise, squad
 from tasks.families.question_answering import QuestionAnswering
 from tasks.qa_settings import ALIGNBOARD, CHOICES, DEVIATIONS, MINI, OFFICIAL, VARIANTS
 
@@ -34,6 +32,3 @@ class TyDiQA(QuestionAnswering):
     """Extractive question answering, zero-shot from the pivot."""
 
     spec = SPEC
-
-    def normal_form(self, question: Question) -> Normalise:
-        return squad

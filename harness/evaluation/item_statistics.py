@@ -1,9 +1,10 @@
-"""What a score stage leaves: statistics and examples of items as Parquet, and the scores that follow from the sums."""
+"""The files of a score stage: statistics and examples of items as Parquet, and the scores."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,13 +14,15 @@ import pyarrow.parquet as pq
 from harness.evaluation.item_examples import examples, table
 from harness.files import EXAMPLES, STATISTICS
 from harness.records import Record
-from harness.task import Statistics, Task
+from harness.statistics import Ratio, Statistics
+from harness.task import Task
 
 SCORES = "scores.json"
+RATIOS = "ratios"  # a key in the metadata of the table of statistics
 
 
 class Scored(NamedTuple):
-    """One view under one selection: final predictions, what they were compared with, and what came of it."""
+    """One view under one selection: final predictions, their gold, and the statistics of both."""
 
     selection: str
     view: str
@@ -33,17 +36,29 @@ def scores_of(task: Task, parts: Sequence[Scored]) -> list[dict[str, Any]]:
     return [
         {"selection": part.selection, "view": part.view, "metric": metric, "value": value, "n": len(statistics.items)}
         for part, statistics in zip(parts, _filled(parts), strict=True)
-        for metric, value in task.metric(statistics.sums()).items()
+        for metric, value in task.scores(part.view, part.predictions, part.records, statistics).items()
     ]
 
 
-def write(folder: Path, task: Task, parts: Sequence[Scored]) -> None:
-    """Writes the three files of a score stage's artifact."""
+def write(folder: Path, task: Task, parts: Sequence[Scored], scores: Sequence[Mapping[str, Any]]) -> None:
+    """Writes the three files of a score stage's artifact; `scores` are those of `scores_of`."""
     tables = [_table(part, statistics) for part, statistics in zip(parts, _filled(parts), strict=True)]
-    pq.write_table(pa.concat_tables(tables), folder / STATISTICS)
+    write_statistics(folder / STATISTICS, pa.concat_tables(tables), task.ratios())
     shown = {(part.selection, part.view): examples(task, part.predictions, part.records) for part in parts}
     pq.write_table(pa.table(table(shown)), folder / EXAMPLES)
-    (folder / SCORES).write_text(json.dumps(scores_of(task, parts), ensure_ascii=False), encoding="utf-8")
+    (folder / SCORES).write_text(json.dumps(scores, ensure_ascii=False), encoding="utf-8")
+
+
+def write_statistics(file: Path, statistics: pa.Table, ratios: Sequence[Ratio]) -> None:
+    """Writes a table of statistics; its metadata declare what each score is a ratio of."""
+    declared = json.dumps([asdict(ratio) for ratio in ratios])
+    pq.write_table(statistics.replace_schema_metadata({RATIOS: declared}), file)
+
+
+def read_ratios(file: Path) -> dict[str, Ratio]:
+    """The ratios that a table of statistics declares, by the name of the score."""
+    declared = json.loads((pq.read_schema(file).metadata or {}).get(RATIOS.encode(), "[]"))
+    return {ratio["name"]: Ratio(**ratio) for ratio in declared}
 
 
 def _filled(parts: Sequence[Scored]) -> list[Statistics]:

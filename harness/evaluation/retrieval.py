@@ -3,14 +3,14 @@
 `nearest` and `mine` multiply tiles and keep a running top-k, so that memory is bounded by the tile and not by n x m.
 Every score is fp32, whatever the precision of the vectors, the autocast or the TF32 setting; among equal scores the
 lowest index comes first. Margins follow Artetxe and Schwenk, "Margin-based Parallel Corpus Mining with Multilingual
-Sentence Embeddings" (ACL 2019), thresholds and F1 the protocol of BUCC 2018 in XTREME.
+Sentence Embeddings" (ACL 2019), the threshold BUCC 2018 as in XTREME.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -56,14 +56,6 @@ class Threshold(NamedTuple):
     """The score from which pairs are kept, and the F1 in percent that was reached there while tuning."""
 
     threshold: float
-    f1: float
-
-
-class MiningScores(NamedTuple):
-    """Precision, recall and F1 in percent."""
-
-    precision: float
-    recall: float
     f1: float
 
 
@@ -187,19 +179,6 @@ def best_threshold(scores: ArrayLike, correct: ArrayLike, n_gold: int) -> Thresh
     best = int(np.argmax(f1))
     following = values[min(best + 1, len(values) - 1)]
     return Threshold(float((values[best] + following) / 2), float(100 * f1[best]))
-
-
-def bucc_scores(predicted: Collection[Hashable], gold: Collection[Hashable]) -> MiningScores:
-    """Scores of predicted pairs against gold pairs as sets: a repeated pair counts once, nothing right gives 0.
-
-    The pairs may be (source, target) ids or whole lines of the two files.
-    """
-    predictions, truth = set(predicted), set(gold)
-    correct = len(predictions & truth)
-    if not correct:
-        return MiningScores(0.0, 0.0, 0.0)
-    precision, recall = correct / len(predictions), correct / len(truth)
-    return MiningScores(100 * precision, 100 * recall, 100 * 2 * precision * recall / (precision + recall))
 
 
 def both_ways(x: Vectors, y: Vectors, k: int, *, tile_bytes: int | None = None) -> tuple[Neighbours, Neighbours]:

@@ -231,7 +231,7 @@ def _stored(artifacts: Artifacts, task: str, report: SubmissionReport, told: Map
         (folder / PREDICTIONS).write_text(json.dumps(final, ensure_ascii=False), encoding="utf-8")
     scored = json_digest([KIND, "score", task, predicted, told["gold"][task], told["scheme"], scores])
     with artifacts.create(scored, "score", {"title": f"{KIND} score {task}"}) as folder:
-        evidence.write(folder, TASKS.get(task)(), parts)
+        evidence.write(folder, TASKS.get(task)(), parts, scores)
     return _Stored(_stage(predicted, kind, task), _stage(scored, "score", task), scores)
 
 

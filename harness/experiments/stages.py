@@ -324,7 +324,7 @@ def do_score(stage: Stage, bench: Workbench, folder: Path) -> None:
         for selection, views in predictions.items()
         for view, made in views.items()
     ]
-    evidence.write(folder, task, parts)
+    evidence.write(folder, task, parts, evidence.scores_of(task, parts))
 
 
 def do_project(stage: Stage, bench: Workbench, folder: Path) -> None:

@@ -12,7 +12,8 @@ from harness.data.checked_file import CheckedFile, Problem
 from harness.errors import UserError
 from harness.records import Record
 from harness.registry import TASKS
-from harness.task import Statistics, Suite, Task
+from harness.statistics import Statistics
+from harness.task import Suite, Task
 
 Scores = dict[str, dict[str, float]]  # metric -> language -> percent
 
@@ -103,7 +104,7 @@ def score(
     """Checks and scores a folder of predictions against a folder of labels.
 
     A task counts where both folders have it; then every language of its official list must be there, or with
-    `available` every language that has labels. `scheme` chooses how tagging reads spans (see tasks/metrics.py). Raises
+    `available` every language that has labels. `scheme`: see tasks/metrics/spans.py. Raises
     UserError where either folder is missing.
     """
     _folder(labels)
@@ -151,7 +152,7 @@ def _score_task(
         if records is None or file.problems:
             continue
         scored[view] = ScoredView(*aligned, task.statistics(*aligned))
-        for metric, value in task.metric(scored[view].statistics.sums()).items():
+        for metric, value in task.scores(view, *scored[view]).items():
             scores.setdefault(metric, {})[view] = value
     if len(report.problems) == before:
         report.tasks[task.spec.name], report.views[task.spec.name] = scores, scored

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from harness.evaluation.item_statistics import read_ratios
 from harness.files import EXAMPLES, LOG, STATISTICS
 from harness.storage.artifacts import artifact_folder, work_folder
 from harness.storage.home import artifacts_root
@@ -43,7 +44,7 @@ def log(fingerprint: str) -> Path | None:
 def influences(fingerprint: str, selection: str, metric: str) -> pd.DataFrame:
     """By how much each cluster of items moves the score of its view: `view`, `cluster`, `influence` in points.
 
-    Empty where the artifact is not there, or where the metric is none that is known here.
+    Empty where the artifact is not there, or where its statistics do not declare the metric.
     """
     path = file(fingerprint, STATISTICS)
     return NOTHING if path is None else _influences(str(path), selection, metric)
@@ -53,30 +54,16 @@ def influences(fingerprint: str, selection: str, metric: str) -> pd.DataFrame:
 def _influences(path: str, selection: str, metric: str) -> pd.DataFrame:
     table = pd.read_parquet(path)  # an artifact never changes
     table = table[table["selection"].isin([selection, ""])]
-    parts = _ratio(table, metric)
-    if parts is None or table.empty:
+    ratio = read_ratios(Path(path)).get(metric)
+    if ratio is None or table.empty:
         return NOTHING
-    above, below = parts
+    above, below = ratio.parts(table)
     frame = table[["view", "cluster"]].assign(above=above, below=below)
     frame["cluster"] = frame["cluster"].where(frame["cluster"] != "", table["item"])
     sums = frame.groupby("view")[["above", "below"]].transform("sum")
-    ratio = sums["above"] / sums["below"].replace(0.0, np.nan)
-    frame["influence"] = 100 * (frame["above"] - ratio * frame["below"]) / sums["below"].replace(0.0, np.nan)
+    total = sums["below"].replace(0.0, np.nan)
+    frame["influence"] = 100 * (frame["above"] - sums["above"] / total * frame["below"]) / total
     return frame.groupby(["view", "cluster"], sort=False)["influence"].sum().reset_index()
-
-
-def _ratio(table: pd.DataFrame, metric: str) -> tuple[Any, Any] | None:
-    """The columns whose sums a metric is the ratio of: accuracy, F1 of counts, mean F1 and exact match of answers."""
-    columns = set(table.columns)
-    if metric == "f1" and {"tp", "pred", "gold"} <= columns:
-        return 2.0 * table["tp"], table["pred"] + table["gold"]
-    if metric == "accuracy" and "correct" in columns:
-        return table["correct"], table["items" if "items" in columns else "words"]
-    if metric == "f1_em" and {"f1", "exact_match", "items"} <= columns:
-        return (table["f1"] + table["exact_match"]) / 2, table["items"]
-    if metric in ("f1", "exact_match") and {metric, "items"} <= columns:
-        return table[metric], table["items"]
-    return None
 
 
 def mean_influence(found: pd.DataFrame, views: Collection[str] | None = None) -> pd.Series:
@@ -150,9 +137,9 @@ def examples(fingerprint: str, selection: str, view: str, metric: str) -> pd.Dat
         return pd.DataFrame()
     wanted = [("view", "==", view), ("selection", "in", [selection, ""])]
     shown, table = (pd.read_parquet(path, filters=wanted) for path in (texts, counts))
-    parts = _ratio(table, metric)
-    if parts is None:
+    ratio = read_ratios(counts).get(metric)
+    if ratio is None:
         return pd.DataFrame()
-    above, below = parts
+    above, below = ratio.parts(table)
     table = table.assign(right=above >= below)[["item", "right"]].drop_duplicates("item")
     return shown.merge(table, on="item")[["item", "text", "gold", "prediction", "right"]]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.data.checked_file import CheckedFile
 from harness.data.lines import shorten
@@ -14,10 +12,13 @@ from harness.errors import UserError
 from harness.evaluation.retrieval import best_threshold, distinct, mine, repeated
 from harness.evaluation.strong_alignment import mine_strong
 from harness.records import PoolSentence
-from harness.task import AlignedPredictions, Example, Family, Statistics, TaskSettings
+from harness.statistics import MetricInputs
+from harness.task import AlignedPredictions, Example, Family, TaskSettings
 from tasks.families.pools import BitextTask, PoolSettings, PoolSides, Vectors, partners_of
 from tasks.families.trained import clusters
-from tasks.metrics import f1_scores
+
+if TYPE_CHECKING:
+    from harness.evaluation.metrics import AdditiveMetric
 
 
 @dataclass(frozen=True)
@@ -73,37 +74,34 @@ class BitextMining(BitextTask):
     def decide(self, predictions: list[Any], calibration: Mapping[str, float]) -> list[Any]:
         return [pair for score, *pair in predictions if score >= calibration["threshold"]]
 
-    def statistics(self, predictions: list[Any], records: Sequence[Any]) -> Statistics:
-        """Columns `tp`, `pred`, `gold` of pairs, per source sentence; a pair that comes twice counts once.
+    def metrics(self) -> tuple[AdditiveMetric, ...]:
+        from tasks.metrics import MiningF1, StrongMiningF1
 
-        `strong` counts the strong pairs among `tp`, where the predictions tell of it.
-        """
+        return MiningF1(), StrongMiningF1()
+
+    def metric_inputs(self, predictions: list[Any], records: Sequence[Any]) -> MetricInputs:
+        """One item per source sentence; `strong` where the predictions say which pairs are strong."""
         sources = PoolSides.of(records).source
-        row_of = {sentence.id: row for row, sentence in enumerate(sources)}
-        gold = self._gold(records)
-        columns = {name: np.zeros(len(sources), dtype=np.int64) for name in ("tp", "pred", "gold")}
-        for source, _ in gold:
-            columns["gold"][row_of[source]] += 1
-        if any(len(pair) > 2 for pair in predictions):
-            columns["strong"] = np.zeros(len(sources), dtype=np.int64)
-        for source, target, *strong in {(str(s), str(t), *more) for s, t, *more in predictions}:
-            if source not in row_of:
+        mined: dict[str, list[str]] = {sentence.id: [] for sentence in sources}
+        strong: dict[str, list[str]] = {sentence.id: [] for sentence in sources}
+        for name, target, *flag in predictions:
+            source = str(name)
+            if source not in mined:
                 raise UserError(
                     f"{self.spec.name}: a predicted pair names no sentence of the pool",
                     found=repr(source),
                     expected="the id of a foreign sentence first, then that of its translation",
                 )
-            columns["pred"][row_of[source]] += 1
-            columns["tp"][row_of[source]] += (source, target) in gold
-            if strong:
-                columns["strong"][row_of[source]] += (source, target) in gold and bool(strong[0])
-        return Statistics(tuple(s.id for s in sources), clusters(sources), columns)
-
-    def metric(self, sums: Mapping[str, float]) -> dict[str, float]:
-        scores = f1_scores(sums["tp"], sums["pred"], sums["gold"])
-        if "strong" in sums:  # what else was found still counts as found
-            scores["strong_f1"] = f1_scores(sums["strong"], sums["pred"], sums["gold"])["f1"]
-        return scores
+            mined[source].append(str(target))
+            if flag and flag[0]:
+                strong[source].append(str(target))
+        columns: dict[str, Sequence[Any]] = {
+            "predictions": [mined[s.id] for s in sources],
+            "references": [partners_of(self.spec.name, s) for s in sources],
+        }
+        if any(len(pair) > 2 for pair in predictions):
+            columns["strong"] = [strong[s.id] for s in sources]
+        return MetricInputs(tuple(s.id for s in sources), clusters(sources), columns)
 
     def show(self, final: Sequence[Any], records: Sequence[Any]) -> Iterator[Example]:
         """Foreign sentences that have a translation or were given one."""

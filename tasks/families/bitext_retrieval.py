@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -12,10 +12,13 @@ from harness.data.lines import shorten
 from harness.evaluation.retrieval import distinct, nearest
 from harness.evaluation.strong_alignment import rivals
 from harness.records import PoolSentence
-from harness.task import AlignedPredictions, Example, Family, Statistics
+from harness.statistics import MetricInputs
+from harness.task import AlignedPredictions, Example, Family
 from tasks.families.pools import BitextTask, PoolSettings, PoolSides, Vectors, partners_of
 from tasks.families.trained import clusters, matched
-from tasks.metrics import accuracy
+
+if TYPE_CHECKING:
+    from harness.evaluation.metrics import AdditiveMetric
 
 
 class BitextRetrieval(BitextTask):
@@ -44,21 +47,22 @@ class BitextRetrieval(BitextTask):
         scores = found.scores[:, 0].tolist()
         return [[i, r.id if r.score > score else ""] for i, score, r in zip(ids, scores, rival, strict=True)]
 
-    def statistics(self, predictions: list[Any], records: Sequence[Any]) -> Statistics:
-        """Columns `correct` and `items` (1 each), per pivot sentence; `strong` where the predictions tell of it."""
+    def metrics(self) -> tuple[AdditiveMetric, ...]:
+        from tasks.metrics import RetrievalAccuracy, StrongRetrievalAccuracy
+
+        return RetrievalAccuracy(), StrongRetrievalAccuracy()
+
+    def metric_inputs(self, predictions: list[Any], records: Sequence[Any]) -> MetricInputs:
+        """One item per pivot sentence; `rivals` where the predictions have them."""
         queries = PoolSides.of(records).target
         matched(self.spec.name, predictions, queries)
-        correct = np.zeros(len(queries), dtype=np.int64)
-        for row, (predicted, query) in enumerate(zip(predictions, queries, strict=True)):
-            correct[row] = _nearest_id(predicted).strip() in partners_of(self.spec.name, query)
-        columns = {"correct": correct, "items": np.ones_like(correct)}
-        if any(isinstance(predicted, list) for predicted in predictions):
-            columns["strong"] = correct * np.asarray([not rival for _, rival in predictions], dtype=np.int64)
-        return Statistics(tuple(q.id for q in queries), clusters(queries), columns)
-
-    def metric(self, sums: Mapping[str, float]) -> dict[str, float]:
-        strong = {"strong_accuracy": accuracy(sums["strong"], sums["items"])} if "strong" in sums else {}
-        return {"accuracy": accuracy(sums["correct"], sums["items"]), **strong}
+        columns: dict[str, Sequence[Any]] = {
+            "predictions": [_nearest_id(prediction) for prediction in predictions],
+            "references": [partners_of(self.spec.name, query) for query in queries],
+        }
+        if any(isinstance(prediction, list) for prediction in predictions):
+            columns["rivals"] = [str(rival) for _, rival in predictions]
+        return MetricInputs(tuple(q.id for q in queries), clusters(queries), columns)
 
     def show(self, final: Sequence[Any], records: Sequence[Any]) -> Iterator[Example]:
         """Pivot sentences, each with the foreign sentence that was found for it."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -19,10 +19,13 @@ from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText, pack
 from harness.modeling.tokenizer import Encoded, Tokenizer
 from harness.records import TextPair
-from harness.task import AlignedPredictions, Example, Family, Statistics, TrainedSettings
+from harness.statistics import MetricInputs
+from harness.task import AlignedPredictions, Example, Family, TrainedSettings
 from harness.training.finetuning import Model, sweep
 from tasks.families.trained import Head, TrainedTask, clusters, matched, withheld
-from tasks.metrics import accuracy
+
+if TYPE_CHECKING:
+    from harness.evaluation.metrics import AdditiveMetric
 
 
 class PairExample(NamedTuple):
@@ -114,20 +117,22 @@ class Classification(TrainedTask[PairExamples]):
             numbers[swept.rows] = swept.output.argmax(-1).numpy()
         return [self.spec.labels[n] for n in numbers]
 
-    def statistics(self, predictions: list[Any], records: Sequence[Any]) -> Statistics:
-        """Columns `correct` and `items` (1 each). Equality of strings after stripping, as XTREME scores."""
+    def metrics(self) -> tuple[AdditiveMetric, ...]:
+        from tasks.metrics import Accuracy
+
+        return (Accuracy(),)
+
+    def metric_inputs(self, predictions: list[Any], records: Sequence[Any]) -> MetricInputs:
         matched(self.spec.name, predictions, records)
         pairs: Sequence[TextPair] = records
-        correct = np.zeros(len(pairs), dtype=np.int64)
-        for row, (predicted, pair) in enumerate(zip(predictions, pairs, strict=True)):
+        for pair in pairs:
             if pair.label is None:
                 raise withheld(self.spec.name, pair.id)
-            correct[row] = str(predicted).strip() == pair.label
-        columns = {"correct": correct, "items": np.ones_like(correct)}
-        return Statistics(tuple(p.id for p in pairs), clusters(pairs), columns)
-
-    def metric(self, sums: Mapping[str, float]) -> dict[str, float]:
-        return {"accuracy": accuracy(sums["correct"], sums["items"])}
+        columns: dict[str, Sequence[Any]] = {
+            "predictions": [str(prediction) for prediction in predictions],
+            "references": [pair.label for pair in pairs],
+        }
+        return MetricInputs(tuple(p.id for p in pairs), clusters(pairs), columns)
 
     def show(self, final: Sequence[Any], records: Sequence[Any]) -> Iterator[Example]:
         for label, pair in zip(final, records, strict=True):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -24,11 +23,14 @@ from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText, pack
 from harness.modeling.tokenizer import Offsets, Ragged, Tokenizer
 from harness.records import Answer, Question
-from harness.task import AlignedPredictions, Example, Family, Statistics, TaskSettings, TrainedSettings
+from harness.statistics import MetricInputs
+from harness.task import AlignedPredictions, Example, Family, TaskSettings, TrainedSettings
 from harness.training.finetuning import Model, sweep
-from tasks.answers import Normalise, score
 from tasks.families.trained import Head, TrainedTask, clusters, matched, withheld
 from tasks.families.windows import AnswerSpan, Window, best_span, window_of_subwords, windows
+
+if TYPE_CHECKING:
+    from harness.evaluation.metrics import AdditiveMetric
 
 _SENTENCE_END = re.compile(r"(?<=[.!?؟।॥…])\s+|(?<=[。！？])|\n+")
 WHOLE = 1_000_000  # subwords: longer than any text, so that contexts are tokenised without a cut
@@ -125,10 +127,6 @@ class QuestionAnswering(TrainedTask[Windows]):
     extension = "json"
     Settings: ClassVar[type[TaskSettings]] = AnswerSettings
 
-    @abstractmethod
-    def normal_form(self, question: Question) -> Normalise:
-        """How answers to this question are normalised before they are compared."""
-
     def head(self, encoder: Encoder) -> Head:
         return SpanHead(encoder)
 
@@ -184,23 +182,23 @@ class QuestionAnswering(TrainedTask[Windows]):
                     best[window.question] = span
         return [examples.text(n, best[n]) if n in best else "" for n in range(len(examples.questions))]
 
-    def statistics(self, predictions: list[Any], records: Sequence[Any]) -> Statistics:
-        """Columns `exact_match` and `f1`, each between 0 and 1 and the best over the references, and `items` (1)."""
+    def metrics(self) -> tuple[AdditiveMetric, ...]:
+        from tasks.metrics import SquadAnswers
+
+        return (SquadAnswers(),)
+
+    def metric_inputs(self, predictions: list[Any], records: Sequence[Any]) -> MetricInputs:
         matched(self.spec.name, predictions, records)
         questions: Sequence[Question] = records
-        found = np.zeros((len(questions), 2))
-        for row, (predicted, question) in enumerate(zip(predictions, questions, strict=True)):
+        for question in questions:
             if not question.answers:
                 raise withheld(self.spec.name, question.id)
-            references = [answer.text for answer in question.answers]
-            found[row] = score(str(predicted), references, self.normal_form(question))
-        columns = {"exact_match": found[:, 0], "f1": found[:, 1], "items": np.ones(len(questions), dtype=np.int64)}
-        return Statistics(tuple(q.id for q in questions), clusters(questions), columns)
-
-    def metric(self, sums: Mapping[str, float]) -> dict[str, float]:
-        """F1 and exact match in percent, and their mean `f1_em`, which is what XTREME averages over tasks."""
-        f1, exact = (100.0 * sums[name] / sums["items"] for name in ("f1", "exact_match"))
-        return {"f1_em": (f1 + exact) / 2, "f1": f1, "exact_match": exact}
+        columns: dict[str, Sequence[Any]] = {
+            "predictions": [str(predicted) for predicted in predictions],
+            "references": [[answer.text for answer in question.answers] for question in questions],
+            "languages": [question.language for question in questions],
+        }
+        return MetricInputs(tuple(q.id for q in questions), clusters(questions), columns)
 
     def show(self, final: Sequence[Any], records: Sequence[Any]) -> Iterator[Example]:
         for answer, question in zip(final, records, strict=True):

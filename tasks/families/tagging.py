@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -20,10 +20,13 @@ from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText, pack
 from harness.modeling.tokenizer import Tokenizer, Words
 from harness.records import TaggedSentence
-from harness.task import AlignedPredictions, Example, Family, Statistics, TrainedSettings
+from harness.statistics import MetricInputs
+from harness.task import AlignedPredictions, Example, Family, TrainedSettings
 from harness.training.finetuning import Model, sweep
 from tasks.families.trained import Head, TrainedTask, clusters, matched, withheld
-from tasks.metrics import SEQEVAL_1_2_2, accuracy, f1_scores, span_counts
+
+if TYPE_CHECKING:
+    from harness.evaluation.metrics import AdditiveMetric
 
 
 class PieceExample(NamedTuple):
@@ -87,7 +90,7 @@ class Tagging(TrainedTask[PieceExamples]):
         "every language as it is (zero-shot transfer).",
     )
 
-    scheme: str = SEQEVAL_1_2_2
+    scheme: str = "seqeval-1.2.2"  # whose spans count; see tasks/metrics/spans.py
 
     def head(self, encoder: Encoder) -> Head:
         return TagHead(encoder, len(self.spec.labels))
@@ -117,8 +120,12 @@ class Tagging(TrainedTask[PieceExamples]):
                 tags[words.sentence[piece]][start : start + len(first)] = best[first + offset]
         return [[self.spec.labels[n] for n in numbers] for numbers in tags]
 
-    def statistics(self, predictions: list[Any], records: Sequence[Any]) -> Statistics:
-        """Columns `tp`, `pred`, `gold` of spans, and `correct`, `words` of words, per sentence."""
+    def metrics(self) -> tuple[AdditiveMetric, ...]:
+        from tasks.metrics import SpanF1
+
+        return (SpanF1(self.scheme),)
+
+    def metric_inputs(self, predictions: list[Any], records: Sequence[Any]) -> MetricInputs:
         matched(self.spec.name, predictions, records)
         sentences: Sequence[TaggedSentence] = records
         gold = [self._gold(sentence) for sentence in sentences]
@@ -129,17 +136,8 @@ class Tagging(TrainedTask[PieceExamples]):
                     found=f"{len(predicted)} tags",
                     expected=f"{len(tags)}, one for each word",
                 )
-        correct = [sum(a == b for a, b in zip(g, p, strict=True)) for g, p in zip(gold, predictions, strict=True)]
-        columns = {
-            **span_counts(gold, predictions, self.scheme)._asdict(),
-            "correct": np.asarray(correct, dtype=np.int64),
-            "words": np.asarray([len(g) for g in gold], dtype=np.int64),
-        }
-        return Statistics(tuple(s.id for s in sentences), clusters(sentences), columns)
-
-    def metric(self, sums: Mapping[str, float]) -> dict[str, float]:
-        spans = f1_scores(sums["tp"], sums["pred"], sums["gold"])
-        return {**spans, "accuracy": accuracy(sums["correct"], sums["words"])}
+        columns: dict[str, Sequence[Any]] = {"predictions": predictions, "references": gold}
+        return MetricInputs(tuple(s.id for s in sentences), clusters(sentences), columns)
 
     def show(self, final: Sequence[Any], records: Sequence[Any]) -> Iterator[Example]:
         for tags, sentence in zip(final, records, strict=True):

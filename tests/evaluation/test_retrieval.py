@@ -14,12 +14,12 @@ from harness.evaluation import retrieval
 from harness.evaluation.retrieval import (
     Mined,
     best_threshold,
-    bucc_scores,
     distinct,
     margin_pairs,
     mine,
     nearest,
 )
+from tasks.metrics import bucc_scores
 from tests.support.golden_cases import arrays, cases
 
 SMALL_TILE = 4 * 32 * 32  # one block of rows by one block of columns

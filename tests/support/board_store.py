@@ -12,13 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
+from harness.evaluation.item_statistics import write_statistics
 from harness.experiments.cards import ablation_cards, task_cards
-from harness.files import EXAMPLES, LOG
+from harness.files import EXAMPLES, LOG, STATISTICS
+from harness.statistics import Ratio
 from harness.storage.store import RunRow, ScoreRow, StageRow, Store
 from tests.support.fake_store import LANGUAGES, METHODS, METRIC, VIEWS, run_row, store_run
 
 ITEMS = 40  # of each view
+RATIOS = (
+    Ratio("accuracy", {"correct": 1}, {"items": 1}),
+    Ratio("f1", {"tp": 2}, {"pred": 1, "gold": 1}),
+)
 CARD = {
     "docstring": "A method of tests.\n\nReference: nobody. Objective: simple\n    L = 1 - cos(x, y)\nInputs: pairs.",
     "reference": "nobody 2026",
@@ -56,7 +63,7 @@ def scored(home: Path, run: str, level: float, task: str) -> list[ScoreRow]:
         value = 100 * sum(right) / ITEMS
         same: dict[str, Any] = {"split": "test", "protocol": "mini", "metric": METRIC[task], "selection": selection}
         rows.append(ScoreRow(stage=stage, task=task, view=view, language=view, value=value, n=ITEMS, **same))
-    pd.DataFrame(items).to_parquet(artifact_path(home, stage) / "statistics.parquet")
+    write_statistics(artifact_path(home, stage) / STATISTICS, pa.Table.from_pandas(pd.DataFrame(items)), RATIOS)
     pd.DataFrame(texts).to_parquet(artifact_path(home, stage) / EXAMPLES)
     return rows
 

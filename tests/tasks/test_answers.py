@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from tasks.answers import MLQA_LANGUAGES, Normalise, mlqa, score, squad
+from tasks.metrics.answers import MLQA_LANGUAGES, Normalise, mlqa, score, squad
 from tests.support.golden_cases import cases
 
 NORMALISERS: dict[str, Normalise] = {"squad": squad, **{language: mlqa(language) for language in MLQA_LANGUAGES}}

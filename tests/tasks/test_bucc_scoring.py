@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.evaluation.retrieval import best_threshold, bucc_scores, distinct, repeated
+from harness.evaluation.retrieval import best_threshold, distinct, repeated
+from tasks.metrics import bucc_scores
 from tests.support.golden_cases import cases
 
 BUCC_F1 = cases("bucc_f1/cases.json")["cases"]

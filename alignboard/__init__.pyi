@@ -48,6 +48,7 @@ from tasks.families.bitext_mining import MiningSettings as MiningSettings
 from tasks.families.bitext_retrieval import BitextRetrieval as BitextRetrieval
 from tasks.families.classification import Classification as Classification
 from tasks.families.pools import PoolSettings as PoolSettings
+from tasks.families.pools import embed as embed
 from tasks.families.question_answering import AnswerSettings as AnswerSettings
 from tasks.families.question_answering import QuestionAnswering as QuestionAnswering
 from tasks.families.tagging import Tagging as Tagging

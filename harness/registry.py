@@ -149,9 +149,21 @@ def _named(thing: T, name: str) -> T:
     return thing
 
 
+class SuiteRegistry(Registry[Any]):
+    """The suites. The name of a task stands for a suite of that task alone."""
+
+    def get(self, name: str) -> Any:
+        if name in self or name not in TASKS:
+            return super().get(name)
+        from harness.task import Suite
+
+        spec = TASKS.get(name).spec
+        return Suite(name, spec.title, (name,), spec.description)
+
+
 METHODS: Registry[Any] = Registry("method", "alignboard.methods")
 TASKS: Registry[Any] = Registry("task", "alignboard.tasks")
-SUITES: Registry[Any] = Registry("suite", "alignboard.suites")
+SUITES: Registry[Any] = SuiteRegistry("suite", "alignboard.suites")
 SOURCES: Registry[Any] = Registry("source", "alignboard.sources")
 ABLATIONS: Registry[Any] = Registry("ablation", "alignboard.ablations")
 EVERYTHING = "all"  # the ablation of every method, which no registration may take

@@ -43,6 +43,7 @@ COMMANDS: dict[str, LazyCommand] = {
     "methods": LazyCommand("harness.cli.methods:methods", "List the alignment methods, or describe one."),
     "new-method": LazyCommand("harness.cli.new_method:new_method", "Create a working method to start from."),
     "tasks": LazyCommand("harness.cli.tasks:tasks", "List the tasks, or describe one."),
+    "new-task": LazyCommand("harness.cli.new_task:new_task", "Create a working task to start from."),
     "sources": LazyCommand("harness.cli.sources:sources", "List the data sources, or what one provides."),
     "export-predictions": LazyCommand(
         "harness.cli.export_predictions:export_predictions", "Export a run's predictions in XTREME's layout."

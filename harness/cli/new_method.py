@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -29,23 +28,4 @@ def new_method(
     """
     from harness.cli import scaffold
 
-    names = scaffold.Names.of(name)
-    plugin = ""
-    if package:
-        target = folder / names.distribution
-        files = scaffold.write(scaffold.package(names), target)
-        relative = not target.is_absolute() and target.parts[:1] != ("..",)
-        # pip would look up a bare name in the package index
-        steps = [f"pip install {shlex.quote(f'./{target}' if relative else str(target))}"]
-    else:
-        files = scaffold.write(scaffold.plugin(names), folder)
-        plugin, steps = f"--plugin {shlex.quote(str(files[0]))} ", []
-    steps += [
-        f"alignboard {plugin}methods {name}",
-        f"alignboard {plugin}run {name} continued-mlm mbert --source babel --protocol mini --seeds 1",
-    ]
-    for path in files:
-        typer.echo(f"wrote {path}")
-    typer.echo("\nTry it as it is, then change its loss:")
-    for step in steps:
-        typer.echo(f"  {step}")
+    scaffold.create(scaffold.METHOD, name, folder, as_package=package)

@@ -1,9 +1,10 @@
-"""What `alignboard new-method` writes: a method that already runs, as a loose file or as a package."""
+"""What `new-method` and `new-task` write: a method or task that already runs, as a loose file or as a package."""
 
 from __future__ import annotations
 
 import ast
 import re
+import shlex
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.resources import files
@@ -11,44 +12,73 @@ from importlib.util import find_spec
 from keyword import iskeyword
 from pathlib import Path
 from string import Template
+from typing import Any
+
+import typer
 
 from harness.errors import UsageError
-from harness.registry import ABLATIONS, EVERYTHING, METHODS
+from harness.registry import ABLATIONS, EVERYTHING, METHODS, SUITES, TASKS, Registry
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is created: `registries` are those in which its name must be free, `run` the arguments of a first run."""
+
+    noun: str
+    registries: tuple[Registry[Any], ...]
+    run: str
+    advice: str
+
+
+METHOD = Kind(
+    "method",
+    (METHODS,),
+    "{} continued-mlm mbert --source babel --protocol mini",
+    "Try it as it is, then change its loss",
+)
+TASK = Kind(
+    "task",
+    (TASKS, SUITES),
+    "mbert --suite {} --source folder:DATA --base BASE",
+    "Describe the task in its `spec`, then try it on your files",
+)
 
 
 @dataclass(frozen=True)
 class Names:
     """One name in the four spellings that the files need."""
 
-    method: str  # my-method, the registry key
+    kind: Kind
+    name: str  # my-method, the registry key
     module: str  # my_method
     cls: str  # MyMethod
     distribution: str  # alignboard-my-method
 
     @classmethod
-    def of(cls, method: str) -> Names:
+    def of(cls, name: str, kind: Kind = METHOD) -> Names:
         """Raises UsageError for a name that is malformed or taken, and for one whose files would hide another's."""
-        if not NAME.fullmatch(method):
+        if not NAME.fullmatch(name):
             raise UsageError(
-                "this is no name for a method",
-                found=repr(method),
-                expected="lower-case words joined by hyphens, such as my-method",
+                f"this is no name for a {kind.noun}",
+                found=repr(name),
+                expected=f"lower-case words joined by hyphens, such as my-{kind.noun}",
             )
-        if method in METHODS:
+        for registry in kind.registries:
+            if name in registry:
+                raise UsageError(
+                    f"there is a {registry.kind} named {name!r} already",
+                    found=str(registry.origin(name)),
+                    remedy="choose another name",
+                )
+        if kind is METHOD and name in (*ABLATIONS.names(), EVERYTHING):
             raise UsageError(
-                f"there is a method named {method!r} already",
-                found=str(METHODS.origin(method)),
-                remedy="choose another name",
-            )
-        if method in (*ABLATIONS.names(), EVERYTHING):
-            raise UsageError(
-                f"`alignboard ablation {method}` is a table already: the method's own could not be asked for",
-                found=repr(method),
+                f"`alignboard ablation {name}` is a table already: the method's own could not be asked for",
+                found=repr(name),
                 remedy="choose a name that `alignboard ablation` does not list",
             )
-        words = method.split("-")
+        words = name.split("-")
         module = "_".join(words)
         if iskeyword(module) or find_spec(module) is not None:
             raise UsageError(
@@ -56,7 +86,7 @@ class Names:
                 found=f"{module}.py",
                 remedy="choose a name that no module has",
             )
-        names = cls(method, module, "".join(map(str.capitalize, words)), f"alignboard-{method}")
+        names = cls(kind, name, module, "".join(map(str.capitalize, words)), f"alignboard-{name}")
         if _hides(names):
             raise UsageError(
                 "the class would hide a name that its files import or define",
@@ -66,9 +96,34 @@ class Names:
         return names
 
 
+def create(kind: Kind, name: str, folder: Path, *, as_package: bool) -> None:
+    """Writes a method or task, and prints the files and the commands to go on with."""
+    names = Names.of(name, kind)
+    option = ""
+    steps: list[str] = []
+    if as_package:
+        target = folder / names.distribution
+        paths = write(package(names), target)
+        relative = not target.is_absolute() and target.parts[:1] != ("..",)
+        # pip would look up a bare name in the package index
+        steps.append(f"pip install {shlex.quote(f'./{target}' if relative else str(target))}")
+    else:
+        paths = write(plugin(names), folder)
+        option = f"--plugin {shlex.quote(str(paths[0]))} "
+    steps += [
+        f"alignboard {option}{kind.noun}s {name}",
+        f"alignboard {option}run {kind.run.format(name)} --seeds 1",
+    ]
+    for path in paths:
+        typer.echo(f"wrote {path}")
+    typer.echo(f"\n{kind.advice}:")
+    for step in steps:
+        typer.echo(f"  {step}")
+
+
 def plugin(names: Names) -> dict[str, str]:
     """One file that registers itself: `alignboard --plugin FILE` loads it."""
-    return {f"{names.module}.py": _method(names, registered=True)}
+    return {f"{names.module}.py": _class_file(names, registered=True)}
 
 
 def package(names: Names) -> dict[str, str]:
@@ -76,8 +131,8 @@ def package(names: Names) -> dict[str, str]:
     return {
         "pyproject.toml": _filled("pyproject.toml", names),
         "README.md": _filled("README.md", names),
-        f"{names.module}.py": _method(names, registered=False),
-        f"tests/test_{names.module}.py": _filled("test_method.py", names),
+        f"{names.module}.py": _class_file(names, registered=False),
+        f"tests/test_{names.module}.py": _filled(f"test_{names.kind.noun}.py", names),
     }
 
 
@@ -116,7 +171,7 @@ def _write_all(paths: dict[Path, str]) -> None:
 
 
 def _hides(names: Names) -> bool:
-    """Whether a file binds the name of the method's class twice: the template imports or defines another such."""
+    """Whether a file binds the name of its class twice: the template imports or defines another such."""
     files = {**plugin(names), **package(names)}
     bound = (_bound(ast.parse(text)) for name, text in files.items() if name.endswith(".py"))
     return any(found.count(names.cls) > 1 for found in bound)
@@ -129,14 +184,15 @@ def _bound(module: ast.Module) -> list[str]:
     return defined + [alias.asname or alias.name for node in imports for alias in node.names]
 
 
-def _method(names: Names, *, registered: bool) -> str:
-    """The method's file: a loose one registers itself, a package's is found by its entry point."""
-    text = _filled("method.py", names)
+def _class_file(names: Names, *, registered: bool) -> str:
+    """The file of the method or task: a loose one registers itself, a package's is found by its entry point."""
+    text = _filled(f"{names.kind.noun}.py", names)
     if registered:
         return text
-    return text.replace(f'@register("{names.method}")\n', "").replace("Term, register\n", "Term\n")
+    return text.replace(f'@register("{names.name}")\n', "").replace(", register\n", "\n")
 
 
 def _filled(template: str, names: Names) -> str:
     text = (files("harness.cli") / "templates" / f"{template}.txt").read_text(encoding="utf-8")
-    return Template(text).substitute(vars(names))
+    kind = names.kind
+    return Template(text).substitute(vars(names), noun=kind.noun, run=kind.run.format(names.name))

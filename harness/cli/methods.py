@@ -65,7 +65,6 @@ def describe_method(name: str) -> Record:
         **_summary(cls),
         "name": name,
         "origin": str(METHODS.origin(name)),
-        "batch": str(cls.batch) if cls.trains else None,
         "paper": dict(cls.paper),
         "config": [
             {

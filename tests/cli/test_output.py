@@ -140,7 +140,7 @@ def test_method_description_shows_types_and_unset_values(
     assert ["paper:", "no published settings are known; --recipe paper changes nothing"] in cells
 
 
-def test_method_without_training_has_no_batch(capsys: pytest.CaptureFixture[str]) -> None:
+def test_method_without_training_shows_no_training_settings(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command("methods", "mbert") == 0
     text = capsys.readouterr().out
     assert "batch:" not in text

@@ -1,31 +1,38 @@
-"""Names to classes, found through entry points, so that listing names imports nothing heavy.
+"""Registries map names to plug-ins. They read entry points, so that listing names imports nothing heavy.
 
-A package registers with an entry point whose name is the registry key; a loose file given with `--plugin FILE` uses
-`@register("name")`. A plug-in that fails to import is listed as broken and named when it is asked for; it never stops
-the others.
+A package registers a plug-in with an entry point whose name is the registry key; a loose file given with
+`--plugin FILE` uses `@register("name")`. A plug-in that fails to import is listed as broken and does not affect others.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from harness.errors import UsageError, UserError, unknown
 
+if TYPE_CHECKING:
+    from harness.data.source import Source
+    from harness.experiments.ablation import Ablation
+    from harness.method import Method
+    from harness.task import Suite, Task
+
 T = TypeVar("T")
-LISTED_BY = {"method": "methods", "task": "tasks", "source": "sources"}  # commands
+EVERYTHING = "all"  # the ablation of every method; no plug-in may register this name
+COMMANDS = {"method": "methods", "task": "tasks", "source": "sources"}  # that list the names of a kind
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a name comes from: a distribution's entry point, or a loose file."""
+    """Where a plug-in comes from: a distribution's entry point, or a loose file."""
 
     distribution: str
     value: str
@@ -35,9 +42,9 @@ class Origin:
 
 
 class Registry(Generic[T]):
-    """The registered objects of one kind. Loads each on first use; loaded classes get `name` set to their key."""
+    """The plug-ins of one kind by name, each loaded on first use. A loaded class gets `name` set to its key."""
 
-    added: ClassVar[int] = 0  # by loose files, to all registries together
+    additions: ClassVar[int] = 0  # how many objects loose files have added to all registries
 
     def __init__(self, kind: str, group: str) -> None:
         self.kind, self.group = kind, group
@@ -46,15 +53,15 @@ class Registry(Generic[T]):
 
     @cached_property
     def _points(self) -> dict[str, list[EntryPoint]]:
-        found: dict[str, list[EntryPoint]] = {}
+        points: dict[str, list[EntryPoint]] = {}
         for point in entry_points(group=self.group):
-            known = found.setdefault(point.name, [])
-            if all(point.value != other.value or _distribution(point) != _distribution(other) for other in known):
-                known.append(point)
-        return found
+            same_name = points.setdefault(point.name, [])
+            if _origin_of(point) not in map(_origin_of, same_name):
+                same_name.append(point)
+        return points
 
     def names(self) -> list[str]:
-        """Every registered name, broken ones included, without importing any."""
+        """Every registered name in alphabetical order, broken ones included. Imports none."""
         return sorted({*self._points, *self._local})
 
     def __iter__(self) -> Iterator[str]:
@@ -64,39 +71,24 @@ class Registry(Generic[T]):
         return name in self._local or name in self._points
 
     def origin(self, name: str) -> Origin:
-        if name in self._local:
-            return self._local[name][1]
-        point = self._point(name)
-        return Origin(_distribution(point), point.value)
+        """Where a name is registered. Raises UsageError where it is unknown or registered twice."""
+        return self._local[name][1] if name in self._local else _origin_of(self._point(name))
 
     def get(self, name: str) -> T:
-        """The object registered as `name`. Raises UsageError (unknown, with near names; duplicate, with both origins)
-        and UserError (a plug-in that cannot be imported, with its message; a method whose control nobody registers)."""
-        thing = self._local[name][0] if name in self._local else self._imported(name)
-        control = getattr(thing, "control", None) if self.kind == "method" else None
-        if control is not None and control not in self:  # asked now: a control may be registered after its method
-            near = unknown("method", control, self.names(), remedy="name a method that is listed, or None")
-            raise self._broken(name, f"its control {control!r} is not registered", str(near.remedy))
-        return thing
+        """The object registered as `name`.
 
-    def _imported(self, name: str) -> T:
-        """The object of an entry point."""
-        if name not in self._loaded:
-            point, remedy = self._point(name), "repair or uninstall that package"
-            try:
-                loaded = point.load()
-            except Exception as error:  # any failure of foreign code is that plug-in's, and is told as such
-                raise self._broken(name, f"{type(error).__name__}: {error}", remedy) from error
-            if self.kind == "method" and (missing := _missing(loaded)):
-                raise self._broken(name, f"it trains and lacks {missing}", remedy)
-            self._loaded[name] = _named(loaded, name)
-        return self._loaded[name]
-
-    def _broken(self, name: str, why: str, remedy: str) -> UserError:
-        return UserError(f"the {self.kind} {name!r} is broken: {why}", found=str(self.origin(name)), remedy=remedy)
+        Raises UsageError for a name that is unknown (with similar names) or registered twice (with both origins), and
+        UserError for a plug-in that cannot be imported or whose control is not registered.
+        """
+        plugin = self._local[name][0] if name in self._local else self._load(name)
+        control = getattr(plugin, "control", None) if self.kind == "method" else None
+        if control is not None and control not in self:  # checked on use: a control may be registered after its method
+            similar = unknown("method", control, self.names(), remedy="name a method that is listed, or None")
+            raise self._broken(name, f"its control {control!r} is not registered", str(similar.remedy))
+        return plugin
 
     def broken(self) -> dict[str, str]:
-        """Names that cannot be loaded, each with its reason; warns once for each."""
+        """The names that cannot be loaded, each with the reason; also warns about each."""
         reasons: dict[str, str] = {}
         for name in self.names():
             try:
@@ -106,53 +98,50 @@ class Registry(Generic[T]):
                 warnings.warn(error.what, stacklevel=2)
         return reasons
 
-    def add(self, name: str, thing: T, origin: Origin) -> None:
-        """Registers an object of a loose file. Raises UsageError where the name is taken, naming both origins."""
+    def add(self, name: str, plugin: T, origin: Origin) -> None:
+        """Registers an object of a loose file. Raises UsageError, with both origins, where the name is taken."""
         if name in self and not (name in self._local and self._local[name][1] == origin):
-            raise _duplicate(self.kind, name, [self.origin(name), origin])
-        self._local[name] = (_named(thing, name), origin)
-        Registry.added += 1
+            raise self._duplicate(name, [self.origin(name), origin])
+        self._local[name] = (_set_name(plugin, name), origin)
+        Registry.additions += 1
+
+    def _load(self, name: str) -> T:
+        if name not in self._loaded:
+            point, remedy = self._point(name), "repair or uninstall that package"
+            try:
+                plugin = point.load()
+            except Exception as error:  # whatever a plug-in's import raises is reported as that plug-in's fault
+                raise self._broken(name, f"{type(error).__name__}: {error}", remedy) from error
+            if self.kind == "method" and (missing := _missing_methods(plugin)):
+                raise self._broken(name, f"it trains and lacks {missing}", remedy)
+            self._loaded[name] = _set_name(plugin, name)
+        return self._loaded[name]
 
     def _point(self, name: str) -> EntryPoint:
         if name not in self._points:
-            told = f"`alignboard {LISTED_BY[self.kind]}` lists them" if self.kind in LISTED_BY else None
-            raise unknown(self.kind, name, self.names(), remedy=told)
+            remedy = f"`alignboard {COMMANDS[self.kind]}` lists them" if self.kind in COMMANDS else None
+            raise unknown(self.kind, name, self.names(), remedy=remedy)
         points = self._points[name]
         if len(points) > 1:
-            raise _duplicate(self.kind, name, [Origin(_distribution(p), p.value) for p in points])
+            raise self._duplicate(name, [_origin_of(point) for point in points])
         return points[0]
 
+    def _broken(self, name: str, why: str, remedy: str) -> UserError:
+        return UserError(f"the {self.kind} {name!r} is broken: {why}", found=str(self.origin(name)), remedy=remedy)
 
-def _duplicate(kind: str, name: str, origins: list[Origin]) -> UsageError:
-    return UsageError(
-        f"two {kind}s are registered as {name!r}",
-        found=" and ".join(map(str, origins)),
-        expected="one origin for each name",
-        remedy="rename or uninstall one of them",
-    )
-
-
-def _distribution(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else "unknown distribution"
+    def _duplicate(self, name: str, origins: list[Origin]) -> UsageError:
+        return UsageError(
+            f"two {self.kind}s are registered as {name!r}",
+            found=" and ".join(map(str, origins)),
+            expected="one origin for each name",
+            remedy="rename or uninstall one of them",
+        )
 
 
-def _missing(thing: object) -> str:
-    """What a method that trains must define and lacks, joined by commas; nothing for what is no method."""
-    from harness.method import Method, missing_methods
-
-    return ", ".join(missing_methods(thing)) if isinstance(thing, type) and issubclass(thing, Method) else ""
-
-
-def _named(thing: T, name: str) -> T:
-    if isinstance(thing, type) and isinstance(getattr(thing, "name", None), str):
-        thing.name = name  # type: ignore[attr-defined]
-    return thing
-
-
-class SuiteRegistry(Registry[Any]):
+class SuiteRegistry(Registry["Suite"]):
     """The suites. The name of a task stands for a suite of that task alone."""
 
-    def get(self, name: str) -> Any:
+    def get(self, name: str) -> Suite:
         if name in self or name not in TASKS:
             return super().get(name)
         from harness.task import Suite
@@ -161,27 +150,26 @@ class SuiteRegistry(Registry[Any]):
         return Suite(name, spec.title, (name,), spec.description)
 
 
-METHODS: Registry[Any] = Registry("method", "alignboard.methods")
-TASKS: Registry[Any] = Registry("task", "alignboard.tasks")
-SUITES: Registry[Any] = SuiteRegistry("suite", "alignboard.suites")
-SOURCES: Registry[Any] = Registry("source", "alignboard.sources")
-ABLATIONS: Registry[Any] = Registry("ablation", "alignboard.ablations")
-EVERYTHING = "all"  # the ablation of every method, which no registration may take
-OBJECTIVES: Registry[Any] = Registry("objective", "alignboard.objectives")
+METHODS: Registry[type[Method]] = Registry("method", "alignboard.methods")
+TASKS: Registry[type[Task]] = Registry("task", "alignboard.tasks")
+SUITES: Registry[Suite] = SuiteRegistry("suite", "alignboard.suites")
+SOURCES: Registry[type[Source]] = Registry("source", "alignboard.sources")
+ABLATIONS: Registry[Ablation] = Registry("ablation", "alignboard.ablations")
+OBJECTIVES: Registry[type[Method]] = Registry("objective", "alignboard.objectives")
 
 
 def register(name: str) -> Callable[[type[T]], type[T]]:
-    """Registers a Method or a Task of a loose file under `name`; packages use entry points instead.
+    """Registers a Method or a Task of a loose file as `name`; packages use entry points instead.
 
-    Raises UsageError for what is neither, and for a method that trains and lacks what training calls.
+    Raises UsageError for any other class, and for a method that trains and lacks what training calls.
     """
     if not isinstance(name, str):
-        raise UsageError("@register has no name", found=_shown(name), expected='@register("my-method") above the class')
+        raise UsageError("@register has no name", found=_describe(name), expected='@register("my-method")')
 
     def add(cls: type[T]) -> type[T]:
-        registry = _registry_of(cls)
+        registry = _registry_for(cls)
         file = str(getattr(importlib.import_module(cls.__module__), "__file__", cls.__module__))
-        if missing := _missing(cls):
+        if missing := _missing_methods(cls):
             raise UsageError(
                 f"the method {name!r} trains and lacks {missing}",
                 file=file,
@@ -194,13 +182,70 @@ def register(name: str) -> Callable[[type[T]], type[T]]:
     return add
 
 
-def _registry_of(cls: object) -> Registry[Any]:
+_plugins: list[Path] = []
+
+
+def loaded_plugins() -> list[Path]:
+    """The loose plug-in files loaded by this process, in order; worker processes load the same ones."""
+    return list(_plugins)
+
+
+def load_plugin(path: Path) -> None:
+    """Imports a loose plug-in file, which must add something to a registry.
+
+    Raises UsageError where the file is missing or registers nothing, and UserError where it fails.
+    """
+    path = path.absolute()
+    if not path.is_file():
+        raise UsageError("the plug-in file is missing", file=path, remedy="give the path of a Python file")
+    name = f"alignboard_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    before = Registry.additions
+    try:
+        spec.loader.exec_module(module)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"the plug-in does not import: {type(error).__name__}: {error}", file=path) from error
+    if path in _plugins:
+        return
+    if Registry.additions == before:
+        raise UsageError(
+            "the plug-in registers nothing",
+            file=path,
+            remedy='write @register("my-method") above the class of a method',
+        )
+    _plugins.append(path)
+
+
+def _origin_of(point: EntryPoint) -> Origin:
+    return Origin(point.dist.name if point.dist is not None else "unknown distribution", point.value)
+
+
+def _missing_methods(plugin: object) -> str:
+    """The methods that training calls and a trained method lacks, separated by commas; "" for any other plug-in."""
+    from harness.method import Method, missing_methods
+
+    return ", ".join(missing_methods(plugin)) if isinstance(plugin, type) and issubclass(plugin, Method) else ""
+
+
+def _set_name(plugin: T, name: str) -> T:
+    if isinstance(plugin, type) and isinstance(getattr(plugin, "name", None), str):
+        plugin.name = name  # type: ignore[attr-defined]
+    return plugin
+
+
+def _registry_for(cls: object) -> Registry[Any]:
     from harness.method import Method
     from harness.task import Task
 
     if not isinstance(cls, type):
         raise UsageError(
-            f"@register stands above {_shown(cls)}, which is no class",
+            f"@register stands above {_describe(cls)}, which is no class",
             expected="a class derived from Method, PairMethod or Task",
             remedy="move it above the class",
         )
@@ -211,48 +256,6 @@ def _registry_of(cls: object) -> Registry[Any]:
     raise UsageError(f"{cls.__name__} is neither a Method nor a Task", remedy="derive it from one of them")
 
 
-def _shown(thing: object) -> str:
+def _describe(thing: object) -> str:
     kind = "class" if isinstance(thing, type) else type(thing).__name__
     return f"the {kind} {getattr(thing, '__name__', thing)}"
-
-
-_plugins: list[Path] = []
-
-
-def loaded_plugins() -> list[Path]:
-    """The loose plug-in files of this process, in the order of loading: other processes load them too."""
-    return list(_plugins)
-
-
-def load_plugin(path: Path) -> None:
-    """Imports a loose plug-in file, whose `@register` calls add its names; what it adds to any registry counts.
-
-    Raises UserError where it cannot run or adds nothing.
-    """
-    import sys
-
-    path = path.absolute()
-    if not path.is_file():
-        raise UsageError("the plug-in file is missing", file=path, remedy="give the path of a Python file")
-    name = f"alignboard_plugin_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    before = Registry.added
-    try:
-        spec.loader.exec_module(module)
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"the plug-in does not import: {type(error).__name__}: {error}", file=path) from error
-    if path in _plugins:
-        return
-    if Registry.added == before:
-        raise UsageError(
-            "the plug-in registers nothing",
-            file=path,
-            remedy='write @register("my-method") above the class of a method',
-        )
-    _plugins.append(path)

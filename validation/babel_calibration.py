@@ -113,7 +113,7 @@ def new_encoder(source: Babel, settings: PretrainSettings) -> Encoder:
 
 def trained_scores(source: Babel, base: Encoder, name: str, code: str, seed: int) -> Scores:
     """Test scores by language of a copy of `base` fine-tuned on the training set in language `code`."""
-    task: Task = TASKS.get(name)()
+    task = TASKS.get(name)()
     settings = task.spec.protocols["mini"]
     generator = tasks.GENERATORS[task.spec.name]
     train_set = tasks.MAKERS[generator](source.settings, generator, code, "train")
@@ -143,7 +143,7 @@ def scores(task: Task, model: nn.Module, tests: Mapping[str, Any], dev: Mapping[
 
 def pool_scores(source: Babel, name: str, encoder: Encoder) -> Scores:
     """Mining or retrieval scores by language of the encoder as it is."""
-    task: Task = TASKS.get(name)()
+    task = TASKS.get(name)()
     tests = {code: source.task(task.spec, code, "test") for code in FOREIGN}
     dev = {code: source.task(task.spec, code, "dev") for code in FOREIGN} if task.spec.calibrated else None
     return scores(task, task.build(encoder, task.spec.protocols["mini"]), tests, dev)

@@ -123,5 +123,4 @@ def open_source(uri: str) -> Source:
     kind, _, location = uri.partition(":")
     if not kind:
         raise UsageError("a source is written KIND or KIND:LOCATION", found=repr(uri), expected="such as folder:PATH")
-    source: Source = SOURCES.get(kind).open(location)
-    return source
+    return SOURCES.get(kind).open(location)

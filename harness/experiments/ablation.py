@@ -54,8 +54,7 @@ def named(name: str) -> Ablation:
     Raises UsageError for others.
     """
     if name in ABLATIONS:
-        table: Ablation = ABLATIONS.get(name)
-        return table
+        return ABLATIONS.get(name)
     if name in METHODS:
         return controlled(name)
     if name != EVERYTHING:

@@ -13,7 +13,7 @@ from harness.experiments.stages import gold_records
 from harness.files import write_text
 from harness.registry import TASKS
 from harness.storage.artifacts import Artifacts
-from harness.task import ENGLISH, Task
+from harness.task import ENGLISH
 
 
 def export(
@@ -33,7 +33,7 @@ def export(
     for stage in stages:
         made = _made(str(stage.task), made_by, artifacts)
         gold = gold_records(stage)
-        task: Task = TASKS.get(str(stage.task))()
+        task = TASKS.get(str(stage.task))()
         for view, records in gold.items():
             name = Path(task.spec.name) / task.file_name(view)
             texts[predictions / name] = task.format_predictions(made[view]["final"], records)

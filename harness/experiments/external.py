@@ -27,7 +27,7 @@ from harness.results.submissions import GoldLabels, LabelFolder, SubmissionRepor
 from harness.storage.artifacts import Artifacts, artifact_folder
 from harness.storage.store import RunRow, ScoreRow, StageRow, Store
 from harness.storage.store.schema import now
-from harness.task import Suite, Task, TaskSpec
+from harness.task import Suite, Task
 
 if TYPE_CHECKING:
     from harness.experiments.plan import RunPlan
@@ -220,7 +220,7 @@ class _Stored(NamedTuple):
 
 def _stored(artifacts: Artifacts, task: str, report: SubmissionReport, told: Mapping[str, Any]) -> _Stored:
     """Writes the artifacts of one task. Both are named by their content."""
-    spec: TaskSpec = TASKS.get(task).spec
+    spec = TASKS.get(task).spec
     made = report.views[task]
     parts = [Scored("", view, *each) for view, each in made.items()]
     scores = evidence.scores_of(TASKS.get(task)(), parts)

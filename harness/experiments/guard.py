@@ -97,7 +97,7 @@ def save(facts: Mapping[str, Any], folder: Path) -> None:
 
 def _records(source: Source, views: Mapping[str, Sequence[str]]) -> Iterator[tuple[Task, str, Sequence[Record]]]:
     for name, listed in views.items():
-        task: Task = TASKS.get(name)()
+        task = TASKS.get(name)()
         yield from ((task, view, source.task(task.spec, view, "test")) for view in listed)
 
 

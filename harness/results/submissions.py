@@ -118,7 +118,7 @@ def score_against(predictions: Path, gold: GoldLabels, suite: Suite, scheme: str
     for name in suite.tasks:
         if not (predictions / name).is_dir():
             continue
-        task: Task = TASKS.get(name)()
+        task = TASKS.get(name)()
         views = gold.views(task)
         if not views:
             report.notices.append(f"{name}: left out, since there are no labels for it")

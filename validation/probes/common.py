@@ -12,7 +12,7 @@ from harness.data.babel import Babel
 from harness.data.corpora import SourceCorpora
 from harness.data.sample import SampleSettings, draw_sample
 from harness.experiments.recipe import PretrainSettings
-from harness.method import Method, SamplePair
+from harness.method import SamplePair
 from harness.modeling.encoder import Encoder
 from harness.records import Corpus, ParallelPair
 from harness.registry import METHODS, OBJECTIVES
@@ -71,7 +71,7 @@ def train_method(
     """The method of that name trained on the world's sample; `config` sets fields of its own configuration."""
     torch.set_num_threads(1)
     made = world(seed)
-    cls: type[Method] = METHODS.get(name)
+    cls = METHODS.get(name)
     method = cls(cls.Config(**config))
     corpora = SourceCorpora(made.sample, made.base.tokenizer, made.source, LANGUAGES, MAX_LENGTH, cls.needs)
     encoder = made.base.clone()

@@ -20,6 +20,20 @@ ROOT = Path(__file__).resolve().parent.parent
 PUBLIC = {f"alignboard.{name}": module for name, module in alignboard._MODULES.items()}
 ROOMS = {"harness": {"harness"}, "methods": {"methods", "harness"}, "tasks": {"tasks", "harness"}}
 ROOMS |= {"leaderboard": {"leaderboard", "harness"}, "alignboard": {"alignboard", "harness", "methods"}}
+BASE, CONTRACTS = ("errors", "files", "records", "provenance"), ("method", "pair_method", "task", "registry")
+FLOOR = {**dict.fromkeys(BASE, "base"), **dict.fromkeys(CONTRACTS, "contracts"), "__init__": "base"}
+BELOW = {  # the rooms of harness that each one may import
+    "base": set[str](),
+    "modeling": {"base"},
+    "contracts": {"base", "modeling"},
+    "storage": {"base"},
+    "data": {"base", "modeling", "contracts", "storage"},
+    "training": {"base", "modeling", "contracts"},
+    "evaluation": {"base", "modeling", "contracts"},
+    "results": {"base", "modeling", "contracts", "storage", "data"},
+}
+BELOW["experiments"] = set(BELOW)
+BELOW["cli"] = set(BELOW)
 BARE = (
     "modeling/encoder",
     "modeling/packing",
@@ -108,6 +122,38 @@ def test_imports_point_one_way(room: str) -> None:
         if name.split(".")[0] in ROOMS.keys() - ROOMS[room]
     ]
     assert not wrong, f"{room} may import only {sorted(ROOMS[room])}"
+
+
+def room_of(path: Path) -> str:
+    """The room of harness that a file is in; the modules at its top are base or contracts."""
+    name = path.relative_to(ROOT / "harness").parts[0].removesuffix(".py")
+    return FLOOR.get(name, name)
+
+
+def test_rooms_of_harness_import_only_those_below() -> None:
+    pending = {"harness/training/pretraining.py imports harness.experiments.recipe.PretrainSettings"}
+    wrong = {
+        f"{name_of(path)} imports {name}"
+        for path in FILES
+        if path.is_relative_to(ROOT / "harness")
+        for name in imported(path)
+        if (file := module_file(name)) is not None
+        and file.is_relative_to(ROOT / "harness")
+        and room_of(file) not in {room_of(path), *BELOW[room_of(path)]}
+    }
+    assert wrong <= pending
+
+
+def test_class_names_are_unique() -> None:
+    pending = {"Choice", "Chosen", "Family", "Language", "Layout", "Lexicon", "PairExample", "PairExamples", "Part"}
+    pending |= {"Point", "Question", "Row", "Setting", "Settings", "Source", "Step", "Tokenizer", "Trial", "Watch"}
+    places: dict[str, list[str]] = {}
+    for path in FILES:
+        if path.relative_to(ROOT).parts[0] != "tests":
+            for node in tree(path).body:
+                if isinstance(node, ast.ClassDef):
+                    places.setdefault(node.name, []).append(name_of(path))
+    assert {name: found for name, found in places.items() if len(found) > 1 and name not in pending} == {}
 
 
 def test_the_core_runs_on_a_bare_gpu_machine() -> None:

@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PUBLIC = {f"alignboard.{name}": module for name, module in alignboard._MODULES.items()}
 ROOMS = {"harness": {"harness"}, "methods": {"methods", "harness"}, "tasks": {"tasks", "harness"}}
 ROOMS |= {"leaderboard": {"leaderboard", "harness"}, "alignboard": {"alignboard", "harness", "methods"}}
-BASE, CONTRACTS = ("errors", "files", "records", "provenance"), ("method", "pair_method", "task", "registry")
+BASE = ("errors", "files", "records", "provenance", "statistics")
+CONTRACTS = ("method", "pair_method", "task", "registry")
 FLOOR = {**dict.fromkeys(BASE, "base"), **dict.fromkeys(CONTRACTS, "contracts"), "__init__": "base"}
 BELOW = {  # the rooms of harness that each one may import
     "base": set[str](),

@@ -1,8 +1,8 @@
-"""Languages and groups of them: family, script and resource class of XTREME's 40 languages and of babel's eight.
+"""Languages and their groups: family, script and resource class of XTREME's 40 languages and of babel's eight.
 
-- Family: the highest level, as the XTREME paper (Hu et al., ICML 2020) counts its languages: 12 families, and two
-  isolates, Basque and Korean, that are groups of their own.
-- Script: the one that the benchmark's own files are written in, under its Unicode name; Japanese is written in three.
+- Family: the top level, as the XTREME paper (Hu et al., ICML 2020) counts its languages: 12 families, and two isolates,
+  Basque and Korean, each a group of its own.
+- Script: the script of the benchmark's files, under its Unicode name; Japanese is written in three.
 - Resource class: Joshi et al. (ACL 2020), "The State and Fate of Linguistic Diversity and Inclusion in the NLP World",
   from 0 (next to no data) to 5; their list `lang2tax.txt`, where `zh` is Mandarin and `sw` Swahili.
 - babel's languages are made up: their "family" is their word order, and none has a resource class.
@@ -14,9 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
-from harness.data.babel.languages import PIVOT
-from harness.data.babel.languages import Language as MadeUp
-from harness.data.babel.settings import parse
+from harness.data.babel.languages import PIVOT, BabelLanguage
+from harness.data.babel.settings import parse_settings
 from harness.errors import unknown
 
 GROUPINGS = ("family", "script", "resource", "aligned")
@@ -26,8 +25,8 @@ ALIGNED, UNALIGNED, PIVOT_GROUP = "aligned", "not aligned", "pivot"
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """What groups a language. A property that is not known is empty; `departs` names the properties in which a made-up
-    language leaves the pivot of its world."""
+    """The properties that group languages. An unknown property is empty; `departs` names the properties in which a
+    made-up language differs from its pivot."""
 
     code: str
     name: str
@@ -38,14 +37,14 @@ class Language:
 
 
 class Alignment(NamedTuple):
-    """Which languages a run was aligned on, apart from the pivot."""
+    """The languages that a run was aligned on, apart from the pivot."""
 
     pivot: str
     languages: tuple[str, ...]
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> Alignment | None:
-        """From the column `alignment` of a run; None for a run that was not aligned, or of which it is not known."""
+        """From the column `alignment` of a run; None if the run was not aligned or its languages are unknown."""
         if not facts.get("languages"):
             return None
         return cls(str(facts["pivot"]), tuple(sorted(facts["languages"])))
@@ -98,13 +97,13 @@ XTREME = {code: Language(code, name, family, script, resource) for code, name, f
 
 
 def language(code: str, source: str = "") -> Language:
-    """The language of a code, in the world of a source as the board names it (`babel:qaf.order=SVO` alters one).
+    """The language of a code. `source` is a source's name on the board: `babel:qaf.order=SVO` changes one language.
 
-    A code that nothing is known of, such as a plug-in's, is a language without properties.
+    An unknown code, such as that of a plug-in, gives a language without properties.
     """
     kind, _, settings = source.partition(":")
     if kind in ("", "babel"):
-        world = parse(settings).languages
+        world = parse_settings(settings).languages
         if code in world:
             return _made_up(world[code], world[PIVOT])
     return XTREME.get(code, Language(code, code))
@@ -113,10 +112,10 @@ def language(code: str, source: str = "") -> Language:
 def groups(
     by: str, views: Iterable[str], source: str = "", alignment: Alignment | None = None
 ) -> dict[str, tuple[str, ...]]:
-    """The views by the group of their language: "de.en" belongs to `de`. Largest groups first, resource classes from
-    the richest down; views of languages without the property are the group `unknown`, last.
+    """The views by the group of their language; "de.en" belongs to `de`. The largest groups come first, and resource
+    classes in descending order; views of languages without the property form the last group, `unknown`.
 
-    `by` is family, script, resource or aligned; the last asks for `alignment`. Raises UsageError on another word.
+    `by` is family, script, resource or aligned; the last needs `alignment`. Raises UsageError for another value.
     """
     if by not in GROUPINGS:
         raise unknown("grouping", by, GROUPINGS)
@@ -145,7 +144,7 @@ def _place(by: str, name: str, size: int) -> tuple[bool, Any, str]:
     return name == UNKNOWN, -size, name
 
 
-def _made_up(tongue: MadeUp, pivot: MadeUp) -> Language:
-    named = [f.name for f in fields(MadeUp) if f.name not in ("code", "step", "neighbour")]
+def _made_up(tongue: BabelLanguage, pivot: BabelLanguage) -> Language:
+    named = [f.name for f in fields(BabelLanguage) if f.name not in ("code", "step", "neighbour")]
     departs = tuple(name for name in named if getattr(tongue, name) != getattr(pivot, name))
     return Language(tongue.code, tongue.code, f"babel {tongue.order}", tongue.script.title(), "", departs)

@@ -82,14 +82,14 @@ def representatives(name: str, values: set[str], events: tuple[Event, Event]) ->
 def test_entailment_agrees_with_an_enumeration_of_situations() -> None:
     seen = set()
     for premise, hypothesis, _, label in nli_items(0, "test", 150):
-        assert label == meaning.relation(premise, hypothesis)
+        assert label == meaning.inference_label(premise, hypothesis)
         for negated in (premise.negated, True):
             first = dataclasses.replace(premise, negated=negated)
             where = [s for s in situations(first, hypothesis) if holds(first, s)]
             assert where, "a premise that never holds"
             truth = sorted({holds(hypothesis, s) for s in where})
             expected = "neutral" if len(truth) > 1 else "entailment" if truth[0] else "contradiction"
-            assert meaning.relation(first, hypothesis) == expected
+            assert meaning.inference_label(first, hypothesis) == expected
             seen.add((expected, negated, hypothesis.negated))
     assert len(seen) >= 8
 
@@ -103,9 +103,9 @@ def test_paraphrases_hold_in_the_same_situations_and_others_do_not() -> None:
 def test_relation_knows_monotonicity() -> None:
     dog, animal = (Event("kick", Phrase("baker"), Phrase(head)) for head in ("dog", "animal"))
     no_dog, no_animal = (dataclasses.replace(e, negated=True) for e in (dog, animal))
-    assert meaning.relation(dog, animal) == "entailment"
-    assert meaning.relation(animal, dog) == "neutral"
-    assert meaning.relation(no_animal, no_dog) == "entailment"
-    assert meaning.relation(no_dog, no_animal) == "neutral"
-    assert meaning.relation(dog, no_animal) == "contradiction"
-    assert meaning.relation(no_animal, dog) == "contradiction"
+    assert meaning.inference_label(dog, animal) == "entailment"
+    assert meaning.inference_label(animal, dog) == "neutral"
+    assert meaning.inference_label(no_animal, no_dog) == "entailment"
+    assert meaning.inference_label(no_dog, no_animal) == "neutral"
+    assert meaning.inference_label(dog, no_animal) == "contradiction"
+    assert meaning.inference_label(no_animal, dog) == "contradiction"

@@ -16,7 +16,7 @@ from harness.data.babel import LANGUAGES, PIVOT, Babel, edits
 from harness.data.babel.concepts import leaves
 from harness.data.babel.dice import Dice
 from harness.data.babel.grammar import realise
-from harness.data.babel.lexicon import asking
+from harness.data.babel.lexicon import question_lexicon
 from harness.data.babel.passages import Passage, filler, passages, question_word, roles_of
 from harness.data.babel.reading import READINGS
 from harness.data.babel.tasks import GENERATORS
@@ -299,7 +299,7 @@ def baselines(language: str, count: int) -> dict[str, float]:
 
 
 def candidates(passage: Passage, number: int, language: str) -> Iterator[Candidate]:
-    asked, words = passage.questions[number], asking(0, LANGUAGES[language])
+    asked, words = passage.questions[number], question_lexicon(0, LANGUAGES[language])
     question = [w.form for w in realise(asked.event, words, asked.style, "?") if w.tag != "PUNCT"]
     kind = question_word(passage.statements[asked.statement].event, asked.role)
     for i, (event, style) in enumerate(passage.statements):

@@ -1,4 +1,4 @@
-"""`babel`: the embedded default source, a made-up world told in eight made-up languages, generated from a seed.
+"""`babel`: the built-in default source, a made-up world described in eight made-up languages, generated from a seed.
 
 Meaning is known, so every task has exact gold. docs/babel.md shows the languages and what was measured on them.
 """
@@ -10,30 +10,30 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from harness.data.babel import corpora, tasks
-from harness.data.babel.languages import LANGUAGES, PIVOT, Language
-from harness.data.babel.settings import SIZES, Settings, Sizes, parse
+from harness.data.babel.languages import LANGUAGES, PIVOT, BabelLanguage
+from harness.data.babel.settings import SIZES, BabelSettings, Sizes, parse_settings
 from harness.data.source import CorpusCell, Manifest, Source, TaskCell, missing_task
 from harness.errors import UserError
 from harness.files import text_digest
 from harness.records import Corpus, CorpusRecord, Record
 from harness.task import TaskSpec
 
-__all__ = ["LANGUAGES", "PIVOT", "SIZES", "Babel", "Language", "Settings", "Sizes"]
+__all__ = ["LANGUAGES", "PIVOT", "SIZES", "Babel", "BabelLanguage", "BabelSettings", "Sizes"]
 
 
 class Babel(Source):
-    """The made-up world. `babel:seed=1,size=large` and `babel:qaf.order=SVO` are what may be set."""
+    """The made-up world. Settings are written `babel:seed=1,size=large` or `babel:qaf.order=SVO`."""
 
     kind = "babel"
     own_languages = True
     pivot = PIVOT
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: BabelSettings) -> None:
         self.settings = settings
 
     @classmethod
     def open(cls, location: str) -> Babel:
-        return cls(parse(location))
+        return cls(parse_settings(location))
 
     @classmethod
     def locations(cls, spec: TaskSpec) -> dict[str, str]:
@@ -60,7 +60,7 @@ class Babel(Source):
         ]
         kinds = [self._corpus_cell(kind, code) for kind in Corpus for code in self._corpus_languages(kind)]
         training = {
-            name: f"babel {task}, {tasks.items(self.settings, task, 'train')} items"
+            name: f"babel {task}, {tasks.item_count(self.settings, task, 'train')} items"
             for name, task in named.items()
             if "train" in tasks.SPLITS[task]
         }
@@ -89,7 +89,7 @@ class Babel(Source):
         return tuple(code for code in self.languages if code != PIVOT or kind not in corpora.TWO_SIDED)
 
     def _task_cell(self, name: str, task: str, view: str, split: str) -> TaskCell:
-        count = tasks.records(self.settings, task, split)
+        count = tasks.record_count(self.settings, task, split)
         return TaskCell(name, view, split, count, self._fingerprint("task", task, view, split))
 
     def _corpus_cell(self, kind: Corpus, code: str) -> CorpusCell:
@@ -98,14 +98,14 @@ class Babel(Source):
     @cached_property
     def _stem(self) -> str:
         settings = self.settings
-        return repr((settings.seed, settings.sizes, sorted(settings.languages.items()), _program()))
+        return repr((settings.seed, settings.sizes, sorted(settings.languages.items()), _source_digest()))
 
     def _fingerprint(self, *cell: str) -> str:
         return text_digest("\n".join((self._stem, *cell)))
 
 
 @cache
-def _program() -> str:
-    """The hash of this package's source text: data made by another version have other fingerprints."""
+def _source_digest() -> str:
+    """The hash of this package's source text: data from another version have other fingerprints."""
     paths = sorted(Path(__file__).parent.glob("*.py"))
     return text_digest("".join(f"{path.name}\n{path.read_text(encoding='utf-8')}" for path in paths))

@@ -34,7 +34,7 @@ NOUNS: dict[str, dict[str, str]] = {
     },
 }
 
-# The frame of a verb says who may stand beside it: see world.FRAMES.
+# The frame of a verb decides its possible participants: see world.FRAMES.
 VERBS: dict[str, dict[str, str]] = {
     "act": {
         "strike": "kick punch whip",
@@ -90,11 +90,11 @@ FUNCTION: dict[str, str] = {
     "for": "ADP",
 }
 
-# Words that stand in a question for what it asks for, with its kind. No sentence of a corpus has them, so they are no
-# part of the lexicon that the languages draw from.
+# Question words, with the kind that each asks for. No corpus sentence contains them, so the lexicon that the languages
+# draw from does not have them.
 QUESTION_WORDS = {"who": "person", "what": "thing", "where": "place", "when": "time"}
 
-# Pairs of concepts of different classes that have one form in every language.
+# Pairs of concepts of different word classes that share one form in every language.
 ALWAYS_ALIKE: tuple[tuple[str, str], ...] = (
     ("a", "one"),
     ("this", "this-one"),
@@ -175,5 +175,5 @@ def members(kind: str, tag: str, leaf: bool = True) -> tuple[str, ...]:
 
 @cache
 def children(gloss: str) -> tuple[str, ...]:
-    """The concepts right below one, in a fixed order."""
+    """The direct hyponyms of a concept, in a fixed order."""
     return tuple(c.gloss for c in concepts().values() if c.parent == gloss)

@@ -1,4 +1,4 @@
-"""Changes of an event: weaker (fewer claims), stronger (more claims), conflicting, and exchanges of two parts."""
+"""Edits of an event: fewer claims, more claims, conflicting claims, and exchanges of two parts."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ def with_phrase(event: Event, role: str, phrase: Phrase) -> Event:
     if role == "place":
         assert event.place is not None
         return replace(event, place=replace(event.place, ground=phrase))
-    return _set(event, role, phrase)
+    return _with_field(event, role, phrase)
 
 
 def without(event: Event, role: str) -> Event:
-    """The event with nothing in this role, which may be "time"; of a place its relation stays."""
+    """The event with this role empty. The role may be "time"; a place keeps its relation."""
     if role == "place":
         assert event.place is not None
         return replace(event, place=replace(event.place, ground=None))
-    return _set(event, role, None)
+    return _with_field(event, role, None)
 
 
-def _set(record: Record, name: str, value: object) -> Record:
+def _with_field(record: Record, name: str, value: object) -> Record:
     change: dict[str, Any] = {name: value}
     return replace(record, **change)
 
@@ -60,29 +60,29 @@ def roles(event: Event) -> Iterator[tuple[str, Phrase]]:
             yield role, phrase
 
 
-def circumstances(event: Event) -> list[Event]:
-    """Every event that leaves out time, manner or place: a consequence of it."""
-    found = [_set(event, name, None) for name in ("time", "manner") if getattr(event, name)]
+def without_circumstance(event: Event) -> list[Event]:
+    """Every event that omits time, manner or place. Each follows from the event."""
+    found = [_with_field(event, name, None) for name in ("time", "manner") if getattr(event, name)]
     bare = event.place is not None and frame_of(event) != "travel"
     return [*found, replace(event, place=None)] if bare else found
 
 
-def shorter(event: Event) -> list[Event]:
-    """Every event that leaves out one part: a consequence of it."""
-    found = circumstances(event)
+def shorter_events(event: Event) -> list[Event]:
+    """Every event that omits one part. Each follows from the event."""
+    found = without_circumstance(event)
     for role, phrase in roles(event):
         parts = [part for part in ("adjective", "number") if getattr(phrase, part)]
-        found += [with_phrase(event, role, _set(phrase, part, None)) for part in parts]
+        found += [with_phrase(event, role, _with_field(phrase, part, None)) for part in parts]
     return found
 
 
-def agentless(event: Event) -> Event:
-    """The event without its agent, where it can be told in the passive: a consequence of it."""
+def without_agent(event: Event) -> Event:
+    """The event without its agent, if a passive can express it. It follows from the event."""
     return replace(event, agent=None) if event.patient is not None and frame_of(event) in ("act", "give") else event
 
 
-def general(event: Event) -> list[Event]:
-    """Every event with one noun, name or verb replaced by what stands right above it: a consequence of it."""
+def more_general_events(event: Event) -> list[Event]:
+    """Every event with one noun, name or verb replaced by its hypernym. Each follows from the event."""
     found = []
     for role, phrase in roles(event):
         head = phrase.head
@@ -93,14 +93,14 @@ def general(event: Event) -> list[Event]:
     return [*found, replace(event, verb=parent)] if parent else found
 
 
-def weaker(event: Event, dice: Dice) -> Event:
-    """The event with one claim less, or the event itself where there is none to give up."""
-    changes = shorter(event), general(event)
+def weaker_event(event: Event, dice: Dice) -> Event:
+    """The event with one claim fewer, or the event itself if no claim can be removed."""
+    changes = shorter_events(event), more_general_events(event)
     return dice.pick(changes[dice.below(2)] or changes[0] or changes[1] or [event])
 
 
-def longer(event: Event, world: World, profile: Profile) -> list[Event]:
-    """Some events that add one part: the event is a consequence of each."""
+def longer_events(event: Event, world: World, profile: Profile) -> list[Event]:
+    """Some events that add one part. The event follows from each."""
     dice = world.dice
     found = []
     if event.time is None:
@@ -116,8 +116,8 @@ def longer(event: Event, world: World, profile: Profile) -> list[Event]:
     return found
 
 
-def special(event: Event, dice: Dice) -> list[Event]:
-    """Some events with a noun or the verb replaced by one right below it: the event is a consequence of each."""
+def more_specific_events(event: Event, dice: Dice) -> list[Event]:
+    """Some events with a noun or the verb replaced by a direct hyponym. The event follows from each."""
     found = []
     for role, phrase in roles(event):
         if not isinstance(phrase.head, Name) and children(phrase.head):
@@ -126,18 +126,18 @@ def special(event: Event, dice: Dice) -> list[Event]:
     return [*found, replace(event, verb=dice.pick(below))] if below else found
 
 
-def stronger(event: Event, world: World, profile: Profile) -> Event:
-    """An event with one claim more, or the event itself where there is none to add."""
-    changes = special(event, world.dice), longer(event, world, profile)
+def stronger_event(event: Event, world: World, profile: Profile) -> Event:
+    """An event with one claim more, or the event itself if none can be added."""
+    changes = more_specific_events(event, world.dice), longer_events(event, world, profile)
     return world.dice.pick(changes[world.dice.below(2)] or changes[0] or changes[1] or [event])
 
 
-def conflicting(event: Event, dice: Dice) -> list[Event]:
-    """Some events that differ in one claim, so that most of them cannot both be true."""
-    return [*other_heads(event, dice), *other_properties(event, dice)]
+def conflicting_events(event: Event, dice: Dice) -> list[Event]:
+    """Some events that differ from it in one claim. Most of them contradict it."""
+    return [*with_other_heads(event, dice), *with_other_properties(event, dice)]
 
 
-def other_heads(event: Event, dice: Dice) -> list[Event]:
+def with_other_heads(event: Event, dice: Dice) -> list[Event]:
     """Some events with another verb, or another noun of the same kind."""
     verb = concepts()[event.verb]
     found = [replace(event, verb=dice.pick(members(verb.kind, "VERB", verb.leaf)))]
@@ -149,12 +149,12 @@ def other_heads(event: Event, dice: Dice) -> list[Event]:
     return found
 
 
-def other_properties(event: Event, dice: Dice) -> list[Event]:
+def with_other_properties(event: Event, dice: Dice) -> list[Event]:
     """Some events with another time, manner, relation of place, adjective or number."""
     found = []
     for name, choices in (("time", TIMES), ("manner", MANNERS)):
         if getattr(event, name):
-            found.append(_set(event, name, dice.pick(choices)))
+            found.append(_with_field(event, name, dice.pick(choices)))
     if event.place is not None:
         relations = PATHS if event.place.relation in PATHS else tuple(RELATIONS)
         found.append(replace(event, place=Place(dice.pick(relations), event.place.ground)))
@@ -168,14 +168,14 @@ def other_properties(event: Event, dice: Dice) -> list[Event]:
 
 
 def exchanges(event: Event) -> list[Event]:
-    """Every event made of the same words with two participants, or two of their properties, exchanged."""
+    """Every event with the same words in which two participants, or two of their properties, are exchanged."""
     found = []
     pairs = [("agent", "patient"), ("agent", "recipient"), ("agent", "place"), ("patient", "place")]
     for left, right in pairs:
         one, other = phrase_of(event, left), phrase_of(event, right)
         if one is None or other is None:
             continue
-        if _animate(one) and _animate(other) and one.head != other.head:
+        if _is_animate(one) and _is_animate(other) and one.head != other.head:
             found.append(with_phrase(with_phrase(event, left, other), right, one))
             if not isinstance(one.head, Name) and not isinstance(other.head, Name):
                 heads = replace(one, head=other.head), replace(other, head=one.head)
@@ -187,7 +187,7 @@ def exchanges(event: Event) -> list[Event]:
 
 
 def moves(event: Event) -> list[Event]:
-    """Every event in which an adjective or a number has gone over from one noun to another that had none."""
+    """Every event in which an adjective or a number moves from one noun to another that has none."""
     found = []
     for left, right in permutations([role for role, phrase in roles(event) if not isinstance(phrase.head, Name)], 2):
         one, other = phrase_of(event, left), phrase_of(event, right)
@@ -195,19 +195,19 @@ def moves(event: Event) -> list[Event]:
         assert other is not None
         for part in ("adjective", "number") if right != "place" else ("adjective",):
             if getattr(one, part) and not getattr(other, part):
-                taken = _set(one, part, None), _set(other, part, getattr(one, part))
+                taken = _with_field(one, part, None), _with_field(other, part, getattr(one, part))
                 found.append(with_phrase(with_phrase(event, left, taken[0]), right, taken[1]))
     return found
 
 
-def _animate(phrase: Phrase) -> bool:
+def _is_animate(phrase: Phrase) -> bool:
     if isinstance(phrase.head, Name):
         return phrase.head.type == "PER"
     return concepts()[phrase.head].kind in ("person", "animal")
 
 
-def style(dice: Dice, *, passive: int = 25, front: int = 30, dative: int = 40, synonyms: int = 40) -> Style:
-    """A style at random; each choice is made in so many of a hundred."""
+def random_style(dice: Dice, *, passive: int = 25, front: int = 30, dative: int = 40, synonyms: int = 40) -> Style:
+    """A random style. The arguments are probabilities in percent."""
     return Style(
         passive=dice.chance(passive),
         front=dice.pick(("time", "place")) if dice.chance(front) else "",

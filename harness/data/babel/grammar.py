@@ -1,7 +1,7 @@
-"""From events to sentences: word order, adpositions, cases and agreement of a language.
+"""Realises events as sentences: word order, adpositions, cases and agreement of a language.
 
-Every word carries the slot of the event that it expresses, so that word links between languages, tags and names are
-known by construction.
+Every word has the slot of the event that it expresses, so word links between languages, tags and names are known by
+construction.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from harness.data.babel.concepts import RELATIONS, concept
-from harness.data.babel.lexicon import Lexicon
+from harness.data.babel.lexicon import BabelLexicon
 from harness.data.babel.world import Event, Name, Phrase, Place
 
 
@@ -27,7 +27,7 @@ class Word(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """A free choice of expression that leaves the meaning as it is. An event without agent is always a passive."""
+    """Choices of expression that do not change the meaning. An event without an agent is always passive."""
 
     passive: bool = False
     front: str = ""  # "" | "time" | "place"
@@ -42,31 +42,31 @@ Words = list[Word]
 Links = frozenset[tuple[int, int]]  # positions (source, target)
 
 
-def realise(event: Event, words: Lexicon, style: Style = PLAIN, stop: str = ".") -> tuple[Word, ...]:
+def realise(event: Event, words: BabelLexicon, style: Style = PLAIN, stop: str = ".") -> tuple[Word, ...]:
     """The sentence for an event in a language, full stop (or question mark) included."""
-    return (*_Speaker(words, style).sentence(event), Word(stop, stop, "PUNCT", "stop"))
+    return (*_Realiser(words, style).sentence(event), Word(stop, stop, "PUNCT", "stop"))
 
 
 def text(words: Sequence[Word]) -> str:
-    """Running text: words parted by blanks, punctuation attached to the word before it."""
+    """Running text: words separated by blanks, punctuation attached to the word before it."""
     return " ".join(word.form for word in words).replace(" ,", ",").replace(" .", ".").replace(" ?", "?")
 
 
-def extent(sentence: Sequence[Word], first: int, last: int) -> tuple[int, int]:
+def character_span(sentence: Sequence[Word], first: int, last: int) -> tuple[int, int]:
     """The code points [start, end) of the words from `first` to `last` in the sentence's text."""
     start = len(text(sentence[:first])) + (1 if first else 0)
     return start, len(text(sentence[: last + 1]))
 
 
-def named(name: Name, words: Lexicon) -> tuple[Word, ...]:
-    """A name as it is cited."""
-    return tuple(_Speaker(words, PLAIN).name(name, None, "name", ""))
+def name_words(name: Name, words: BabelLexicon) -> tuple[Word, ...]:
+    """The words of a name in its citation form."""
+    return tuple(_Realiser(words, PLAIN).name(name, None, "name", ""))
 
 
-class _Speaker:
-    """Says events in one language and one style."""
+class _Realiser:
+    """Realises events in one language and one style."""
 
-    def __init__(self, words: Lexicon, style: Style) -> None:
+    def __init__(self, words: BabelLexicon, style: Style) -> None:
         self._words, self._style, self._language = words, style, words.language
 
     def sentence(self, event: Event) -> Words:
@@ -91,13 +91,13 @@ class _Speaker:
         place, time = [] if place is front else place, [] if time is front else time
         around = [*place, *self._optional(event.manner, "manner")]
         aux, neg, verb = self._verb(event, subject, passive)
-        told = self._ordered(
+        ordered = self._order_words(
             self._phrase(subject, subject_role), (aux, neg, verb), self._objects(event, passive), around, time
         )
         comma = [Word(",", ",", "PUNCT", "comma")] if front else []
-        return [*front, *comma, *told]
+        return [*front, *comma, *ordered]
 
-    def _ordered(
+    def _order_words(
         self, subject: Words, verb: tuple[Words, Words, Words], objects: Words, around: Words, time: Words
     ) -> Words:
         aux, neg, main = verb
@@ -183,18 +183,18 @@ class _Speaker:
         return Word(form, gloss, concept(gloss).tag, slot)
 
 
-def links(source: Sequence[Word], target: Sequence[Word]) -> tuple[Links, Links]:
-    """(sure, possible) word links: sure between the words of one slot; possible also from a slot's function word that
-    has no counterpart to the head that took over its work (an adposition to a case-marked noun)."""
+def word_links(source: Sequence[Word], target: Sequence[Word]) -> tuple[Links, Links]:
+    """(sure, possible) word links. Sure: between words of the same slot. Possible, in addition: from a function word
+    without counterpart to the head that expresses the same thing (an adposition to a case-marked noun)."""
     places = {word.slot: j for j, word in enumerate(target)}
     back = {word.slot: i for i, word in enumerate(source)}
     sure = {(i, places[word.slot]) for i, word in enumerate(source) if word.slot in places}
-    extra = {(i, j) for i, word in enumerate(source) for j in _stand_ins(word, places)}
-    extra |= {(i, j) for j, word in enumerate(target) for i in _stand_ins(word, back)}
+    extra = {(i, j) for i, word in enumerate(source) for j in _heads_for(word, places)}
+    extra |= {(i, j) for j, word in enumerate(target) for i in _heads_for(word, back)}
     return frozenset(sure), frozenset(sure | extra)
 
 
-def _stand_ins(word: Word, others: dict[str, int]) -> list[int]:
+def _heads_for(word: Word, others: dict[str, int]) -> list[int]:
     if word.slot in others:
         return []
     if word.slot.startswith("aux."):

@@ -1,7 +1,7 @@
-"""The languages of the made-up world: what each changes against the pivot, one property at a time.
+"""The languages of the made-up world: how each differs from the pivot, one property at a time.
 
-`Language` is a frozen record, so `replace(LANGUAGES["qaf"], order="SVO")`, or the setting `babel:qaf.order=SVO`, gives
-the same language with one property altered.
+`BabelLanguage` is a frozen record: `replace(LANGUAGES["qaf"], order="SVO")`, or the setting `babel:qaf.order=SVO`, is
+the same language with one property changed.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ ALPHABETS: dict[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Language:
-    """What distinguishes a language. Percentages are of the lexicon.
+class BabelLanguage:
+    """The properties of a language. Percentages are of the lexicon.
 
-    `cognates` have the pivot's sounds, so they look alike only in the pivot's script; `loans` (words and names) are
+    `cognates` sound like words of the pivot, so they look like them only in its script; `loans` (words and names) are
     always written as in the pivot. All other words are the language's own.
     """
 
     code: str
-    step: str  # the property in which it leaves its neighbour, in words
+    step: str  # the property in which it differs from its neighbour, in words
     neighbour: str = ""
     cognates: int = 0
     loans: int = 0
@@ -59,8 +59,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 }
 
 
-def _languages() -> dict[str, Language]:
-    pivot = Language(PIVOT, "the pivot", cognates=100, loans=100)
+def _languages() -> dict[str, BabelLanguage]:
+    pivot = BabelLanguage(PIVOT, "the pivot", cognates=100, loans=100)
     qab = replace(pivot, code="qab", step="own words for a part of the lexicon", neighbour=PIVOT, cognates=45, loans=25)
     qac = replace(qab, code="qac", step="own script", neighbour="qab", script="cyrillic")
     qad = replace(qac, code="qad", step="adjectives after the noun", neighbour="qac", script="greek", adjective="after")
@@ -73,19 +73,19 @@ def _languages() -> dict[str, Language]:
     return {language.code: language for language in (pivot, qab, qac, qad, qae, qaf, qag, qah)}
 
 
-LANGUAGES: dict[str, Language] = _languages()
+LANGUAGES: dict[str, BabelLanguage] = _languages()
 
 
-def altered(language: Language, name: str, value: str) -> Language:
+def with_property(language: BabelLanguage, name: str, value: str) -> BabelLanguage:
     """The language with one property set from text. Raises UsageError on an unknown property or value."""
-    known = [f.name for f in fields(Language) if f.name not in ("code", "step", "neighbour")]
+    known = [f.name for f in fields(BabelLanguage) if f.name not in ("code", "step", "neighbour")]
     if name not in known:
         raise UsageError(f"{language.code} has no property {name!r}", expected=", ".join(known))
-    setting: dict[str, Any] = {name: _value(language, name, value)}
+    setting: dict[str, Any] = {name: _parse_value(language, name, value)}
     return replace(language, **setting)
 
 
-def _value(language: Language, name: str, value: str) -> str | int | bool:
+def _parse_value(language: BabelLanguage, name: str, value: str) -> str | int | bool:
     allowed = ALLOWED[name]
     if value not in allowed:
         expected = "a percentage, 0 to 100" if allowed is PERCENT else ", ".join(allowed)

@@ -1,7 +1,7 @@
-"""What sentences mean: sets of situations, so that entailment and contradiction are facts of set theory.
+"""The meaning of sentences as sets of situations, so that entailment and contradiction are set relations.
 
-A situation gives every attribute of the event one value. A positive sentence holds where each attribute lies in the set
-that the sentence allows; a negated one holds everywhere else. Both sentences of a pair speak of the same event.
+A situation gives every attribute of the event one value. A positive sentence is true where each attribute is in the set
+that the sentence allows; a negated one is true everywhere else. Both sentences of a pair are about the same event.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from harness.data.babel.concepts import concepts, leaves
 from harness.data.babel.world import Event, Name, Phrase
 
 ENTAILMENT, NEUTRAL, CONTRADICTION = "entailment", "neutral", "contradiction"
-Denotation = Mapping[str, frozenset[str]]  # the attributes that are constrained, and the values that are allowed
+Denotation = Mapping[str, frozenset[str]]  # allowed values by constrained attribute
 
 
 def denotation(event: Event) -> Denotation:
-    """The constraints of the event, leaving aside that it may be negated."""
+    """The constraints of the event, ignoring negation."""
     found: dict[str, frozenset[str]] = {
         "verb": leaves(event.verb),
         "tense": frozenset(("future" if event.future else "past",)),
@@ -48,25 +48,25 @@ def _participant(role: str, phrase: Phrase) -> Denotation:
     return found
 
 
-def within(narrow: Denotation, wide: Denotation) -> bool:
+def entails(narrow: Denotation, wide: Denotation) -> bool:
     """Whether every situation of `narrow` is one of `wide`."""
     return all(name in narrow and narrow[name] <= allowed for name, allowed in wide.items())
 
 
-def disjoint(one: Denotation, other: Denotation) -> bool:
+def are_disjoint(one: Denotation, other: Denotation) -> bool:
     return any(not (one[name] & other[name]) for name in one.keys() & other.keys())
 
 
-def relation(premise: Event, hypothesis: Event) -> str:
-    """Entailment where the premise's situations are among the hypothesis's, contradiction where none is shared."""
+def inference_label(premise: Event, hypothesis: Event) -> str:
+    """Entailment if the premise's situations are a subset of the hypothesis's, contradiction if they are disjoint."""
     p, h = denotation(premise), denotation(hypothesis)
     if not premise.negated and not hypothesis.negated:
-        return ENTAILMENT if within(p, h) else CONTRADICTION if disjoint(p, h) else NEUTRAL
+        return ENTAILMENT if entails(p, h) else CONTRADICTION if are_disjoint(p, h) else NEUTRAL
     if not premise.negated:
-        return ENTAILMENT if disjoint(p, h) else CONTRADICTION if within(p, h) else NEUTRAL
+        return ENTAILMENT if are_disjoint(p, h) else CONTRADICTION if entails(p, h) else NEUTRAL
     if not hypothesis.negated:
-        return CONTRADICTION if within(h, p) else NEUTRAL
-    return ENTAILMENT if within(h, p) else NEUTRAL
+        return CONTRADICTION if entails(h, p) else NEUTRAL
+    return ENTAILMENT if entails(h, p) else NEUTRAL
 
 
 def same_meaning(one: Event, other: Event) -> bool:

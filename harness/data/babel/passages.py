@@ -1,9 +1,9 @@
-"""Passages that questions are asked about: the meaning of a reading-comprehension item before any language.
+"""Passages and questions on them: the meaning of reading-comprehension items, independent of any language.
 
-The sentences of a passage are one event and others made from it: the same words with two participants or two of their
-properties exchanged, the event denied, moved to another time, or with one word changed. Each has a filler of its own in
-the place that is asked for. The words of a question therefore stand in several sentences beside a phrase of the right
-kind, and only what the sentences mean tells which of them answers.
+The sentences of a passage are one event and variants of it: the same words with two participants or two of their
+properties exchanged, the event negated, in another tense, or with one word changed. Each has its own filler in the role
+that is asked for. So the words of a question occur in several sentences next to a phrase of the right kind, and only
+the meaning of the sentences decides which one is the answer.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from harness.data.babel import edits
 from harness.data.babel.concepts import TIMES, concepts, leaves
 from harness.data.babel.dice import Dice
 from harness.data.babel.grammar import Style
-from harness.data.babel.meaning import denotation, within
+from harness.data.babel.meaning import denotation, entails
 from harness.data.babel.sentences import Statement
 from harness.data.babel.world import Event, Name, Phrase, Profile, World, key, phrases, split_of
 
 
-class Asked(NamedTuple):
-    """A question: the event with a question word in the role that is asked for, how it is expressed, and the number of
-    the statement that answers it by what stands there in the same role. The role may be "time"."""
+class PassageQuestion(NamedTuple):
+    """A question: the event with a question word in the role that is asked for, its style, and the index of the
+    statement that answers it with its phrase in the same role. The role may be "time"."""
 
     event: Event
     style: Style
@@ -34,14 +34,14 @@ class Asked(NamedTuple):
 
 
 class Passage(NamedTuple):
-    """Statements in their order, and questions on them, each of which one statement answers."""
+    """Statements in order, and questions on them. Each question is answered by one statement."""
 
     statements: tuple[Statement, ...]
-    questions: tuple[Asked, ...]
+    questions: tuple[PassageQuestion, ...]
 
 
-class Told(NamedTuple):
-    """An event of a passage, and the role whose filler is its own."""
+class PassageEvent(NamedTuple):
+    """An event of a passage, and the role whose filler no other event of the passage has."""
 
     event: Event
     role: str
@@ -53,11 +53,11 @@ PROFILE = Profile(
     group=0, negated=0, article=10,
 )  # fmt: skip
 SENTENCES = 5
-REARRANGED = 2  # sentences at most that have the same words in other roles, before others are taken
-DECOYS = 2  # sentences at least that have every word of a test question and do not answer it
-UNRELATED = 50  # in a hundred of the training passages: sentences that have little in common
-SHORTENED, GENERALISED = 25, 25  # in a hundred of the questions: they leave something out, or say it less exactly
-PASSIVE = 40  # in a hundred of the sentences and questions
+REARRANGED = 2  # at most this many sentences with the same words in other roles, before other variants
+DECOYS = 2  # at least this many sentences contain every word of a test question and do not answer it
+UNRELATED = 50  # percent of the training passages whose sentences have little in common
+SHORTENED, GENERALISED = 25, 25  # percent of the questions that omit something, or use a more general word
+PASSIVE = 40  # percent of the sentences and questions
 TRIES = 12
 FILLERS = {"person": ("person", "PER"), "animal": ("animal",), "thing": ("thing",), "place": ("place", "LOC")}
 WORDS = {"person": "who", "animal": "what", "thing": "what", "place": "where", "time": "when"}
@@ -71,7 +71,7 @@ ANSWERS = {
 
 @lru_cache(maxsize=12)
 def passages(seed: int, purpose: str, split: str, questions: int, each: int) -> tuple[Passage, ...]:
-    """Passages of the split with so many questions in all, at most `each` of them on one."""
+    """Passages of the split with this many questions in total, at most `each` per passage."""
     found: list[Passage] = []
     left = questions
     stream = _stream(seed, purpose, split, each)
@@ -83,18 +83,18 @@ def passages(seed: int, purpose: str, split: str, questions: int, each: int) -> 
 
 
 def _stream(seed: int, purpose: str, split: str, each: int) -> Iterator[Passage]:
-    """Passages without end, made of different events. All that they state or ask belongs to the split."""
+    """An endless stream of passages on different events. Every statement and question belongs to the split."""
     world = World(seed, split, Dice(purpose, seed, split))
     seen: set[str] = set()
     while True:
-        told = world.dice.shuffled(_scene(world, seed, split, seen))
-        questions = tuple(islice(_questions(world.dice, seed, split, told), each))
+        scene = world.dice.shuffled(_scene(world, seed, split, seen))
+        questions = tuple(islice(_questions(world.dice, seed, split, scene), each))
         if questions:
-            yield Passage(tuple(Statement(event, _style(world.dice)) for event, _ in told), questions)
+            yield Passage(tuple(Statement(event, _style(world.dice)) for event, _ in scene), questions)
 
 
-def _scene(world: World, seed: int, split: str, seen: set[str]) -> list[Told]:
-    """A new event of the split and others made from it; none where what was drawn cannot be used."""
+def _scene(world: World, seed: int, split: str, seen: set[str]) -> list[PassageEvent]:
+    """A new event of the split and variants of it, or an empty list if the random event cannot be used."""
     base = world.event(PROFILE)
     role = world.dice.pick(roles_of(base))
     heads = [phrase.head for phrase in phrases(base)]
@@ -102,10 +102,10 @@ def _scene(world: World, seed: int, split: str, seen: set[str]) -> list[Told]:
     if not new or any(split_of(seed, event) != split for event in (base, edits.without(base, role))):
         return []
     seen.add(key(base))
-    found, taken = [Told(base, role)], {*heads, filler(base, role)}
+    found, taken = [PassageEvent(base, role)], {*heads, filler(base, role)}
     unrelated = split == "train" and world.dice.chance(UNRELATED)
-    for variant in _others(world, base, role) if unrelated else _variants(world.dice, base, role):
-        other = _refilled(world, seed, split, variant, taken)
+    for variant in _unrelated_events(world, base, role) if unrelated else _variants(world.dice, base, role):
+        other = _refill(world, seed, split, variant, taken)
         if other is not None:
             taken.add(filler(*other))
             found.append(other)
@@ -114,39 +114,39 @@ def _scene(world: World, seed: int, split: str, seen: set[str]) -> list[Told]:
     return []
 
 
-def _variants(dice: Dice, base: Event, role: str) -> list[Told]:
-    """Events made from the base whose fillers are the base's yet: those of the same words, others, and the rest."""
-    same = dice.shuffled(_rearranged(base, role))
+def _variants(dice: Dice, base: Event, role: str) -> list[PassageEvent]:
+    """Variants of the base with its filler: rearrangements of its words first, then other changes."""
+    same = dice.shuffled(_rearrangements(base, role))
     first, second = dice.shuffled([replace(base, negated=True), replace(base, future=not base.future)])
     rest = edits.without(base, role)
-    other = dice.shuffled([event for event in edits.conflicting(rest, dice) if event != rest])
-    changed = [_put(event, role, filler(base, role)) for event in other]
-    return [*same[:REARRANGED], *(Told(event, role) for event in (first, *changed, second)), *same[REARRANGED:]]
+    other = dice.shuffled([event for event in edits.conflicting_events(rest, dice) if event != rest])
+    changed = [_with_head(event, role, filler(base, role)) for event in other]
+    return [*same[:REARRANGED], *(PassageEvent(event, role) for event in (first, *changed, second)), *same[REARRANGED:]]
 
 
-def _others(world: World, base: Event, role: str) -> Iterator[Told]:
-    """Events of their own that have something of the kind that is asked for, as many as it may take."""
+def _unrelated_events(world: World, base: Event, role: str) -> Iterator[PassageEvent]:
+    """Unrelated events that have a phrase of the kind that is asked for."""
     kind = _kind(filler(base, role))
     for _ in range(TRIES * SENTENCES):
         event = world.event(PROFILE)
         places = [place for place in roles_of(event) if _kind(filler(event, place)) == kind]
         if places:
-            yield Told(event, world.dice.pick(places))
+            yield PassageEvent(event, world.dice.pick(places))
 
 
-def _rearranged(base: Event, role: str) -> list[Told]:
-    """The words of the base in other places. The filler, which loses its properties, may be in another role."""
-    bare = _put(base, role, filler(base, role))
+def _rearrangements(base: Event, role: str) -> list[PassageEvent]:
+    """The words of the base in other roles. The filler loses its properties and may be in another role."""
+    bare = _with_head(base, role, filler(base, role))
     events = [*edits.exchanges(bare), *edits.moves(bare)]
     if role == "time":
-        return [Told(event, role) for event in events]
+        return [PassageEvent(event, role) for event in events]
     found = [(event, place, phrase) for event in events for place, phrase in edits.roles(event)]
-    return [Told(event, place) for event, place, phrase in found if phrase == Phrase(filler(base, role))]
+    return [PassageEvent(event, place) for event, place, phrase in found if phrase == Phrase(filler(base, role))]
 
 
-def _refilled(world: World, seed: int, split: str, told: Told, taken: set[str | Name]) -> Told | None:
-    """The event with a filler of the same kind that is not taken yet; none where the split has no such event."""
-    event, role = told
+def _refill(world: World, seed: int, split: str, base: PassageEvent, taken: set[str | Name]) -> PassageEvent | None:
+    """The event with another filler of the same kind that is not in `taken`, or None if the split has none."""
+    event, role = base
     kind = _kind(filler(event, role))
     for _ in range(TRIES):
         if kind == "time":
@@ -154,52 +154,52 @@ def _refilled(world: World, seed: int, split: str, told: Told, taken: set[str | 
         else:
             other = edits.with_phrase(event, role, world.phrase(FILLERS[kind], PROFILE, event.verb))
         if filler(other, role) not in taken and split_of(seed, other) == split:
-            return Told(other, role)
+            return PassageEvent(other, role)
     return None
 
 
-def _questions(dice: Dice, seed: int, split: str, told: Sequence[Told]) -> Iterator[Asked]:
-    """A question on each statement that others could be mistaken for, in an order at random."""
-    events = [event for event, _ in told]
-    for number in dice.shuffled(range(len(told))):
-        event, role = told[number]
+def _questions(dice: Dice, seed: int, split: str, scene: Sequence[PassageEvent]) -> Iterator[PassageQuestion]:
+    """A question on each statement that has decoys, in random order."""
+    events = [event for event, _ in scene]
+    for number in dice.shuffled(range(len(scene))):
+        event, role = scene[number]
         word, rest = question_word(event, role), edits.without(event, role)
-        if split != "train" and _decoys(rest, events) <= DECOYS:  # the statement itself is one of them
+        if split != "train" and _decoy_count(rest, events) <= DECOYS:  # the statement itself counts as one
             continue
-        for asked in (_vaguer(dice, rest, role), rest):
-            if split_of(seed, asked) == split and answering(asked, role, word, events) == [number]:
-                yield Asked(_put(asked, role, word), _style(dice), number, role)
+        for asked in (_make_vaguer(dice, rest, role), rest):
+            if split_of(seed, asked) == split and answering_events(asked, role, word, events) == [number]:
+                yield PassageQuestion(_with_head(asked, role, word), _style(dice), number, role)
                 break
 
 
-def answering(asked: Event, role: str, word: str, events: Sequence[Event]) -> list[int]:
-    """The numbers of the events from which it follows what is asked, told without its question word."""
+def answering_events(asked: Event, role: str, word: str, events: Sequence[Event]) -> list[int]:
+    """The indices of the events that answer a question (`asked`, without its question word)."""
     name = role if role == "time" else f"{role}.kind"
     demanded = {**denotation(asked), name: ANSWERS[word]}
-    return [i for i, event in enumerate(events) if not event.negated and within(denotation(event), demanded)]
+    return [i for i, event in enumerate(events) if not event.negated and entails(denotation(event), demanded)]
 
 
-def _decoys(asked: Event, events: Sequence[Event]) -> int:
-    """How many events have every word of what is asked."""
+def _decoy_count(asked: Event, events: Sequence[Event]) -> int:
+    """The number of events that contain every word of the question."""
     wanted = set(key(asked).split())
     return sum(wanted <= set(key(event).split()) for event in events)
 
 
-def _vaguer(dice: Dice, asked: Event, role: str) -> Event:
-    """What is asked, perhaps without a circumstance, perhaps with a word for more than what was told."""
+def _make_vaguer(dice: Dice, asked: Event, role: str) -> Event:
+    """The question, sometimes without a circumstance, sometimes with a more general word."""
     if dice.chance(SHORTENED):
-        kept = [event for event in edits.circumstances(asked) if event.place or role != "place"]
+        kept = [event for event in edits.without_circumstance(asked) if event.place or role != "place"]
         asked = dice.pick(kept or [asked])
-    return dice.pick(edits.general(asked) or [asked]) if dice.chance(GENERALISED) else asked
+    return dice.pick(edits.more_general_events(asked) or [asked]) if dice.chance(GENERALISED) else asked
 
 
 def roles_of(event: Event) -> list[str]:
-    """What may be asked for."""
+    """The roles that a question can ask for."""
     return [*(role for role, _ in edits.roles(event)), *(("time",) if event.time else ())]
 
 
 def question_word(event: Event, role: str) -> str:
-    """The gloss of the question word for what stands in this role."""
+    """The gloss of the question word that asks for this role."""
     return WORDS[_kind(filler(event, role))]
 
 
@@ -217,8 +217,8 @@ def _kind(head: str | Name) -> str:
     return concepts()[head].kind
 
 
-def _put(event: Event, role: str, head: str | Name) -> Event:
-    """The event with a time, or with a phrase that has this head and nothing else."""
+def _with_head(event: Event, role: str, head: str | Name) -> Event:
+    """The event with this time, or with a bare phrase with this head."""
     if role == "time":
         assert isinstance(head, str)
         return replace(event, time=head)
@@ -226,4 +226,4 @@ def _put(event: Event, role: str, head: str | Name) -> Event:
 
 
 def _style(dice: Dice) -> Style:
-    return edits.style(dice, passive=PASSIVE)
+    return edits.random_style(dice, passive=PASSIVE)

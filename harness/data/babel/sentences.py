@@ -1,4 +1,4 @@
-"""The tasks on single sentences: tags, names, and pools of sentences to be matched across languages."""
+"""The tasks on single sentences: tags, names, and pools of sentences to match across languages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.data.babel.world import FRAMES, Event, Profile, World, key, split_o
 
 
 class Statement(NamedTuple):
-    """One event and how it is expressed."""
+    """One event and its style."""
 
     event: Event
     style: Style
@@ -38,11 +38,11 @@ POOL_PROFILE = Profile(
 @lru_cache(maxsize=16)
 def statements(seed: int, purpose: str, split: str, number: int, profile: Profile) -> tuple[Statement, ...]:
     """`number` events of the split, all of different content."""
-    return tuple(islice(stream(seed, purpose, split, profile), number))
+    return tuple(islice(statement_stream(seed, purpose, split, profile), number))
 
 
-def stream(seed: int, purpose: str, split: str, profile: Profile) -> Iterator[Statement]:
-    """Events of the split without end, all of different content."""
+def statement_stream(seed: int, purpose: str, split: str, profile: Profile) -> Iterator[Statement]:
+    """An endless stream of events of the split, all of different content."""
     dice = Dice(purpose, seed, split)
     world = World(seed, split, dice)
     seen: set[str] = set()
@@ -51,48 +51,48 @@ def stream(seed: int, purpose: str, split: str, profile: Profile) -> Iterator[St
         content = key(event)
         if content not in seen and split_of(seed, event) == split:
             seen.add(content)
-            yield Statement(event, edits.style(dice))
+            yield Statement(event, edits.random_style(dice))
 
 
 class Pool(NamedTuple):
-    """What a mining pool holds: statements present on both sides, and those on one side only."""
+    """A mining pool: statements on both sides, and statements on one side only."""
 
     shared: tuple[Statement, ...]
     source_only: tuple[Statement, ...]
     target_only: tuple[Statement, ...]
 
 
-DISTRACTORS = 40  # in a hundred of the shared ones, on each side
-HARD = 60  # in a hundred of the distractors: a shared statement with one thing changed
+DISTRACTORS = 40  # percent of the number of shared statements, on each side
+HARD = 60  # percent of the distractors that are a shared statement with one change
 
 
 @lru_cache(maxsize=4)
-def pool(seed: int, split: str, number: int) -> Pool:
-    """A pool with `number` translated statements. No two statements of it mean the same."""
+def mining_pool(seed: int, split: str, number: int) -> Pool:
+    """A pool with `number` translated statements. No two statements in it have the same meaning."""
     extra = number * DISTRACTORS // 100
     shared = statements(seed, "mining", split, number, POOL_PROFILE)
     random = statements(seed, "mining-distractor", split, 3 * extra, POOL_PROFILE)
     dice = Dice("mining-hard", seed, split)
     seen = {(key(s.event), s.event.negated, s.event.future) for s in shared}
     fresh = iter([s for s in random if (key(s.event), s.event.negated, s.event.future) not in seen])
-    changed = _changed(seed, split, dice, shared)
+    changed = _near_statements(seed, split, dice, shared)
     sides = [tuple(next(changed) if dice.chance(HARD) else next(fresh) for _ in range(extra)) for _ in range(2)]
     return Pool(shared, *sides)
 
 
 @lru_cache(maxsize=4)
-def twins(seed: int, split: str, number: int) -> tuple[Statement, ...]:
-    """`number` statements for retrieval: half of them are others of them with one thing changed."""
+def retrieval_statements(seed: int, split: str, number: int) -> tuple[Statement, ...]:
+    """`number` statements for retrieval. Half of them are another one of them with one change."""
     single = statements(seed, "retrieval", split, number - number // 2, POOL_PROFILE)
-    changed = islice(_changed(seed, split, Dice("retrieval-hard", seed, split), single), number // 2)
+    changed = islice(_near_statements(seed, split, Dice("retrieval-hard", seed, split), single), number // 2)
     return (*single, *changed)
 
 
-def _changed(seed: int, split: str, dice: Dice, shared: tuple[Statement, ...]) -> Iterator[Statement]:
-    """Statements close to shared ones, without end: in each round at most one for each shared one."""
+def _near_statements(seed: int, split: str, dice: Dice, shared: tuple[Statement, ...]) -> Iterator[Statement]:
+    """An endless stream of statements that differ little from shared ones: at most one for each in every round."""
     events = {s.event for s in shared}
     for event, style in chain.from_iterable(dice.shuffled(shared) for _ in count()):
-        for other in dice.shuffled([*edits.exchanges(event), *edits.conflicting(event, dice)]):
+        for other in dice.shuffled([*edits.exchanges(event), *edits.conflicting_events(event, dice)]):
             if other not in events and split_of(seed, other) == split:
                 events.add(other)
                 yield Statement(other, style)

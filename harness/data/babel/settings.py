@@ -1,11 +1,11 @@
-"""What a user may set: `babel:seed=1,size=large,nli=20000,qaf.order=SVO`."""
+"""The settings of the source: `babel:seed=1,size=large,nli=20000,qaf.order=SVO`."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
 
-from harness.data.babel.languages import LANGUAGES, Language, altered
+from harness.data.babel.languages import LANGUAGES, BabelLanguage, with_property
 from harness.errors import UsageError, unknown
 
 
@@ -37,25 +37,25 @@ SIZES: dict[str, Sizes] = {
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Everything that the data depend on, beside the source text of this package."""
+class BabelSettings:
+    """Everything that the data depend on, apart from the source text of this package."""
 
     seed: int
     sizes: Sizes
-    languages: dict[str, Language] = field(hash=False)
-    label: str = "babel"  # how the settings are written on the board
+    languages: dict[str, BabelLanguage] = field(hash=False)
+    label: str = "babel"  # the settings as the board shows them
 
 
-def parse(location: str) -> Settings:
-    """Settings from `key=value,...`. Raises UsageError on an unknown key, language, property or value."""
-    pairs = [_pair(part) for part in location.split(",") if part.strip()]
+def parse_settings(location: str) -> BabelSettings:
+    """BabelSettings from `key=value,...`. Raises UsageError on an unknown key, language, property or value."""
+    pairs = [_split_pair(part) for part in location.split(",") if part.strip()]
     given = dict(pairs)
     if len(given) < len(pairs):
         raise UsageError("a setting of babel is given twice", found=location, remedy="give each setting once")
     size = given.pop("size", "demo")
     if size not in SIZES:
         raise unknown("size of babel", size, SIZES)
-    seed = _count("seed", given.pop("seed", "0"))
+    seed = _parse_count("seed", given.pop("seed", "0"))
     languages = dict(LANGUAGES)
     counts: dict[str, int] = {}
     for name, value in given.items():
@@ -63,29 +63,29 @@ def parse(location: str) -> Settings:
             code, _, prop = name.partition(".")
             if code not in languages:
                 raise unknown("language of babel", code, languages)
-            languages[code] = altered(languages[code], prop, value)
+            languages[code] = with_property(languages[code], prop, value)
         else:
-            name = _known(name)
-            counts[name] = _count(name, value)
+            name = _size_name(name)
+            counts[name] = _parse_count(name, value)
     label = f"babel:{location}" if location else "babel"
-    return Settings(seed, dataclasses.replace(SIZES[size], **counts), languages, label)
+    return BabelSettings(seed, dataclasses.replace(SIZES[size], **counts), languages, label)
 
 
-def _pair(part: str) -> tuple[str, str]:
+def _split_pair(part: str) -> tuple[str, str]:
     name, equals, value = (piece.strip() for piece in part.partition("="))
     if not (name and equals and value):
         raise UsageError("a setting of babel is written name=value", found=repr(part), expected="seed=1,size=large")
     return name, value
 
 
-def _known(name: str) -> str:
+def _size_name(name: str) -> str:
     counts = [f.name for f in dataclasses.fields(Sizes)]
     if name not in counts:
         raise unknown("setting of babel", name, ["seed", "size", *counts, *(f"{code}.PROPERTY" for code in LANGUAGES)])
     return name
 
 
-def _count(name: str, value: str) -> int:
+def _parse_count(name: str, value: str) -> int:
     if not (value.isascii() and value.isdigit()):
         raise UsageError(f"{name} of babel is a whole number", found=repr(value), remedy=f"write {name}=1")
     return int(value)

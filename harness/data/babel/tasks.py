@@ -1,4 +1,4 @@
-"""The nine tasks as records: the same items in every language, but for `qa_native`."""
+"""The nine tasks as records: the same items in every language, except for `qa_native`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from harness.data.babel.dice import Dice
 from harness.data.babel.grammar import realise, text
 from harness.data.babel.languages import PIVOT
-from harness.data.babel.lexicon import Lexicon, lexicon
+from harness.data.babel.lexicon import BabelLexicon, lexicon
 from harness.data.babel.pairs import nli_items, paraphrase_items
 from harness.data.babel.reading import READINGS, questions
 from harness.data.babel.sentences import (
@@ -15,11 +15,11 @@ from harness.data.babel.sentences import (
     NER_PROFILE,
     POS_PROFILE,
     Statement,
-    pool,
+    mining_pool,
+    retrieval_statements,
     statements,
-    twins,
 )
-from harness.data.babel.settings import Settings
+from harness.data.babel.settings import BabelSettings
 from harness.records import PoolSentence, Question, Record, TaggedSentence, TextPair
 
 GENERATORS = {  # by task
@@ -36,39 +36,39 @@ SPLITS: dict[str, tuple[str, ...]] = {
 }
 
 
-def items(settings: Settings, task: str, split: str) -> int:
-    """How many items a split has: for mining the translated pairs, for retrieval the pairs."""
+def item_count(settings: BabelSettings, task: str, split: str) -> int:
+    """The number of items in a split; for mining and retrieval, the number of translated pairs."""
     if split == "train":
         name = READINGS[task].trained_on if task in READINGS else task
         return int(getattr(settings.sizes, name))
     return settings.sizes.dev if split == "dev" else settings.sizes.test
 
 
-def records(settings: Settings, task: str, split: str) -> int:
-    """How many records a cell has."""
-    number = items(settings, task, split)
+def record_count(settings: BabelSettings, task: str, split: str) -> int:
+    """The number of records in a cell."""
+    number = item_count(settings, task, split)
     if "train" in SPLITS[task]:
         return number
     return 2 * (number + (number * DISTRACTORS // 100 if task == "mining" else 0))
 
 
-def pair_task(settings: Settings, task: str, view: str, split: str) -> list[TextPair]:
+def pair_task(settings: BabelSettings, task: str, view: str, split: str) -> list[TextPair]:
     """Sentence pairs of `nli` and `paraphrase`, parallel across views."""
     maker = nli_items if task == "nli" else paraphrase_items
     words = _lexicon(settings, view)
     found = []
-    for i, (first, second, styles, label) in enumerate(maker(settings.seed, split, items(settings, task, split))):
+    for i, (first, second, styles, label) in enumerate(maker(settings.seed, split, item_count(settings, task, split))):
         one, other = text(realise(first, words, styles[0])), text(realise(second, words, styles[1]))
         found.append(TextPair(f"{task}-{split}-{view}-{i:06}", one, other, label, f"{task}-{split}-{i:06}"))
     return found
 
 
-def tag_task(settings: Settings, task: str, view: str, split: str) -> list[TaggedSentence]:
+def tag_task(settings: BabelSettings, task: str, view: str, split: str) -> list[TaggedSentence]:
     """Tagged sentences of `pos` (universal tags) and `ner` (BIO), parallel across views."""
     profile = POS_PROFILE if task == "pos" else NER_PROFILE
     words = _lexicon(settings, view)
     found = []
-    drawn = statements(settings.seed, task, split, items(settings, task, split), profile)
+    drawn = statements(settings.seed, task, split, item_count(settings, task, split), profile)
     for i, (event, style) in enumerate(drawn):
         sentence = realise(event, words, style)
         tags = tuple(word.tag if task == "pos" else word.entity for word in sentence)
@@ -77,24 +77,24 @@ def tag_task(settings: Settings, task: str, view: str, split: str) -> list[Tagge
     return found
 
 
-def mining_task(settings: Settings, task: str, view: str, split: str) -> list[PoolSentence]:
-    """A pool per side: translated statements among others, most of which differ from one of those in one thing."""
-    shared, source_only, target_only = pool(settings.seed, split, items(settings, task, split))
+def mining_task(settings: BabelSettings, task: str, view: str, split: str) -> list[PoolSentence]:
+    """One pool per side: translated statements and distractors, most of which differ from one of those in one thing."""
+    shared, source_only, target_only = mining_pool(settings.seed, split, item_count(settings, task, split))
     source = _side(settings, "source", view, [*shared, *source_only], len(shared), f"{task}-{split}-{view}")
     return source + _side(settings, "target", PIVOT, [*shared, *target_only], len(shared), f"{task}-{split}-{view}")
 
 
-def retrieval_task(settings: Settings, task: str, view: str, split: str) -> list[PoolSentence]:
-    """Pairs of translations: every source sentence has one partner, and many have a near twin beside it."""
-    drawn = twins(settings.seed, split, items(settings, task, split))
+def retrieval_task(settings: BabelSettings, task: str, view: str, split: str) -> list[PoolSentence]:
+    """Pairs of translations: every source sentence has one partner, and many have a close variant in the pool."""
+    drawn = retrieval_statements(settings.seed, split, item_count(settings, task, split))
     source = _side(settings, "source", view, drawn, len(drawn), f"{task}-{split}-{view}")
     return source + _side(settings, "target", PIVOT, drawn, len(drawn), f"{task}-{split}-{view}")
 
 
 def _side(
-    settings: Settings, side: str, code: str, drawn: Sequence[Statement], shared: int, prefix: str
+    settings: BabelSettings, side: str, code: str, drawn: Sequence[Statement], shared: int, prefix: str
 ) -> list[PoolSentence]:
-    """One side of a pool in an order of its own. Statement i < `shared` has its partner on the other side."""
+    """One side of a pool in its own random order. Statement i < `shared` has a partner on the other side."""
     words = _lexicon(settings, code)
     other = "t" if side == "source" else "s"
     task_split = prefix.rpartition("-")[0]
@@ -107,16 +107,16 @@ def _side(
     return found
 
 
-def reading_task(settings: Settings, task: str, view: str, split: str) -> list[Question]:
+def reading_task(settings: BabelSettings, task: str, view: str, split: str) -> list[Question]:
     """Questions on passages, of `qa`, `qa_crossed` and `qa_native`."""
-    return questions(settings, task, view, split, items(settings, task, split))
+    return questions(settings, task, view, split, item_count(settings, task, split))
 
 
-def _lexicon(settings: Settings, code: str) -> Lexicon:
+def _lexicon(settings: BabelSettings, code: str) -> BabelLexicon:
     return lexicon(settings.seed, settings.languages[code])
 
 
-Maker = Callable[[Settings, str, str, str], Sequence[Record]]
+Maker = Callable[[BabelSettings, str, str, str], Sequence[Record]]
 MAKERS: dict[str, Maker] = {
     "nli": pair_task,
     "paraphrase": pair_task,
@@ -128,9 +128,9 @@ MAKERS: dict[str, Maker] = {
 }
 
 
-def views(settings: Settings, task: str, split: str) -> tuple[str, ...]:
-    """The views that have this split: the pivot alone trains, and is no foreign language of a pool; after those of one
-    language come those with questions in another."""
+def views(settings: BabelSettings, task: str, split: str) -> tuple[str, ...]:
+    """The views that have this split. Only the pivot has training data, and it is never the foreign side of a pool.
+    Views with questions in another language come last."""
     if split == "train":
         return (PIVOT,)
     own = tuple(code for code in settings.languages if "train" in SPLITS[task] or code != PIVOT)

@@ -1,4 +1,4 @@
-"""Events of the made-up world, and how they are drawn at random."""
+"""Events of the made-up world, and their random generation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NAME_TYPES = ("PER", "LOC", "ORG")
 
 
 class Name(NamedTuple):
-    """A named individual: `stems` of a person are given and perhaps family name; `marker` is a part of the name."""
+    """A named entity. A person has one or two stems (given and family name); `marker` is a part of the name."""
 
     type: str
     stems: tuple[str, ...]
@@ -49,7 +49,7 @@ class Phrase:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where: inside, near ... a ground; or an adverb alone where `ground` is None."""
+    """A location: a relation (in, near, ...) to a ground, or an adverb alone if `ground` is None."""
 
     relation: str
     ground: Phrase | None
@@ -70,7 +70,7 @@ class Event:
     speech: str | None = None
 
 
-# Who may be agent, patient and recipient of a verb's frame. Kinds of nouns, or types of names.
+# Possible agents, patients and recipients of a verb's frame: kinds of nouns, or types of names.
 FRAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "act": (("person", "animal", "PER"), ("person", "animal", "thing", "PER"), ()),
     "give": (("person", "PER", "ORG"), ("thing", "animal"), ("person", "PER", "ORG")),
@@ -85,7 +85,7 @@ FRAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Profile:
-    """How often, in a hundred, an event has each ingredient; `frames` and `kinds` are drawn uniformly."""
+    """The probability, in percent, of each ingredient of an event. `frames` are drawn uniformly."""
 
     frames: tuple[str, ...]
     names: int = 30
@@ -104,21 +104,21 @@ class Profile:
     article: int = 0
     demonstrative: int = 0
     title: int = 10
-    affinity: int = 4  # of so many words drawn, the one that suits its neighbour best is taken
+    affinity: int = 4  # this many words are drawn; the one with the highest affinity to its neighbour is used
 
 
 @cache
 def _stem_pools(seed: int) -> dict[str, dict[str, tuple[str, ...]]]:
-    """The stems by split and type of name; dev and test have stems that no other split has."""
+    """The stems by split and type of name. Dev and test have stems that occur in no other split."""
     pools: dict[str, dict[str, list[str]]] = {s: {t: [] for t in NAME_TYPES} for s in ("seen", "dev", "test")}
     for stem in name_stems(seed):
         where = ("seen", "seen", "seen", "dev", "test", "test")[bucket(f"stem/{seed}/{stem}", 6)]
-        for kind in _types(seed, stem):
+        for kind in _name_types(seed, stem):
             pools[where][kind].append(stem)
     return {split: {t: tuple(stems) for t, stems in by.items()} for split, by in pools.items()}
 
 
-def _types(seed: int, stem: str) -> tuple[str, ...]:
+def _name_types(seed: int, stem: str) -> tuple[str, ...]:
     draw = bucket(f"type/{seed}/{stem}", 100)
     if draw < 40:
         return (NAME_TYPES[draw % 3],)
@@ -126,7 +126,7 @@ def _types(seed: int, stem: str) -> tuple[str, ...]:
 
 
 class World:
-    """Draws events for one split. Dev and test take half of their names from stems of their own."""
+    """Generates random events for one split. Half of the names in dev and test have stems of that split alone."""
 
     def __init__(self, seed: int, split: str, dice: Dice) -> None:
         self.dice, self._split = dice, split
@@ -142,7 +142,7 @@ class World:
         return Name(kind, (dice.pick(stems),), marker)
 
     def noun(self, kind: str, profile: Profile, beside: str) -> Phrase:
-        """A noun phrase whose noun suits the word `beside` it, and whose adjective suits the noun."""
+        """A noun phrase. The noun has a high affinity to the word `beside` it, the adjective to the noun."""
         dice = self.dice
         nouns = members(kind, "NOUN", leaf=not dice.chance(profile.group))
         head = self._suited(nouns, beside, profile)
@@ -152,7 +152,7 @@ class World:
 
     def _suited(self, choices: Sequence[str], beside: str, profile: Profile) -> str:
         drawn = [self.dice.pick(choices) for _ in range(profile.affinity)]
-        return max(drawn, key=lambda word: affinity(_group(word), _group(beside)))
+        return max(drawn, key=lambda word: affinity(_group_of(word), _group_of(beside)))
 
     def phrase(self, kinds: tuple[str, ...], profile: Profile, beside: str) -> Phrase:
         dice = self.dice
@@ -173,8 +173,8 @@ class World:
         return Event(
             verb=verb,
             agent=Phrase(dice.pick(PRONOUNS)) if pronoun else self.phrase(agents, profile, verb),
-            patient=self.phrase(patients, profile, f"{_group(verb)} whom") if patients else None,
-            recipient=self.phrase(recipients, profile, f"{_group(verb)} for") if recipients else None,
+            patient=self.phrase(patients, profile, f"{_group_of(verb)} whom") if patients else None,
+            recipient=self.phrase(recipients, profile, f"{_group_of(verb)} for") if recipients else None,
             place=self._place(verb, profile),
             time=self._suited(TIMES, verb, profile) if dice.chance(profile.time) else None,
             manner=self._suited(MANNERS, verb, profile) if dice.chance(profile.manner) else None,
@@ -192,7 +192,7 @@ class World:
     def _ground(self, verb: str, profile: Profile) -> Phrase:
         if self.dice.chance(profile.place_name):
             return Phrase(self.name("LOC"))
-        return self.noun("place", profile, f"{_group(verb)} where")
+        return self.noun("place", profile, f"{_group_of(verb)} where")
 
     def _place(self, verb: str, profile: Profile) -> Place | None:
         frame = concepts()[verb].kind
@@ -209,15 +209,15 @@ class World:
         return self.phrase(("person", "PER", "ORG"), profile, "say") if self.dice.chance(profile.speech) else None
 
 
-def _group(gloss: str) -> str:
-    """What a word keeps company with is a matter of its group: bakers and smiths are met with in the same places."""
+def _group_of(gloss: str) -> str:
+    """The group of a word, which decides its affinities: bakers and smiths occur in the same contexts."""
     concept = concepts().get(gloss)
     return concept.parent if concept and concept.leaf and concept.parent else gloss
 
 
 @cache
 def affinity(one: str, other: str) -> int:
-    """How well two groups go together, 0 to 999: the same in every world."""
+    """The affinity of two groups, 0 to 999. It does not depend on the seed."""
     return bucket(f"{one}~{other}", 1000)
 
 
@@ -234,7 +234,7 @@ def phrases(event: Event) -> list[Phrase]:
 
 
 def key(event: Event) -> str:
-    """The content of an event whatever its order and its function words: sentences of two splits never share it."""
+    """The content words of an event in sorted order. Sentences of two splits never share a key."""
     atoms = [event.verb, event.time, event.manner, event.speech, event.place.relation if event.place else None]
     for phrase in phrases(event):
         stems = phrase.head.stems if isinstance(phrase.head, Name) else (phrase.head,)

@@ -1,16 +1,15 @@
-"""What is read from the store: cached queries, each of one group of runs, so that cost grows with what is shown.
+"""Cached queries of the store, each for one group of runs, so that their cost grows with what is shown.
 
-The store is opened for reading alone. What comes back is a copy that the caller may change.
+The store is opened read-only. Every answer is a copy that the caller may change.
 """
 
 from __future__ import annotations
 
 import functools
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -27,9 +26,8 @@ from leaderboard.analysis.board import VALUES
 from leaderboard.published import Published, load
 
 FRESH_SECONDS, KEPT_SECONDS = 5, 600
-OPEN = ("planned", "running")
 FOREIGN = ("external", "published")  # kinds of runs that were not trained here
-RUN_COLUMNS = (
+LOG_COLUMNS = (
     *("id", "method", "transform", "kind", "suite", "protocol", "recipe_kind", "base", "source"),
     *("align_seed", "finetune_seed", "status", "error", "created", "finished"),
 )
@@ -38,13 +36,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def location() -> str:
     """The store's path or URL: from the server's command line, else from the environment, else the default."""
-    program, *given = sys.argv
-    return given[0] if given and Path(program).name == "app.py" else database_url()
+    program, *arguments = sys.argv
+    return arguments[0] if arguments and Path(program).name == "app.py" else database_url()
 
 
 @contextmanager
-def reading(place: str) -> Iterator[Store]:
-    """The store, open for reading. Raises UserError where it cannot be read."""
+def open_store(place: str) -> Iterator[Store]:
+    """The store, opened read-only. Raises UserError if it cannot be read."""
     store = Store.open(place, read_only=True)
     try:
         yield store
@@ -53,40 +51,37 @@ def reading(place: str) -> Iterator[Store]:
 
 
 def cached(function: F) -> F:
-    """Keeps answers until the store changes, so that a filter does not ask again and a live run is seen."""
+    """Caches a query until the store changes, so that a filter costs nothing and a live run is followed."""
 
-    # all queries share one cache, since Streamlit tells functions apart by their text; so the name is part of the key
+    # Streamlit identifies functions by their source, so all queries share one cache and the name is part of the key
     @st.cache_data(ttl=KEPT_SECONDS, show_spinner=False, max_entries=60)
-    def kept(name: str, state: tuple[object, ...], *given: object) -> Any:
-        return function(*given)
+    def query(name: str, version: tuple[object, ...], *arguments: object) -> Any:
+        return function(*arguments)
 
     @functools.wraps(function)
-    def asked(place: str, *given: object) -> Any:
-        return kept(function.__qualname__, state(place), place, *given)
+    def cached_query(place: str, *arguments: object) -> Any:
+        return query(function.__qualname__, store_version(place), place, *arguments)
 
-    return cast(F, asked)
+    return cast(F, cached_query)
 
 
-def state(place: str) -> tuple[object, ...]:
-    """What changes when the store does: times and sizes of an SQLite store's files; of any other, the clock."""
+def store_version(place: str) -> tuple[object, ...]:
+    """A value that changes with the store: times and sizes of an SQLite store's files; for others, the clock."""
     url = parse(place)
     if url.get_backend_name() != "sqlite":
         return (time.monotonic() // FRESH_SECONDS,)
-    files = [Path(f"{url.database}{ending}") for ending in ("", "-wal")]
-    return tuple((found.st_mtime_ns, found.st_size) for file in files if (found := _stat(file)) and found.st_size)
-
-
-def _stat(file: Path) -> os.stat_result | None:
-    try:
-        return file.stat()
-    except OSError:
-        return None
+    version: list[tuple[int, int]] = []
+    for file in (Path(f"{url.database}{ending}") for ending in ("", "-wal")):
+        with suppress(OSError):
+            stat = file.stat()
+            version += [(stat.st_mtime_ns, stat.st_size)] if stat.st_size else []
+    return tuple(version)
 
 
 @cached
 def groups(place: str) -> pd.DataFrame:
-    """One row per group of runs that one table may hold, as `Store.groups` tells them, largest first."""
-    with reading(place) as store:
+    """One row per group of runs that share a table, as `Store.groups` returns them, largest first."""
+    with open_store(place) as store:
         found = store.groups()
     return found.sort_values(["scored", "runs"], ascending=False, kind="stable", ignore_index=True)
 
@@ -95,32 +90,32 @@ def groups(place: str) -> pd.DataFrame:
 def summaries(place: str, key: TableKey) -> pd.DataFrame:
     """Test averages of the runs of one group."""
     where: Any = dict(zip(GROUP, key, strict=True))
-    with reading(place) as store:
+    with open_store(place) as store:
         return store.summaries(split="test", **where)
 
 
 @cached
-def foreign(place: str, suite: str) -> pd.DataFrame:
+def foreign_summaries(place: str, suite: str) -> pd.DataFrame:
     """Test averages of the runs of a suite that were not trained here."""
-    with reading(place) as store:
+    with open_store(place) as store:
         return store.summaries(split="test", suite=suite, kind=list(FOREIGN))
 
 
 @cached
 def cells(place: str, runs: tuple[str, ...], split: str = "test", task: str | None = None) -> pd.DataFrame:
-    """Single scores of some runs, without the runs' settings."""
+    """Single scores of some runs, without the settings of the runs."""
     where: Any = {"task": task} if task else {}
-    with reading(place) as store:
+    with open_store(place) as store:
         return store.cells(run=list(runs), split=split, **where)
 
 
 @cached
-def values(
+def table_values(
     place: str, runs: tuple[str, ...], task: str | None = None, views: tuple[str, ...] | None = None
 ) -> pd.DataFrame:
-    """What tables need of the test scores of some runs, of one task or all, of some views or all."""
+    """The columns of test scores that tables need, of some runs; of one task or all, of some views or all."""
     where: Any = ({"task": task} if task else {}) | ({} if views is None else {"view": list(views)})
-    with reading(place) as store:
+    with open_store(place) as store:
         return store.cells(VALUES, run=list(runs), split="test", **where)
 
 
@@ -128,38 +123,38 @@ def values(
 def links(place: str, runs: tuple[str, ...], kinds: tuple[str, ...] = ()) -> pd.DataFrame:
     """The stages that some runs used, one row per run and stage."""
     where: Any = {"kind": list(kinds)} if kinds else {}
-    with reading(place) as store:
+    with open_store(place) as store:
         return store.links(run=list(runs), **where)
 
 
 @cached
-def log(place: str, newest: int, statuses: tuple[str, ...] = ()) -> pd.DataFrame:
-    """The newest runs, newest first, without their long columns."""
+def newest_runs(place: str, newest: int, statuses: tuple[str, ...] = ()) -> pd.DataFrame:
+    """The `newest` runs, newest first, without their long columns."""
     where: Any = {"status": list(statuses)} if statuses else {}
-    with reading(place) as store:
-        return store.runs(RUN_COLUMNS, newest, **where).iloc[::-1].reset_index(drop=True)
+    with open_store(place) as store:
+        return store.runs(LOG_COLUMNS, newest, **where).iloc[::-1].reset_index(drop=True)
 
 
 @cached
 def has_maps(place: str) -> bool:
-    """Whether any run has been measured and mapped by `alignboard project`; no store has none."""
+    """Whether `alignboard project` has mapped any run. False without a store."""
     try:
-        with reading(place) as store:
+        with open_store(place) as store:
             return not store.links(kind="project").empty
     except UserError:
         return False
 
 
 @st.cache_resource(show_spinner=False)
-def printed() -> Published:
-    """The published figures that come with the board. Raises UserError where their file is not as it must be."""
+def published_figures() -> Published:
+    """The published figures that come with the board. Raises UserError if their file is invalid."""
     return load()
 
 
 @cached
 def run(place: str, name: str) -> dict[str, Any] | None:
-    """All that is known of one run; None where there is no such run."""
-    with reading(place) as store:
+    """All columns of one run; None if there is no such run."""
+    with open_store(place) as store:
         found = store.runs(id=name)
     if found.empty:
         return None
@@ -169,8 +164,8 @@ def run(place: str, name: str) -> dict[str, Any] | None:
 
 @cached
 def progress(place: str, runs: tuple[str, ...]) -> pd.DataFrame:
-    """How far runs are: `stages` that are there, `scored` of `expected` views, by run."""
-    with reading(place) as store:
+    """The progress of runs: finished `stages`, `scored` of `expected` views; a line for each `run`."""
+    with open_store(place) as store:
         stages = store.links(run=list(runs)).groupby("run").size().rename("stages").reset_index()
         averages = store.summaries(run=list(runs), split="test", task=AVERAGE)
     views = averages.groupby("run")[["n_views", "expected_views"]].max().reset_index()

@@ -1,4 +1,4 @@
-"""How the board is started: the command line of its server."""
+"""The command line of the board's server."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ APP = Path(__file__).resolve().parent / "shell" / "app.py"
 
 
 def command(db_url: str, port: int, base_path: str) -> list[str]:
-    """The command line that serves the board of a database on `port`, under the URL path `base_path`.
+    """The command line that serves a database on `port`, under the URL path `base_path`.
 
-    It listens on this machine alone unless STREAMLIT_SERVER_ADDRESS says otherwise.
+    The server accepts only connections from this machine unless STREAMLIT_SERVER_ADDRESS is set.
     """
     options = {
         "server.port": port,
         "server.address": os.environ.get("STREAMLIT_SERVER_ADDRESS", "localhost"),
-        "server.headless": os.environ.get("STREAMLIT_SERVER_HEADLESS", str(not _display()).lower()),
+        "server.headless": os.environ.get("STREAMLIT_SERVER_HEADLESS", str(not _has_display()).lower()),
         "server.baseUrlPath": base_path.strip("/"),
     }
-    given = [f"--{name}={value}" for name, value in options.items()]
+    arguments = [f"--{name}={value}" for name, value in options.items()]
     # a URL from the environment stays there: it may hold a password, and command lines are public
-    named = [] if db_url == os.environ.get("ALIGNBOARD_DB") else ["--", db_url]
-    return [sys.executable, "-m", "streamlit", "run", str(APP), *given, *named]
+    database = [] if db_url == os.environ.get("ALIGNBOARD_DB") else ["--", db_url]
+    return [sys.executable, "-m", "streamlit", "run", str(APP), *arguments, *database]
 
 
-def _display() -> bool:
+def _has_display() -> bool:
     return sys.platform in ("darwin", "win32") or any(name in os.environ for name in ("DISPLAY", "WAYLAND_DISPLAY"))

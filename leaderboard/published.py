@@ -1,12 +1,13 @@
-"""Figures that others published, from published.yaml, each with its source; refused where anything is unclear.
+"""Published figures from published.yaml, each with its source, and their rows on the board.
 
-Only what was read in a paper, its slides, its poster or its authors' code may stand there, or figures whose printed
-average follows from them. They enter no average and no comparison of ours.
+The file holds only figures read in a paper, its slides, its poster or its authors' code, or whose printed average
+follows from them; anything unclear is refused. They enter no average and no comparison of ours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any, Literal
@@ -16,10 +17,13 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from harness.errors import UserError
 from harness.registry import SUITES, TASKS
+from harness.results.tables import ResultCell, ResultRow, ResultTable
+from harness.storage.store import AVERAGE
 
 FILE = Path(__file__).with_name("published.yaml")
 MAX_BYTES = 1 << 20
 QUESTIONS = frozenset({"xquad", "mlqa", "tydiqa"})  # tasks whose score is a mean of two figures
+BADGE = "published"
 REMEDY = "see the comment at the head of leaderboard/published.yaml"
 
 Seen = Literal["paper", "slides", "poster", "code", "average reproduced"]
@@ -32,7 +36,7 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Source(_Frozen):
+class Citation(_Frozen):
     """Where figures were read, and what to cite."""
 
     seen: tuple[Seen, ...] = Field(min_length=1)
@@ -99,15 +103,15 @@ class PublishedTable(_Frozen):
         tasks = set(SUITES.get(self.suite).tasks)
         for row in self.rows:
             if strange := sorted(row.figures.keys() - tasks):
-                raise ValueError(f"{row.method}: no task of {self.suite}: {', '.join(strange)}")
+                raise ValueError(f"{row.method}: not in {self.suite}: {', '.join(strange)}")
             if row.average is not None and row.figures.keys() != tasks:
-                raise ValueError(f"{row.method}: an average over a part of the suite")
+                raise ValueError(f"{row.method}: an average over only part of the suite")
         _once("row", [row.method for row in self.rows])
         return self
 
 
-class Point(_Frozen):
-    """One pre-training on one transform: how well words are aligned, and what transfer loses."""
+class StudyPoint(_Frozen):
+    """One pre-training on one transform: the accuracy of word alignment, and scores with and without transfer."""
 
     method: Text
     transform: Text
@@ -115,12 +119,8 @@ class Point(_Frozen):
     supervised: Mapping[str, Percent] = Field(min_length=1)
     zero_shot: Mapping[str, Percent] = Field(min_length=1)
 
-    def loss(self, task: str) -> float:
-        """Points that zero-shot transfer is behind training on the language itself; equal losses are equal numbers."""
-        return round(self.supervised[task] - self.zero_shot[task], 6)
-
     @model_validator(mode="after")
-    def _same_tasks(self) -> Point:
+    def _same_tasks(self) -> StudyPoint:
         if self.supervised.keys() != self.zero_shot.keys():
             raise ValueError(f"{self.method} {self.transform}: supervised and zero_shot have different tasks")
         _known_tasks(self.supervised)
@@ -135,7 +135,7 @@ class Study(_Frozen):
     source: Text
     note: str = ""
     spearman: Mapping[str, Correlation] = {}
-    points: tuple[Point, ...] = Field(min_length=1)
+    points: tuple[StudyPoint, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _consistent(self) -> Study:
@@ -149,13 +149,13 @@ class Study(_Frozen):
 class Published(_Frozen):
     """All published figures."""
 
-    sources: Mapping[str, Source]
+    sources: Mapping[str, Citation]
     tables: tuple[PublishedTable, ...] = ()
     studies: tuple[Study, ...] = ()
 
-    def source(self, of: PublishedTable | Study) -> Source:
-        """Where the figures of a table or a study are from."""
-        return self.sources[of.source]
+    def citation(self, part: PublishedTable | Study) -> Citation:
+        """The source of the figures of a table or a study."""
+        return self.sources[part.source]
 
     @model_validator(mode="after")
     def _sources_exist(self) -> Published:
@@ -165,12 +165,12 @@ class Published(_Frozen):
             if part.source not in self.sources:
                 raise ValueError(f"{part.name}: no source {part.source!r}")
         if unused := sorted(self.sources.keys() - {part.source for part in parts}):
-            raise ValueError(f"sources that nothing is from: {', '.join(unused)}")
+            raise ValueError(f"unused sources: {', '.join(unused)}")
         return self
 
 
 def load(file: Path = FILE) -> Published:
-    """Reads published figures. Raises UserError, with the line or the field, where the file is not as it must be."""
+    """The published figures of a file. Raises UserError with the line or the field that is wrong."""
     try:
         if file.stat().st_size > MAX_BYTES:
             raise UserError("the file is too large", file=file, expected=f"at most {MAX_BYTES:,} bytes")
@@ -182,14 +182,14 @@ def load(file: Path = FILE) -> Published:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         found = getattr(error, "problem", None) or str(error)
-        raise UserError("not YAML as it is wanted", file=file, line=mark and mark.line + 1, found=found) from error
+        raise UserError("not valid YAML", file=file, line=mark and mark.line + 1, found=found) from error
     try:
         return Published.model_validate(content)
     except ValidationError as error:
         problem = max(error.errors(include_url=False), key=lambda each: len(each["loc"]))
         place = ".".join(map(str, problem["loc"])) or "the file"
         raise UserError(
-            "a published figure is not as it must be",
+            "a published figure is invalid",
             file=file,
             found=f"{place}: {problem['msg']}",
             remedy=REMEDY,
@@ -197,12 +197,12 @@ def load(file: Path = FILE) -> Published:
 
 
 class _Strict(yaml.SafeLoader):
-    """Safe YAML without aliases, whose expansion has no bound, and without keys that occur twice."""
+    """Safe YAML without aliases (their expansion is unbounded) and without repeated keys."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(None, None, "an alias; write the value out", mark)
+            raise yaml.composer.ComposerError(None, None, "an alias; write the value instead", mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
@@ -223,3 +223,24 @@ def _once(what: str, names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"the {what} {name!r} occurs twice")
+
+
+def add_published_rows(table: ResultTable, published: Published) -> ResultTable:
+    """A table by task with the published rows of its suite below its own."""
+    rows = []
+    for row in (row for part in published.tables if part.suite == table.key.suite for row in part.rows):
+        cells = {task: ResultCell((value,), 1, 1) for task, value in row.scores.items()}
+        if row.average is not None:
+            cells[AVERAGE] = ResultCell((row.average,), 1, 1)
+        label = f"{row.method} ({row.base})" if row.base else row.method
+        rows.append(ResultRow(label, row.method, "", BADGE, 1, cells))
+    return replace(table, rows=(*table.rows, *rows))
+
+
+def source_notes(published: Published, suite: str) -> list[str]:
+    """The sources of the published rows of a suite, with remarks on them."""
+    tables = [table for table in published.tables if table.suite == suite]
+    return [
+        " ".join(filter(None, (f"{table.title}:", published.citation(table).citation + ".", table.note)))
+        for table in tables
+    ]

@@ -1,15 +1,15 @@
-"""Test items that also occur in a run's alignment text, as its row records them (see `harness.experiments.guard`)."""
+"""Test items that occur in a run's alignment text, as its row records them (see `harness.experiments.guard`)."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
-LIMIT = 0.01  # the share of a test set from which figures are marked
+LIMIT = 0.01  # the share of a test set above which figures are marked
 
 
 class ContaminatedSet(NamedTuple):
-    """A test set of which more than the limit stands in the alignment text."""
+    """A test set of which more than `LIMIT` occurs in the alignment text."""
 
     share: float
     task: str
@@ -19,8 +19,10 @@ class ContaminatedSet(NamedTuple):
 def overlap_counts(
     alignment: Mapping[str, Any], task: str | None = None, views: Collection[str] | None = None
 ) -> dict[str, Any] | None:
-    """Items, and of these exact and near duplicates with their share, over a task's views; None asks for all of them.
-    None where nothing was measured: the run was not aligned, or before overlaps were."""
+    """The number of items in a task's views, of exact and near duplicates among them, and their share.
+
+    `task` or `views` None means all. Returns None if nothing was measured: the run was not aligned, or is too old.
+    """
     cells = list(_cells(alignment, task, views))
     if not cells:
         return None
@@ -31,12 +33,12 @@ def overlap_counts(
 def contaminated_sets(
     alignment: Mapping[str, Any], task: str | None = None, views: Collection[str] | None = None
 ) -> list[ContaminatedSet]:
-    """The test sets above the limit among a task's views, the most contaminated first."""
-    shares = (
+    """The test sets above the limit among a task's views, the largest share first."""
+    sets = (
         ContaminatedSet((cell["exact"] + cell["near"]) / max(1, cell["items"]), cell["task"], cell["view"])
         for cell in _cells(alignment, task, views)
     )
-    return sorted((cell for cell in shares if cell.share > LIMIT), key=lambda cell: (-cell.share, cell.task, cell.view))
+    return sorted((one for one in sets if one.share > LIMIT), key=lambda one: (-one.share, one.task, one.view))
 
 
 def _cells(

@@ -1,4 +1,4 @@
-"""Result tables as text: for a terminal, CSV, Markdown and LaTeX. Names are foreign text and are made harmless."""
+"""Result tables as text: for a terminal, CSV, Markdown and LaTeX. Names are third-party text and are escaped."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 DASH = "–"
 _SHORT = {"accuracy": "acc"}
-_NARROW = ("Spread left out: a wider terminal or another format has it.", "*: fewer seeds than the row.")
-_MARKDOWN = re.compile(r"([\\`*_\[\]<>|#$~:@&])|(?<=www)(?=\.)")  # links need no brackets, badges and formulas neither
-_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # what spreadsheets begin a formula with, wide forms too
+_NARROW = ("Spread left out: use a wider terminal or another format.", "*: fewer seeds than the row.")
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>|#$~:@&])|(?<=www)(?=\.)")  # links, badges, formulas
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # the start of a formula in a spreadsheet, wide forms too
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -34,7 +34,7 @@ _LATEX = {
     "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
-    "[": "{[}",  # after the end of a row a bracket or a star is an argument of it
+    "[": "{[}",  # after the end of a row a bracket or a star would be its argument
     "]": "{]}",
     "*": "{*}",
     "±": r"$\pm$",
@@ -44,37 +44,49 @@ _LATEX = {
 
 
 def format_cell(cell: ResultCell, seeds: int) -> str:
-    """A figure as people read it: "71.2 ± 0.4", with its own number of seeds where that is not the row's (`seeds`),
-    or a dash with the number of views that are there. A mark stands behind what test items in alignment text touch."""
+    """A figure as text: "71.2 ± 0.4", or a dash with the number of views that have a score.
+
+    The number of seeds follows if it is not the row's (`seeds`), then the mark of a contaminated test set.
+    """
     spread = "" if cell.sd is None else f" ± {cell.sd:.1f}"
-    own = "" if cell.seeds == seeds else f" ({counted(cell.seeds, 'seed')})"
-    return _mean(cell) + spread + (own if cell.values else "") + _mark(cell)
+    own = "" if cell.seeds == seeds or not cell.values else f" ({counted(cell.seeds, 'seed')})"
+    return _format_mean(cell) + spread + own + _mark(cell)
+
+
+def _format_mean(cell: ResultCell) -> str:
+    if cell.mean is not None:
+        return f"{cell.mean:.1f}"
+    return f"{DASH} ({cell.have}/{cell.expected})" if cell.expected > 1 else DASH
 
 
 def _mark(cell: ResultCell) -> str:
     return f" {MARK}" if cell.contaminated and cell.values else ""
 
 
-def _mean(cell: ResultCell) -> str:
-    if cell.mean is not None:
-        return f"{cell.mean:.1f}"
-    return f"{DASH} ({cell.have}/{cell.expected})" if cell.expected > 1 else DASH
+def format_signed(value: float, digits: int = 1) -> str:
+    """A difference with its sign; zero has none."""
+    text = f"{abs(value):.{digits}f}"
+    if float(text) == 0:
+        return text
+    return f"+{text}" if value > 0 else f"\u2212{text}"
 
 
 def clean(text: str) -> str:
-    """Text without control characters and without characters that turn the direction of writing or hide."""
+    """Text without control characters and without invisible characters or those that change the writing direction."""
     return "".join(char for char in text if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp"))
 
 
 def escape_csv(text: str) -> str:
-    """Clean text that no spreadsheet takes for a formula."""
+    """Clean text that no spreadsheet reads as a formula."""
     text = clean(text)
     return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
 
 
 def escape(text: str, form: str = "text", most: int | None = None) -> str:
-    """Foreign text as it may stand in a "text", "csv", "markdown" or "latex", where it is never read as more than text;
-    cut to `most` characters. Markdown is safe as HTML too. A "label" is Markdown for the board's widgets."""
+    """Third-party text, cleaned and cut to `most` characters, escaped for a form so that it is never read as markup.
+
+    Forms: "text", "csv", "markdown" (safe as HTML too), "latex", and "label", which is Markdown in Streamlit's widgets.
+    """
     text = clean(text)
     if most is not None and len(text) > most:
         text = text[: most - 1] + "…"
@@ -83,181 +95,159 @@ def escape(text: str, form: str = "text", most: int | None = None) -> str:
 
 @dataclass(frozen=True)
 class TerminalTable:
-    """What rich prints of a table: its sentence, the table, its notes.
+    """A table for rich: its caption, the table, its notes, fitted to the width of the console.
 
-    Where the terminal is too narrow the spread is left out, and then the columns are spread over several tables; no
-    figure is ever cut.
+    A narrow console leaves out the spread, and then splits the columns into several tables; no figure is ever cut.
     """
 
-    results: ResultTable
+    table: ResultTable
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.text import Text
 
-        brief = _width(_grid(self.results, self.results.columns, brief=False)) > options.max_width
-        yield Text(clean(table_caption(self.results)))
-        for columns in _fitting(self.results, options.max_width, brief=brief):
-            yield _grid(self.results, columns, brief=brief)
-        for note in (*self.results.notes, *(_NARROW if brief else ())):
+        brief = _width(_rich_grid(self.table, self.table.columns, brief=False)) > options.max_width
+        parts: list[tuple[Column, ...]] = [()]
+        for column in self.table.columns:
+            wider = (*parts[-1], column)
+            if parts[-1] and _width(_rich_grid(self.table, wider, brief=brief)) > options.max_width:
+                parts.append((column,))
+            else:
+                parts[-1] = wider
+        yield Text(clean(table_caption(self.table)))
+        for columns in parts:
+            yield _rich_grid(self.table, columns, brief=brief)
+        for note in (*self.table.notes, *(_NARROW if brief else ())):
             yield Text(clean(note), style="dim")
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         from rich.measure import Measurement
 
-        return Measurement(1, _width(_grid(self.results, self.results.columns, brief=False)))
+        return Measurement(1, _width(_rich_grid(self.table, self.table.columns, brief=False)))
 
 
-def rich_table(results: ResultTable) -> TerminalTable:
-    """The table as something that rich prints to the width of its console."""
-    return TerminalTable(results)
-
-
-def _fitting(results: ResultTable, width: int, *, brief: bool) -> list[tuple[Column, ...]]:
-    parts: list[tuple[Column, ...]] = [()]
-    for column in results.columns:
-        wider = (*parts[-1], column)
-        if parts[-1] and _width(_grid(results, wider, brief=brief)) > width:
-            parts.append((column,))
-        else:
-            parts[-1] = wider
-    return parts
-
-
-def _width(table: Table) -> int:
+def _width(grid: Table) -> int:
     from rich.console import Console
 
-    return Console(width=100_000).measure(table).maximum
+    return Console(width=100_000).measure(grid).maximum
 
 
-def _grid(results: ResultTable, columns: Sequence[Column], *, brief: bool) -> Table:
+def _rich_grid(table: ResultTable, columns: Sequence[Column], *, brief: bool) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("method", no_wrap=True)
-    uneven = len({row.seeds for row in results.rows}) > 1  # else the sentence has told them
+    def text(cell: ResultCell, seeds: int) -> str:
+        if not brief:
+            return format_cell(cell, seeds)
+        return _format_mean(cell) + ("*" if 0 < cell.seeds < seeds else "") + _mark(cell)
+
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    grid.add_column("method", no_wrap=True)
+    uneven = len({row.seeds for row in table.rows}) > 1  # else the caption has the number of seeds
     if uneven:
-        table.add_column("seeds", justify="right", no_wrap=True)
+        grid.add_column("seeds", justify="right", no_wrap=True)
     for column in columns:
         head = f"{clean(column.name)}\n{_SHORT.get(column.metric, clean(column.metric))}"
-        table.add_column(Text(head), justify="right", no_wrap=True)
-    for row, following in zip(results.rows, [*results.rows[1:], None], strict=True):
-        cells = [(_brief if brief else format_cell)(row.cell(column.name), row.seeds) for column in columns]
+        grid.add_column(Text(head), justify="right", no_wrap=True)
+    for row, following in zip(table.rows, [*table.rows[1:], None], strict=True):
+        cells = [Text(text(row.cell(column.name), row.seeds)) for column in columns]
         seeds = [str(row.seeds)] if uneven else []
         ends = following is not None and following.badge != row.badge
-        table.add_row(Text(clean(row.label)), *seeds, *map(Text, cells), end_section=ends)
-    return table
-
-
-def _brief(cell: ResultCell, seeds: int) -> str:
-    return _mean(cell) + ("*" if 0 < cell.seeds < seeds else "") + _mark(cell)
+        grid.add_row(Text(clean(row.label)), *seeds, *cells, end_section=ends)
+    return grid
 
 
 def to_csv(tables: Sequence[ResultTable]) -> str:
     """One line per row of every table: its key, then mean, standard deviation and seeds of each column.
 
-    A figure that is incomplete is empty; `missing` tells which, with the views that are there. `contaminated` names the
-    columns with test items in the alignment text.
+    An incomplete figure is empty; `missing` lists these with their views. `contaminated` lists the columns with test
+    items in the alignment text.
     """
-    names = list(dict.fromkeys(column.name for results in tables for column in results.columns))
-    figures = [heading for name in names for heading in (name, f"{name} sd", f"{name} seeds")]
+    names = list(dict.fromkeys(column.name for table in tables for column in table.columns))
     header = ["method", "badge", "suite", "protocol", "recipe", "base", "source", "view", "grouping"]
     header += ["selection", "seeds", "missing", "contaminated"]
-    lines = [line for results in tables for line in _csv_lines(results, names)]
+    header += [heading for name in names for heading in (name, f"{name} sd", f"{name} seeds")]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([escape_csv(text) for text in (*header, *figures)])
-    writer.writerows(lines)
+    writer.writerow(map(escape_csv, header))
+    for table in tables:
+        for row in table.rows:
+            own = [(column.name, row.cell(column.name)) for column in table.columns]
+            missing = "; ".join(f"{name} {cell.have}/{cell.expected}" for name, cell in own if cell.mean is None)
+            contaminated = "; ".join(name for name, cell in own if cell.contaminated)
+            texts = [row.label, row.badge, *table.key[:5], table.view, table.grouping, table.selection]
+            figures: list[Any] = []
+            for cell in map(row.cell, names):
+                sd = "" if cell.sd is None else round(cell.sd, 4)
+                figures += ["", "", ""] if cell.mean is None else [round(cell.mean, 4), sd, cell.seeds]
+            writer.writerow(
+                [*map(escape_csv, texts), row.seeds, escape_csv(missing), escape_csv(contaminated), *figures]
+            )
     return stream.getvalue()
 
 
-def _csv_lines(results: ResultTable, names: Sequence[str]) -> list[list[Any]]:
-    lines = []
-    for row in results.rows:
-        own = [(column.name, row.cell(column.name)) for column in results.columns]
-        missing = "; ".join(f"{name} {cell.have}/{cell.expected}" for name, cell in own if cell.mean is None)
-        contaminated = "; ".join(name for name, cell in own if cell.contaminated)
-        texts = [row.label, row.badge, *results.key[:5], results.view, results.grouping, results.selection]
-        figures = [figure for name in names for figure in _figures(row.cell(name))]
-        lines.append([*map(escape_csv, texts), row.seeds, escape_csv(missing), escape_csv(contaminated), *figures])
-    return lines
-
-
-def _figures(cell: ResultCell) -> tuple[Any, Any, Any]:
-    if cell.mean is None:
-        return "", "", ""
-    return round(cell.mean, 4), "" if cell.sd is None else round(cell.sd, 4), cell.seeds
-
-
 def to_markdown(tables: Sequence[ResultTable]) -> str:
-    """Each table under its sentence, with its notes below."""
-    return "\n\n".join(_markdown(results) for results in tables) + "\n"
+    """Each table below its caption, with its notes after it."""
+    return "\n\n".join(map(_markdown, tables)) + "\n"
 
 
-def _markdown(results: ResultTable) -> str:
-    heads = [f"{column.name} ({column.metric})" if column.metric else column.name for column in results.columns]
-    lines = [["method", "seeds", *heads], ["---", *("---:" for _ in range(len(heads) + 1))]]
-    for row in results.rows:
-        lines.append([row.label, str(row.seeds), *(format_cell(row.cell(c.name), row.seeds) for c in results.columns)])
-    first, rule, *rest = lines
-    table = [_markdown_line(first), "| " + " | ".join(rule) + " |", *map(_markdown_line, rest)]
-    blocks = [_markdown_text(table_caption(results)), "\n".join(table), *map(_markdown_text, results.notes)]
-    return "\n\n".join(blocks)
+def _markdown(table: ResultTable) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(map(_escape_markdown, cells)) + " |"
+
+    heads = [f"{column.name} ({column.metric})" if column.metric else column.name for column in table.columns]
+    lines = [line(["method", "seeds", *heads]), "| --- " + "| ---: " * (len(heads) + 1) + "|"]
+    for row in table.rows:
+        figures = (format_cell(row.cell(column.name), row.seeds) for column in table.columns)
+        lines.append(line([row.label, str(row.seeds), *figures]))
+    return "\n\n".join([_escape_markdown(table_caption(table)), "\n".join(lines), *map(_escape_markdown, table.notes)])
 
 
-def _markdown_line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(map(_markdown_text, cells)) + " |"
+def _escape_markdown(text: str) -> str:
+    return _MARKDOWN.sub(lambda match: "\\" + match[0], clean(text))
 
 
-def _markdown_text(text: str) -> str:
-    return _MARKDOWN.sub(lambda found: "\\" + found[0], clean(text))
-
-
-def _label(text: str) -> str:
-    """Markdown whose addresses make no link even where links are found after backslashes are gone."""
-    return (
-        _markdown_text(text).replace("\\://", "\\:\u2060//").replace("@", "@\u2060").replace("www\\.", "www\u2060\\.")
-    )
+def _escape_label(text: str) -> str:
+    """Markdown in which no address becomes a link, even where links are detected after backslashes are removed."""
+    text = _escape_markdown(text)
+    return text.replace("\\://", "\\:\u2060//").replace("@", "@\u2060").replace("www\\.", "www\u2060\\.")
 
 
 def to_latex(tables: Sequence[ResultTable]) -> str:
-    """`tabular` environments for booktabs, a rule between controls and methods; the sentence is a comment above."""
-    return "\n".join(_latex(results) for results in tables)
+    """`tabular` environments for booktabs, with a rule between badges; caption and notes are comments above."""
+    return "\n".join(map(_latex, tables))
 
 
-def _latex(results: ResultTable) -> str:
-    columns = results.columns
+def _latex(table: ResultTable) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return " & ".join(map(_escape_latex, cells)) + r" \\"
+
+    columns = table.columns
     lines = [
-        f"% {clean(table_caption(results))}",
-        *(f"% {clean(note)}" for note in results.notes),
+        f"% {clean(table_caption(table))}",
+        *(f"% {clean(note)}" for note in table.notes),
         rf"\begin{{tabular}}{{l{'r' * (len(columns) + 1)}}}",
         r"\toprule",
-        _latex_line(["method", "seeds", *(column.name for column in columns)]),
-        _latex_line(["", "", *(column.metric for column in columns)]),
+        line(["method", "seeds", *(column.name for column in columns)]),
+        line(["", "", *(column.metric for column in columns)]),
         r"\midrule",
     ]
-    for row, following in zip(results.rows, [*results.rows[1:], None], strict=True):
-        lines.append(
-            _latex_line([row.label, str(row.seeds), *(format_cell(row.cell(c.name), row.seeds) for c in columns)])
-        )
+    for row, following in zip(table.rows, [*table.rows[1:], None], strict=True):
+        figures = (format_cell(row.cell(column.name), row.seeds) for column in columns)
+        lines.append(line([row.label, str(row.seeds), *figures]))
         if following is not None and following.badge != row.badge:
             lines.append(r"\midrule")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
-def _latex_line(cells: Sequence[str]) -> str:
-    return " & ".join(_latex_text(cell) for cell in cells) + r" \\"
-
-
-def _latex_text(text: str) -> str:
+def _escape_latex(text: str) -> str:
     return "".join(_LATEX.get(char, char) for char in clean(text))
 
 
 _FORMS: dict[str, Callable[[str], str]] = {
     "text": str,
     "csv": escape_csv,
-    "markdown": _markdown_text,
-    "label": _label,
-    "latex": _latex_text,
+    "markdown": _escape_markdown,
+    "label": _escape_label,
+    "latex": _escape_latex,
 }

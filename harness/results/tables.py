@@ -1,8 +1,8 @@
 """The results table: methods by tasks, or by the languages of one task, averaged over seeds.
 
-Runs stand in one table only when suite, protocol, recipe, base, source and list of languages are equal. A row is a
-method with one configuration; its seeds are averaged. A figure that lacks a view is never averaged: it is a dash with
-the count of what is there.
+Runs share a table only if suite, protocol, recipe, base, source and list of languages are equal. A row is a method with
+one configuration, averaged over its seeds. A figure that lacks a view is not averaged: it is a dash with the count of
+views that have a score.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from harness.results.labels import Record, mismatch_notes, row_identity, row_lab
 from harness.results.overlaps import LIMIT, ContaminatedSet, contaminated_sets, overlap_counts
 from harness.storage.store.schema import AVERAGE
 
-CONTROLS = ("mbert", "continued-mlm")  # whom gains are attributed against; a transformed corpus makes one too
+CONTROLS = ("mbert", "continued-mlm")  # a method on a transformed corpus is a control too
 HEADLINE = "english"
 VERDICT_SEEDS = 3
-MARK = "†"  # a figure with test items in the alignment text behind it
-SHOWN = 5  # test sets that a note names
-_ORDER = {"trained": 1, "external": 2, "published": 3}
+MARK = "†"  # on a figure with test items in the alignment text
+SHOWN = 5  # test sets that a note lists
+_BADGE_ORDER = {"external": 2, "published": 3}  # after controls (0) and own methods (1)
 
 
 class TableKey(NamedTuple):
@@ -40,7 +40,7 @@ class TableKey(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A task, a language, or the average; `metric` names the unit."""
+    """A task, a language, a group of languages, or the average; `metric` is the unit."""
 
     name: str
     metric: str
@@ -79,7 +79,7 @@ NOTHING = ResultCell((), 0, 1)
 
 @dataclass(frozen=True)
 class ResultRow:
-    """A method with one configuration, and its `runs`, one per seed. `badge`: control, external, published or empty."""
+    """A method with one configuration; `runs` has one run per seed. `badge`: control, external, published or empty."""
 
     label: str
     method: str
@@ -98,13 +98,13 @@ class ResultTable:
     """One table: controls first, then methods from the best average down; the average is the last column."""
 
     key: TableKey
-    view: str  # "task", or the name of the task (or the average) whose languages or groups are the columns
+    view: str  # "task", or the task (or the average) whose languages or groups are the columns
     selection: str
     languages: int
     columns: tuple[Column, ...]
     rows: tuple[ResultRow, ...]
     notes: tuple[str, ...] = ()
-    grouping: str = ""  # by which property languages are grouped, where the columns are groups
+    grouping: str = ""  # the property that languages are grouped by, if the columns are groups
 
 
 def tables_by_task(summaries: pd.DataFrame, selection: str = HEADLINE) -> list[ResultTable]:
@@ -118,52 +118,49 @@ def tables_by_task(summaries: pd.DataFrame, selection: str = HEADLINE) -> list[R
 def tables_by_language(
     scores: pd.DataFrame, summaries: pd.DataFrame, task: str, selection: str = HEADLINE
 ) -> list[ResultTable]:
-    """Tables of methods by the views of one task, its mean over them last.
+    """Tables of methods by the views of one task; the last column is the mean over them.
 
-    `scores` and `summaries` come from the store with split="test"; the official metric is the one summarised.
+    `scores` and `summaries` come from the store with split="test". The metric is that of the summaries.
     """
     kept = scores[(scores["task"] == task) & scores["selection"].isin([selection, ""])]
     views_of = group_by_run(frame_records(kept[["run", "view", "metric", "value"]]))
+    summaries_of_task = [row for row in select_newest(summaries, selection) if row["task"] == task]
+    one_view = {"n_views": 1, "expected_views": 1, "complete": True}
     tables = []
-    for key, totals in group_by_key(
-        [row for row in select_newest(summaries, selection) if row["task"] == task]
-    ).items():
+    for key, totals in group_by_key(summaries_of_task).items():
         metric = totals[0]["metric"]
-        views = [
-            _view_record(total, row)
+        views = [  # in the shape of summaries
+            {**total, "task": row["view"], "value": row["value"], **one_view, "behind": (task, (row["view"],))}
             for total in totals
             for row in views_of.get(total["run"], ())
             if row["metric"] == metric
         ]
         names = sorted({row["task"] for row in views})
         columns = (*(Column(name, metric) for name in names), Column(AVERAGE, metric))
-        records = [*views, *({**row, "task": AVERAGE, "behind": (task, None)} for row in totals)]
-        tables.append(build_table(key, records, task, selection, columns))
+        means = [{**row, "task": AVERAGE, "behind": (task, None)} for row in totals]
+        tables.append(build_table(key, [*views, *means], task, selection, columns))
     return tables
 
 
-def table_caption(results: ResultTable) -> str:
-    """What a table shows, in words: "6 methods, xtreme-align, protocol mini, 9 languages, 3 seeds"."""
-    key, seeds = results.key, sorted({row.seeds for row in results.rows})
+def table_caption(table: ResultTable) -> str:
+    """A summary of a table: "6 methods, xtreme-align, protocol mini, 9 languages, 3 seeds"."""
+    key, seeds = table.key, sorted({row.seeds for row in table.rows})
+    methods = counted(len({row.method for row in table.rows}), "method")
+    several = methods != counted(len(table.rows), "method")
     span = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     parts = [
-        _rows_and_methods(results.rows),
-        key.suite if results.view == "task" else f"{results.view} of {key.suite}",
+        f"{len(table.rows)} rows of {methods}" if several else methods,
+        key.suite if table.view == "task" else f"{table.view} of {key.suite}",
         f"protocol {key.protocol}",
         f"{key.recipe} recipe",
         f"source {key.source}" if key.source else "",
         f"base {key.base}" if key.base else "",
-        counted(results.languages, "language") if results.languages else "",
+        counted(table.languages, "language") if table.languages else "",
         f"{span} seed{'' if span == '1' else 's'}",
-        f"by {results.grouping}" if results.grouping else "",
-        "" if results.selection == HEADLINE else f"{results.selection} selection",
+        f"by {table.grouping}" if table.grouping else "",
+        "" if table.selection == HEADLINE else f"{table.selection} selection",
     ]
     return ", ".join(part for part in parts if part)
-
-
-def _rows_and_methods(rows: Sequence[ResultRow]) -> str:
-    methods = counted(len({row.method for row in rows}), "method")
-    return methods if methods == counted(len(rows), "method") else f"{len(rows)} rows of {methods}"
 
 
 def score_records(scores: pd.DataFrame) -> list[dict[str, Any]]:
@@ -171,43 +168,45 @@ def score_records(scores: pd.DataFrame) -> list[dict[str, Any]]:
     renamed = {"recipe_kind": "recipe"}
     same = ("method", "base", "suite", "task", "language", "split", "metric", "value", "n")
     more = ("view", "protocol", "recipe_kind", "selection", "source", "transform", "kind", "run")
-    return [
-        {"seed": seed_label(row), **{renamed.get(name, name): _plain(row[name]) for name in (*same, *more)}}
-        | {"contamination": _contamination(row)}
-        for row in frame_records(scores)
-    ]
+    records = []
+    for row in frame_records(scores):
+        values = {renamed.get(name, name): _to_python(row[name]) for name in (*same, *more)}
+        test = row["split"] == "test"
+        overlap = overlap_counts(row["alignment"], row["task"], (row["view"],)) if test else None
+        records.append({"seed": seed_label(row), **values, "contamination": overlap})
+    return records
+
+
+def _to_python(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
 
 
 def frame_records(frame: pd.DataFrame) -> list[Record]:
-    """The rows of a frame, as dictionaries."""
+    """The rows of a frame as dictionaries."""
     names = list(frame.columns)
     columns = [frame[name].to_numpy(dtype=object) for name in names]  # Arrow's strings are slow one by one
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def select_newest(frame: pd.DataFrame, selection: str) -> list[Record]:
-    """The records of this selection and of tasks that select nothing, of the newest run for each row and seed pair."""
+    """The records of one checkpoint selection, and of tasks without one, of the newest run of each row and seed."""
     records = [row for row in frame_records(frame) if row["selection"] in (selection, "")]
-    runs = {row["run"]: row for row in records}  # what tells runs apart is the same in all records of a run
-    newest = {(_key(row), row_identity(row), _seeds(row)): row["run"] for row in sorted(runs.values(), key=_born)}
+    runs = sorted({row["run"]: row for row in records}.values(), key=lambda row: row["created"])
+    newest = {(_key(row), row_identity(row), _seeds(row)): row["run"] for row in runs}
     kept = set(newest.values())
     return [row for row in records if row["run"] in kept]
 
 
 def group_by_run(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """Records by their run, in the order of its first."""
+    """Records by run, in the order of each run's first record."""
     runs: dict[str, list[Record]] = {}
     for row in records:
         runs.setdefault(row["run"], []).append(row)
     return runs
 
 
-def _born(row: Record) -> Any:
-    return row["created"]
-
-
 def group_by_key(records: Iterable[Record]) -> dict[TableKey, list[Record]]:
-    """Records by what all runs of one table have in common, sorted by it."""
+    """Records by the key of their table, sorted by key."""
     groups: dict[TableKey, list[Record]] = {}
     for row in records:
         groups.setdefault(_key(row), []).append(row)
@@ -215,33 +214,27 @@ def group_by_key(records: Iterable[Record]) -> dict[TableKey, list[Record]]:
 
 
 def _key(row: Record) -> TableKey:
-    return TableKey(
-        row["suite"], row["protocol"], row["recipe_kind"], row["base"], row["source"], row["languages_hash"]
-    )
+    names = ("suite", "protocol", "recipe_kind", "base", "source", "languages_hash")
+    return TableKey(*(row[name] for name in names))
 
 
 def _seeds(row: Record) -> tuple[int | None, int | None]:
-    return _integer(row["align_seed"]), _integer(row["finetune_seed"])
+    align, finetune = (
+        None if row[name] is None or pd.isna(row[name]) else int(row[name]) for name in ("align_seed", "finetune_seed")
+    )
+    return align, finetune
 
 
 def seed_label(row: Record) -> int | str | None:
-    """A run's seed: one number on the diagonal, else "alignment/fine-tuning"."""
+    """A run's seed: one number if both are equal, else "alignment/fine-tuning"."""
     align, finetune = _seeds(row)
     if align == finetune or finetune is None:
         return align
     return finetune if align is None else f"{align}/{finetune}"
 
 
-def _integer(value: Any) -> int | None:
-    return None if value is None or pd.isna(value) else int(value)
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value
-
-
 def task_columns(records: Sequence[Record]) -> tuple[Column, ...]:
-    """The tasks in the order of the suite; runs may know different lists of them."""
+    """The tasks in the order of the suite. Runs may know different lists of tasks."""
     position: dict[str, int] = {}
     for row in records:
         position[row["task"]] = max(position.get(row["task"], 0), int(row["position"]))
@@ -250,30 +243,16 @@ def task_columns(records: Sequence[Record]) -> tuple[Column, ...]:
     return tuple(Column(name, "" if name == AVERAGE else metric[name]) for name in names)
 
 
-def _view_record(total: Record, row: Record) -> Record:
-    """The score of one view in the shape of the summary of its task."""
-    counts = {"n_views": 1, "expected_views": 1, "complete": True}
-    return {**total, "task": row["view"], "value": row["value"], **counts, "behind": (total["task"], (row["view"],))}
-
-
-def _contamination(row: Record) -> dict[str, Any] | None:
-    """What is known of the test items behind a score; None for a score on dev."""
-    return overlap_counts(row["alignment"], row["task"], (row["view"],)) if row["split"] == "test" else None
-
-
-def _contaminated(row: Record) -> list[ContaminatedSet]:
-    """The test sets above the limit behind a record; `behind` names task and views where `task` names a column."""
-    task, views = row.get("behind", (None if row["task"] == AVERAGE else row["task"], None))
-    return contaminated_sets(row["alignment"], task, views)
-
-
 def build_table(
     key: TableKey, records: Sequence[Record], view: str, selection: str, columns: tuple[Column, ...]
 ) -> ResultTable:
-    """The table of one key from records of the shape of summaries, whose `task` names a column."""
+    """The table of one key from records in the shape of summaries; `task` names the column of each.
+
+    Where the column is no task, `behind` gives the task and the views that the record is made of.
+    """
     groups: dict[tuple[str, ...], list[Record]] = {}
-    for of_run in group_by_run(records).values():
-        groups.setdefault(row_identity(of_run[0]), []).extend(of_run)
+    for own in group_by_run(records).values():
+        groups.setdefault(row_identity(own[0]), []).extend(own)
     labels = row_labels(groups)
     rows = sorted((_row(labels[identity], group) for identity, group in groups.items()), key=_rank)
     languages = max(len(row["languages"]) for row in records)
@@ -287,24 +266,30 @@ def _row(label: str, records: Sequence[Record]) -> ResultRow:
     columns: dict[str, list[Record]] = {}
     for row in records:
         columns.setdefault(row["task"], []).append(row)
-    cells = {name: _cell(rows) for name, rows in columns.items()}
+    cells = {}
+    for name, own in columns.items():
+        values = tuple(float(row["value"]) for row in own if row["complete"])
+        fullest = max(own, key=lambda row: int(row["n_views"]))
+        marked = any(map(_contaminated_sets, own))
+        cells[name] = ResultCell(values, int(fullest["n_views"]), int(fullest["expected_views"]), marked)
     runs = tuple(dict.fromkeys(row["run"] for row in records))
     seeds = len({_seeds(row) for row in records})
     return ResultRow(label, first["method"], first["transform"], badge, seeds, cells, runs)
 
 
-def _cell(records: Sequence[Record]) -> ResultCell:
-    values = tuple(float(row["value"]) for row in records if row["complete"])
-    fullest = max(records, key=lambda row: int(row["n_views"]))
-    return ResultCell(values, int(fullest["n_views"]), int(fullest["expected_views"]), any(map(_contaminated, records)))
+def _contaminated_sets(row: Record) -> list[ContaminatedSet]:
+    """The test sets above the limit that a record is made of."""
+    task, views = row.get("behind", (None if row["task"] == AVERAGE else row["task"], None))
+    return contaminated_sets(row["alignment"], task, views)
 
 
 def _rank(row: ResultRow) -> tuple[Any, ...]:
+    """Sorts controls first in a fixed order, then own, external and published rows from the best average down."""
     average = row.cell(AVERAGE).mean
-    place = 0 if row.badge == "control" else _ORDER.get(row.badge, 1)
-    order = CONTROLS.index(row.method) if row.method in CONTROLS else len(CONTROLS)
-    best_first = math.inf if average is None or not place else -average
-    return (place, order if not place else 0, best_first, row.label)
+    if row.badge == "control":
+        order = CONTROLS.index(row.method) if row.method in CONTROLS else len(CONTROLS)
+        return (0, order, math.inf, row.label)
+    return (_BADGE_ORDER.get(row.badge, 1), 0, math.inf if average is None else -average, row.label)
 
 
 def _notes(records: Sequence[Record], rows: Sequence[ResultRow]) -> tuple[str, ...]:
@@ -319,14 +304,14 @@ def _notes(records: Sequence[Record], rows: Sequence[ResultRow]) -> tuple[str, .
         if len(versions) > 1:
             notes.append(f"These runs used {len(versions)} different versions of {what}.")
     shares: dict[str, float] = {}
-    for cell in (cell for row in records for cell in _contaminated(row)):
-        name = f"{cell.task} {cell.view}"
-        shares[name] = max(cell.share, shares.get(name, 0.0))
+    for one in (one for row in records for one in _contaminated_sets(row)):
+        name = f"{one.task} {one.view}"
+        shares[name] = max(one.share, shares.get(name, 0.0))
     if shares:
         worst = sorted(shares, key=lambda name: (-shares[name], name))
-        told = ", ".join(f"{name} {shares[name]:.1%}" for name in worst[:SHOWN])
+        listed = ", ".join(f"{name} {shares[name]:.1%}" for name in worst[:SHOWN])
         more = f" and {len(worst) - SHOWN} more" if len(worst) > SHOWN else ""
-        notes.append(f"{MARK} Over {LIMIT:.0%} of the test items stand in text that was aligned on: {told}{more}.")
+        notes.append(f"{MARK} Over {LIMIT:.0%} of the test items occur in the alignment text: {listed}{more}.")
     unfinished = {row["run"] for row in records if row["status"] != "done"}
     if unfinished:
         notes.append(f"{counted(len(unfinished), 'run')} not finished.")

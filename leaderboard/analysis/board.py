@@ -1,4 +1,7 @@
-"""The leaderboard's table: the scores over chosen languages or groups, averaged anew and never over gaps."""
+"""The leaderboard's table: averages over chosen languages or groups of them, costs, rows from elsewhere.
+
+Averages are computed again from single scores by the official rule; a figure that lacks a score is never averaged.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import pandas as pd
 from harness.data.languages import Alignment, groups, language
 from harness.results.grouping import tables_by_group
 from harness.results.labels import Record
-from harness.results.rendering import clean
+from harness.results.rendering import clean, escape
 from harness.results.tables import (
     HEADLINE,
     Column,
@@ -26,15 +29,18 @@ from harness.results.tables import (
 )
 from harness.storage.store import AVERAGE
 from harness.storage.store.averages import by_selection, summarise
+from leaderboard.analysis import item_errors
 
 TASKS, LANGUAGES, GROUPS = "Tasks", "Languages", "Groups"
 SECONDS, TOKENS = Column("time", "s"), Column("tokens", "M")
 COSTS = (SECONDS, TOKENS)
-VALUES = ("run", "task", "view", "selection", "metric", "value")  # of a score, what tables are made of
+VALUES = ("run", "task", "view", "selection", "metric", "value")  # the columns of scores that tables are made of
+NAME_LENGTH = 60  # characters of a row's name on a page
+METRIC_NAMES = {"f1": "F1", "exact_match": "EM"}
 
 
 class Facet(NamedTuple):
-    """A setting that tells tables apart, as a filter: its place in `Key`, its column, what newcomers should know."""
+    """A setting that separates tables, as a filter: its name in `TableKey`, its column in the store, label and help."""
 
     name: str
     column: str
@@ -58,8 +64,8 @@ FACETS = (
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What is to be shown: columns (tasks, languages of a task, groups of languages), and over which languages."""
+class TableChoice:
+    """What to show: the columns (tasks, languages of one task, groups of languages) and the languages to average."""
 
     columns: str = TASKS
     task: str = ""
@@ -68,8 +74,24 @@ class Choice:
     languages: frozenset[str] | None = None  # None: all of them
 
 
-def key_of(record: Mapping[str, Any]) -> TableKey:
+def table_key(record: Mapping[str, Any]) -> TableKey:
     return TableKey(*(record[facet.column] for facet in FACETS))
+
+
+def row_name(label: str) -> str:
+    """A row's name on pages and in addresses, escaped so that a spreadsheet does not read it as a formula."""
+    return escape(label, "csv", NAME_LENGTH)
+
+
+def rows_by_name(rows: Sequence[ResultRow]) -> dict[str, ResultRow]:
+    """Rows by their names; equal names are numbered from the second on."""
+    names: dict[str, ResultRow] = {}
+    for row in rows:
+        name, count = row_name(row.label), 2
+        while name in names:
+            name, count = f"{row_name(row.label)} ({count})", count + 1
+        names[name] = row
+    return names
 
 
 def selections(summaries: pd.DataFrame) -> list[str]:
@@ -79,163 +101,192 @@ def selections(summaries: pd.DataFrame) -> list[str]:
 
 def tasks(summaries: pd.DataFrame) -> list[str]:
     """The tasks in the order of the suite."""
-    placed = summaries[summaries["task"] != AVERAGE].groupby("task", sort=False)["position"].max()
-    return [str(name) for name in placed.sort_values(kind="stable").index]
+    positions = summaries[summaries["task"] != AVERAGE].groupby("task", sort=False)["position"].max()
+    return [str(name) for name in positions.sort_values(kind="stable").index]
+
+
+def task_metric(summaries: pd.DataFrame, task: str) -> str:
+    """The official metric of a task; empty where the task was not scored, and for the average."""
+    metrics = summaries.loc[(summaries["task"] == task) & (summaries["task"] != AVERAGE), "metric"]
+    return str(metrics.iloc[0]) if len(metrics) else ""
 
 
 def languages(summaries: pd.DataFrame) -> list[str]:
-    """The languages of the views that the runs are to be scored on; of those that were, where that is not known."""
+    """The languages of the views that the runs must score; of old runs, which do not list them, those they scored."""
     runs = summaries.drop_duplicates("run")
     listed = {view for views in runs["views"] for names in views.values() for view in names}
     known = listed or {code for codes in runs["languages"] for code in codes}
-    return sorted({view.partition(".")[0] for view in known})
-
-
-def views_of(summaries: pd.DataFrame, keep: Collection[str] | None) -> tuple[str, ...] | None:
-    """The views that some languages have in any task; None asks for all, as it must where runs do not tell theirs."""
-    listed = list(summaries.drop_duplicates("run")["views"])
-    if keep is None or not all(listed):
-        return None
-    return tuple(
-        sorted({view for views in listed for names in views.values() for view in names if _language(view) in keep})
-    )
-
-
-def alignment(summaries: pd.DataFrame) -> Alignment | None:
-    """Which languages the group was aligned on, as the first run tells of which it is known."""
-    return next((found for facts in summaries["alignment"] if (found := Alignment.of(facts))), None)
-
-
-def having(names: Iterable[str], by: str, group: str, source: str, aligned: Alignment | None) -> frozenset[str]:
-    """The languages of one group."""
-    return frozenset(groups(by, names, source, aligned).get(group, ()))
-
-
-def language_name(code: str, source: str) -> str:
-    """A code with the language's name, where it has one."""
-    name = language(code, source).name
-    return clean(code) if name == code else f"{clean(code)} {clean(name)}"
-
-
-def table(summaries: pd.DataFrame, cells: pd.DataFrame, choice: Choice) -> list[ResultTable]:
-    """The tables of a choice, one for each group of runs in `summaries`. `cells` are the test scores of its runs; they
-    are not looked at for all tasks over all languages."""
-    if choice.columns == LANGUAGES:
-        return _of_languages(summaries, cells, choice)
-    if choice.columns == GROUPS:
-        return _grouped(summaries, cells, choice)
-    if choice.languages is not None:
-        summaries = restricted(summaries, cells, choice.languages)
-    return [_told(results, choice) for results in tables_by_task(summaries, choice.selection)] if len(summaries) else []
-
-
-def _told(results: ResultTable, choice: Choice) -> ResultTable:
-    if choice.languages is None:
-        return results
-    note = f"Over {len(choice.languages)} of {results.languages} languages; tasks without one of them are left out."
-    return replace(results, languages=len(choice.languages), notes=(note, *results.notes))
-
-
-def _of_languages(summaries: pd.DataFrame, cells: pd.DataFrame, choice: Choice) -> list[ResultTable]:
-    if choice.languages is not None:
-        summaries = restricted(summaries, cells, choice.languages)
-        cells = _of(cells, choice.languages)
-    if summaries.empty:
-        return []
-    return [_told(found, choice) for found in tables_by_language(cells, summaries, choice.task, choice.selection)]
-
-
-def _of(cells: pd.DataFrame, keep: Collection[str]) -> pd.DataFrame:
-    """The scores of some languages."""
-    return cells[cells["view"].isin([view for view in cells["view"].unique() if _language(view) in keep])]
+    return sorted({_language(view) for view in known})
 
 
 def _language(view: str) -> str:
     return view.partition(".")[0]
 
 
-def restricted(summaries: pd.DataFrame, cells: pd.DataFrame, keep: Collection[str]) -> pd.DataFrame:
-    """`summaries` computed again over the views of some languages alone. Tasks that have none of them are left out."""
-    scored = group_by_run(frame_records(_of(cells, keep)[list(VALUES)]))
-    every = _views(summaries, cells)
+def views_in_languages(summaries: pd.DataFrame, keep: Collection[str] | None) -> tuple[str, ...] | None:
+    """The views of any task in some languages; None means all, also where a run does not list its views."""
+    listed = list(summaries.drop_duplicates("run")["views"])
+    if keep is None or not all(listed):
+        return None
+    every = {view for views in listed for names in views.values() for view in names}
+    return tuple(sorted(view for view in every if _language(view) in keep))
+
+
+def group_alignment(summaries: pd.DataFrame) -> Alignment | None:
+    """The languages that the group was aligned on, from the first run that records them."""
+    return next((found for facts in summaries["alignment"] if (found := Alignment.of(facts))), None)
+
+
+def languages_in_group(
+    codes: Iterable[str], by: str, group: str, source: str, aligned: Alignment | None
+) -> frozenset[str]:
+    return frozenset(groups(by, codes, source, aligned).get(group, ()))
+
+
+def language_label(code: str, source: str) -> str:
+    """A code, followed by the language's name if it has one."""
+    name = language(code, source).name
+    return clean(code) if name == code else f"{clean(code)} {clean(name)}"
+
+
+def build_tables(summaries: pd.DataFrame, cells: pd.DataFrame, choice: TableChoice) -> list[ResultTable]:
+    """The tables of a choice, one for each group of runs in `summaries`.
+
+    `cells` are the test scores of these runs; all tasks over all languages do not need them.
+    """
+    if choice.languages is not None:
+        summaries = restrict_to_languages(summaries, cells, choice.languages)
+    if summaries.empty:
+        return []
+    if choice.columns == LANGUAGES:
+        kept = cells if choice.languages is None else _in_languages(cells, choice.languages)
+        tables = tables_by_language(kept, summaries, choice.task, choice.selection)
+    elif choice.columns == GROUPS:
+        grouped = tables_by_group(cells, summaries, choice.grouping, choice.selection)
+        tables = [table for table in grouped if table.view == AVERAGE]
+    else:
+        tables = tables_by_task(summaries, choice.selection)
+    if choice.languages is None:
+        return tables
+    count = len(choice.languages)
+    note = "Over {} of {} languages; tasks without any of them are left out."
+    return [
+        replace(table, languages=count, notes=(note.format(count, table.languages), *table.notes)) for table in tables
+    ]
+
+
+def _in_languages(cells: pd.DataFrame, keep: Collection[str]) -> pd.DataFrame:
+    return cells[cells["view"].isin([view for view in cells["view"].unique() if _language(view) in keep])]
+
+
+def restrict_to_languages(summaries: pd.DataFrame, cells: pd.DataFrame, keep: Collection[str]) -> pd.DataFrame:
+    """`summaries` computed again over the views in some languages. Tasks without such views are left out."""
+    scored = group_by_run(frame_records(_in_languages(cells, keep)[list(VALUES)]))
+    seen = cells.drop_duplicates(["task", "view"]).groupby("task")["view"]
+    views_seen = {str(task): sorted(views) for task, views in seen}  # for runs that do not list their views
     records: list[Record] = []
     for name, rows in group_by_run(frame_records(summaries)).items():
         metric = {row["task"]: row["metric"] for row in rows if row["task"] != AVERAGE}
-        listed = {task: rows[0]["views"].get(task, every.get(task, ())) for task in metric}
+        listed = {task: rows[0]["views"].get(task, views_seen.get(task, ())) for task in metric}
         expected = {task: [v for v in views if _language(v) in keep] for task, views in listed.items()}
         expected = {task: views for task, views in expected.items() if views}
         if not expected:
             continue
         settings = {**rows[0], "split": "test", "views": expected}
-        for selection, found in by_selection(scored.get(name, []), metric).items():
+        for selection, values in by_selection(scored.get(name, []), metric).items():
             records += [
-                {**settings, "selection": selection, **one._asdict()} for one in summarise(found, expected, metric)
+                {**settings, "selection": selection, **summary._asdict()}
+                for summary in summarise(values, expected, metric)
             ]
     return pd.DataFrame(records, columns=list(summaries.columns))
 
 
-def _views(summaries: pd.DataFrame, cells: pd.DataFrame) -> dict[str, list[str]]:
-    """The views of each task that any of the runs has, for runs of which the list is not known."""
-    found = cells.drop_duplicates(["task", "view"]).groupby("task")["view"]
-    return {str(task): sorted(views) for task, views in found}
+def add_costs(table: ResultTable, links: pd.DataFrame) -> ResultTable:
+    """The table with the cost of each row's alignment, mean over seeds: device seconds and million tokens."""
+    by_run = dict(iter(links[links["kind"] == "align"].groupby("run", sort=False)))
 
+    def costs(row: ResultRow) -> dict[str, ResultCell]:
+        used = [by_run[name] for name in row.runs if name in by_run]
+        seconds = [float(rows["device_seconds"].sum()) for rows in used if rows["device_seconds"].notna().any()]
+        tokens = [float(rows["tokens"].sum()) / 1e6 for rows in used if rows["tokens"].notna().any()]
+        return {
+            column.name: ResultCell(tuple(values), len(values), max(1, len(values)))
+            for column, values in ((SECONDS, seconds), (TOKENS, tokens))
+        }
 
-def _grouped(summaries: pd.DataFrame, cells: pd.DataFrame, choice: Choice) -> list[ResultTable]:
-    """The suite's averages by group of languages; several where runs were aligned on different languages."""
-    if choice.languages is not None:
-        summaries = restricted(summaries, cells, choice.languages)
-    if summaries.empty:
-        return []
-    tables = tables_by_group(cells, summaries, choice.grouping, choice.selection)
-    return [_told(results, choice) for results in tables if results.view == AVERAGE]
-
-
-def with_costs(results: ResultTable, links: pd.DataFrame) -> ResultTable:
-    """The table with what the alignment of each row cost, mean over seeds: device seconds, million tokens seen."""
-    of_run = dict(iter(links[links["kind"] == "align"].groupby("run", sort=False)))
-    rows = tuple(replace(row, cells={**row.cells, **_costs(row, of_run)}) for row in results.rows)
+    rows = tuple(replace(row, cells={**row.cells, **costs(row)}) for row in table.rows)
     if not any(row.cell(SECONDS.name).values for row in rows):
-        return results
-    return replace(results, columns=(*results.columns, *COSTS), rows=rows)
+        return table
+    return replace(table, columns=(*table.columns, *COSTS), rows=rows)
 
 
-def _costs(row: ResultRow, of_run: Mapping[Any, pd.DataFrame]) -> dict[str, ResultCell]:
-    used = [of_run[name] for name in row.runs if name in of_run]
-    seconds = [float(rows["device_seconds"].sum()) for rows in used if rows["device_seconds"].notna().any()]
-    tokens = [float(rows["tokens"].sum()) / 1e6 for rows in used if rows["tokens"].notna().any()]
-    return {
-        SECONDS.name: ResultCell(tuple(seconds), len(seconds), max(1, len(seconds))),
-        TOKENS.name: ResultCell(tuple(tokens), len(tokens), max(1, len(tokens))),
-    }
+def add_foreign_rows(table: ResultTable, others: Sequence[ResultTable]) -> ResultTable:
+    """The table with the rows of other groups below its own. These have other settings and are named by their base."""
+    own = {name for row in table.rows for name in row.runs}
+    rows = []
+    for other in others:
+        base = other.key.base or other.key.source
+        for row in other.rows:
+            if not own & set(row.runs):
+                named = f"{row.label} ({base})" if base and base not in row.label else row.label
+                rows.append(replace(row, label=named))
+    averages = {row.label: row.cell(AVERAGE).mean for row in rows}
+
+    def order(row: ResultRow) -> tuple[bool, float, str]:
+        average = averages[row.label]
+        return row.badge == "published", -average if average is not None else 1.0, row.label
+
+    return replace(table, rows=(*table.rows, *sorted(rows, key=order)))
 
 
-def with_foreign(results: ResultTable, others: Sequence[ResultTable]) -> ResultTable:
-    """The table with the rows of other groups below it: figures of other settings, named by their base."""
-    own = {name for row in results.rows for name in row.runs}
-    rows = [_named(row, other.key) for other in others for row in other.rows if not own & set(row.runs)]
-    return replace(results, rows=(*results.rows, *sorted(rows, key=_band)))
+def with_badges(table: ResultTable, *badges: str) -> ResultTable:
+    """The table with only the rows that have one of these badges."""
+    return replace(table, rows=tuple(row for row in table.rows if row.badge in badges))
 
 
-def _named(row: ResultRow, key: TableKey) -> ResultRow:
-    told = key.base or key.source
-    return replace(row, label=f"{row.label} ({told})" if told and told not in row.label else row.label)
+def without_costs(table: ResultTable) -> ResultTable:
+    """The table without cost columns, which rows from elsewhere do not have."""
+    return replace(table, columns=tuple(column for column in table.columns if column not in COSTS))
 
 
-def _band(row: ResultRow) -> tuple[bool, float, str]:
-    average = row.cell(AVERAGE).mean
-    return row.badge == "published", -average if average is not None else 1.0, row.label
+def with_columns(table: ResultTable, names: Collection[str]) -> ResultTable:
+    """The table with some of its columns. Averages do not change."""
+    return replace(table, columns=tuple(column for column in table.columns if column.name in names))
 
 
-def band(results: ResultTable, *badges: str) -> ResultTable:
-    """The rows with one of these badges, which are shown apart from the others."""
-    return replace(results, rows=tuple(row for row in results.rows if row.badge in badges))
-
-
-def without_costs(results: ResultTable) -> ResultTable:
-    """The table without columns of cost, which rows from elsewhere do not tell."""
-    return replace(results, columns=tuple(column for column in results.columns if column not in COSTS))
-
-
-def with_columns(results: ResultTable, names: Collection[str]) -> ResultTable:
-    """The table with some of its columns; averages stay what they are."""
-    return replace(results, columns=tuple(column for column in results.columns if column.name in names))
+def runs_behind(
+    row: ResultRow,
+    column: str,
+    summaries: pd.DataFrame,
+    cells: pd.DataFrame,
+    selection: str,
+    languages: Collection[str] | None,
+) -> pd.DataFrame:
+    """The runs behind one figure, a line each: `seed`, `value`, `standard error` over items, `error from`, `views`,
+    `items`, `status`, `run`. `column` is a task or the average."""
+    cells = cells[cells["selection"].isin([selection, ""])]
+    if languages is not None:
+        cells = cells[[_language(view) in languages for view in cells["view"]]]
+    lines = []
+    for run in row.runs:
+        own = summaries[summaries["run"] == run]
+        metric = dict(zip(own["task"], own["metric"], strict=True))
+        names = [task for task in metric if task != AVERAGE] if column == AVERAGE else [column]
+        scores = cells[cells["run"] == run]
+        by_task = {task: scores[(scores["task"] == task) & (scores["metric"] == metric.get(task))] for task in names}
+        by_task = {task: rows for task, rows in by_task.items() if len(rows)}
+        errors = [item_errors.of_task(rows, metric[task]) for task, rows in by_task.items()]
+        means = [float(rows["value"].mean()) for rows in by_task.values()]
+        lines.append(
+            {
+                "seed": own.iloc[0]["align_seed"],
+                "value": sum(means) / len(means) if means else None,
+                "standard error": item_errors.total(error for error, _ in errors),
+                "error from": "; ".join(dict.fromkeys(basis for _, basis in errors)),
+                "views": sum(map(len, by_task.values())),
+                "items": int(sum(rows["n"].sum() for rows in by_task.values())),
+                "status": own.iloc[0]["status"],
+                "run": run,
+            }
+        )
+    return pd.DataFrame(lines)

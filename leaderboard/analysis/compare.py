@@ -1,6 +1,6 @@
 """Two rows side by side: differences by language with intervals, and the items that one gets right and the other not.
 
-Intervals are of items alone, paired by cluster: the runs that were made are held fixed. They are no test.
+Intervals are over items alone, paired by cluster, with the runs held fixed. They are not a test.
 """
 
 from __future__ import annotations
@@ -15,121 +15,117 @@ from harness.results.tables import ResultRow
 from harness.storage.store import AVERAGE
 from leaderboard.analysis import item_errors
 
-LINES = " | "  # between the lines of a text
+SEPARATOR = " | "  # between the lines of a text that is shown on one line
 CHARACTER = 7.0  # mean width of a character of a table in pixels
 FIRST, SECOND, BOTH, NEITHER = "only the first", "only the second", "both", "neither"
 OUTCOMES = (FIRST, SECOND, BOTH, NEITHER)
 
 
-class Sides(NamedTuple):
-    """The score rows of two table rows for one task and selection, of their official metric."""
+class PairedScores(NamedTuple):
+    """The scores of two rows for one task and selection, in the task's official metric."""
 
     first: pd.DataFrame
     second: pd.DataFrame
     metric: str
 
 
-def sides(a: ResultRow, b: ResultRow, cells: pd.DataFrame, task: str, selection: str, metric: str) -> Sides:
-    """The scores of both rows. `cells` are those of all their runs."""
+def pair_scores(
+    first: ResultRow, second: ResultRow, cells: pd.DataFrame, task: str, selection: str, metric: str
+) -> PairedScores:
+    """The scores of both rows from `cells`, which hold the scores of all their runs."""
     kept = cells[(cells["task"] == task) & (cells["metric"] == metric) & cells["selection"].isin([selection, ""])]
-    return Sides(kept[kept["run"].isin(a.runs)], kept[kept["run"].isin(b.runs)], metric)
+    return PairedScores(kept[kept["run"].isin(first.runs)], kept[kept["run"].isin(second.runs)], metric)
 
 
-def by_view(found: Sides) -> pd.DataFrame:
-    """One line per view that both have: `view`, `first`, `second`, `difference` (second less first), `error`.
+def view_differences(paired: PairedScores) -> pd.DataFrame:
+    """A line for each view that both have: `view`, `first`, `second`, `difference` (second minus first), `error`,
+    `low`, `high`, from the largest gain down.
 
-    Means over seeds; `error` is the standard error of the difference over items, None without their statistics.
+    Means are over seeds; `error` is the standard error of the difference over items, None without their statistics.
     """
-    means = [side.groupby("view")["value"].mean() for side in found[:2]]
-    both = pd.concat(means, axis=1, keys=["first", "second"], join="inner").reset_index()
-    both["difference"] = both["second"] - both["first"]
-    influence = [_by_cluster(side, found.metric) for side in found[:2]]
-    both["error"] = [_error(*(part.get(view) for part in influence)) for view in both["view"]]
-    low, high = (both["difference"] + sign * item_errors.Z * both["error"].astype(float) for sign in (-1, 1))
-    return both.assign(low=low, high=high).sort_values("difference", ascending=False, ignore_index=True)
+    sides = (paired.first, paired.second)
+    means = [scores.groupby("view")["value"].mean() for scores in sides]
+    lines = pd.concat(means, axis=1, keys=["first", "second"], join="inner").reset_index()
+    lines["difference"] = lines["second"] - lines["first"]
+    first, second = (_influences_by_view(scores, paired.metric) for scores in sides)
+    lines["error"] = [_difference_error(first.get(view), second.get(view)) for view in lines["view"]]
+    low, high = (lines["difference"] + sign * item_errors.Z * lines["error"].astype(float) for sign in (-1, 1))
+    return lines.assign(low=low, high=high).sort_values("difference", ascending=False, ignore_index=True)
 
 
-def _by_cluster(side: pd.DataFrame, metric: str) -> dict[str, pd.Series]:
-    """For each view the influence of each cluster on the mean over seeds; views that lack a run's are left out."""
-    runs = [item_errors.of_cells(rows, metric) for _, rows in side.groupby("run")]
-    if not runs or any(found.empty for found in runs):
+def _influences_by_view(scores: pd.DataFrame, metric: str) -> dict[str, pd.Series]:
+    """For each view the influence of each cluster on the mean over seeds; views that a run lacks are left out."""
+    runs = [item_errors.of_cells(rows, metric) for _, rows in scores.groupby("run")]
+    if not runs or any(influences.empty for influences in runs):
         return {}
-    parts: dict[str, list[pd.Series]] = {}
-    for found in runs:
-        for view, rows in found.groupby("view"):
-            parts.setdefault(str(view), []).append(rows.set_index("cluster")["influence"])
-    return {view: item_errors.mean_of(listed) for view, listed in parts.items() if len(listed) == len(runs)}
+    by_view: dict[str, list[pd.Series]] = {}
+    for influences in runs:
+        for view, rows in influences.groupby("view"):
+            by_view.setdefault(str(view), []).append(rows.set_index("cluster")["influence"])
+    return {view: item_errors.mean_of(listed) for view, listed in by_view.items() if len(listed) == len(runs)}
 
 
-def _error(first: pd.Series | None, second: pd.Series | None) -> float | None:
+def _difference_error(first: pd.Series | None, second: pd.Series | None) -> float | None:
     if first is None or second is None or set(first.index) != set(second.index):
         return None  # not the same items
     return item_errors.error(second - first)
 
 
-def by_task(a: ResultRow, b: ResultRow, tasks: Sequence[str]) -> pd.DataFrame:
-    """One line per task and for the average: means over seeds, spreads, difference. Incomplete scores are left out."""
+def task_comparison(first: ResultRow, second: ResultRow, tasks: Sequence[str]) -> pd.DataFrame:
+    """A line for each task and the average: means over seeds, spreads, difference. Incomplete scores are left out."""
     lines = []
     for task in [*tasks, AVERAGE]:
-        one, two = a.cell(task), b.cell(task)
+        one, two = first.cell(task), second.cell(task)
         if one.mean is not None and two.mean is not None:
-            lines.append(
-                {
-                    "task": task,
-                    "first": one.mean,
-                    "first sd": one.sd,
-                    "second": two.mean,
-                    "second sd": two.sd,
-                    "difference": two.mean - one.mean,
-                }
-            )
+            lines.append((task, one.mean, one.sd, two.mean, two.sd, two.mean - one.mean))
     return pd.DataFrame(lines, columns=["task", "first", "first sd", "second", "second sd", "difference"])
 
 
-def items(found: Sides, view: str, seed: int = 0) -> pd.DataFrame:
-    """The items of one view as both rows' runs of the same place predicted them; empty where they are not kept.
+def compare_items(paired: PairedScores, view: str) -> pd.DataFrame:
+    """The stored items of one view as the first run of each row predicted them; empty if they are not kept.
 
-    Columns: `item`, `text`, `gold`, `first`, `second`, `outcome`.
+    Columns: `outcome`, `text`, `gold`, `first`, `second`, `item`.
     """
-    tables = [_examples(side, view, found.metric, seed) for side in found[:2]]
-    if any(table.empty for table in tables):
-        return pd.DataFrame(columns=["outcome", "text", "gold", "first", "second", "item"])
-    one, two = tables
-    two = two.rename(columns={"prediction": "second", "right": "second right"})[["item", "second", "second right"]]
-    both = one.rename(columns={"prediction": "first", "right": "first right"}).merge(two, on="item")
-    right = zip(both["first right"], both["second right"], strict=True)
+    first, second = (_examples(scores, view, paired.metric) for scores in (paired.first, paired.second))
+    columns = ["outcome", "text", "gold", "first", "second", "item"]
+    if first.empty or second.empty:
+        return pd.DataFrame(columns=columns)
+    second = second.rename(columns={"prediction": "second", "right": "second right"})
+    first = first.rename(columns={"prediction": "first", "right": "first right"})
+    both = first.merge(second[["item", "second", "second right"]], on="item")
     names = {(True, False): FIRST, (False, True): SECOND, (True, True): BOTH, (False, False): NEITHER}
-    both["outcome"] = [names[bool(x), bool(y)] for x, y in right]
-    return both[["outcome", "text", "gold", "first", "second", "item"]]
+    right = zip(both["first right"], both["second right"], strict=True)
+    both["outcome"] = [names[bool(one), bool(two)] for one, two in right]
+    return both[columns]
 
 
-def _examples(side: pd.DataFrame, view: str, metric: str, seed: int) -> pd.DataFrame:
-    rows = side[side["view"] == view].sort_values("run")
-    if len(rows) <= seed:
+def _examples(scores: pd.DataFrame, view: str, metric: str) -> pd.DataFrame:
+    rows = scores[scores["view"] == view].sort_values("run")
+    if rows.empty:
         return pd.DataFrame()
-    row: Any = rows.iloc[seed]
-    found = item_errors.examples(str(row["stage"]), str(row["selection"]), view, metric)
-    texts = [name for name in ("text", "gold", "prediction") if name in found]
-    return found.assign(**{name: [in_line(str(text)) for text in found[name]] for name in texts})
+    row: Any = rows.iloc[0]
+    examples = item_errors.examples(str(row["stage"]), str(row["selection"]), view, metric)
+    texts = [name for name in ("text", "gold", "prediction") if name in examples]
+    return examples.assign(**{name: [single_line(str(text)) for text in examples[name]] for name in texts})
 
 
-def in_line(text: str) -> str:
-    """A text of several lines in one, a bar between premise and hypothesis, or between question and context."""
-    return LINES.join(part for line in text.splitlines() if (part := line.strip()))
+def single_line(text: str) -> str:
+    """A text of several lines on one line, for example premise | hypothesis."""
+    return SEPARATOR.join(part for line in text.splitlines() if (part := line.strip()))
 
 
-def lines_of(shown: pd.DataFrame, widths: Mapping[str, int]) -> int:
-    """How many lines the texts of most items take in columns of these widths in pixels."""
-    taken = [
-        [math.ceil(len(text) * CHARACTER / (width - 16)) for text in shown[name]] for name, width in widths.items()
+def typical_line_count(items: pd.DataFrame, widths: Mapping[str, int]) -> int:
+    """The number of lines that nine in ten items need, if columns have these widths in pixels."""
+    needed = [
+        [math.ceil(len(text) * CHARACTER / (width - 16)) for text in items[name]] for name, width in widths.items()
     ]
-    longest = sorted(max(each) for each in zip(*taken, strict=True))
+    longest = sorted(max(each) for each in zip(*needed, strict=True))
     return max(1, longest[(len(longest) * 9) // 10]) if longest else 1
 
 
-def searched(found: pd.DataFrame, outcomes: Sequence[str], words: str) -> pd.DataFrame:
-    """The items of some outcomes that hold the words in any of their texts, whatever their case."""
-    kept = found[found["outcome"].isin(outcomes)] if outcomes else found
+def filter_items(items: pd.DataFrame, outcomes: Sequence[str], words: str) -> pd.DataFrame:
+    """The items with some outcomes that contain the words in any of their texts, ignoring case."""
+    kept = items[items["outcome"].isin(outcomes)] if outcomes else items
     if not words:
         return kept
     texts = kept[["text", "gold", "first", "second", "item"]].agg(" ".join, axis=1)

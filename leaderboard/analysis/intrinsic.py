@@ -1,10 +1,10 @@
-"""Intrinsic measures of alignment against transfer, and maps of sentences, as the stage `project` left them."""
+"""Intrinsic measures of alignment against transfer, and maps of sentences, from the stage `project`."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,32 +12,22 @@ from scipy import stats
 
 from harness.data.languages import language
 from harness.files import PROJECTION
+from harness.results.rendering import format_signed
 from harness.results.tables import ResultRow
-from leaderboard.analysis import item_errors
-from leaderboard.components.look import signed
-from leaderboard.components.tables import name_of
+from leaderboard.analysis.board import row_name
+from leaderboard.analysis.item_errors import Z
+from leaderboard.artifacts import find_file
 
 MEASURES = {
     "retrieval": "Retrieval: percent of sentences whose nearest neighbour is their translation, both directions",
-    "cosine_gap": "Cosine gap: mean cosine of translations less that of other pairs",
+    "cosine_gap": "Cosine gap: mean cosine of translations minus that of other pairs",
     "cka": "CKA: linear centred kernel alignment (Kornblith et al. 2019), 1 is equal up to rotation and scale",
-    "separation": "Separation: share of the variance that lies between the two languages, 0 is one cloud",
+    "separation": "Separation: share of the variance between the two languages, 0 is one cloud",
     "anisotropy": "Anisotropy: mean cosine of different sentences of a language (Ethayarajh 2019)",
 }
 PERCENT = ("retrieval",)  # measures in percent; the others have no unit
 PROPERTIES = ("method", "family", "script", "resource")
-FEWEST = 4  # points that a correlation is told of
-
-
-def digits(measure: str) -> int:
-    """The decimal places of a measure: one of a percentage, three of a cosine, a share or a similarity."""
-    return 1 if measure in PERCENT else 3
-
-
-def axis(measure: str) -> str:
-    """A measure as the title of an axis, with its unit."""
-    name = MEASURES[measure].partition(":")[0]
-    return f"{name}, %" if measure in PERCENT else name
+MIN_POINTS = 4  # points that a correlation needs
 
 
 class Correlation(NamedTuple):
@@ -50,7 +40,21 @@ class Correlation(NamedTuple):
     n: int
 
 
-def points(
+def decimal_places(measure: str) -> int:
+    """One for a percentage, three for a cosine, a share or a similarity."""
+    return 1 if measure in PERCENT else 3
+
+
+def measure_name(measure: str) -> str:
+    return MEASURES[measure].partition(":")[0]
+
+
+def axis_title(measure: str) -> str:
+    """The name of a measure with its unit."""
+    return f"{measure_name(measure)}, %" if measure in PERCENT else measure_name(measure)
+
+
+def measure_points(
     rows: Sequence[ResultRow],
     measured: pd.DataFrame,
     cells: pd.DataFrame,
@@ -59,7 +63,8 @@ def points(
     selection: str,
     metric: str,
 ) -> pd.DataFrame:
-    """One line per row and language that have both: `row`, `view`, `measure`, `transfer`, means over seeds."""
+    """A line for each row and language with a measure and a score: `row`, `view`, `measure`, `transfer`, means over
+    seeds."""
     known = measured[measured["metric"] == measure]
     scored = cells[(cells["task"] == task) & (cells["metric"] == metric) & cells["selection"].isin([selection, ""])]
     scored = scored.assign(language=[str(view).partition(".")[0] for view in scored["view"]])
@@ -68,54 +73,52 @@ def points(
         inner = known[known["run"].isin(row.runs)].groupby("language")["value"].mean()
         outer = scored[scored["run"].isin(row.runs)].groupby("language")["value"].mean()
         both = pd.concat([inner, outer], axis=1, keys=["measure", "transfer"], join="inner").reset_index()
-        lines.append(both.rename(columns={"language": "view"}).assign(row=name_of(row.label)))
+        lines.append(both.rename(columns={"language": "view"}).assign(row=row_name(row.label)))
     columns = ["row", "view", "measure", "transfer"]
     return pd.concat(lines, ignore_index=True)[columns] if lines else pd.DataFrame(columns=columns)
 
 
-def coloured(found: pd.DataFrame, by: str, source: str) -> pd.DataFrame:
+def add_colour(points: pd.DataFrame, by: str, source: str) -> pd.DataFrame:
     """The points with `colour`: the row, or a property of the language."""
     if by == "method":
-        return found.assign(colour=found["row"])
-    values = {view: str(getattr(language(str(view), source), by)) or "unknown" for view in found["view"].unique()}
-    return found.assign(colour=found["view"].map(values))
+        return points.assign(colour=points["row"])
+    values = {view: str(getattr(language(str(view), source), by)) or "unknown" for view in points["view"].unique()}
+    return points.assign(colour=points["view"].map(values))
 
 
-def within_ranks(found: pd.DataFrame) -> pd.DataFrame:
-    """The points as ranks among the rows of their own language: what differs between languages is taken out."""
-    grouped = found.groupby("view")
-    ranked = found.assign(measure=grouped["measure"].rank(), transfer=grouped["transfer"].rank())
+def rank_within_languages(points: pd.DataFrame) -> pd.DataFrame:
+    """The points as ranks among the rows of one language, which removes differences between languages."""
+    grouped = points.groupby("view")
+    ranked = points.assign(measure=grouped["measure"].rank(), transfer=grouped["transfer"].rank())
     return ranked[grouped["row"].transform("size") > 1]
 
 
-def correlations(found: pd.DataFrame) -> list[Correlation]:
-    """Pearson's and Spearman's coefficients with intervals; none for too few points or where one side is constant."""
-    n = len(found)
-    if n < FEWEST or found["measure"].nunique() < 2 or found["transfer"].nunique() < 2:
+def correlations(points: pd.DataFrame) -> list[Correlation]:
+    """Pearson's and Spearman's coefficients; empty for fewer than `MIN_POINTS` points or if a side is constant."""
+    n = len(points)
+    if n < MIN_POINTS or points["measure"].nunique() < 2 or points["transfer"].nunique() < 2:
         return []
-    pearson = float(stats.pearsonr(found["measure"], found["transfer"])[0])
-    spearman = float(stats.spearmanr(found["measure"], found["transfer"])[0])
-    return [
-        _interval("Pearson", pearson, n, 1 / np.sqrt(n - 3)),
-        _interval("Spearman", spearman, n, np.sqrt((1 + spearman**2 / 2) / (n - 3))),
-    ]
+    pearson = float(stats.pearsonr(points["measure"], points["transfer"])[0])
+    spearman = float(stats.spearmanr(points["measure"], points["transfer"])[0])
+    errors = 1 / np.sqrt(n - 3), np.sqrt((1 + spearman**2 / 2) / (n - 3))
+    found = []
+    for name, value, error in zip(("Pearson", "Spearman"), (pearson, spearman), errors, strict=True):
+        z = np.arctanh(np.clip(value, -1 + 1e-12, 1 - 1e-12))
+        low, high = (float(np.tanh(z + sign * Z * error)) for sign in (-1, 1))
+        found.append(Correlation(name, value, low, high, n))
+    return found
 
 
-def _interval(name: str, value: float, n: int, error: float) -> Correlation:
-    z = np.arctanh(np.clip(value, -1 + 1e-12, 1 - 1e-12))
-    low, high = (float(np.tanh(z + sign * item_errors.Z * error)) for sign in (-1, 1))
-    return Correlation(name, value, low, high, n)
+def describe_correlations(found: Sequence[Correlation]) -> str:
+    """The coefficients as text: "Pearson +0.71 [+0.20, +0.92], ..."."""
+    return ", ".join(
+        f"{c.name} {format_signed(c.value, 2)} [{format_signed(c.low, 2)}, {format_signed(c.high, 2)}]" for c in found
+    )
 
 
-def sentence(found: Sequence[Correlation]) -> str:
-    """The coefficients in words."""
-    return ", ".join(f"{c.name} {signed(c.value, 2)} [{signed(c.low, 2)}, {signed(c.high, 2)}]" for c in found)
-
-
-def sentences(fingerprint: str) -> pd.DataFrame:
-    """The points of a map: `language`, `pair`, `side`, `text`, and the coordinates of each projection."""
-    path = item_errors.file(fingerprint, PROJECTION)
+def map_points(fingerprint: str) -> pd.DataFrame:
+    """The points of a map: `language`, `pair`, `side`, `text` and coordinates; empty if it is not on this machine."""
+    path = find_file(fingerprint, PROJECTION)
     if path is None:
         return pd.DataFrame()
-    made: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return pd.DataFrame(made.get("points", []))
+    return pd.DataFrame(json.loads(path.read_text(encoding="utf-8")).get("points", []))

@@ -1,44 +1,24 @@
-"""What lies behind a score: the additive statistics of its items, read from the artifacts of the scoring stages.
+"""Standard errors of scores over items, from the additive statistics in the artifacts of the score stages.
 
-Nothing here writes, and an artifact that is not on this machine is simply not there. Errors are of one run: the items
-are taken as drawn from a larger set, those of one cluster together; the run's seeds are held fixed.
+Errors are of one run: its items are a sample, drawn in clusters, and its seeds are fixed. Without the statistics on
+this machine, accuracies have a binomial error and other metrics have none.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable
-from pathlib import Path
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import streamlit as st
 
 from harness.evaluation.item_statistics import read_ratios
-from harness.files import EXAMPLES, LOG, STATISTICS
-from harness.storage.artifacts import artifact_folder, work_folder
-from harness.storage.home import artifacts_root
+from harness.files import EXAMPLES, STATISTICS
+from leaderboard.artifacts import find_file
 
 Z = 1.96  # half the width of a 95 % interval in standard errors
 NOTHING = pd.DataFrame({"view": [], "cluster": [], "influence": []})
-
-
-def file(fingerprint: str, name: str) -> Path | None:
-    """A file of the artifact of a stage; None where it is not on this machine."""
-    if not fingerprint.isalnum():
-        return None
-    path = artifacts_root() / artifact_folder(fingerprint) / name
-    return path if path.is_file() else None
-
-
-def log(fingerprint: str) -> Path | None:
-    """The log of a stage, in its artifact or where it is worked on or failed; None where neither is there."""
-    there = file(fingerprint, LOG)
-    if there is None and fingerprint.isalnum():
-        work = artifacts_root() / work_folder(fingerprint) / LOG
-        there = work if work.is_file() else None
-    return there
 
 
 def influences(fingerprint: str, selection: str, metric: str) -> pd.DataFrame:
@@ -46,11 +26,11 @@ def influences(fingerprint: str, selection: str, metric: str) -> pd.DataFrame:
 
     Empty where the artifact is not there, or where its statistics do not declare the metric.
     """
-    path = file(fingerprint, STATISTICS)
+    path = find_file(fingerprint, STATISTICS)
     return NOTHING if path is None else _influences(str(path), selection, metric)
 
 
-@st.cache_data(show_spinner=False, max_entries=500)
+@lru_cache(maxsize=500)
 def _influences(path: str, selection: str, metric: str) -> pd.DataFrame:
     table = pd.read_parquet(path)  # an artifact never changes
     table = table[table["selection"].isin([selection, ""])]
@@ -120,19 +100,12 @@ def total(errors: Iterable[float | None]) -> float | None:
     return float(np.sqrt(sum(one**2 for one in listed)) / len(listed))
 
 
-def trace(fingerprint: str) -> dict[str, Any]:
-    """The loss curves that a training stage left; {} where they are not on this machine."""
-    path = file(fingerprint, "trace.json")
-    found: dict[str, Any] = {} if path is None else json.loads(path.read_text(encoding="utf-8"))
-    return found
-
-
 def examples(fingerprint: str, selection: str, view: str, metric: str) -> pd.DataFrame:
     """The kept items of one view: `item`, `text`, `gold`, `prediction`, `right`. Empty where they are not there.
 
     An item is right where it adds to the metric all that it can.
     """
-    texts, counts = file(fingerprint, EXAMPLES), file(fingerprint, STATISTICS)
+    texts, counts = find_file(fingerprint, EXAMPLES), find_file(fingerprint, STATISTICS)
     if texts is None or counts is None:
         return pd.DataFrame()
     wanted = [("view", "==", view), ("selection", "in", [selection, ""])]

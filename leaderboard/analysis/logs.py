@@ -1,4 +1,4 @@
-"""What the page Runs shows of the logs of a run's stages: which there are, how one ended, its last lines."""
+"""The logs of a run's stages on the page Runs: which exist, how each stage ended, the last lines."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ import pandas as pd
 from harness.errors import counted
 from harness.experiments.logs import END, FAIL, LIMIT, STOP, duration, kind_of
 from harness.results.rendering import escape
-from leaderboard.analysis import item_errors
-from leaderboard.analysis.runs import stage_name
+from leaderboard.analysis.runs import stage_title
+from leaderboard.artifacts import find_log
 
 SHOWN = 200  # lines
 LONGEST = 2000  # characters of a line
-MOST = 2 * LIMIT  # bytes that are read of a log, which is shorter if it was written here
+MOST = 2 * LIMIT  # bytes that are read; a log that was written here is shorter
 STATES = {END: "done", FAIL: "failed", STOP: "interrupted"}
 
 
-class Log(NamedTuple):
-    """The log of a stage on this machine: the stage's name, whether the store has it as done, when it was written."""
+class LogFile(NamedTuple):
+    """The log of a stage on this machine: the stage's title, whether the store has it as done, time of writing."""
 
     stage: str
     path: Path
@@ -33,8 +33,8 @@ class Log(NamedTuple):
     written: float
 
 
-class Read(NamedTuple):
-    """How a stage stands, and the lines of its log as they were written; `last` and `whole` are harmless."""
+class LogText(NamedTuple):
+    """The state of a stage, and the lines of its log as written. `last` and `whole` are escaped."""
 
     state: str
     lines: list[str]
@@ -47,59 +47,47 @@ class Read(NamedTuple):
 
     @property
     def last(self) -> str:
-        return "\n".join(_inert(self.lines[-SHOWN:]))
+        return "\n".join(_escape_lines(self.lines[-SHOWN:]))
 
     def whole(self) -> str:
-        return "\n".join((*_inert(self.lines), ""))
+        return "\n".join((*_escape_lines(self.lines), ""))
 
 
-def planned(run: Mapping[str, Any]) -> dict[str, str]:
-    """The stages that a run consists of: names by fingerprint; {} where its card does not tell."""
-    listed = (run["card"] or {}).get("stages") or ()
-    return {str(part[0]): stage_name(str(part[1]), part[2]) for part in listed if len(part) == 3}
+def _escape_lines(lines: Iterable[str]) -> Iterator[str]:
+    return (escape(line, most=LONGEST) for line in lines)
 
 
-def listed(run: Mapping[str, Any], links: pd.DataFrame) -> list[Log]:
-    """The logs of a run's stages in their order; stages of one name are told apart by their fingerprints."""
+def find_logs(run: Mapping[str, Any], links: pd.DataFrame) -> list[LogFile]:
+    """The logs of a run's stages in their order: those its card plans, then those it used. Stages with the same title
+    get the start of their fingerprint."""
+    planned = (run["card"] or {}).get("stages") or ()
+    titles = {str(part[0]): stage_title(str(part[1]), part[2]) for part in planned if len(part) == 3}
     columns = zip(links["fingerprint"], links["kind"], links["task"], strict=True)
-    names = planned(run) | {name: stage_name(kind, task) for name, kind, task in columns}
-    found = [(name, path) for name in names if (path := item_errors.log(name)) is not None]
-    often = Counter(names[name] for name, _ in found)
-    return list(_logs(names, found, often, set(links["fingerprint"])))
+    titles |= {name: stage_title(kind, task) for name, kind, task in columns}
+    paths = {name: path for name in titles if (path := find_log(name)) is not None}
+    count, done = Counter(titles[name] for name in paths), set(links["fingerprint"])
+    logs = []
+    for name, path in paths.items():
+        title = titles[name] if count[titles[name]] == 1 else f"{titles[name]} {name[:6]}"
+        with suppress(FileNotFoundError):  # it may just have moved into its artifact
+            logs.append(LogFile(escape(title, most=60), path, name in done, path.stat().st_mtime))
+    return logs
 
 
-def _logs(
-    names: Mapping[str, str], found: list[tuple[str, Path]], often: Mapping[str, int], done: set[str]
-) -> Iterator[Log]:
-    for name, path in found:
-        title = names[name] if often[names[name]] == 1 else f"{names[name]} {name[:6]}"
-        with suppress(FileNotFoundError):  # gone into its artifact at this moment
-            yield Log(escape(title, most=60), path, name in done, path.stat().st_mtime)
-
-
-def newest(logs: list[Log]) -> Log:
-    """The log to look at first: of a stage that is not done, if there is one, the one that was written last."""
+def newest_log(logs: list[LogFile]) -> LogFile:
+    """The log to show first: the last written, of a stage that is not done if there is one."""
     return max(logs, key=lambda log: (not log.done, log.written))
 
 
-def read(log: Log, running: bool) -> Read:
-    """What a log says. `running`: whether the run is under way."""
+def read_log(log: LogFile, running: bool) -> LogText:
+    """The state and the lines of a log. `running`: whether the run is open."""
     try:
         with log.path.open("rb") as file:
             file.seek(max(0, file.seek(0, SEEK_END) - MOST))
             lines = file.read(MOST).decode("utf-8", "replace").splitlines()
     except FileNotFoundError:
-        return Read("just ended", [])
-    return Read(_state(log, lines, running), lines)
-
-
-def _inert(lines: Iterable[str]) -> Iterator[str]:
-    return (escape(line, most=LONGEST) for line in lines)
-
-
-def _state(log: Log, lines: list[str], running: bool) -> str:
-    ended = STATES.get(kind_of(lines[-1]) if lines else "")
-    if ended is not None:
-        return ended
-    silent = duration(max(0.0, time.time() - log.written))
-    return f"at work, last heard of {silent} ago" if running else "stopped unheard"
+        return LogText("just ended", [])
+    state = STATES.get(kind_of(lines[-1]) if lines else "")
+    if state is None and running:
+        state = f"running, last line {duration(max(0.0, time.time() - log.written))} ago"
+    return LogText(state or "stopped without a final line", lines)

@@ -1,4 +1,4 @@
-"""What the page Protocol tells of each task: what is measured and how, with which settings, from whom."""
+"""The page Protocol: what each task measures and how, with which settings, under which licence."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 import pandas as pd
 
 from harness.results.rendering import escape
-from harness.storage.store import AVERAGE
-from leaderboard.components.tables import METRICS
+from leaderboard.analysis.board import METRIC_NAMES, tasks
 
 METRIC_HELP = {
     "accuracy": "Accuracy: percent of items that are right.",
@@ -18,54 +17,49 @@ METRIC_HELP = {
 }
 
 
-def newest(summaries: pd.DataFrame) -> Mapping[str, Any]:
-    """The newest run of a group that tells its tasks; {} where none does."""
+def newest_run(summaries: pd.DataFrame) -> Mapping[str, Any]:
+    """The newest run of a group whose card describes its tasks; {} without one."""
     rows = summaries.sort_values("created", ascending=False).drop_duplicates("run")
-    told = (dict(zip(rows.columns, row, strict=True)) for row in rows.itertuples(index=False, name=None))
-    return next((row for row in told if (row["card"] or {}).get("tasks")), {})
+    runs = (dict(zip(rows.columns, row, strict=True)) for row in rows.itertuples(index=False, name=None))
+    return next((run for run in runs if (run["card"] or {}).get("tasks")), {})
 
 
-def overview(run: Mapping[str, Any], summaries: pd.DataFrame) -> pd.DataFrame:
-    """One line per task in the order of the suite."""
+def task_overview(run: Mapping[str, Any], summaries: pd.DataFrame) -> pd.DataFrame:
+    """A line for each task in the order of the suite."""
     cards = run["card"]["tasks"]
-    placed = summaries[summaries["task"] != AVERAGE].groupby("task", sort=False)["position"].max().sort_values()
-    lines = []
-    for task in [str(name) for name in placed.index if name in cards]:
-        card, views = cards[task], (run["views"] or {}).get(task, [])
-        lines.append(
-            {
-                "task": task,
-                "title": card["title"],
-                "family": card["family"],
-                "metric": METRICS.get(card["metric"], card["metric"]),
-                "languages": len(views),
-                "trained": "fine-tuned" if card["trained"] else "not trained",
-                "licence": card["licence"],
-            }
-        )
-    return pd.DataFrame(lines)
+    return pd.DataFrame(
+        {
+            "task": task,
+            "title": cards[task]["title"],
+            "family": cards[task]["family"],
+            "metric": METRIC_NAMES.get(cards[task]["metric"], cards[task]["metric"]),
+            "languages": len((run["views"] or {}).get(task, [])),
+            "trained": "fine-tuned" if cards[task]["trained"] else "not trained",
+            "licence": cards[task]["licence"],
+        }
+        for task in tasks(summaries)
+        if task in cards
+    )
 
 
-def lines(card: Mapping[str, Any], views: list[str]) -> list[tuple[str, str]]:
-    """What to tell of a task, as words and texts. All of it is foreign text."""
-    deviations = "; ".join(card.get("deviations") or ())
-    sizes = ", ".join(f"{split}: {size}" for split, size in (card.get("sizes") or {}).items())
-    told = {
+def task_facts(card: Mapping[str, Any], views: list[str]) -> list[tuple[str, str]]:
+    """The facts about a task as headings and texts, escaped: cards hold third-party text."""
+    facts = {
         "What": card.get("description", ""),
         "How": card.get("how", ""),
-        "Measure": METRIC_HELP.get(card.get("metric", ""), card.get("metric", "")),
-        "Calibrated": "A threshold is tuned on each language's dev set." if card.get("calibrated") else "",
+        "Metric": METRIC_HELP.get(card.get("metric", ""), card.get("metric", "")),
+        "Calibration": "A threshold is tuned on each language's dev set." if card.get("calibrated") else "",
         "Languages": ", ".join(views),
-        "Official sizes": sizes,
-        "Differs from the official code": deviations,
+        "Official sizes": ", ".join(f"{split}: {size}" for split, size in (card.get("sizes") or {}).items()),
+        "Differs from the official code": "; ".join(card.get("deviations") or ()),
         "Licence": card.get("licence", ""),
-        "Cite": card.get("citation", ""),
+        "Citation": card.get("citation", ""),
     }
-    return [(name, escape(str(text), most=3000)) for name, text in told.items() if text]
+    return [(name, escape(str(text), most=3000)) for name, text in facts.items() if text]
 
 
-def settings(run: Mapping[str, Any], task: str) -> pd.DataFrame:
-    """The settings that a task runs with; empty where the run does not tell them."""
-    found = (run["card"].get("settings") or {}).get(task) or (run["recipe"].get("tasks") or {}).get(task) or {}
-    kept = {name: value for name, value in found.items() if value is not None}
-    return pd.DataFrame({"setting": list(kept), "value": [str(value) for value in kept.values()]})
+def task_settings(run: Mapping[str, Any], task: str) -> pd.DataFrame:
+    """The settings of a task in a run; empty if the run does not record them."""
+    recorded = (run["card"].get("settings") or {}).get(task) or (run["recipe"].get("tasks") or {}).get(task) or {}
+    settings = {name: value for name, value in recorded.items() if value is not None}
+    return pd.DataFrame({"setting": list(settings), "value": [str(value) for value in settings.values()]})

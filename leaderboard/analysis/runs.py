@@ -1,4 +1,4 @@
-"""What the page Runs shows: the list of runs, and of one run its stages, their times, its surroundings."""
+"""The page Runs: the list of runs; and of one run its stages, their times, its environment."""
 
 from __future__ import annotations
 
@@ -7,111 +7,85 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
-import streamlit as st
 
 from harness.results.rendering import clean
-from leaderboard.data import OPEN
+from harness.results.tables import seed_label
 
-NEWEST = 200
+NEWEST = 200  # runs in the list
+OPEN = ("planned", "running")
 STATUSES = ("running", "planned", "failed", "interrupted", "done")
-ORDER = ("sample", "pretrain", "align", "finetune", "predict", "embed", "score", "project")
-
-LIST = {
-    "status": st.column_config.TextColumn("Status", pinned=True, width=96),
-    "method": st.column_config.TextColumn("Method", width=170),
-    "seed": st.column_config.TextColumn("Seed", width=64),
-    "suite": st.column_config.TextColumn("Suite"),
-    "protocol": st.column_config.TextColumn("Protocol", width=90),
-    "source": st.column_config.TextColumn("Source"),
-    "started": st.column_config.DatetimeColumn("Started (UTC)", format="YYYY-MM-DD HH:mm", width=150),
-    "minutes": st.column_config.NumberColumn("Minutes", format="%.1f", width=84, help="From the start to the end."),
-    "stages": st.column_config.NumberColumn("Stages", width=76, help="Stages that are there."),
-    "views": st.column_config.TextColumn("Views", width=84, help="Task and language pairs scored, of those expected."),
-    "message": st.column_config.TextColumn("What failed"),
-    "run": st.column_config.TextColumn("Run"),
-}
-STAGES = {
-    "stage": st.column_config.TextColumn("Stage", pinned=True, width=170),
-    "found": st.column_config.TextColumn("Made", width=110, help="A stage that was there already is not made again."),
-    "seconds": st.column_config.NumberColumn("Seconds", format="%.1f", width=90),
-    "device seconds": st.column_config.NumberColumn("Device seconds", format="%.1f", width=120),
-    "thousand tokens": st.column_config.NumberColumn("1,000 tokens", format="%.0f", width=110),
-    "tokens per second": st.column_config.NumberColumn("Tokens / s", format="%.0f", width=100),
-    "MiB": st.column_config.NumberColumn("Peak MiB", format="%.0f", width=90),
-    "device": st.column_config.TextColumn("Device"),
-    "precision": st.column_config.TextColumn("Precision", width=84),
-    "started": st.column_config.DatetimeColumn("Started (UTC)", format="YYYY-MM-DD HH:mm:ss", width=170),
-    "fingerprint": st.column_config.TextColumn("Artifact"),
-}
+RUN_COLUMNS = (
+    *("status", "method", "seed", "suite", "protocol", "source"),
+    *("started", "minutes", "stages", "views", "message", "run"),
+)
+STAGE_COLUMNS = (
+    *("stage", "result", "seconds", "device seconds", "thousand tokens", "tokens per second"),
+    *("MiB", "device", "precision", "started", "fingerprint"),
+)
 
 
-def listed(log: pd.DataFrame, progress: pd.DataFrame, now: datetime | None = None) -> pd.DataFrame:
-    """The list of runs, newest first. `progress` has `stages`, `scored` and `expected` by run."""
-    now = now or datetime.now(UTC)
+def list_runs(log: pd.DataFrame, progress: pd.DataFrame) -> pd.DataFrame:
+    """The list of runs with `RUN_COLUMNS`. `progress` has `stages`, `scored` and `expected` by run."""
+    now = datetime.now(UTC)
     known = progress.set_index("run") if len(progress) else pd.DataFrame()
     lines = []
     for record in log.to_dict("records"):
-        row: Mapping[Any, Any] = known.loc[record["id"]] if record["id"] in known.index else {}
-        ended = (
-            record["finished"] if not _missing(record["finished"]) else now if record["status"] == "running" else None
-        )
+        done: Mapping[Any, Any] = known.loc[record["id"]] if record["id"] in known.index else {}
+        ended = now if record["status"] == "running" else None
+        ended = ended if _is_missing(record["finished"]) else record["finished"]
         lines.append(
             {
                 "status": record["status"],
                 "method": record["method"] + (f" ({record['transform']})" if record["transform"] else ""),
-                "seed": seed_of(record),
+                "seed": seed_text(record),
                 "suite": record["suite"],
                 "protocol": record["protocol"],
                 "source": record["source"],
                 "started": record["created"],
                 "minutes": None if ended is None else (ended - record["created"]).total_seconds() / 60,
-                "stages": row.get("stages"),
-                "views": f"{int(row['scored'])}/{int(row['expected'])}" if row.get("expected") else "",
-                "message": "" if _missing(record["error"]) else clean(gist(record["error"]))[:200],
+                "stages": done.get("stages"),
+                "views": f"{int(done['scored'])}/{int(done['expected'])}" if done.get("expected") else "",
+                "message": "" if _is_missing(record["error"]) else clean(error_summary(record["error"]))[:200],
                 "run": record["id"],
             }
         )
-    return pd.DataFrame(lines, columns=list(LIST))
+    return pd.DataFrame(lines, columns=list(RUN_COLUMNS))
 
 
-def gist(error: str) -> str:
-    """A failure in one line: the stage and the last line of its traceback; a message without one as it is."""
+def error_summary(error: str) -> str:
+    """A failure on one line: the stage and the last line of its traceback; an error without a traceback unchanged."""
     stage, traceback, lines = error.partition(": Traceback (most recent call last):\n")
     return f"{stage}: {lines.strip().splitlines()[-1]}" if traceback and lines.strip() else error
 
 
-def _missing(value: Any) -> bool:
+def _is_missing(value: Any) -> bool:
     return value is None or bool(pd.isna(value))
 
 
-def seed_of(record: Mapping[Any, Any]) -> str:
-    """The seed, or "alignment/fine-tuning" where the two differ."""
-    seeds = ["" if _missing(record[name]) else str(int(record[name])) for name in ("align_seed", "finetune_seed")]
-    return seeds[0] if seeds[0] == seeds[1] else "/".join(seeds)
+def seed_text(record: Mapping[Any, Any]) -> str:
+    """The seed, or "alignment/fine-tuning" if the two differ."""
+    seed = seed_label(record)
+    return "" if seed is None else str(seed)
 
 
-def counts(log: pd.DataFrame) -> str:
-    """How many runs are in each state, in words."""
-    numbers = log["status"].value_counts()
-    return ", ".join(f"{numbers[status]} {status}" for status in STATUSES if status in numbers)
+def status_counts(log: pd.DataFrame) -> str:
+    """The number of runs in each status: "1 failed, 8 done"."""
+    counts = log["status"].value_counts()
+    return ", ".join(f"{counts[status]} {status}" for status in STATUSES if status in counts)
 
 
-def is_live(log: pd.DataFrame) -> bool:
-    return bool(log["status"].isin(OPEN).any())
-
-
-def stages(links: pd.DataFrame) -> pd.DataFrame:
-    """The stages of one run in the order of their start."""
+def list_stages(links: pd.DataFrame) -> pd.DataFrame:
+    """The stages of one run with `STAGE_COLUMNS`, in the order of their start."""
     lines = []
     for record in links.sort_values("started", na_position="last").to_dict("records"):
-        seconds = _seconds(record)
-        work, tokens = _number(record["device_seconds"]), _number(record["tokens"])
-        memory = _number(record["peak_memory_bytes"])
+        ended = not _is_missing(record["started"]) and not _is_missing(record["finished"])
+        numbers = ("device_seconds", "tokens", "peak_memory_bytes")
+        work, tokens, memory = (None if _is_missing(record[name]) else float(record[name]) for name in numbers)
         lines.append(
             {
-                "stage": stage_name(record["kind"], record["task"]),
-                "found": "found" if record["hit"] else "made",
-                "seconds": seconds,
+                "stage": stage_title(record["kind"], record["task"]),
+                "result": "reused" if record["hit"] else "computed",
+                "seconds": (record["finished"] - record["started"]).total_seconds() if ended else None,
                 "device seconds": work,
                 "thousand tokens": None if tokens is None else tokens / 1000,
                 "tokens per second": tokens / work if tokens and work else None,
@@ -122,69 +96,49 @@ def stages(links: pd.DataFrame) -> pd.DataFrame:
                 "fingerprint": record["fingerprint"],
             }
         )
-    return pd.DataFrame(lines, columns=list(STAGES))
+    return pd.DataFrame(lines, columns=list(STAGE_COLUMNS))
 
 
-def stage_name(kind: str, task: Any) -> str:
-    """A stage in words: its kind, and its task where it has one."""
-    return clean(kind if _missing(task) else f"{kind} {task}")
+def stage_title(kind: str, task: Any) -> str:
+    """The kind of a stage and its task, if it has one."""
+    return clean(kind if _is_missing(task) else f"{kind} {task}")
 
 
-def timeline(links: pd.DataFrame) -> pd.DataFrame:
-    """The stages that this run made itself, as bars: `stage`, `kind`, `start` and `end` in seconds from the first."""
+def stage_timeline(links: pd.DataFrame) -> pd.DataFrame:
+    """The stages that this run computed, as bars: `stage`, `start` and `end` in seconds since the first began."""
     own = links[~links["hit"].astype(bool) & links["started"].notna() & links["finished"].notna()]
-    if own.empty:
-        return pd.DataFrame(columns=["stage", "kind", "start", "end"])
-    begin = own["started"].min()
     rows = own.sort_values("started")
+    begin = own["started"].min()
     return pd.DataFrame(
         {
-            "stage": [stage_name(kind, task) for kind, task in zip(rows["kind"], rows["task"], strict=True)],
-            "kind": list(rows["kind"]),
+            "stage": [stage_title(kind, task) for kind, task in zip(rows["kind"], rows["task"], strict=True)],
             "start": [(at - begin).total_seconds() for at in rows["started"]],
             "end": [(at - begin).total_seconds() for at in rows["finished"]],
         }
     )
 
 
-def _seconds(record: Mapping[Any, Any]) -> float | None:
-    if _missing(record["started"]) or _missing(record["finished"]):
-        return None
-    return float((record["finished"] - record["started"]).total_seconds())
-
-
-def _number(value: Any) -> float | None:
-    return None if _missing(value) else float(value)
-
-
-def facts(run: Mapping[str, Any]) -> pd.DataFrame:
-    """What a run was made of and where: data, code, machine, packages."""
+def run_facts(run: Mapping[str, Any]) -> pd.DataFrame:
+    """The data, code, machine and packages of a run: `what`, `value`. Empty values are left out."""
     host, packages = dict(run["host"] or {}), dict(run["packages"] or {})
     memory = host.pop("memory_bytes", None)
-    pairs: dict[str, Any] = {
+    changes = " with changes" if run["dirty"] is True else ""
+    facts: dict[str, Any] = {
         "run": run["id"],
         "base": f"{run['base']} {run['base_fingerprint'][:12]}".strip(),
         "data": f"{run['source']} {run['data_fingerprint'][:12]}".strip(),
         "recipe": f"{run['recipe_kind']} {run['recipe_hash'][:12]}".strip(),
-        "languages": ", ".join(run["languages"]),
-        "code": f"{run['code_version'][:12]}{' with changes' if run['dirty'] is True else ''}"
-        if run["code_version"]
-        else "",
+        "languages": run["languages"],
+        "code": f"{run['code_version'][:12]}{changes}" if run["code_version"] else "",
         **{f"host {name}": value for name, value in host.items()},
         "host memory": f"{memory / 2**30:.1f} GiB" if isinstance(memory, (int, float)) else "",
         **{f"package {name}": value for name, value in packages.items()},
     }
-    lines = [{"what": name, "value": _text(value)} for name, value in pairs.items() if _text(value)]
+
+    def text(value: Any) -> str:
+        if isinstance(value, (list, tuple)):
+            return ", ".join(map(str, value))
+        return "" if value is None else str(value)
+
+    lines = [{"what": name, "value": text(value)} for name, value in facts.items() if text(value)]
     return pd.DataFrame(lines, columns=["what", "value"])
-
-
-def _text(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value) if value is not None else ""
-
-
-def settings(recipe: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """A recipe's fields by dotted name."""
-    flat: dict[str, Any] = {}
-    for name, value in recipe.items():
-        flat |= settings(value, f"{before}{name}.") if isinstance(value, Mapping) and value else {before + name: value}
-    return flat

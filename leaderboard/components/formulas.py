@@ -1,22 +1,27 @@
-"""Formulas of methods, which are foreign text: what is plain mathematics is typeset, all else is left as it is written.
+"""Formulas of methods, which are third-party text: plain mathematics is typeset, all else is shown as written.
 
-The board's typesetter follows no link and loads no picture, but it knows macros, boxes of any size and moves of any
-length. So commands are allowed by name; what else a formula holds makes it a text.
+The typesetter follows no links and loads no pictures, but it knows macros, boxes and shifts of any size. So commands
+are allowed by name, and a formula with any other command is shown as text.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
-from harness.results.rendering import clean
+import streamlit as st
 
-MOST = 2000  # characters
-ROWS = 40
-DEPTH = 12  # of groups within groups
+from harness.results.rendering import clean, escape
+from leaderboard.components import messages
+
+MAX_LENGTH = 2000  # characters
+MAX_ROWS = 40
+MAX_DEPTH = 12  # of groups within groups
 
 _TOKEN = re.compile(r"\\(?:[A-Za-z]+|.?)|[{}$%#]")
 _ENVIRONMENT = re.compile(r"\\(begin|end)\s*(?:\{(\w*)\})?")
-_SHIFTED = re.compile(r"\\\\\s*\[")  # a row that begins a free distance below the one before
+_SHIFTED = re.compile(r"\\\\\s*\[")  # a row at any distance below the one before
 _ENVIRONMENTS = {"aligned", "bmatrix", "cases", "gathered", "matrix", "pmatrix", "split"}
 _SIGNS = frozenset(",;:!{}|\\_&#% ")
 _NAMES = """
@@ -40,33 +45,46 @@ _NAMES = """
 _COMMANDS = frozenset(_NAMES.split())
 
 
-def typeset(text: str) -> str | None:
-    """A formula on one line, as the typesetter may have it; None where it is not plain, balanced mathematics."""
+def draw_formula(card: Mapping[str, Any]) -> None:
+    """Draws the formula of a method's card, and its symbols below."""
+    text = str(card.get("formula") or "")
+    if not text.strip():
+        return
+    latex = safe_latex(text)
+    if latex is None:
+        st.code(escape(text, most=MAX_LENGTH), language=None, wrap_lines=True)
+    else:
+        st.latex(latex, width="content")
+    messages.write_notes([str(card["symbols"])] if card.get("symbols") else ())
+
+
+def safe_latex(text: str) -> str | None:
+    """A formula on one line, safe to typeset; None if it is not plain, balanced mathematics."""
     line = " ".join(filter(None, (clean(part).strip() for part in text.splitlines())))
-    if not line or len(line) > MOST or line.count(r"\\") > ROWS or _SHIFTED.search(line):
+    if not line or len(line) > MAX_LENGTH or line.count(r"\\") > MAX_ROWS or _SHIFTED.search(line):
         return None
-    return line if _plain(line) and _nested(line) else None
+    return line if _commands_are_allowed(line) and _environments_are_nested(line) else None
 
 
-def _plain(line: str) -> bool:
+def _commands_are_allowed(line: str) -> bool:
     """Whether groups are closed and every command is known."""
     depth = 0
     for token in _TOKEN.findall(line):
         if token in ("{", "}"):
             depth += 1 if token == "{" else -1
-            if not 0 <= depth <= DEPTH:
+            if not 0 <= depth <= MAX_DEPTH:
                 return False
         elif token[0] != "\\" or not (token[1:] in _COMMANDS or token[1:] in _SIGNS):
             return False
     return depth == 0
 
 
-def _nested(line: str) -> bool:
-    """Whether environments are known and end in the reverse order of their beginnings."""
-    open_ones: list[str] = []
+def _environments_are_nested(line: str) -> bool:
+    """Whether environments are known, and end in the reverse order of their beginnings."""
+    stack: list[str] = []
     for kind, name in _ENVIRONMENT.findall(line):
         if kind == "begin" and name in _ENVIRONMENTS:
-            open_ones.append(name)
-        elif kind == "begin" or not open_ones or open_ones.pop() != name:
+            stack.append(name)
+        elif kind == "begin" or not stack or stack.pop() != name:
             return False
-    return not open_ones
+    return not stack

@@ -1,4 +1,4 @@
-"""How charts look: colours for both grounds, axes, signed figures, names that stay inside and apart, the dress."""
+"""How charts look: colours on light and dark, axes, labels that stay inside the plot and apart, the theme."""
 
 from __future__ import annotations
 
@@ -9,53 +9,45 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-GAIN, LOSS = "#2b7bba", "#cf7f2b"  # blue and orange: told apart by colour-blind eyes
+GAIN, LOSS = "#2b7bba", "#cf7f2b"  # blue and orange, which colour-blind people can distinguish
 CONTROL, METHOD = "#8b979d", "#2b8aa8"
 EXTERNAL, PUBLISHED = "#8a6fb0", "#b07d2b"
-# each at least 3 : 1 on the light and on the dark ground
+# contrast of each at least 3 : 1 on light and on dark
 PALETTE = ("#2b7bba", "#cf7f2b", "#008f76", "#7d6fd0", "#c65f9a", "#7b8790", "#94823a", "#3a9bd1")
-OTHERS = "#8b979d"  # what the palette has no colour left for
-GROUND = {False: "#ffffff", True: "#14181b"}  # by whether the theme is dark, as in the server's theme
+OTHERS = "#8b979d"  # for what comes after the palette
+GROUND = {False: "#ffffff", True: "#14181b"}  # by whether the theme is dark; see the server's config.toml
 INK = {False: "#0d1215", True: "#f2f4f5"}
 QUIET = {False: "#5d676d", True: "#a4afb5"}
-MIDDLE = {False: "#e9eaeb", True: "#2f3133"}  # no difference, in a map of differences
-TILE_INKS = ("#000000", "#ffffff")  # one of them has at least 4.5 : 1 on any colour
-NARROWEST = 5.0  # percentage points that an axis of scores spans at least
-NAME_WIDTH = 150  # pixels of a name on an axis; longer ones end in dots, and the tooltip has them whole
+MIDDLE = {False: "#e9eaeb", True: "#2f3133"}  # no difference, in a heat map
+TILE_INKS = ("#000000", "#ffffff")  # one of them has a contrast of at least 4.5 : 1 on any colour
+NARROWEST = 5.0  # percentage points, the least range of an axis of scores
+NAME_WIDTH = 150  # pixels of a name on an axis; a longer one is cut, and the tooltip has it in full
 SHORT = 120  # pixels of a name beside a point
 CHARACTER = 6.2  # mean width of a character in pixels at the size of labels
-_WIDTHS = (250, 560, 1000)  # plotting areas in pixels, from a phone's to a screen's, in which names have to fit
-FIT: Any = alt.AutoSizeParams(type="fit-x", contains="padding")  # the height is that of the plotting area alone
+_WIDTHS = (250, 560, 1000)  # plots in pixels, from a phone to a wide screen, in which labels must fit
+FIT: Any = alt.AutoSizeParams(type="fit-x", contains="padding")  # the height is that of the plot alone
 
 
-def signed(value: float, digits: int = 1) -> str:
-    """A difference as people read it: always with its sign, but for zero, which has none."""
-    text = f"{abs(value):.{digits}f}"
-    if float(text) == 0:
-        return text
-    return f"+{text}" if value > 0 else f"\u2212{text}"
-
-
-def span(values: Sequence[float]) -> list[float]:
-    """The ends of an axis of percentages: a narrow range of values is not blown up into a difference."""
+def axis_range(values: Sequence[float]) -> list[float]:
+    """The ends of an axis of percentages, at least `NARROWEST` points, so that small differences look small."""
     middle, half = (min(values) + max(values)) / 2, max(max(values) - min(values), NARROWEST) * 0.6
     return [max(0.0, middle - half), min(100.0, middle + half)]
 
 
 def names_axis(**more: Any) -> alt.Axis:
-    """An axis of names, each beside its row."""
+    """An axis of names."""
     same = {"ticks": False, "domain": False, "grid": False, "labelOverlap": False, "labelFlush": False}
     return alt.Axis(**{**same, "labelLimit": NAME_WIDTH, **more})
 
 
 def signed_axis(**more: Any) -> alt.Axis:
-    """An axis of differences: plain numbers with their sign, zero without."""
-    told = "datum.value == 0 ? '0' : format(datum.value, '+~f')"
-    return alt.Axis(**{"tickCount": 5, "labelExpr": told, **more})
+    """An axis of differences: numbers with their sign, zero without."""
+    label = "datum.value == 0 ? '0' : format(datum.value, '+~f')"
+    return alt.Axis(**{"tickCount": 5, "labelExpr": label, **more})
 
 
-def zero(channel: str) -> alt.Chart:
-    """The line where there is no difference, along `channel` (x or y)."""
+def zero_line(channel: str) -> alt.Chart:
+    """The line of no difference on `channel` (x or y)."""
     line = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(color=CONTROL, strokeWidth=1)
     return line.encode(**{channel: "zero:Q"})
 
@@ -73,21 +65,21 @@ def contrast(one: str, two: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def mixed(one: str, two: str, share: float) -> str:
-    """The colour that lies `share` of the way from one to two, in RGB: no third hue comes in between."""
+def mix(one: str, two: str, share: float) -> str:
+    """The colour at `share` of the way from one to two, in RGB, which adds no third hue."""
     ends = [[int(colour[at : at + 2], 16) for at in (1, 3, 5)] for colour in (one, two)]
     return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in zip(*ends, strict=True))
 
 
-def tile(difference: float, widest: float, *, dark: bool) -> tuple[str, str]:
-    """The colour of a difference on a map, and that of the figure on it, whichever ink is the clearer."""
+def tile_colours(difference: float, widest: float, *, dark: bool) -> tuple[str, str]:
+    """The fill of a difference in a heat map, and the ink of higher contrast for the figure on it."""
     share = min(1.0, abs(difference) / widest) if widest else 0.0
-    fill = mixed(MIDDLE[dark], GAIN if difference > 0 else LOSS, share)
+    fill = mix(MIDDLE[dark], GAIN if difference > 0 else LOSS, share)
     return fill, max(TILE_INKS, key=lambda ink: contrast(fill, ink))
 
 
-class Spot(NamedTuple):
-    """Where a name stands beside its point: a Vega alignment and baseline, and the way there in pixels."""
+class LabelSpot(NamedTuple):
+    """The place of a label beside its point: Vega alignment and baseline, and the offset in pixels."""
 
     align: str
     baseline: str
@@ -96,77 +88,78 @@ class Spot(NamedTuple):
 
 
 SPOTS = (
-    Spot("left", "middle", 8, 0),
-    Spot("right", "middle", -8, 0),
-    Spot("left", "bottom", 5, -5),
-    Spot("right", "bottom", -5, -5),
-    Spot("left", "top", 5, 6),
-    Spot("right", "top", -5, 6),
+    LabelSpot("left", "middle", 8, 0),
+    LabelSpot("right", "middle", -8, 0),
+    LabelSpot("left", "bottom", 5, -5),
+    LabelSpot("right", "bottom", -5, -5),
+    LabelSpot("left", "top", 5, 6),
+    LabelSpot("right", "top", -5, 6),
 )
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 
-def spots(
+def place_labels(
     places: Sequence[tuple[float, float]],
     names: Sequence[str],
     height: int,
     lines: Sequence[tuple[float, float]] = (),
     most: int = SHORT,
-) -> list[Spot | None]:
-    """A spot for each name, in their order, where it covers no point, no line and no other name and stays inside.
+) -> list[LabelSpot | None]:
+    """A spot for each name in which it covers no point, no line and no other name, and stays inside the plot.
 
-    `places` are the points as shares of the plotting area from its left and from its top, `lines` more places to keep
-    clear of. Where there is no such spot a name may stand on a line; without any spot it has None, and its point's
-    tooltip tells it.
+    `places` are the points as shares of the plot from its left and its top; `lines` are more places to avoid. If there
+    is no such spot, a name may cover a line; without any spot it is None, and only the tooltip has the name.
     """
     taken: list[list[Box]] = []
     along: list[list[Box]] = []
     for width in _WIDTHS:
         taken.append([(x * width - 4, y * height - 4, x * width + 4, y * height + 4) for x, y in places])
         along.append([(x * width - 1, y * height - 1, x * width + 1, y * height + 1) for x, y in lines])
-    found: list[Spot | None] = []
+    placed: list[LabelSpot | None] = []
     for (x, y), name in zip(places, names, strict=True):
         size = min(most, len(name) * CHARACTER)
         boxes = {spot: [_box(spot, x * width, y * height, size) for width in _WIDTHS] for spot in SPOTS}
         free = [spot for spot in SPOTS if _is_free(boxes[spot], taken, height)]
         clear = [spot for spot in free if _is_free(boxes[spot], along, height)]
-        found.append(next(iter((*clear, *free)), None))
+        placed.append(next(iter((*clear, *free)), None))
         if free:
             for others, box in zip(taken, boxes[(*clear, *free)[0]], strict=True):
                 others.append(box)
-    return found
+    return placed
 
 
-def _box(spot: Spot, x: float, y: float, size: float) -> Box:
+def _box(spot: LabelSpot, x: float, y: float, size: float) -> Box:
     left = x + spot.dx - (size if spot.align == "right" else 0)
     top = y + spot.dy - {"top": 0, "middle": 6, "bottom": 12}[spot.baseline]
     return left, top, left + size, top + 12
 
 
 def _is_free(boxes: Sequence[Box], taken: Sequence[Sequence[Box]], height: int) -> bool:
-    """Whether the boxes, one for each width, lie inside the plotting area and on nothing that is there."""
+    """Whether the boxes, one for each width, are inside the plot and overlap nothing in `taken`."""
     return all(
         box[0] >= 0 and box[1] >= -8 and box[2] <= width + 8 and box[3] <= height
-        and not any(_meet(box, other) for other in others)
+        and not any(_overlap(box, other) for other in others)
         for box, width, others in zip(boxes, _WIDTHS, taken, strict=True)
     )  # fmt: skip
 
 
-def _meet(one: Box, two: Box) -> bool:
+def _overlap(one: Box, two: Box) -> bool:
     return one[0] < two[2] and two[0] < one[2] and one[1] < two[3] and two[1] < one[3]
 
 
-def texts(frame: pd.DataFrame, found: Sequence[Spot | None], most: int = SHORT, **encoding: Any) -> list[alt.Chart]:
-    """One layer of names for each spot that is used; `encoding` says where points lie and what the text is."""
+def label_layers(
+    frame: pd.DataFrame, spots: Sequence[LabelSpot | None], most: int = SHORT, **encoding: Any
+) -> list[alt.Chart]:
+    """One layer of labels for each spot in use; `encoding` gives the position of points and the text."""
     layers = []
-    for spot in dict.fromkeys(spot for spot in found if spot is not None):
-        rows = frame[[other == spot for other in found]]
+    for spot in dict.fromkeys(spot for spot in spots if spot is not None):
+        rows = frame[[other == spot for other in spots]]
         layers.append(alt.Chart(rows).mark_text(**spot._asdict(), limit=most).encode(**encoding))
     return layers
 
 
-def apart(values: Sequence[float], domain: Sequence[float], height: int, least: int = 14) -> list[float]:
-    """Where names at the ends of lines stand: by their value, but at least so many pixels from each other."""
+def spread_labels(values: Sequence[float], domain: Sequence[float], height: int, least: int = 14) -> list[float]:
+    """Positions of labels at the ends of lines: at their value, but at least `least` pixels apart."""
     low, high = domain
     gap = least / height * (high - low)
     order = sorted(range(len(values)), key=lambda at: values[at])
@@ -179,18 +172,20 @@ def apart(values: Sequence[float], domain: Sequence[float], height: int, least: 
     return [place for _, place in sorted(zip(order, placed, strict=True))]
 
 
-def dressed(drawn: Any, *, dark: bool) -> Any:
-    """A chart as it stands on a page: plain text in the quiet ink of the theme, its plotting area as high as asked."""
-    copy = drawn.configure_text(color=QUIET[dark], fontSize=12)
+def apply_theme(chart: Any, *, dark: bool) -> Any:
+    """A chart in the theme of the page: text in its quiet ink, and the plot as high as the chart asks."""
+    copy = chart.configure_text(color=QUIET[dark], fontSize=12)
     return copy if copy.autosize is not alt.Undefined else copy.properties(autosize=FIT)
 
 
-def line_ends(last: pd.DataFrame, x: Any, domain: Sequence[float], height: int, colour: Any = None) -> alt.LayerChart:
-    """Names at the ends of lines, each behind a dot of its line's colour, where lines have one.
+def line_end_labels(
+    last: pd.DataFrame, x: Any, domain: Sequence[float], height: int, colour: Any = None
+) -> alt.LayerChart:
+    """Names at the ends of lines, each after a dot of its line's colour if lines have colours.
 
-    `last` has one row for each line, with `name` and its last `value`.
+    `last` has one row for each line: `name` and its last `value`.
     """
-    frame = last.assign(place=apart(last["value"].tolist(), domain, height), dot="\u25cf")
+    frame = last.assign(place=spread_labels(last["value"].tolist(), domain, height), dot="\u25cf")
     y = alt.Y("place:Q", scale=alt.Scale(domain=list(domain), nice=False))
     base = alt.Chart(frame).encode(x=x, y=y)
     names = base.mark_text(align="left", baseline="middle", dx=18 if colour else 8).encode(text="name:N")

@@ -1,4 +1,4 @@
-"""Charts of alignment: measures against transfer, and maps of sentences. Each function makes one Altair chart."""
+"""Charts of alignment: measures against transfer, and maps of sentences. Each function returns one Altair chart."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from harness.results.rendering import escape
 from leaderboard.components import look
 from leaderboard.components.look import OTHERS, PALETTE
 
-THE_OTHERS = "others"
+OTHER_GROUPS = "others"
 SENTENCE, PIVOT = "sentence", "its translation in the pivot language"
 _SIDES = {"source": SENTENCE, "target": PIVOT}
 _SHAPES = alt.Scale(domain=[SENTENCE, PIVOT], range=["circle", "square"])
 _MAP_HEIGHT, _LEGEND_HEIGHT, _ROW = 340, 20, 24  # pixels
 
 
-def grouped(values: Sequence[str]) -> list[str]:
-    """The values as groups that each have a colour of their own: what comes after the palette is one grey group."""
+def group_colours(values: Sequence[str]) -> list[str]:
+    """The values as groups with one colour each; those after the palette form one grey group."""
     names = list(dict.fromkeys(values))
     if len(names) <= len(PALETTE):
         return list(values)
     kept = set(names[: len(PALETTE)])
-    return [value if value in kept else THE_OTHERS for value in values]
+    return [value if value in kept else OTHER_GROUPS for value in values]
 
 
 def _colours(names: Sequence[str]) -> alt.Scale:
-    own = [name for name in dict.fromkeys(names) if name != THE_OTHERS]
-    more = [THE_OTHERS] if THE_OTHERS in names else []
+    own = [name for name in dict.fromkeys(names) if name != OTHER_GROUPS]
+    more = [OTHER_GROUPS] if OTHER_GROUPS in names else []
     return alt.Scale(domain=[*own, *more], range=[*PALETTE[: len(own)], *(OTHERS for _ in more)])
 
 
-def transfer(found: pd.DataFrame, measure: str, score: str, digits: int) -> alt.Chart:
-    """A measure of alignment against a score, a point for each method and language; the measure to `digits` places."""
-    frame = found.assign(
-        colour=grouped([escape(str(value), most=30) for value in found["colour"]]),
-        row=[escape(str(value), most=60) for value in found["row"]],
-        view=[escape(str(value), most=24) for value in found["view"]],
+def transfer_scatter(points: pd.DataFrame, measure: str, score: str, digits: int) -> alt.Chart:
+    """A measure of alignment against a score, a point for each method and language. `digits` are for the measure."""
+    frame = points.assign(
+        colour=group_colours([escape(str(value), most=30) for value in points["colour"]]),
+        row=[escape(str(value), most=60) for value in points["row"]],
+        view=[escape(str(value), most=24) for value in points["view"]],
     )
     colour = alt.Color("colour:N", title=None, scale=_colours(frame["colour"].tolist()))
     scale = alt.Scale(zero=False, nice=True, padding=6)
@@ -61,9 +61,9 @@ def transfer(found: pd.DataFrame, measure: str, score: str, digits: int) -> alt.
     )
 
 
-def embeddings(points: pd.DataFrame, kind: str, codes: Sequence[str]) -> alt.LayerChart:
+def sentence_map(points: pd.DataFrame, kind: str, codes: Sequence[str]) -> alt.LayerChart:
     """Sentences on a map, coloured by language: a circle for a sentence, a square for its translation in the pivot,
-    a line between them. The legend stands apart, since maps beside each other share it."""
+    a line between them. Maps share one legend (`map_legend`)."""
     assert len(codes) <= len(PALETTE), "a colour stands for one language"
     names = {code: escape(str(code), most=24) for code in points["language"].unique()}
     frame = pd.DataFrame(
@@ -89,8 +89,8 @@ def embeddings(points: pd.DataFrame, kind: str, codes: Sequence[str]) -> alt.Lay
     return alt.layer(lines, marks).properties(height=_MAP_HEIGHT)
 
 
-def legend(codes: Sequence[str], wide: int = 330) -> alt.LayerChart:
-    """One legend for all maps: the shapes in words, then a colour for each language, in lines of `wide` pixels."""
+def map_legend(codes: Sequence[str], wide: int = 330) -> alt.LayerChart:
+    """One legend for all maps: the two shapes, then a colour for each language, in lines of `wide` pixels."""
     entries = [(SENTENCE, SENTENCE, OTHERS), (PIVOT, PIVOT, OTHERS)]
     colours = dict(zip(codes, PALETTE, strict=False))
     entries += [(escape(str(code), most=24), SENTENCE, colours[code]) for code in codes]
@@ -115,11 +115,11 @@ def legend(codes: Sequence[str], wide: int = 330) -> alt.LayerChart:
     return alt.layer(marks, texts).properties(height=(line + 1) * _ROW)
 
 
-def figure(maps: Mapping[str, pd.DataFrame], kind: str, codes: Sequence[str]) -> alt.VConcatChart:
-    """All maps under their names with their legend, two in a line, for print."""
+def maps_figure(maps: Mapping[str, pd.DataFrame], kind: str, codes: Sequence[str]) -> alt.VConcatChart:
+    """All maps with their names and legend, two in a line, for files."""
     drawn = [
-        embeddings(points, kind, codes).properties(width=300, height=280, title=escape(name, most=40))
+        sentence_map(points, kind, codes).properties(width=300, height=280, title=escape(name, most=40))
         for name, points in maps.items()
     ]
     rows = [alt.hconcat(*drawn[at : at + 2]) for at in range(0, len(drawn), 2)]
-    return alt.vconcat(*rows, legend(codes, 600).properties(width=600))
+    return alt.vconcat(*rows, map_legend(codes, 600).properties(width=600))

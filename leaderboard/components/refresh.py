@@ -1,5 +1,4 @@
-"""A page over a store that is written to: when runs, stages or scores were added it is drawn anew, with the reader's
-filters and clicks as they are."""
+"""Redraws an open page when runs, stages or scores were added to the store; filters and clicks are kept."""
 
 from __future__ import annotations
 
@@ -9,27 +8,29 @@ from harness.errors import UserError
 from leaderboard import data
 from leaderboard.analysis import runs
 
-SECONDS, IDLE_SECONDS = 3, 15  # between two looks at the store: while runs are open, and while none is
+SECONDS, IDLE_SECONDS = 3, 15  # between two looks at the store: while runs are open, and otherwise
 Version = tuple[tuple[object, ...], ...]
 
 
-def follow() -> None:
-    """Has the page that is drawn next look at the store from time to time. Draws nothing."""
+def follow_store() -> None:
+    """Makes the page that is drawn next watch the store. Draws nothing."""
     place = data.location()
-    open_runs, drawn = _open(place), version(place)
-    st.fragment(_look, run_every=SECONDS if open_runs else IDLE_SECONDS)(place, drawn)
+    open_runs, drawn = _open_runs(place), store_summary(place)
+    st.fragment(_rerun_if_changed, run_every=SECONDS if open_runs else IDLE_SECONDS)(place, drawn)
 
 
-def _look(place: str, drawn: Version) -> None:
-    if version(place) != drawn:
+def _rerun_if_changed(place: str, drawn: Version) -> None:
+    if store_summary(place) != drawn:
         st.rerun(scope="app")
 
 
-def version(place: str) -> Version:
-    """What the pages tell, in short: how many runs of each group there are, are scored and are open, how far the open
-    ones are, and whether any is mapped; nothing where there is no store. Asks only when the store has changed."""
+def store_summary(place: str) -> Version:
+    """What pages depend on: the runs of each group by state, the progress of open runs, and whether any run is mapped.
+
+    Empty without a store. Queries the store only if it has changed.
+    """
     try:
-        groups, open_runs = data.groups(place), _open(place)
+        groups, open_runs = data.groups(place), _open_runs(place)
         progress = data.progress(place, open_runs) if open_runs else None
     except UserError:
         return ()
@@ -38,9 +39,8 @@ def version(place: str) -> Version:
     return (*rows, (data.has_maps(place),))
 
 
-def _open(place: str) -> tuple[str, ...]:
-    """The runs that are planned or running."""
+def _open_runs(place: str) -> tuple[str, ...]:
     try:
-        return tuple(data.log(place, runs.NEWEST, data.OPEN)["id"])
+        return tuple(data.newest_runs(place, runs.NEWEST, runs.OPEN)["id"])
     except UserError:
         return ()

@@ -1,4 +1,4 @@
-"""The board's charts of scores, costs and curves: each function makes one Altair chart that says one thing."""
+"""Charts of scores, costs and learning curves. Each function returns one Altair chart, or None without data."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from leaderboard.components.look import CONTROL, EXTERNAL, METHOD, PUBLISHED
 
 _COLOURS = {"control": CONTROL, "method": METHOD, "external": EXTERNAL, "published": PUBLISHED}
 _BADGES = alt.Color("badge:N", scale=alt.Scale(domain=list(_COLOURS), range=list(_COLOURS.values())), legend=None)
-_PARETO_HEIGHT, _DEV_HEIGHT = 280, 240  # pixels of the plotting area
+_COST_HEIGHT, _DEV_HEIGHT = 280, 240  # pixels of the plot
 
 
-def seeds(results: ResultTable) -> alt.LayerChart | None:
-    """Each seed's average as a dot, the mean as a bar, methods in the order of the table. None without averages."""
+def seed_dots(results: ResultTable) -> alt.LayerChart | None:
+    """Each seed's average as a dot and the mean as a bar, methods in the order of the table."""
     values = [
         {
             "method": escape(row.label, most=40),
@@ -48,7 +48,7 @@ def seeds(results: ResultTable) -> alt.LayerChart | None:
         ],
     )
     averages = [value for row in results.rows for value in row.cell(AVERAGE).values]
-    scale = alt.Scale(domain=look.span(averages), nice=True)
+    scale = alt.Scale(domain=look.axis_range(averages), nice=True)
     axis = alt.Axis(tickCount=5, format="~f", grid=True)
     dots = base.mark_circle(size=60, opacity=0.75).encode(
         x=alt.X("value:Q", scale=scale, axis=axis, title=f"Mean over {what}, %")
@@ -57,10 +57,10 @@ def seeds(results: ResultTable) -> alt.LayerChart | None:
     return (means + dots).properties(height=26 * len(order))
 
 
-def pareto(results: ResultTable) -> alt.LayerChart | None:
-    """Average against the seconds of alignment, a line along the rows that no cheaper one beats. None below two.
+def cost_frontier(results: ResultTable) -> alt.LayerChart | None:
+    """Average against device seconds of alignment, with a line through the rows that no cheaper row beats.
 
-    Rows on the line are named first, the others where there is room.
+    None below two rows. Rows on the line are labelled first, the others if there is room.
     """
     points = [
         {"method": escape(row.label, most=28), "badge": row.badge or "method", "score": score, "cost": cost}
@@ -74,7 +74,7 @@ def pareto(results: ResultTable) -> alt.LayerChart | None:
     frame["front"] = frame["score"] > frame["score"].cummax().shift(fill_value=-1.0)
     frame = frame.sort_values("front", ascending=False, kind="stable", ignore_index=True)
     most = max(float(frame["cost"].max()), 1.0)
-    ends, across = look.span(frame["score"].tolist()), [-0.04 * most, 1.06 * most]
+    ends, across = look.axis_range(frame["score"].tolist()), [-0.04 * most, 1.06 * most]
     x = alt.X(
         "cost:Q",
         title="Alignment, device seconds",
@@ -89,11 +89,11 @@ def pareto(results: ResultTable) -> alt.LayerChart | None:
     ]
     places = list(zip(_shares(frame["cost"], across), 1 - _shares(frame["score"], ends), strict=True))
     line = _stairs([place for place, front in zip(places, frame["front"], strict=True) if front])
-    found = look.spots(places, frame["method"].tolist(), _PARETO_HEIGHT, line)
+    spots = look.place_labels(places, frame["method"].tolist(), _COST_HEIGHT, line)
     stairs = alt.Chart(frame[frame["front"]]).mark_line(interpolate="step-after", strokeWidth=1, color=CONTROL)
     dots = alt.Chart(frame).mark_circle(size=80, opacity=1).encode(x=x, y=y, color=_BADGES, tooltip=tips)
-    names = look.texts(frame, found, x=x, y=y, text="method:N")
-    return alt.layer(stairs.encode(x=x, y=y), dots, *names).properties(height=_PARETO_HEIGHT)
+    names = look.label_layers(frame, spots, x=x, y=y, text="method:N")
+    return alt.layer(stairs.encode(x=x, y=y), dots, *names).properties(height=_COST_HEIGHT)
 
 
 def _shares(values: pd.Series, ends: list[float]) -> Any:
@@ -101,16 +101,16 @@ def _shares(values: pd.Series, ends: list[float]) -> Any:
 
 
 def _stairs(places: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Points along a line that goes right from each place and then to the height of the next."""
-    found = []
+    """Points along a line that runs right from each place and then to the height of the next."""
+    points = []
     for (x, y), (right, up) in itertools.pairwise(places):
-        found += [(float(at), y) for at in np.linspace(x, right, 60)]
-        found += [(right, float(at)) for at in np.linspace(y, up, 30)]
-    return found
+        points += [(float(at), y) for at in np.linspace(x, right, 60)]
+        points += [(right, float(at)) for at in np.linspace(y, up, 30)]
+    return points
 
 
-def timeline(bars: pd.DataFrame) -> alt.Chart | None:
-    """The stages of a run as bars over time, in the order of their start. None without stages of its own."""
+def timeline_bars(bars: pd.DataFrame) -> alt.Chart | None:
+    """The stages that a run computed as bars over time, in the order of their start."""
     if bars.empty:
         return None
     unit, size = ("minutes", 60.0) if bars["end"].max() > 180 else ("seconds", 1.0)
@@ -129,8 +129,8 @@ def timeline(bars: pd.DataFrame) -> alt.Chart | None:
     )
 
 
-def views(lines: pd.DataFrame) -> alt.LayerChart | None:
-    """A task's scores by language: a dot for each seed, their mean, the item-level interval of the first run."""
+def view_scores(lines: pd.DataFrame) -> alt.LayerChart | None:
+    """A task's scores by language: a dot for each seed, their mean, the interval over items of the first run."""
     if lines.empty:
         return None
     frame = lines.assign(mean=lines.groupby("view")["value"].transform("mean"))
@@ -140,7 +140,7 @@ def views(lines: pd.DataFrame) -> alt.LayerChart | None:
     axis = look.names_axis()
     y = alt.Y("view:N", sort=order, title=None, axis=axis)
     ends = [*frame["value"], *first["low"], *first["high"]]
-    scale = alt.Scale(domain=look.span(ends), nice=True)
+    scale = alt.Scale(domain=look.axis_range(ends), nice=True)
     x = alt.X("value:Q", scale=scale, title="Score, %", axis=alt.Axis(tickCount=5))
     tips = [
         alt.Tooltip("view:N", title="language"),
@@ -158,8 +158,8 @@ def views(lines: pd.DataFrame) -> alt.LayerChart | None:
     return (rules + means + dots).properties(height=24 * len(order))
 
 
-def losses(curve: pd.DataFrame) -> dict[str, alt.Chart]:
-    """Each loss term over the steps of the alignment, by the term's name: their scales differ."""
+def loss_charts(curve: pd.DataFrame) -> dict[str, alt.Chart]:
+    """A chart for each loss term over the steps of the alignment, since their scales differ; keyed by term."""
     return {
         str(term): alt.Chart(rows.rename(columns={"value": "loss"}))
         .mark_line(color=METHOD, point=alt.OverlayMarkDef(size=20, color=METHOD))
@@ -173,12 +173,12 @@ def losses(curve: pd.DataFrame) -> dict[str, alt.Chart]:
     }
 
 
-def dev(curve: pd.DataFrame) -> alt.LayerChart | None:
-    """Dev scores over the steps of a fine-tuning, a line for each language with its name at the end."""
+def dev_curves(curve: pd.DataFrame) -> alt.LayerChart | None:
+    """Dev scores over the steps of a fine-tuning, a labelled line for each language."""
     if curve.empty:
         return None
     frame = curve.assign(name=[escape(str(view), most=16) for view in curve["view"]])
-    ends = look.span(frame["value"].tolist())
+    ends = look.axis_range(frame["value"].tolist())
     x = alt.X("step:Q", title="Step of the fine-tuning", axis=alt.Axis(tickCount=5), scale=alt.Scale(nice=False))
     base = alt.Chart(frame).encode(
         x=x,
@@ -192,6 +192,6 @@ def dev(curve: pd.DataFrame) -> alt.LayerChart | None:
         tooltip=[alt.Tooltip("name:N"), alt.Tooltip("step:Q"), alt.Tooltip("value:Q", format=".1f")],
     )
     last = frame.sort_values("step").drop_duplicates("name", keep="last")
-    names = look.line_ends(last, x, ends, _DEV_HEIGHT)
+    names = look.line_end_labels(last, x, ends, _DEV_HEIGHT)
     lines = base.mark_line(strokeWidth=1.5, point=alt.OverlayMarkDef(size=25, color=METHOD), color=METHOD)
     return alt.layer(lines, names).properties(height=_DEV_HEIGHT)

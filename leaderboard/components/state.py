@@ -1,11 +1,11 @@
-"""State that lives in the address: each widget is bound to a part of the query string, and what it cannot mean is told.
+"""State in the address: each widget is bound to a part of the query string.
 
-An address is foreign text. A value that is no option is ignored, and a notice says what is shown instead.
+An address is third-party text. A value that is not an option is ignored, and a notice says what is shown instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -15,7 +15,7 @@ QUOTED = 40  # characters of a wrong value that a notice repeats
 
 
 class Address:
-    """The query string of one visit, and the notices that reading it has given."""
+    """The query string of one visit, and the notices about what it could not mean."""
 
     def __init__(self) -> None:
         self.notices: list[str] = []
@@ -31,43 +31,35 @@ class Address:
         index: int = 0,
         always: bool = False,
     ) -> str:
-        """One of several options; a single one is not drawn unless `always`."""
-        self.check(key, options, options[index])
+        """One of several options; `options[index]` by default. A single option is not drawn unless `always`."""
+        self._check(key, options, options[index])
         if len(options) == 1 and not always:
             return options[0]
         chosen = st.selectbox(label, options, index, help=help, key=key, bind="query-params", width=width)
         return chosen if chosen in options else options[index]
 
     def pick(self, label: str, options: Sequence[str], key: str, *, help: str | None = None) -> str:
-        """One of a few fixed options, all in sight."""
-        self.check(key, options, options[0])
+        """One of a few options, all visible."""
+        self._check(key, options, options[0])
         chosen = st.segmented_control(
             label, options, default=options[0], required=True, help=help, key=key, bind="query-params"
         )
         return chosen if chosen in options else options[0]
 
-    def several(
+    def select_many(
         self,
         label: str,
         options: Sequence[str],
         key: str,
         *,
-        told: Callable[[str], str] = str,
         help: str | None = None,
         width: int = 260,
         placeholder: str = "all",
     ) -> list[str]:
-        """Any number of options; none means all."""
-        self.check(key, [told(option) for option in options], placeholder)
+        """Any number of options; an empty list means all."""
+        self._check(key, options, placeholder)
         return st.multiselect(
-            label,
-            options,
-            format_func=told,
-            help=help,
-            key=key,
-            bind="query-params",
-            width=width,
-            placeholder=placeholder,
+            label, options, help=help, key=key, bind="query-params", width=width, placeholder=placeholder
         )
 
     def text(self, label: str, key: str, *, placeholder: str = "", width: int = 260) -> str:
@@ -76,17 +68,16 @@ class Address:
         return typed or ""
 
     def switch(self, label: str, key: str) -> bool:
-        """Something that is off unless it is asked for."""
+        """A switch that is off by default."""
         return st.toggle(label, key=key, bind="query-params")
 
-    def check(self, key: str, options: Sequence[str], instead: str) -> None:
-        """Notes each value of the address that is none of the options."""
+    def _check(self, key: str, options: Sequence[str], instead: str) -> None:
+        """Adds a notice for each value in the address that is not an option."""
         for value in st.query_params.get_all(key):
             if value and value not in options:
                 asked, shown = escape(value, "label", QUOTED), escape(instead, "label", QUOTED)
-                self.notices.append(f"The address asks for {key} “{asked}”, which is not here. Shown: {shown}.")
+                self.notices.append(f"There is no {key} “{asked}”, which the address asks for. Shown: {shown}.")
 
-    def tell(self) -> None:
-        """Says what was not understood, if anything."""
+    def show_notices(self) -> None:
         if self.notices:
             st.warning("  \n".join(self.notices), icon=":material/info:")

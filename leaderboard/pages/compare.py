@@ -2,15 +2,158 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import pandas as pd
 import streamlit as st
 
-from leaderboard import compare_parts
+from harness.results.rendering import escape, format_signed
+from harness.results.tables import ResultRow
+from harness.storage.store import AVERAGE
+from leaderboard import data
+from leaderboard.analysis import board, compare
+from leaderboard.analysis.compare import PairedScores
+from leaderboard.components import charts, difference_charts, filters, messages, tables
+from leaderboard.components.filters import RunGroup
 from leaderboard.components.state import Address
+
+ITEM_WIDTHS = {"text": 480, "gold": 150, "first": 150, "second": 150}  # pixels of the columns of items
+ONE_LINE, MORE, MOST_LINES = 34, 20, 5  # pixels of a row of one line and of each further line
+WRAPPED = 66  # pixels of a row from which Streamlit wraps text
+SIGNED = ("difference", "low", "high")
+
+
+class CompareChoice(NamedTuple):
+    """Two rows of one table with their names, and the task in whose languages they are compared."""
+
+    group: RunGroup
+    first: ResultRow
+    second: ResultRow
+    one: str
+    two: str
+    task: str
+
+
+def choose(address: Address) -> CompareChoice:
+    """The filters. With a single row in the table there is nothing to compare, and the page ends."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        group = filters.select_group(address)
+        names = list(group.rows)
+        if len(names) < 2:
+            st.info("This group has one row; a comparison needs two. Run another method, or choose another group.")
+            st.code(messages.FIRST_ROWS, language="bash")
+            st.stop()
+        last = next((at for at, row in enumerate(group.table.rows) if not row.badge), 1)
+        first = address.select("First", names, "a", width=230, always=True, index=last - 1 if last else 1)
+        second = address.select("Second", names, "b", width=230, always=True, index=last)
+        task = address.select("Task", board.tasks(group.summaries), "task", width=150)
+    one, two = group.rows[first], group.rows[second]
+    return CompareChoice(group, one, two, board.row_name(one.label), board.row_name(two.label), task)
+
+
+def column_config(choice: CompareChoice, name: str, label: str) -> dict[str, object]:
+    number = st.column_config.NumberColumn
+    spread = "Standard deviation over seeds."
+    one, two = choice.one, choice.two
+    return {
+        name: st.column_config.TextColumn(label, pinned=True, width=110),
+        "first": number(escape(one, most=30), format="%.1f"),
+        "first sd": number(f"± {escape(one, most=20)}", format="%.1f", width=110, help=spread),
+        "second": number(escape(two, most=30), format="%.1f"),
+        "second sd": number(f"± {escape(two, most=20)}", format="%.1f", width=110, help=spread),
+        "difference": number("Difference", width=100),
+        "error": number("Standard error", format="%.2f", width=120, help="Of the difference, over paired items."),
+        "low": number("95 % from", width=90),
+        "high": number("to", width=80),
+    }
+
+
+def show_differences(lines: pd.DataFrame, name: str, config: Mapping[str, object]) -> None:
+    """A table of differences, without columns that are empty in all rows."""
+    kept = lines.dropna(axis="columns", how="all")
+    tables.show_frame(kept, name, config, {column: format_signed for column in SIGNED if column in kept})
+
+
+def show_tasks(choice: CompareChoice) -> None:
+    lines = compare.task_comparison(choice.first, choice.second, board.tasks(choice.group.summaries))
+    if lines.empty:
+        st.info("No task has a complete score in both rows.")
+        return
+    lines = lines.replace({"task": {AVERAGE: "Average"}})
+    show_differences(lines, "tasks", column_config(choice, "task", "Task"))
+    tables.offer_frame(lines, f"{choice.two} minus {choice.one}, by task", "tasks")
+
+
+def show_languages(choice: CompareChoice, lines: pd.DataFrame) -> None:
+    task, one, two = choice.task, choice.one, choice.two
+    if lines.empty:
+        st.info(f"No language of {escape(task, 'markdown', 40)} has a score in both rows.")
+        return
+    dots = difference_charts.difference_dots(lines)
+    about = "The line is the 95 % interval over paired items, with the runs held fixed; it is not a test."
+    charts.show_chart(dots, f"In which languages of {task} do they differ?", "differences", about)
+    show_differences(lines, "languages", column_config(choice, "view", "Language"))
+    tables.offer_frame(lines, f"{two} minus {one}, {task} by language", "languages", [tables.ERROR_NOTE])
+    scatter = difference_charts.score_scatter(lines, one, two)
+    about = f"A point is a language. {two} is better above the line."
+    charts.show_chart(scatter, "Language by language", "scatter", about)
+
+
+def show_items(address: Address, choice: CompareChoice, paired: PairedScores, views: list[str]) -> None:
+    one, two = choice.one, choice.two
+    st.subheader("Which items does one get right and the other wrong?", anchor=False)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        view = address.select("Language", views, "language", width=150)
+        outcomes = address.select_many("Right", list(compare.OUTCOMES), "right", width=300)
+        words = address.text("Search", "words", placeholder="in texts and predictions")
+    every = compare.compare_items(paired, view)
+    if every.empty:
+        st.info("The items of these runs are not on this machine, or the runs are too old to have stored examples.")
+        st.text("The board reads them from the artifacts in ALIGNBOARD_HOME. To make them, run the same command again.")
+        return
+    items = compare.filter_items(every, outcomes, words)
+    counts = every["outcome"].value_counts()
+    right = ", ".join(f"{counts.get(name, 0)} {name}" for name in compare.OUTCOMES)
+    messages.write(f"{len(items)} of {len(every)} stored items, first seed of each. Right: {right}.")
+    if items.empty:
+        st.info("No item is left. Search for other words, or clear the filter.")
+        return
+    config = {
+        "outcome": st.column_config.TextColumn("Right", width=120),
+        "text": st.column_config.TextColumn("Text", width=ITEM_WIDTHS["text"]),
+        "gold": st.column_config.TextColumn("Gold", width=ITEM_WIDTHS["gold"]),
+        "first": st.column_config.TextColumn(escape(one, most=30), width=ITEM_WIDTHS["first"]),
+        "second": st.column_config.TextColumn(escape(two, most=30), width=ITEM_WIDTHS["second"]),
+        "item": st.column_config.TextColumn("Item"),
+    }
+    lines = min(MOST_LINES, compare.typical_line_count(items, ITEM_WIDTHS))
+    height = ONE_LINE if lines == 1 else max(WRAPPED, ONE_LINE + MORE * (lines - 1))
+    tables.show_frame(items, "items", config, height=min(480, 38 + height * len(items)), row_height=height)
+    tables.offer_frame(items, f"Items of {view}: {one}, {two}", "items")
+
+
+def show_comparison(address: Address, choice: CompareChoice) -> None:
+    """Tasks, then the languages of one task, then its items."""
+    if choice.first.label == choice.second.label:
+        st.info("Both are the same row. Choose another one.")
+        return
+    messages.write(f"{choice.two} minus {choice.one}: positive differences are gains of {choice.two}")
+    show_tasks(choice)
+    runs = (*choice.first.runs, *choice.second.runs)
+    cells: Any = data.cells(data.location(), runs, "test", choice.task)
+    metric = board.task_metric(choice.group.summaries, choice.task)
+    paired = compare.pair_scores(choice.first, choice.second, cells, choice.task, choice.group.selection, metric)
+    lines = compare.view_differences(paired)
+    show_languages(choice, lines)
+    if len(lines):
+        show_items(address, choice, paired, sorted(lines["view"]))
+
 
 st.title("Compare", anchor=False)
 address = Address()
-chosen = compare_parts.filters(address)
+choice = choose(address)
 notices = st.container()
-compare_parts.body(address, chosen)
+show_comparison(address, choice)
 with notices:
-    address.tell()
+    address.show_notices()

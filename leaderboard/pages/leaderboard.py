@@ -2,19 +2,220 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import pandas as pd
 import streamlit as st
 
-from leaderboard import board_parts
-from leaderboard.components import parts
+from harness.data.languages import GROUPINGS, groups
+from harness.errors import UserError
+from harness.results.rendering import escape
+from harness.results.tables import ResultRow, ResultTable, TableKey, table_caption
+from harness.storage.store import AVERAGE
+from leaderboard import data, published
+from leaderboard.analysis import board
+from leaderboard.analysis.board import COSTS, GROUPS, LANGUAGES, TASKS, TableChoice
+from leaderboard.components import charts, downloads, filters, messages, score_charts, tables
 from leaderboard.components.state import Address
 
+ANY = "any"
+LABELS = {"family": "Family", "script": "Script", "resource": "Resources", "aligned": "Alignment data"}
+GROUPING_HELP = {
+    "family": "Genealogical family; babel's made-up languages are grouped by their word order.",
+    "script": "The script of the benchmark's files.",
+    "resource": "Resource class, 0 to 5 (Joshi et al. 2020).",
+    "aligned": "Whether the language was in the data that methods were aligned on.",
+}
+NARROWING = ("languages", "columns_shown", *GROUPINGS)  # filters in the expander
+BANDS = {
+    "external": "Predictions made elsewhere, scored here. Their training is not ours.",
+    "published": "Figures as printed by others, under their own settings. They enter no comparison.",
+}
+RUNS_BEHIND = {
+    "seed": st.column_config.NumberColumn("Seed", format="%d", width=64),
+    "value": st.column_config.NumberColumn("Score, %", format="%.1f", width=90),
+    "standard error": st.column_config.NumberColumn("Standard error", format="%.2f", width=120),
+    "error from": st.column_config.TextColumn("Error from"),
+    "views": st.column_config.NumberColumn("Views", width=64, help="Languages, or pairs of them, over all tasks."),
+    "items": st.column_config.NumberColumn("Items", width=80),
+    "status": st.column_config.TextColumn("Status"),
+    "run": st.column_config.TextColumn("Run"),
+}
+
+
+class LeaderboardState(NamedTuple):
+    """One state of the page: the group of runs, the choice, and the table; None if the filters leave nothing."""
+
+    key: TableKey
+    choice: TableChoice
+    groups: pd.DataFrame
+    summaries: pd.DataFrame
+    table: ResultTable | None
+
+
+def choose(address: Address, run_groups: pd.DataFrame) -> LeaderboardState:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        columns = address.pick("Columns", [TASKS, LANGUAGES, GROUPS], "columns")
+        key = filters.select_key(address, run_groups)
+        try:
+            summaries = data.summaries(data.location(), key)
+        except UserError as error:
+            messages.report_store_error(error)
+            st.stop()
+        task = address.select("Task", board.tasks(summaries), "task", width=150) if columns == LANGUAGES else ""
+        grouping = "family"
+        if columns == GROUPS:
+            names = {LABELS[by]: by for by in known_groupings(summaries)}
+            grouping = names[address.select("Groups by", list(names), "by", width=150)]
+        selection = address.select("Selection", board.selections(summaries), "selection", help=filters.SELECTION_HELP)
+    in_address = any(name in st.query_params for name in NARROWING)
+    with st.expander("Languages and columns", expanded=in_address, key="narrowing", on_change="rerun") as expander:
+        # a closed expander that narrows nothing is not drawn: the browser need not load it before the first table
+        narrowed = any(st.session_state.get(name, ANY) not in (ANY, []) for name in NARROWING)
+        drawn = expander.open or in_address or narrowed
+        languages = choose_languages(address, summaries, key) if drawn else None
+        choice = TableChoice(columns, task, grouping, selection, languages)
+        table = load_table(summaries, choice)
+        if table and drawn:
+            headings = {tables.column_heading(column.name): column.name for column in table.columns}
+            shown = address.select_many(
+                "Columns shown", list(headings), "columns_shown", help="Averages do not change."
+            )
+            table = board.with_columns(table, [headings[name] for name in shown]) if shown else table
+    return LeaderboardState(key, choice, run_groups, summaries, table)
+
+
+def known_groupings(summaries: pd.DataFrame) -> list[str]:
+    aligned = board.group_alignment(summaries) is not None
+    return [by for by in GROUPINGS if by != "aligned" or aligned]
+
+
+def choose_languages(address: Address, summaries: pd.DataFrame, key: TableKey) -> frozenset[str] | None:
+    """The languages to average over; None if nothing narrows them."""
+    every, aligned = board.languages(summaries), board.group_alignment(summaries)
+    kept = frozenset(every)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        names = {board.language_label(code, key.source): code for code in every}
+        chosen = address.select_many("Languages", list(names), "languages", help="Averages are over these languages.")
+        if chosen:
+            kept &= {names[name] for name in chosen}
+        for by in known_groupings(summaries):
+            options = list(groups(by, every, key.source, aligned))
+            if len(options) > 1:
+                group = address.select(LABELS[by], [ANY, *options], by, help=GROUPING_HELP[by], width=150)
+                if group != ANY:
+                    kept &= board.languages_in_group(every, by, group, key.source, aligned)
+    return None if kept == frozenset(every) else kept
+
+
+def load_table(summaries: pd.DataFrame, choice: TableChoice) -> ResultTable | None:
+    """The table of a choice with costs and rows from elsewhere; None if it has no rows."""
+    place, runs = data.location(), tuple(summaries["run"].unique())
+    cells = pd.DataFrame()
+    if choice.columns != TASKS or choice.languages is not None:  # averages alone do not suffice
+        task = choice.task if choice.columns == LANGUAGES and choice.languages is None else None
+        views = None if choice.columns == GROUPS else board.views_in_languages(summaries, choice.languages)
+        cells = data.table_values(place, runs, task, views)
+    built = board.build_tables(summaries, cells, choice)
+    if not built or not built[0].rows:
+        return None
+    table = built[0]
+    if choice.columns == TASKS:
+        table = board.add_costs(table, data.links(place, runs, ("align",)))
+    foreign = data.foreign_summaries(place, table.key.suite)
+    if len(foreign):
+        values = data.table_values(place, tuple(foreign["run"].unique()))
+        by_protocol = [rows for _, rows in foreign.groupby("protocol", sort=False)]
+        others = [other for rows in by_protocol for other in board.build_tables(rows, values, choice)]
+        table = board.add_foreign_rows(table, others)
+    if choice.columns == TASKS and choice.languages is None:
+        table = published.add_published_rows(table, data.published_figures())
+    return table
+
+
+@st.fragment
+def show_bands(state: LeaderboardState, table: ResultTable) -> None:
+    """The table in bands: controls and methods, external rows, published rows; then the runs of a clicked figure."""
+    clicked = show_band(board.with_badges(table, "control", ""), "results")
+    messages.write_notes([tables.table_unit(table), *table.notes, "Click a figure to see the runs behind it."])
+    for badge, about in BANDS.items():
+        band = board.without_costs(board.with_badges(table, badge))
+        if band.rows:
+            st.subheader(f"{badge.capitalize()} figures", anchor=False)
+            st.caption(about)
+            clicked = show_band(band, badge) or clicked
+            if badge == published.BADGE:
+                messages.write_notes(published.source_notes(data.published_figures(), table.key.suite))
+    tables.offer_files(lambda: downloads.table_files(table), "board")
+    if clicked is not None and clicked[0].runs:
+        show_runs_behind(state, table, *clicked)
+
+
+def show_band(band: ResultTable, name: str) -> tuple[ResultRow, str] | None:
+    """Draws a band; returns the row and column of a click."""
+    if not band.rows:
+        return None
+    cell = tables.show_table(band, name)
+    return (band.rows[cell[0]], cell[1]) if cell and cell[0] < len(band.rows) else None
+
+
+def show_runs_behind(state: LeaderboardState, table: ResultTable, row: ResultRow, column: str) -> None:
+    """The runs behind a figure, and links to pages about its row."""
+    name, choice = board.row_name(row.label), state.choice
+    column = column if column in board.tasks(state.summaries) or choice.columns == LANGUAGES else AVERAGE
+    st.subheader(escape(f"{name}: {tables.column_heading(column)}", "label"), anchor=False)
+    cells = data.cells(data.location(), row.runs)
+    if choice.columns == LANGUAGES:
+        cells = cells[cells["task"] == choice.task]
+        cells = cells if column in ("method", "seeds", "role", AVERAGE) else cells[cells["view"] == column]
+        column = choice.task
+    lines = board.runs_behind(row, column, state.summaries, cells, choice.selection, choice.languages)
+    if not lines.empty:
+        tables.show_frame(lines, "behind", RUNS_BEHIND)
+        messages.write_notes([tables.ERROR_NOTE])
+    query = filters.group_query(state.key, state.groups)
+    with st.container(horizontal=True):
+        messages.link_page("method", f"Method {name}", ":material/article:", query | {"row": name})
+        baseline = find_baseline(state, table, row)
+        if baseline:
+            both = {"a": name, "b": baseline}
+            messages.link_page("compare", f"Compare with {baseline}", ":material/compare:", query | both)
+        for run in row.runs[:5]:
+            messages.link_page("runs", f"Run {run[:8]}", ":material/list:", {"run": run})
+
+
+def find_baseline(state: LeaderboardState, table: ResultTable, row: ResultRow) -> str:
+    """The control to compare a row with: the baseline on its card, else the table's first other control."""
+    cards = state.summaries.loc[state.summaries["run"].isin(row.runs), "card"]
+    wanted = cards.iloc[0].get("control", "") if len(cards) else ""
+    controls = [other for other in table.rows if other.badge == "control" and other.label != row.label]
+    controls.sort(key=lambda other: other.label != wanted)
+    return board.row_name(controls[0].label) if controls else ""
+
+
+@st.fragment
+def show_charts(table: ResultTable) -> None:
+    """The spread of the seeds, and the cost of a score."""
+    own = board.with_badges(table, "control", "")
+    charts.show_chart(score_charts.seed_dots(own), "How far apart are the seeds?", "seeds")
+    if {column.name for column in COSTS} <= {column.name for column in table.columns}:
+        about = "No cheaper row beats a row on the line. Costs are of the alignment alone."
+        charts.show_chart(score_charts.cost_frontier(table), "What does a point of score cost?", "pareto", about)
+
+
 st.title("Leaderboard", anchor=False)
-groups = parts.groups()
+run_groups = filters.scored_groups()
 above, below = st.container(), st.empty()
-parts.expect_table(below)
+tables.reserve_table(below)
 with above:
     address = Address()
-    view = board_parts.filters(address, groups)
-    address.tell()
+    state = choose(address, run_groups)
+    address.show_notices()
 with below.container():
-    board_parts.body(view)
+    if state.table is None:
+        messages.suggest_clearing(["languages"])
+    else:
+        own = board.with_badges(state.table, "control", "")
+        messages.write(table_caption(own if own.rows else state.table))
+        show_bands(state, state.table)
+        show_charts(state.table)

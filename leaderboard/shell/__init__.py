@@ -1,1 +1,1 @@
-"""The entry script and its theme. They are not beside the pages, or Streamlit would serve that folder by itself."""
+"""The entry script and its theme. They are not next to pages/, which Streamlit would then serve by itself."""

@@ -1,4 +1,4 @@
-"""The board's entry script, which Streamlit runs: its pages and what all of them share."""
+"""The board's entry script, which Streamlit runs: the list of pages and the sign-in."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import streamlit as st
 from leaderboard import data
 from leaderboard.components import refresh
 
-# inline, since an icon by name is fetched from a foreign server
+# inline, since an icon by name is fetched from another server
 ICON = (
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16' fill='%232b8aa8'%3E"
     "%3Crect x='1' y='9' width='4' height='6'/%3E%3Crect x='6' y='1' width='4' height='14'/%3E"
@@ -24,7 +24,7 @@ PAGES = {
     "runs": "Runs",
     "protocol": "Protocol",
 }
-MAPPED = ("alignment", "embeddings")  # they have nothing to show before `alignboard project`
+MAPPED = ("alignment", "embeddings")  # hidden before `alignboard project`
 
 st.set_page_config(page_title="Alignboard", page_icon=ICON, layout="wide")
 if st.secrets.load_if_toml_exists() and "auth" in st.secrets and not st.user.get("is_logged_in", False):
@@ -44,5 +44,5 @@ pages = [
     for name, title in PAGES.items()
 ]
 page = st.navigation(pages, position="top")
-refresh.follow()
+refresh.follow_store()
 page.run()

@@ -7,32 +7,30 @@ import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from harness.data.languages import GROUPINGS
 from harness.results.rendering import format_cell, to_csv
 from harness.results.tables import ResultTable, table_caption, tables_by_language, tables_by_task
 from harness.storage.store import AVERAGE, Store
-from leaderboard import board_parts, launch
+from leaderboard import launch
 from leaderboard.analysis import board as boards
 from leaderboard.components import downloads, score_charts, tables
 from tests.support.board_pages import page_text, run_page
 from tests.support.board_store import add_full_run, add_map
 from tests.support.fake_store import LANGUAGES, run_row, scores, store_run, write_store
 
-if TYPE_CHECKING:
-    pass
-
+NARROWING = ("languages", "columns_shown", *GROUPINGS)  # filters in the expander of the page Leaderboard
 HEAVY = ("torch", "transformers", "evaluate")
 
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the board looks; nothing is there yet."""
+    """Where the board looks for its store; none exists yet."""
     place = tmp_path / "board.db"
     monkeypatch.setenv("ALIGNBOARD_DB", str(place))
     st.cache_data.clear()
@@ -64,7 +62,7 @@ def words(column: Iterable[str]) -> list[str]:
     return [text.lstrip(" ") for text in column]
 
 
-def test_page_shows_the_table_of_show(filled: Path) -> None:
+def test_page_shows_the_same_table_as_show(filled: Path) -> None:
     app = open_page()
     (mini, _official) = stored_tables(filled)
     assert table_caption(mini) in page_text(app)
@@ -76,12 +74,12 @@ def test_page_shows_the_table_of_show(filled: Path) -> None:
     assert all(note in page_text(app) for note in mini.notes)
 
 
-def test_figures_sort_as_numbers_and_gaps_are_told(path: Path) -> None:
+def test_figures_sort_as_numbers_and_gaps_have_counts(path: Path) -> None:
     store = Store.open(path, create=True)
     for method, level in (("a", 9.0), ("b", 55.0), ("c", 99.5)):
         store_run(store, run_row(method, 1), [replace(row, value=level) for row in scores(level, 1)])
     store_run(store, run_row("d", 1), scores(50.0, 1)[:24])
-    frame = tables.figures(stored_tables(path)[0]).sort_values("panx")
+    frame = tables.table_frame(stored_tables(path)[0]).sort_values("panx")
     assert words(frame["panx"]) == ["9.0", "55.0", "99.5", "– (3/7)"]
 
 
@@ -97,9 +95,9 @@ def test_languages_of_a_task(filled: Path) -> None:
     assert "qaa" not in app.dataframe[0].value
 
 
-def test_filters_are_drawn_where_there_is_a_choice_and_live_in_the_url(filled: Path) -> None:
+def test_filters_with_a_choice_are_drawn_and_bound_to_the_url(filled: Path) -> None:
     app = open_page()
-    assert [box.key for box in app.selectbox if box.key not in board_parts.NARROWING] == ["protocol"]
+    assert [box.key for box in app.selectbox if box.key not in NARROWING] == ["protocol"]
     assert open_page(protocol="official").selectbox(key="protocol").value == "official"
     app.selectbox(key="protocol").set_value("official").run()
     assert len(app.dataframe[0].value) == 1
@@ -109,16 +107,16 @@ def test_filters_are_drawn_where_there_is_a_choice_and_live_in_the_url(filled: P
 @pytest.mark.parametrize(
     "query", [{"protocol": "<script>"}, {"columns": "Planets"}, {"columns": "Languages", "task": "x"}, {"family": "q"}]
 )
-def test_nonsense_in_the_url_is_ignored_with_a_notice(filled: Path, query: dict[str, str]) -> None:
+def test_invalid_url_values_are_ignored_with_a_notice(filled: Path, query: dict[str, str]) -> None:
     app = open_page(**query)
     assert "protocol mini" in page_text(app)
     assert len(app.dataframe[0].value) == 7
     (notice,) = app.warning
-    assert "which is not here" in notice.value
+    assert "which the address asks for" in notice.value
     assert "<script>" not in notice.value
 
 
-def test_oracle_can_be_chosen_where_it_was_scored(filled: Path) -> None:
+def test_oracle_can_be_chosen_if_it_was_scored(filled: Path) -> None:
     assert len(open_page(selection="oracle").dataframe[0].value) == 7  # not there: the headline
     store = Store.open(filled)
     english = scores(40.0, 1)
@@ -132,7 +130,7 @@ def test_oracle_can_be_chosen_where_it_was_scored(filled: Path) -> None:
     assert len(app.dataframe[0].value) == 7
 
 
-def test_every_way_to_tell_tables_apart_is_a_filter(filled: Path) -> None:
+def test_every_part_of_the_table_key_is_a_filter(filled: Path) -> None:
     store = Store.open(filled)
     for name in ("suite", "base", "source", "languages_hash"):
         store_run(store, run_row("mbert", 1, **{name: "other"}), scores(1.0, 1))
@@ -146,7 +144,7 @@ def test_every_way_to_tell_tables_apart_is_a_filter(filled: Path) -> None:
         assert table_caption(found) in page_text(open_page(**query))
 
 
-def test_missing_store_tells_how_to_make_the_first_row(path: Path) -> None:
+def test_missing_store_shows_the_command_for_the_first_rows(path: Path) -> None:
     app = open_page()
     assert "alignboard run" in page_text(app)
     assert str(path) in page_text(app)
@@ -154,15 +152,15 @@ def test_missing_store_tells_how_to_make_the_first_row(path: Path) -> None:
     assert not path.exists()
 
 
-def test_store_without_scores_tells_the_same(path: Path) -> None:
+def test_store_without_scores_shows_the_same_command(path: Path) -> None:
     store = Store.open(path, create=True)
     assert "alignboard run" in page_text(open_page())
     store.add_run(run_row("mbert", 1, status="running"))
     st.cache_data.clear()
-    assert "1 run under way" in page_text(open_page())
+    assert "1 run in progress" in page_text(open_page())
 
 
-def test_store_of_a_newer_schema_is_told(filled: Path) -> None:
+def test_newer_schema_is_reported(filled: Path) -> None:
     engine = sa.create_engine(f"sqlite:///{filled}")
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9001'"))
@@ -180,7 +178,7 @@ def test_board_changes_nothing(filled: Path) -> None:
     assert filled.read_bytes() == before
 
 
-def test_foreign_names_are_harmless(path: Path) -> None:
+def test_third_party_names_are_escaped(path: Path) -> None:
     store = Store.open(path, create=True)
     store_run(store, run_row("# [x](http://evil) \u202e$a$", 1, base="**bold** `code`"), scores(50.0, 1))
     app = open_page()
@@ -189,21 +187,21 @@ def test_foreign_names_are_harmless(path: Path) -> None:
     assert "**bold** `code`" in page_text(app)
 
 
-def test_download_is_the_csv_of_show(filled: Path) -> None:
+def test_download_is_the_same_csv_as_show(filled: Path) -> None:
     (mini, _official) = stored_tables(filled)
-    files = downloads.of_results(mini)
+    files = downloads.table_files(mini)
     assert files.stem == "alignboard-xtreme-align-mini-by-task"
     assert files.csv == to_csv([mini])
 
 
 def test_chart_has_a_dot_for_each_seed(filled: Path) -> None:
     (mini, official) = stored_tables(filled)
-    chart = score_charts.seeds(mini)
+    chart = score_charts.seed_dots(mini)
     assert chart is not None
     (data,) = chart.to_dict()["datasets"].values()
     assert len(data) == 12
     assert {record["mean"] for record in data} == {row.cell(AVERAGE).mean for row in mini.rows}
-    assert score_charts.seeds(official) is None
+    assert score_charts.seed_dots(official) is None
 
 
 @pytest.fixture
@@ -228,14 +226,14 @@ def test_alignment_against_transfer(furnished: Path) -> None:
     assert set(app.dataframe[0].value["measure"]) == {1.0, 2.0}
 
 
-def test_maps_stand_side_by_side(furnished: Path) -> None:
+def test_maps_are_side_by_side(furnished: Path) -> None:
     app = run_page("embeddings")
     assert "Translation pairs of qab, qac, qad" in page_text(app)
     app.multiselect(key="languages").set_value(["qaf"]).run()
     assert "Translation pairs of qaf" in page_text(app)
 
 
-def test_a_shared_board_asks_to_sign_in(filled: Path) -> None:
+def test_shared_board_asks_to_sign_in(filled: Path) -> None:
     app = AppTest.from_file(str(launch.APP), default_timeout=30)
     app.secrets["auth"] = {"redirect_uri": "https://board.example/oauth2callback"}
     app.run()

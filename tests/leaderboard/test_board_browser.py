@@ -80,7 +80,7 @@ def test_every_page_is_whole(
     assert complaints == []
 
 
-def test_a_filter_changes_scores_and_its_address_brings_them_back(
+def test_filter_changes_scores_and_its_address_restores_them(
     visit: Callable[..., Page], complaints: list[str], served: Served
 ) -> None:
     page = visit(served.address)
@@ -124,7 +124,7 @@ def test_the_download_is_the_table(visit: Callable[..., Page], served: Served) -
             assert row[3].strip("\u2007 ").split(" ")[0] == f"{float(line['qac']):.1f}"
 
 
-def test_a_figure_leads_to_its_runs(visit: Callable[..., Page], complaints: list[str], served: Served) -> None:
+def test_clicked_figure_shows_its_runs(visit: Callable[..., Page], complaints: list[str], served: Served) -> None:
     page = visit(served.address)
     cells(page)
     box = page.locator('[data-testid="stDataFrame"]').first.bounding_box()
@@ -142,7 +142,7 @@ def test_compare_shows_items_that_one_gets_wrong(
 ) -> None:
     place = page_url(served, "compare", a="mbert", b="ml-ctl", task="xnli", language="qac", right="only the second")
     page = visit(place)
-    page.get_by_text("items that are kept").wait_for()
+    page.get_by_text("40 stored items").wait_for()
     frames = page.locator('[data-testid="stDataFrame"]').count()
     items = cells(page, frames - 1)
     assert items
@@ -152,7 +152,7 @@ def test_compare_shows_items_that_one_gets_wrong(
         assert row[2:5] == ["yes", "no", "yes"]
     page.get_by_role("textbox", name="Search").fill(items[0][1])
     page.get_by_role("textbox", name="Search").press("Enter")
-    page.get_by_text("1 of 40 items").wait_for()
+    page.get_by_text("1 of 40 stored items").wait_for()
     wait_until_idle(page)
     assert [row[1] for row in cells(page, frames - 1)] == [items[0][1]]
     assert complaints == []
@@ -174,7 +174,7 @@ def test_a_live_run_is_followed_without_a_reload(visit: Callable[..., Page], ser
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_hostile_names_do_nothing(
+def test_hostile_names_have_no_effect(
     visit: Callable[..., Page], complaints: list[str], hostile: Served, name: str
 ) -> None:
     page = visit(page_url(hostile, name, row="<script>window.pwned=1</script>", columns="<img src=x>", run="failed-0"))

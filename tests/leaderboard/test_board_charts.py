@@ -1,4 +1,4 @@
-"""The board's charts: signs, colours, names that stay inside, areas that keep their height, files for print."""
+"""The board's charts: signs, colours, label placement, plot heights, files."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboard.analysis.ablation import Step
-from leaderboard.components import chart_files, difference_charts, look, map_charts
+from harness.results.rendering import format_signed
+from leaderboard.analysis.ablation import GainStep
+from leaderboard.components import charts, difference_charts, look, map_charts
 from tests.support.board_store import HOSTILE
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -39,7 +40,7 @@ FOUND = pd.DataFrame(
 def drawn(chart: Any, title: str = "What?") -> ElementTree.Element:
     """A chart as vl-convert draws it."""
     return ElementTree.fromstring(
-        chart_files.converted(chart_files.spec(look.dressed(chart, dark=False), title), "SVG")
+        charts.convert_spec(charts.chart_spec(look.apply_theme(chart, dark=False), title), "SVG")
     )
 
 
@@ -56,41 +57,41 @@ def plot_height(svg: ElementTree.Element) -> float:
 
 
 @given(st.floats(-200, 200), st.integers(0, 3))
-def test_a_difference_has_its_sign_and_zero_has_none(value: float, digits: int) -> None:
-    text = look.signed(value, digits)
+def test_a_difference_has_a_sign_and_zero_has_none(value: float, digits: int) -> None:
+    text = format_signed(value, digits)
     number = float(text.replace("\u2212", "-"))
     assert number == pytest.approx(round(value, digits), abs=0.51 * 10**-digits)
     assert (text[0] in "+\u2212") == (number != 0)
 
 
 def test_axes_of_differences_are_plain_numbers() -> None:
-    told = words(drawn(difference_charts.differences(LINES)))
+    told = words(drawn(difference_charts.difference_dots(LINES)))
     assert {"+10", "0", "\u22122"} <= set(told)
     assert not [text for text in told if re.search(r"\de[+-]?\d", text) or text in ("+0", "-0", "\u22120")]
     spread = pd.DataFrame({"view": ["a"], "difference": [0.2], "low": [-0.1], "high": [0.5]})
-    assert "+0.2" in words(drawn(difference_charts.differences(spread)))
-    assert difference_charts.differences(LINES[:0]) is None
+    assert "+0.2" in words(drawn(difference_charts.difference_dots(spread)))
+    assert difference_charts.difference_dots(LINES[:0]) is None
 
 
-def test_small_differences_are_told_without_a_sign() -> None:
-    chart = difference_charts.heat(FOUND, dark=True).to_dict()
+def test_small_differences_have_no_sign() -> None:
+    chart = difference_charts.heat_map(FOUND, dark=True).to_dict()
     (records,) = chart["datasets"].values()
     assert [record["short"] for record in records if record["row"] == "y"] == ["0", "0", "0"]
-    assert [record["told"] for record in records if record["row"] == "x"] == ["+4.0", "\u22124.0", "+12.0"]
+    assert [record["text"] for record in records if record["row"] == "x"] == ["+4.0", "\u22124.0", "+12.0"]
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_maps_of_differences_are_orange_grey_and_blue_and_their_figures_legible(dark: bool) -> None:
-    assert look.tile(0.0, 10.0, dark=dark)[0] == look.MIDDLE[dark]
+def test_heat_map_colours_and_contrast(dark: bool) -> None:
+    assert look.tile_colours(0.0, 10.0, dark=dark)[0] == look.MIDDLE[dark]
     for step in range(1, 101):
         for sign, high, low in ((1, 5, 1), (-1, 1, 5)):  # blue above red in a gain, red above blue in a loss
-            fill, ink = look.tile(sign * step / 10, 10.0, dark=dark)
+            fill, ink = look.tile_colours(sign * step / 10, 10.0, dark=dark)
             assert step < 5 or int(fill[high : high + 2], 16) > int(fill[low : low + 2], 16)
             assert look.contrast(fill, ink) >= 4.5
     assert look.contrast(look.MIDDLE[dark], look.GROUND[dark]) < 1.5  # no glare
 
 
-def test_colours_are_seen_on_both_grounds_and_stand_for_one_thing() -> None:
+def test_colours_are_distinct_and_visible_on_light_and_dark() -> None:
     assert len(set(look.PALETTE)) == len(look.PALETTE) == 8
     for colour, ground in itertools.product((*look.PALETTE, look.GAIN, look.LOSS), look.GROUND.values()):
         assert look.contrast(colour, ground) >= 3
@@ -102,10 +103,10 @@ SHARES = st.tuples(st.floats(0.02, 0.98), st.floats(0.03, 0.97))
 
 
 @given(st.lists(SHARES, max_size=14), st.data())
-def test_names_stay_inside_and_apart(places: list[tuple[float, float]], data: st.DataObject) -> None:
+def test_labels_stay_inside_and_apart(places: list[tuple[float, float]], data: st.DataObject) -> None:
     names = [data.draw(st.text("abcdefgh-", min_size=1, max_size=30)) for _ in places]
     height = 300
-    found = look.spots(places, names, height)
+    found = look.place_labels(places, names, height)
     for width in (250, 700, 1000):
         boxes = []
         for (x, y), name, spot in zip(places, names, found, strict=True):
@@ -114,23 +115,23 @@ def test_names_stay_inside_and_apart(places: list[tuple[float, float]], data: st
                 boxes.append(look._box(spot, x * width, y * height, size))
         assert all(box[0] >= 0 and box[2] <= width + 8 for box in boxes)
         if width in look._WIDTHS:
-            assert not [pair for pair in itertools.combinations(boxes, 2) if look._meet(*pair)]
+            assert not [pair for pair in itertools.combinations(boxes, 2) if look._overlap(*pair)]
 
 
-def test_a_name_at_the_right_edge_stands_to_the_left() -> None:
-    (left, right) = look.spots([(0.02, 0.5), (0.98, 0.5)], ["first-method", "continued-mlm"], 300)
+def test_label_at_the_right_edge_is_on_the_left() -> None:
+    (left, right) = look.place_labels([(0.02, 0.5), (0.98, 0.5)], ["first-method", "continued-mlm"], 300)
     assert left is not None
     assert right is not None
     assert (left.align, right.align) == ("left", "right")
     line = [(at / 100, 0.5) for at in range(100)]
-    (beside,) = look.spots([(0.4, 0.5)], ["mbert"], 300, line)
+    (beside,) = look.place_labels([(0.4, 0.5)], ["mbert"], 300, line)
     assert beside is not None
     assert beside.dy != 0
 
 
 @given(st.lists(st.floats(-20, 20), min_size=1, max_size=8))
-def test_names_at_line_ends_keep_their_order_and_their_distance(values: list[float]) -> None:
-    placed = look.apart(values, [-22.0, 22.0], 300, 14)
+def test_line_end_labels_keep_order_and_distance(values: list[float]) -> None:
+    placed = look.spread_labels(values, [-22.0, 22.0], 300, 14)
     order = sorted(range(len(values)), key=lambda at: values[at])
     gap = 14 / 300 * 44
     for one, two in itertools.pairwise(order):
@@ -150,24 +151,24 @@ def points(groups: int) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("groups", [2, 8, 22])
-def test_a_legend_takes_nothing_from_the_plotting_area(groups: int) -> None:
-    chart = map_charts.transfer(points(groups), "Retrieval, %", "xnli, %", 1)
+def test_legend_does_not_shrink_the_plot(groups: int) -> None:
+    chart = map_charts.transfer_scatter(points(groups), "Retrieval, %", "xnli, %", 1)
     assert plot_height(drawn(chart)) == 360
-    steps = {f"m{at}": [Step("all", "all", 40.0, 50.0 + at)] for at in range(groups)}
-    attribution = difference_charts.attribution(steps)
+    steps = {f"m{at}": [GainStep("all", "all", 40.0, 50.0 + at)] for at in range(groups)}
+    attribution = difference_charts.attribution_bars(steps)
     assert attribution is not None
     assert plot_height(drawn(attribution)) == 20 * groups
 
 
-def test_a_colour_is_never_used_twice() -> None:
+def test_no_colour_is_used_twice() -> None:
     limit = len(look.PALETTE)
-    scale = map_charts.transfer(points(22), "m", "t", 3).to_dict()["encoding"]["color"]["scale"]
+    scale = map_charts.transfer_scatter(points(22), "m", "t", 3).to_dict()["encoding"]["color"]["scale"]
     assert len(set(scale["range"])) == len(scale["domain"]) == limit + 1
-    assert scale["domain"][-1] == map_charts.THE_OTHERS
-    scale = map_charts.transfer(points(limit), "m", "t", 3).to_dict()["encoding"]["color"]["scale"]
-    assert map_charts.THE_OTHERS not in scale["domain"]
+    assert scale["domain"][-1] == map_charts.OTHER_GROUPS
+    scale = map_charts.transfer_scatter(points(limit), "m", "t", 3).to_dict()["encoding"]["color"]["scale"]
+    assert map_charts.OTHER_GROUPS not in scale["domain"]
     with pytest.raises(AssertionError):
-        map_charts.embeddings(sentences(), "pca", [f"l{at}" for at in range(limit + 1)])
+        map_charts.sentence_map(sentences(), "pca", [f"l{at}" for at in range(limit + 1)])
 
 
 def sentences() -> pd.DataFrame:
@@ -181,25 +182,27 @@ def sentences() -> pd.DataFrame:
     )
 
 
-def test_maps_tell_a_sentence_from_its_translation_and_share_one_legend() -> None:
-    chart = map_charts.embeddings(sentences(), "pca", ["qab", "qac"]).to_dict()
+def test_maps_distinguish_translations_and_share_one_legend() -> None:
+    chart = map_charts.sentence_map(sentences(), "pca", ["qab", "qac"]).to_dict()
     (records,) = chart["datasets"].values()
     assert {(r["mark"], r["text"].split()[0]) for r in records} == {
         (map_charts.SENTENCE, "source"),
         (map_charts.PIVOT, "target"),
     }
-    svg = drawn(map_charts.embeddings(sentences(), "pca", ["qab", "qac"]))
+    svg = drawn(map_charts.sentence_map(sentences(), "pca", ["qab", "qac"]))
     assert words(svg) == ["What?"]
-    legend = words(drawn(map_charts.legend(["qab", "qac"])))
+    legend = words(drawn(map_charts.map_legend(["qab", "qac"])))
     assert sorted(legend) == sorted([map_charts.SENTENCE, map_charts.PIVOT, "qab", "qac", "What?"])
-    figure = map_charts.figure({"one": sentences(), "two": sentences(), "three": sentences()}, "pca", ["qab", "qac"])
-    told = words(ElementTree.fromstring(chart_files.converted(chart_files.spec(figure, "Maps"), "SVG")))
+    figure = map_charts.maps_figure(
+        {"one": sentences(), "two": sentences(), "three": sentences()}, "pca", ["qab", "qac"]
+    )
+    told = words(ElementTree.fromstring(charts.convert_spec(charts.chart_spec(figure, "Maps"), "SVG")))
     assert {"one", "two", "three", "Maps", map_charts.PIVOT} <= set(told)
     assert told.count("qab") == 1
 
 
-def test_the_legend_fits_a_phone() -> None:
-    chart = map_charts.legend([f"qa{letter}" for letter in "abcdefgh"]).to_dict()
+def test_legend_fits_a_phone() -> None:
+    chart = map_charts.map_legend([f"qa{letter}" for letter in "abcdefgh"]).to_dict()
     (records,) = chart["datasets"].values()
     assert max(r["text"] + look.CHARACTER * len(r["name"]) for r in records) <= 345
     assert len({r["fill"] for r in records}) == 9
@@ -207,45 +210,45 @@ def test_the_legend_fits_a_phone() -> None:
 
 def test_bars_of_attribution_are_the_steps() -> None:
     steps = [
-        Step("text", "same text", 40.0, 42.0),
-        Step("objective", "shuffled", 42.0, 41.0),
-        Step("pairs", "pairs", 41.0, 47.5),
+        GainStep("text", "same text", 40.0, 42.0),
+        GainStep("objective", "shuffled", 42.0, 41.0),
+        GainStep("pairs", "pairs", 41.0, 47.5),
     ]
-    chart = difference_charts.attribution({"m": steps, "n": [Step("all", "all", 40.0, 44.0)]})
+    chart = difference_charts.attribution_bars({"m": steps, "n": [GainStep("all", "all", 40.0, 44.0)]})
     assert chart is not None
     records = next(data for data in chart.to_dict()["datasets"].values() if "method" in data[0])
-    assert [(r["method"], r["kind"], r["told"]) for r in records] == [
+    assert [(r["method"], r["kind"], r["text"]) for r in records] == [
         ("m", "text", "+2.0"),
         ("m", "objective", "\u22121.0"),
         ("m", "pairs", "+6.5"),
         ("n", "all", "+4.0"),
     ]
-    assert difference_charts.attribution({}) is None
+    assert difference_charts.attribution_bars({}) is None
     told = words(drawn(difference_charts.waterfall(steps)))
     assert {"+2.0", "\u22121.0", "+6.5"} <= set(told)
 
 
-def test_far_languages_have_a_named_line_for_each_of_the_first_rows() -> None:
+def test_distance_lines_label_the_first_rows() -> None:
     rows = [f"row{at}" for at in range(9)]
     lines = [(row, at, distance) for at, row in enumerate(rows) for distance in (0, 3)]
     placed = pd.DataFrame(
         [{"row": row, "view": f"v{far}", "difference": at - far, "distance": far} for row, at, far in lines]
     )
-    chart = difference_charts.by_distance(placed, "Distance")
+    chart = difference_charts.distance_lines(placed, "Distance")
     assert chart is not None
     svg = drawn(chart)
     assert plot_height(svg) == 300
     named = [text for text in words(svg) if text.startswith("row")]
     assert sorted(named) == rows[: difference_charts.NAMED]
-    assert difference_charts.by_distance(placed[placed["distance"] == 0], "Distance") is None
+    assert difference_charts.distance_lines(placed[placed["distance"] == 0], "Distance") is None
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_files_of_charts_hold_foreign_names_as_plain_text(name: str) -> None:
+def test_chart_files_hold_third_party_names_as_plain_text(name: str) -> None:
     frame = LINES.assign(view=[name, "b", "c"])
-    chart = difference_charts.differences(frame)
-    made = chart_files.spec(look.dressed(chart, dark=False), name, name)
-    svg = chart_files.converted(made, "SVG").decode()
+    chart = difference_charts.difference_dots(frame)
+    made = charts.chart_spec(look.apply_theme(chart, dark=False), name, name)
+    svg = charts.convert_spec(made, "SVG").decode()
     tree = ElementTree.fromstring(svg)
     assert {element.tag.removeprefix(SVG) for element in tree.iter()} <= {
         "svg",
@@ -260,18 +263,20 @@ def test_files_of_charts_hold_foreign_names_as_plain_text(name: str) -> None:
         key for element in tree.iter() for key in element.attrib if key.endswith("href") or key.startswith("on")
     ]
     assert "\u202e" not in svg
-    assert chart_files.converted(made, "PDF").startswith(b"%PDF")
-    assert chart_files.converted(made, "PNG").startswith(b"\x89PNG")
+    assert charts.convert_spec(made, "PDF").startswith(b"%PDF")
+    assert charts.convert_spec(made, "PNG").startswith(b"\x89PNG")
 
 
-def test_no_address_of_a_specification_is_asked_for() -> None:
+def test_addresses_in_a_specification_are_not_requested() -> None:
     made = {"data": {"url": "http://localhost:1/x.csv"}, "mark": "bar", "encoding": {"x": {"field": "a"}}}
     with pytest.raises(ValueError, match="not allowed"):
-        chart_files.converted(made, "SVG")
+        charts.convert_spec(made, "SVG")
 
 
-def test_what_draws_files_is_imported_on_use_alone() -> None:
-    program = "import sys; from leaderboard.components import parts, map_charts, difference_charts, score_charts\n"
+def test_vl_convert_is_imported_on_use() -> None:
+    program = (
+        "import sys; from leaderboard.components import charts, map_charts, difference_charts, score_charts, tables\n"
+    )
     program += "print([name for name in ('vl_convert', 'torch', 'transformers', 'evaluate') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "[]"

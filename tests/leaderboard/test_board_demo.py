@@ -137,7 +137,7 @@ def test_every_page_is_whole(
     assert complaints == []
 
 
-def test_leaderboard_tells_the_scores(visit: Callable[..., Page], demo: Demo) -> None:
+def test_leaderboard_shows_the_scores(visit: Callable[..., Page], demo: Demo) -> None:
     rows = own(visit(page_url(demo.served, ""), WIDE))
     assert set(rows) == set(ROWS)
     for name, row in rows.items():
@@ -266,7 +266,7 @@ def same(seen: str, told: str) -> bool:
         return told == seen
 
 
-def test_method_tells_its_languages_and_its_recipe(visit: Callable[..., Page], demo: Demo) -> None:
+def test_method_shows_scores_by_language_and_costs(visit: Callable[..., Page], demo: Demo) -> None:
     page = visit(page_url(demo.served, "method", row=FAST, task="panx"), WIDE)
     page.get_by_role("heading", name=FAST).wait_for()
     rows = grid(page)
@@ -275,13 +275,11 @@ def test_method_tells_its_languages_and_its_recipe(visit: Callable[..., Page], d
         assert number(row["Score, %"]) == pytest.approx(demo.mean(FAST, "panx", {row["Language"]}), abs=0.051)
         assert row["Seeds"] == "2"
     (align,) = (row for row in grid(page, 1) if row["Stage"] == "align")
-    assert align["Made"] == "2"
+    assert align["Stages"] == "2"
     assert number(align["Device seconds"]) > 0
 
 
-def test_compare_tells_differences_and_shows_examples(
-    visit: Callable[..., Page], complaints: list[str], demo: Demo
-) -> None:
+def test_compare_shows_differences_and_examples(visit: Callable[..., Page], complaints: list[str], demo: Demo) -> None:
     one, two = "mbert", "continued-mlm"
     page = visit(page_url(demo.served, "compare", a=one, b=two, task="tatoeba", language="qab"), WIDE)
     for row in grid(page):
@@ -310,12 +308,12 @@ def examples(page: Page, one: str, two: str) -> None:
     wanted = next(item for item in items if item["Right"] == "only the first")
     page.get_by_role("textbox", name="Search").fill(wanted["Item"])
     page.get_by_role("textbox", name="Search").press("Enter")
-    page.get_by_text("1 of 40 items").wait_for()
+    page.get_by_text("1 of 40 stored items").wait_for()
     wait_until_idle(page)
     assert grid(page, last) == [wanted]
 
 
-def test_ablation_tells_differences_steps_and_recipes(visit: Callable[..., Page], demo: Demo) -> None:
+def test_ablation_shows_differences_and_recipes(visit: Callable[..., Page], demo: Demo) -> None:
     page = visit(page_url(demo.served, "ablation", base_row="continued-mlm", beside=SLOW), WIDE)
     rows = {row["Method"]: row for row in grid(page)}
     assert set(rows) == set(ROWS) - {"continued-mlm"}
@@ -330,7 +328,7 @@ def test_ablation_tells_differences_steps_and_recipes(visit: Callable[..., Page]
     assert [list(row.values()) for row in grid(beside, last)] == [["align.learning_rate", "0.01", "0.001"]]
 
 
-def test_alignment_tells_measures_beside_scores(visit: Callable[..., Page], demo: Demo) -> None:
+def test_alignment_shows_measures_and_scores(visit: Callable[..., Page], demo: Demo) -> None:
     rows = grid(visit(page_url(demo.served, "alignment", task="panx"), WIDE))
     measured = {
         (score["run"], score["language"]): score["value"]
@@ -362,7 +360,7 @@ def test_embeddings_are_those_of_project(visit: Callable[..., Page], demo: Demo)
     assert {(point["text"], point["side"], round(point["tsne_x"], 6)) for point in points} <= places
 
 
-def test_runs_tells_what_failed_and_how_long_stages_took(visit: Callable[..., Page], demo: Demo) -> None:
+def test_runs_shows_failures_and_stage_times(visit: Callable[..., Page], demo: Demo) -> None:
     opened = Store.open(demo.served.store, read_only=True)
     every, links = opened.runs(), opened.links(run=demo.runs[FAST][0])
     opened.close()
@@ -384,14 +382,14 @@ def test_runs_tells_what_failed_and_how_long_stages_took(visit: Callable[..., Pa
     for stage in links.to_dict("records"):
         seconds = (stage["finished"] - stage["started"]).total_seconds()
         assert number(stages[stage["fingerprint"]]["Seconds"]) == pytest.approx(seconds, abs=0.051)
-        assert stages[stage["fingerprint"]]["Made"] == ("found" if stage["hit"] else "made")
+        assert stages[stage["fingerprint"]]["Result"] == ("reused" if stage["hit"] else "computed")
 
 
-def test_protocol_tells_every_task(visit: Callable[..., Page], demo: Demo) -> None:
+def test_protocol_lists_every_task(visit: Callable[..., Page], demo: Demo) -> None:
     rows = {row["Task"]: row for row in grid(visit(page_url(demo.served, "protocol"), WIDE))}
     assert list(rows) == list(METRIC)
     for task, row in rows.items():
         views = {score["view"] for score in demo.scores if score["task"] == task and score["split"] == "test"}
         assert row["Languages"] == str(len(views))
-        assert row["Measure"].lower() == METRIC[task]
+        assert row["Metric"].lower() == METRIC[task]
         assert row["Licence"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.storage.store import Store
-from leaderboard.components.parts import FIRST_ROWS
+from leaderboard.components.messages import FIRST_ROWS
 from tests.support.board_browser import PAGES, Served, cells, page_url, serve
 from tests.support.demo_store import SETTINGS
 
@@ -49,7 +49,7 @@ def has_row(page: Page, name: str) -> None:
     pytest.fail(f"no row {name} came")
 
 
-def test_rows_of_a_live_run_come_without_a_reload(
+def test_rows_of_a_live_run_appear_without_a_reload(
     visit: Callable[..., Page], complaints: list[str], growing: Served
 ) -> None:
     board = visit(page_url(growing, "", columns="Languages", task="udpos", script="Cyrillic"))
@@ -73,7 +73,7 @@ def test_rows_of_a_live_run_come_without_a_reload(
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_an_empty_board_tells_how_to_make_the_first_row(
+def test_empty_board_shows_the_command_for_the_first_rows(
     visit: Callable[..., Page], complaints: list[str], empty: Served, name: str
 ) -> None:
     page = visit(page_url(empty, name), 390)

@@ -1,4 +1,4 @@
-"""The logs of stages on the page Runs: which there are, how they stand, live ones as they grow."""
+"""The logs of stages on the page Runs: which exist, their state, and live ones as they grow."""
 
 from __future__ import annotations
 
@@ -66,28 +66,28 @@ def links(*names: str) -> pd.DataFrame:
     return pd.DataFrame([s for s in STAGES if s[0] in names], columns=["fingerprint", "kind", "task"])
 
 
-def test_logs_are_those_of_the_plan_that_are_on_this_machine(home: Path) -> None:
+def test_logs_of_planned_stages_on_this_machine_are_listed(home: Path) -> None:
     furnished(home)
-    found = logs.listed(record(stages=STAGES), links(ALIGN))
+    found = logs.find_logs(record(stages=STAGES), links(ALIGN))
     assert [(log.stage, log.done) for log in found] == [("align", True), ("finetune xnli", False)]
     write(home, TUNED_TOO, "start finetune xnli", when=50.0)
-    names = [log.stage for log in logs.listed(record(stages=STAGES), links(ALIGN))]
+    names = [log.stage for log in logs.find_logs(record(stages=STAGES), links(ALIGN))]
     assert names == ["align", f"finetune xnli {TUNE[:6]}", f"finetune xnli {TUNED_TOO[:6]}"]
 
 
-def test_a_card_without_stages_has_the_logs_of_what_is_done(home: Path) -> None:
+def test_card_without_stages_lists_logs_of_finished_stages(home: Path) -> None:
     furnished(home)
-    assert [log.stage for log in logs.listed(record(), links(ALIGN, TUNED_TOO))] == ["align"]
-    assert logs.listed(record(stages=[["../../etc/passwd", "align", None], ["x"]]), links()) == []
+    assert [log.stage for log in logs.find_logs(record(), links(ALIGN, TUNED_TOO))] == ["align"]
+    assert logs.find_logs(record(stages=[["../../etc/passwd", "align", None], ["x"]]), links()) == []
 
 
-def test_the_stage_at_work_comes_first(home: Path) -> None:
+def test_running_stage_comes_first(home: Path) -> None:
     furnished(home)
     write(home, ALIGN, "end   done", when=900.0, done=True)
-    found = logs.listed(record(stages=STAGES), links(ALIGN))
-    assert logs.newest(found).stage == "finetune xnli"
+    found = logs.find_logs(record(stages=STAGES), links(ALIGN))
+    assert logs.newest_log(found).stage == "finetune xnli"
     write(home, TUNE, "end   done", when=100.0, done=True)
-    assert logs.newest(logs.listed(record(stages=STAGES), links(ALIGN, TUNE))).stage == "align"
+    assert logs.newest_log(logs.find_logs(record(stages=STAGES), links(ALIGN, TUNE))).stage == "align"
 
 
 @pytest.mark.parametrize(
@@ -96,26 +96,26 @@ def test_the_stage_at_work_comes_first(home: Path) -> None:
         ("end   done in 3 s", True, "done"),
         ("fail  UserError: no", True, "failed"),
         ("stop  interrupted", False, "interrupted"),
-        ("step  20/300", False, "stopped unheard"),
-        ("out   end   of it", False, "stopped unheard"),
+        ("step  20/300", False, "stopped without a final line"),
+        ("out   end   of it", False, "stopped without a final line"),
     ],
 )
-def test_how_a_stage_stands(home: Path, line: str, running: bool, state: str) -> None:
+def test_state_of_a_stage(home: Path, line: str, running: bool, state: str) -> None:
     path = write(home, TUNE, "start x", line, when=1.0)
-    assert logs.read(logs.Log("x", path, False, 1.0), running).state == state
+    assert logs.read_log(logs.LogFile("x", path, False, 1.0), running).state == state
 
 
-def test_a_live_stage_tells_since_when_it_is_silent(home: Path) -> None:
+def test_running_stage_shows_the_age_of_its_last_line(home: Path) -> None:
     path = write(home, TUNE, "step  20/300", when=1.0)
-    assert logs.read(logs.Log("x", path, False, 1.0), running=True).state.startswith("at work, last heard of ")
+    assert logs.read_log(logs.LogFile("x", path, False, 1.0), running=True).state.startswith("running, last line ")
     path.unlink()
-    assert logs.read(logs.Log("x", path, False, 1.0), running=True) == logs.Read("just ended", [])
+    assert logs.read_log(logs.LogFile("x", path, False, 1.0), running=True) == logs.LogText("just ended", [])
 
 
-def test_the_page_shows_the_last_lines_and_offers_all(home: Path) -> None:
+def test_page_shows_the_last_lines(home: Path) -> None:
     furnished(home)
     app = run_page("runs", run="live")
-    assert "finetune xnli: at work" in page_text(app)
+    assert "finetune xnli: running" in page_text(app)
     assert "the last 200 of 301 lines" in page_text(app)
     shown = next(element.value for element in app.code if "step  299/300" in element.value)
     assert len(shown.splitlines()) == 200
@@ -124,7 +124,7 @@ def test_the_page_shows_the_last_lines_and_offers_all(home: Path) -> None:
     assert "align: done, 2 lines" in page_text(app)
 
 
-def test_a_log_that_is_not_here_is_told(home: Path) -> None:
+def test_missing_log_is_reported(home: Path) -> None:
     furnished(home)
     for file in (home / "artifacts").rglob(LOG):
         file.unlink()
@@ -145,7 +145,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.mark.ui
-def test_a_live_log_grows_without_a_reload(
+def test_live_log_grows_without_a_reload(
     visit: Callable[..., Page], complaints: list[str], served: Served, tmp_path: Path
 ) -> None:
     page = visit(page_url(served, "runs", run="live"))

@@ -57,7 +57,7 @@ HARMLESS = {8, 19}  # typeset as letters and signs
 @pytest.mark.parametrize("name", TRAINED)
 def test_every_method_that_trains_has_a_formula(name: str) -> None:
     told = card(name)
-    drawn = formulas.typeset(told["formula"])
+    drawn = formulas.safe_latex(told["formula"])
     assert drawn is not None
     assert r"\mathcal{L}" in drawn
     assert "{" not in told["symbols"]
@@ -71,19 +71,19 @@ def test_the_formula_of_a_new_method_is_typeset() -> None:
     (text,) = scaffold.plugin(scaffold.Names.of("near-pairs")).values()
     found = re.search(r'formula = r"""(.*?)"""', text, re.DOTALL)
     assert found
-    assert formulas.typeset(found[1]) is not None
+    assert formulas.safe_latex(found[1]) is not None
 
 
 @pytest.mark.parametrize("place", range(len(HOSTILE)))
 def test_what_is_no_plain_mathematics_is_not_typeset(place: int) -> None:
-    drawn = formulas.typeset(HOSTILE[place])
+    drawn = formulas.safe_latex(HOSTILE[place])
     assert (drawn is not None) == (place in HARMLESS)
     assert "\u202e" not in (drawn or "")
 
 
 @given(some.text(alphabet="\\{}[]$%&^_<>\n abdefhr", max_size=60))
 def test_nothing_that_is_typeset_leaves_the_formula(text: str) -> None:
-    drawn = formulas.typeset(text)
+    drawn = formulas.safe_latex(text)
     if drawn is not None:
         assert "$" not in drawn
         assert "\n" not in drawn

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.results.rendering import clean, format_cell, rich_table, to_csv, to_latex, to_markdown
+from harness.results.rendering import TerminalTable, clean, format_cell, to_csv, to_latex, to_markdown
 from harness.results.tables import (
     ResultCell,
     ResultTable,
@@ -264,7 +264,7 @@ def test_csv_cells_are_no_formulas(store: Store) -> None:
 
 def printed(results: ResultTable, width: int = 150) -> str:
     stream = io.StringIO()
-    Console(file=stream, width=width).print(rich_table(results))
+    Console(file=stream, width=width).print(TerminalTable(results))
     return stream.getvalue()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.results.tables import ResultRow, ResultTable
 from harness.storage.store import Store
 from leaderboard.analysis import board
-from leaderboard.analysis.board import Choice
+from leaderboard.analysis.board import TableChoice
 
 
 class BoardData:
@@ -23,7 +23,7 @@ class BoardData:
         store.close()
 
     def table(self, **choice: object) -> ResultTable:
-        return board.table(self.summaries, self.cells, Choice(**choice))[0]  # type: ignore[arg-type]
+        return board.build_tables(self.summaries, self.cells, TableChoice(**choice))[0]  # type: ignore[arg-type]
 
     def row(self, label: str) -> ResultRow:
         return next(row for row in self.table().rows if row.label == label)

@@ -5,9 +5,9 @@ import os
 
 import streamlit as st
 
-from leaderboard import method_parts
+from leaderboard.components import formulas
 
 st.title("Formulas", anchor=False)
 for place, card in enumerate(json.loads(os.environ["FORMULAS"])):
     with st.container(key=f"formula-{place}"):
-        method_parts.draw_formula(card)
+        formulas.draw_formula(card)

@@ -1,4 +1,4 @@
-"""What the board computes: averages over chosen languages, differences with their errors, downloads, hostile names."""
+"""Analysis: averages over chosen languages, differences with errors, attribution; downloads with hostile names."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.files import STATISTICS
+from harness.results.labels import flatten_settings
 from harness.results.rendering import escape
 from harness.results.tables import tables_by_task
 from harness.storage.store import AVERAGE, Store
 from leaderboard.analysis import ablation, board, compare, item_errors, method, runs
+from leaderboard.artifacts import find_file, load_trace
 from leaderboard.components import downloads
 from tests.support.board_data import BoardData
 from tests.support.board_store import HOSTILE, ITEMS, add_full_run, write_board_store
@@ -44,7 +46,7 @@ def artifacts(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALIGNBOARD_HOME", str(home))
 
 
-def test_scores_over_some_languages_are_averaged_anew(made: BoardData) -> None:
+def test_averages_over_chosen_languages_are_computed_again(made: BoardData) -> None:
     kept = frozenset(LANGUAGES[1:3])
     table, row = made.table(languages=kept), made.row("ml-ctl-cz")
     own = made.cells[made.cells["run"].isin(row.runs) & made.cells["view"].isin(kept)]
@@ -75,7 +77,7 @@ def test_an_incomplete_row_stays_incomplete_under_a_filter(made: BoardData) -> N
     assert unfinished.cell("panx").have == 0
 
 
-def test_groups_of_languages_have_averages_of_their_own(made: BoardData) -> None:
+def test_groups_of_languages_have_their_own_averages(made: BoardData) -> None:
     table = made.table(columns=board.GROUPS, grouping="aligned")
     names = [column.name for column in table.columns]
     assert names == ["aligned", "not aligned", "pivot", AVERAGE]
@@ -85,25 +87,25 @@ def test_groups_of_languages_have_averages_of_their_own(made: BoardData) -> None
         assert row.cell("aligned").values == pytest.approx(same.cell(AVERAGE).values)
 
 
-def test_costs_and_foreign_rows_stand_beside(made: BoardData) -> None:
-    table = board.with_costs(made.table(), made.links)
+def test_costs_and_foreign_rows_are_added(made: BoardData) -> None:
+    table = board.add_costs(made.table(), made.links)
     assert made.row("mbert").cell(AVERAGE).mean is not None
     by_label = {row.label: row for row in table.rows}
     assert by_label["ml-ctl-cz"].cell(board.SECONDS.name).values == (19.0, 19.0)
     assert by_label["ml-ctl-cz"].cell(board.TOKENS.name).mean == 3.0
     assert by_label["mbert"].cell(board.SECONDS.name).mean is None
-    full = board.with_foreign(table, tables_by_task(made.foreign))
-    (external,) = board.band(full, "external").rows
+    full = board.add_foreign_rows(table, tables_by_task(made.foreign))
+    (external,) = board.with_badges(full, "external").rows
     assert external.label == "ann-system (external) (ann-large)"
-    assert len(board.band(full, "control", "").rows) == len(table.rows)
+    assert len(board.with_badges(full, "control", "").rows) == len(table.rows)
 
 
-def test_standard_error_is_that_of_clusters(made: BoardData) -> None:
+def test_standard_error_is_between_clusters(made: BoardData) -> None:
     run = made.row("mbert").runs[0]
     part = made.cells[(made.cells["run"] == run) & (made.cells["task"] == "xnli")]
     error, source = item_errors.of_task(part, "accuracy")
     assert source == "clusters of items"
-    found = pd.read_parquet(item_errors.file(part["stage"].iloc[0], STATISTICS))  # type: ignore[arg-type]
+    found = pd.read_parquet(find_file(part["stage"].iloc[0], STATISTICS))  # type: ignore[arg-type]
     sums = found.assign(c=found["correct"] - found.groupby("view")["correct"].transform("mean"))
     clusters = 100 * sums.groupby("cluster")["c"].sum() / (ITEMS * len(LANGUAGES))
     count = len(clusters)
@@ -122,9 +124,7 @@ def test_standard_error_agrees_with_a_bootstrap() -> None:
     assert item_errors.error(influence) == pytest.approx(values.std(), rel=0.06)
 
 
-def test_error_without_artifacts_takes_items_as_independent(
-    made: BoardData, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_error_without_artifacts_is_binomial(made: BoardData, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ALIGNBOARD_HOME", str(tmp_path))
     run = made.row("mbert").runs[0]
     part = made.cells[(made.cells["run"] == run) & (made.cells["task"] == "xnli") & (made.cells["view"] == "qaa")]
@@ -133,13 +133,13 @@ def test_error_without_artifacts_takes_items_as_independent(
     assert error == pytest.approx(math.sqrt(value * (100 - value) / ITEMS))
     assert source == "items taken as independent"
     assert item_errors.of_task(part, "f1")[0] is None
-    assert item_errors.file("../../etc/passwd", "x") is None
+    assert find_file("../../etc/passwd", "x") is None
 
 
 def test_differences_are_paired(made: BoardData) -> None:
     one, two = made.row("mbert"), made.row("ml-ctl")
-    found = compare.sides(one, two, made.cells, "xnli", "english", "accuracy")
-    lines = compare.by_view(found).set_index("view")
+    found = compare.pair_scores(one, two, made.cells, "xnli", "english", "accuracy")
+    lines = compare.view_differences(found).set_index("view")
     tables = {run: _right(made, run) for run in (*one.runs, *two.runs)}
     gap = fmean(tables[run]["qac"].mean() for run in two.runs) - fmean(tables[run]["qac"].mean() for run in one.runs)
     assert lines.loc["qac", "difference"] == pytest.approx(100 * gap)
@@ -154,22 +154,22 @@ def test_differences_are_paired(made: BoardData) -> None:
 
 def _right(made: BoardData, run: str) -> dict[str, pd.Series]:
     part = made.cells[(made.cells["run"] == run) & (made.cells["task"] == "xnli")]
-    found = pd.read_parquet(item_errors.file(part["stage"].iloc[0], STATISTICS))  # type: ignore[arg-type]
+    found = pd.read_parquet(find_file(part["stage"].iloc[0], STATISTICS))  # type: ignore[arg-type]
     return {str(view): rows.set_index("item")["correct"] for view, rows in found.groupby("view")}
 
 
 def test_items_that_one_gets_right_and_the_other_wrong(made: BoardData) -> None:
-    found = compare.sides(made.row("mbert"), made.row("ml-ctl"), made.cells, "udpos", "english", "f1")
-    every = compare.items(found, "qab")
+    found = compare.pair_scores(made.row("mbert"), made.row("ml-ctl"), made.cells, "udpos", "english", "f1")
+    every = compare.compare_items(found, "qab")
     assert len(every) == ITEMS
-    only = compare.searched(every, [compare.SECOND], "")
+    only = compare.filter_items(every, [compare.SECOND], "")
     assert set(zip(only["first"], only["second"], strict=True)) == {("no", "yes")}
-    assert list(compare.searched(every, [], "SENTENCE 7 ")["text"]) == ["sentence 7 of qab"]
-    assert compare.items(found, "nowhere").empty
+    assert list(compare.filter_items(every, [], "SENTENCE 7 ")["text"]) == ["sentence 7 of qab"]
+    assert compare.compare_items(found, "nowhere").empty
 
 
 def test_attribution_adds_up(made: BoardData) -> None:
-    steps = ablation.attribution(made.table(), "ml-ctl")
+    steps = ablation.gain_steps(made.table(), "ml-ctl")
     assert [step.name for step in steps] == [
         "same text, masked LM",
         "the objective on shuffled pairs",
@@ -180,38 +180,40 @@ def test_attribution_adds_up(made: BoardData) -> None:
     last = next(row for row in ends[1] if row.label == "ml-ctl")
     assert steps[-1].after == last.cell(AVERAGE).mean
     assert all(a.after == b.before for a, b in pairwise(steps))
-    steps = ablation.attribution(made.table(), "info-snt")
+    steps = ablation.gain_steps(made.table(), "info-snt")
     assert steps[-1].name == "the objective on the true pairs"
 
 
-def test_families_of_rows_and_their_recipes(made: BoardData) -> None:
+def test_row_families_and_recipe_differences(made: BoardData) -> None:
     rows = made.table().rows
-    recipes = ablation.recipes(rows, made.summaries)
-    families = ablation.families(rows, recipes, {})
+    recipes = ablation.row_recipes(rows, made.summaries)
+    families = ablation.row_families(rows, recipes, {})
     base = next(row for row in rows if row.label.startswith("cz-snt ["))
-    field = ablation.Family(ablation.FIELD, "align.steps")
-    assert ablation.Family(ablation.SAME_METHOD, "cz-snt") in families
+    field = ablation.RowFamily(ablation.FIELD, "align.steps")
+    assert ablation.RowFamily(ablation.SAME_METHOD, "cz-snt") in families
     assert ablation.ALL in families
-    (other,) = ablation.members(base, rows, families[field])
-    assert {row.method for row in ablation.of_family(rows, families[field])} == {"cz-snt"}
-    assert len(ablation.members(base, rows, families[ablation.ALL])) == len(rows) - 1
-    fields = ablation.diff(recipes[base.label], recipes[other.label]).set_index("field")
+    (other,) = ablation.comparable_rows(base, rows, families[field])
+    assert {row.method for row in ablation.family_rows(rows, families[field])} == {"cz-snt"}
+    assert len(ablation.comparable_rows(base, rows, families[ablation.ALL])) == len(rows) - 1
+    fields = ablation.recipe_differences(recipes[base.label], recipes[other.label]).set_index("field")
     assert sorted(fields.loc["align.steps"]) == ["100", "200"]
 
 
-def test_distance_of_made_up_languages(made: BoardData) -> None:
-    found = ablation.by_language(made.row("mbert"), [made.row("ml-ctl")], made.cells, "xnli", "english", "accuracy")
-    placed, axis = ablation.by_distance(found, "babel")
-    assert "leaves the pivot" in axis
+def test_distances_of_made_up_and_real_languages(made: BoardData) -> None:
+    found = ablation.language_differences(
+        made.row("mbert"), [made.row("ml-ctl")], made.cells, "xnli", "english", "accuracy"
+    )
+    placed, axis = ablation.add_distances(found, "babel")
+    assert "differ from the pivot" in axis
     assert dict(zip(placed["view"], placed["distance"], strict=True))["qaa"] == 0
     real = pd.DataFrame({"row": "a", "view": ["de", "sw", "xx"], "difference": 1.0})
-    placed, axis = ablation.by_distance(real, "hub")
+    placed, axis = ablation.add_distances(real, "hub")
     assert list(placed["distance"]) == [5, 2]
 
 
 def test_sections_of_a_docstring() -> None:
     text = "Words.\n\nReference: A paper.\nObjective: a sum\n    L = x + y\n    over all. Inputs: pairs\nof sentences."
-    found = method.sections(text)
+    found = method.docstring_sections(text)
     assert [part.title for part in found] == ["", "Reference", "Objective", "Inputs"]
     assert found[2].text.splitlines()[1] == "    L = x + y"
     assert found[3].text == "pairs of sentences."
@@ -220,24 +222,24 @@ def test_sections_of_a_docstring() -> None:
 def test_curves_and_throughput(made: BoardData) -> None:
     row = made.row("ml-ctl-cz")
     links = made.links[made.links["run"].isin(row.runs)]
-    cost = method.throughput(links).set_index("kind")
+    cost = method.stage_costs(links).set_index("kind")
     assert cost.loc["align", "tokens per second"] == pytest.approx(6e6 / 38)
-    traces = [item_errors.trace(str(name)) for name in links.loc[links["kind"] == "align", "fingerprint"]]
-    losses = method.losses(traces)
+    traces = [load_trace(str(name)) for name in links.loc[links["kind"] == "align", "fingerprint"]]
+    losses = method.loss_curves(traces)
     assert set(losses["term"]) == {"contrast", "mlm"}
     assert method.dev_curve(made.dev[made.dev["run"].isin(row.runs)], "xnli", "accuracy")["value"].max() == 70
 
 
 def test_stages_and_times_of_a_run(made: BoardData) -> None:
     links = made.links[made.links["run"] == made.row("ml-ctl-cz").runs[0]]
-    assert list(runs.stages(links)["stage"]) == ["align", "finetune xnli", "project tatoeba"]
-    assert list(runs.timeline(links)["start"]) == [0, 60]
-    assert runs.settings({"a": {"b": 1, "c": {}}, "d": [2]}) == {"a.b": 1, "a.c": {}, "d": [2]}
+    assert list(runs.list_stages(links)["stage"]) == ["align", "finetune xnli", "project tatoeba"]
+    assert list(runs.stage_timeline(links)["start"]) == [0, 60]
+    assert flatten_settings({"a": {"b": 1, "c": {}}, "d": [2]}) == {"a.b": 1, "a.c": {}, "d": [2]}
 
 
-def test_downloads_of_a_frame_hold_what_is_shown() -> None:
+def test_downloads_of_a_frame_hold_all_values_escaped() -> None:
     frame = pd.DataFrame({"name": list(HOSTILE), "value": [1.5, None] * 4})
-    files = downloads.of_frame(frame, HOSTILE[0], "a/b", "../c", notes=[HOSTILE[2]])
+    files = downloads.frame_files(frame, HOSTILE[0], "a/b", "../c", notes=[HOSTILE[2]])
     assert files.stem == "alignboard-ab-c"
     lines = list(csv.reader(io.StringIO(files.csv)))
     assert len(lines) == 1 + len(HOSTILE)
@@ -257,7 +259,7 @@ def test_downloads_of_a_frame_hold_what_is_shown() -> None:
 
 
 @given(st.text(max_size=60))
-def test_foreign_text_is_inert_in_every_form(text: str) -> None:
+def test_third_party_text_is_escaped_in_every_form(text: str) -> None:
     assert not escape(text, "csv").lstrip().startswith(("=", "+", "-", "@"))
     latex = escape(text, "latex")
     for known in (r"\textbackslash{}", r"\textasciitilde{}", r"\textasciicircum{}", r"\&", r"\%", r"\$", r"\#", r"\_"):
@@ -272,13 +274,11 @@ def test_foreign_text_is_inert_in_every_form(text: str) -> None:
     assert len(escape(text, most=10)) <= 10
 
 
-def test_rows_of_equal_names_can_be_told_apart(tmp_path: Path) -> None:
-    from leaderboard.components.tables import named
-
+def test_rows_with_equal_names_are_numbered(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "board.db", create=True)
     for name in ("x" * 100, "x" * 100 + "y", "a\u200bb", "ab"):
         add_full_run(store, tmp_path, name, 50 + random.random(), 1)
     (table,) = tables_by_task(store.summaries(split="test"))
-    names = list(named(table.rows))
+    names = list(board.rows_by_name(table.rows))
     assert len(set(names)) == 4
     assert all(len(name) < 70 for name in names)

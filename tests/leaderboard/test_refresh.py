@@ -12,17 +12,17 @@ from tests.support.board_store import add_map
 from tests.support.fake_store import METRIC, VIEWS, run_row, scores
 
 
-def test_the_version_changes_with_what_pages_tell_and_with_nothing_else(tmp_path: Path) -> None:
+def test_store_summary_changes_only_with_what_pages_show(tmp_path: Path) -> None:
     st.cache_data.clear()
     place = str(tmp_path / "board.db")
-    assert refresh.version(place) == ()
+    assert refresh.store_summary(place) == ()
     store = Store.open(place, create=True)
     run, rows = run_row("mbert", 1, status="running"), scores(40.0, 1)
-    seen = [refresh.version(place)]
+    seen = [refresh.store_summary(place)]
 
     def changed() -> bool:
-        seen.append(refresh.version(place))
-        assert refresh.version(place) == seen[-1]
+        seen.append(refresh.store_summary(place))
+        assert refresh.store_summary(place) == seen[-1]
         return seen[-1] not in seen[:-1]
 
     store.add_run(run)

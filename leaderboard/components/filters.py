@@ -1,0 +1,93 @@
+"""The filters that choose one group of runs, shared by most pages."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pandas as pd
+import streamlit as st
+
+from harness.errors import UserError
+from harness.results.rendering import escape
+from harness.results.tables import ResultRow, ResultTable, TableKey
+from leaderboard import data
+from leaderboard.analysis import board
+from leaderboard.analysis.board import FACETS, Facet, TableChoice
+from leaderboard.components import messages
+from leaderboard.components.state import Address
+
+SELECTION_HELP = (
+    "Which checkpoint of the fine-tuning is scored: english, the best on the English development set, is the headline; "
+    "oracle, the best on each language's own, shows what better selection could gain."
+)
+
+
+class RunGroup(NamedTuple):
+    """A group of runs: its key among all groups, its summaries, its table, and the rows by name."""
+
+    key: TableKey
+    groups: pd.DataFrame
+    summaries: pd.DataFrame
+    table: ResultTable
+    selection: str
+    rows: dict[str, ResultRow]
+
+
+def scored_groups() -> pd.DataFrame:
+    """The groups of runs with scores. Without any, or without a store, says what to do and ends the page."""
+    try:
+        groups = data.groups(data.location())
+    except UserError as error:
+        messages.report_store_error(error)
+        st.stop()
+    scored = groups[groups["scored"] > 0]
+    if scored.empty:
+        messages.suggest_first_run(int(groups["open"].sum()))
+        st.stop()
+    return scored
+
+
+def select_key(address: Address, groups: pd.DataFrame) -> TableKey:
+    """The filters that choose one group of runs. A filter with a single option is not drawn."""
+    left = groups
+    for facet in FACETS:
+        values = {_option(facet, value): value for value in dict.fromkeys(left[facet.column])}
+        value = values[address.select(facet.label, list(values), facet.name, help=facet.help)]
+        left = left.loc[left[facet.column] == value]
+    return board.table_key(dict(zip(left.columns, left.iloc[0], strict=True)))
+
+
+def _option(facet: Facet, value: str) -> str:
+    """A setting as an option; a list of languages appears as its hash."""
+    return escape(value, most=6 if facet.name == "languages_hash" else board.NAME_LENGTH) or "none"
+
+
+def group_query(key: TableKey, groups: pd.DataFrame, **more: str) -> dict[str, str]:
+    """The query string that leads to the same group of runs on another page, without facets that have no choice."""
+    query = {
+        facet.name: _option(facet, value)
+        for facet, value in zip(FACETS, key, strict=True)
+        if groups[facet.column].nunique() > 1
+    }
+    return query | {name: value for name, value in more.items() if value}
+
+
+def select_group(address: Address) -> RunGroup:
+    """The filters of the group and of the checkpoint selection. Ends the page if there is nothing to show."""
+    groups = scored_groups()
+    key = select_key(address, groups)
+    summaries = data.summaries(data.location(), key)
+    selection = address.select("Selection", board.selections(summaries), "selection", help=SELECTION_HELP)
+    tables = board.build_tables(summaries, pd.DataFrame(), TableChoice(selection=selection))
+    if not tables:
+        st.info("No run of this group has been scored under this selection.")
+        st.stop()
+    return RunGroup(key, groups, summaries, tables[0], selection, board.rows_by_name(tables[0].rows))
+
+
+def select_mapped_rows(address: Address) -> tuple[RunGroup, list[ResultRow]]:
+    """A group of runs, and its rows with a run that `alignboard project` has mapped."""
+    group = select_group(address)
+    runs = tuple(name for row in group.table.rows for name in row.runs)
+    mapped = set(data.links(data.location(), runs, ("project",))["run"])
+    return group, [row for row in group.table.rows if mapped & set(row.runs)]

@@ -22,7 +22,7 @@ def run_plans(plans: Sequence[RunPlan], options: ExecutionOptions) -> None:
     from harness.cli.progress import StageProgress
     from harness.experiments.logs import duration
     from harness.experiments.runner import Runner
-    from harness.results.rendering import rich_table
+    from harness.results.rendering import TerminalTable
     from harness.results.tables import tables_by_task
 
     executor = options.executor()
@@ -35,7 +35,7 @@ def run_plans(plans: Sequence[RunPlan], options: ExecutionOptions) -> None:
         f"{report.finished} of {len(plans)} runs complete"
     )
     for table in tables_by_task(store.summaries(run=[plan.id for plan in plans], split="test")):
-        print_rich(rich_table(table))
+        print_rich(TerminalTable(table))
     if report.failures:
         reasons = "\n".join(failure.message for failure in report.failures)
         raise UserError(f"{counted(len(report.failures), 'stage')} failed; retry with `alignboard resume`\n{reasons}")

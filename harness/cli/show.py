@@ -14,7 +14,7 @@ from harness.cli.options import Db
 from harness.cli.output import print_json, print_rich
 from harness.errors import UsageError, UserError, unknown
 from harness.results.grouping import group_records, tables_by_group
-from harness.results.rendering import rich_table, to_csv, to_latex, to_markdown
+from harness.results.rendering import TerminalTable, to_csv, to_latex, to_markdown
 from harness.results.tables import HEADLINE, ResultTable, score_records, tables_by_language, tables_by_task
 from harness.storage.home import database_url
 from harness.storage.store import AVERAGE, Store
@@ -161,4 +161,4 @@ def _print_tables(tables: Sequence[ResultTable], format_: OutputFormat) -> None:
         typer.echo(writers[format_](tables), nl=False)
         return
     for table in tables:
-        print_rich(rich_table(table))
+        print_rich(TerminalTable(table))

@@ -8,10 +8,8 @@ from leaderboard import launch
 
 
 def run_page(name: str, **query: str) -> AppTest:
-    """A page of the board after its first run, with `query` in its address. Fails where it raises."""
+    """A page of the board after its first run, with `query` in its address. Fails if it raises."""
     app = AppTest.from_file(str(launch.APP), default_timeout=90)
-    for key, value in query.items():
-        app.query_params[key] = value
     app.run()
     app.switch_page(f"../pages/{name}.py")
     for key, value in query.items():

@@ -205,7 +205,7 @@ def interval_half_widths(
             task: _task_error(pair_scores(base, row, cells, task, selection, metric))
             for task, metric in metrics.items()
         }
-        known = {**errors, AVERAGE: item_errors.total(errors.values())}
+        known = {**errors, AVERAGE: item_errors.error_of_mean(errors.values())}
         lines.append({name: None if error is None else item_errors.Z * error for name, error in known.items()})
     return pd.DataFrame(lines, columns=[*metrics, AVERAGE], dtype=float)
 
@@ -223,12 +223,12 @@ def _task_error(paired: PairedScores) -> float | None:
     """The standard error of the difference of two task scores over paired items."""
     means = []
     for scores in (paired.first, paired.second):
-        runs = [item_errors.of_cells(rows, paired.metric) for _, rows in scores.groupby("run")]
+        runs = [item_errors.score_influences(rows, paired.metric) for _, rows in scores.groupby("run")]
         if not runs or any(one.empty for one in runs):
             return None
-        means.append(item_errors.mean_of(item_errors.mean_influence(one) for one in runs))
+        means.append(item_errors.mean_over_runs(item_errors.mean_over_views(one) for one in runs))
     one, two = means
-    return item_errors.error(two - one) if set(one.index) == set(two.index) else None
+    return item_errors.standard_error(two - one) if set(one.index) == set(two.index) else None
 
 
 def language_differences(

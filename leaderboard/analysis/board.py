@@ -275,13 +275,13 @@ def runs_behind(
         scores = cells[cells["run"] == run]
         by_task = {task: scores[(scores["task"] == task) & (scores["metric"] == metric.get(task))] for task in names}
         by_task = {task: rows for task, rows in by_task.items() if len(rows)}
-        errors = [item_errors.of_task(rows, metric[task]) for task, rows in by_task.items()]
+        errors = [item_errors.task_error(rows, metric[task]) for task, rows in by_task.items()]
         means = [float(rows["value"].mean()) for rows in by_task.values()]
         lines.append(
             {
                 "seed": own.iloc[0]["align_seed"],
                 "value": sum(means) / len(means) if means else None,
-                "standard error": item_errors.total(error for error, _ in errors),
+                "standard error": item_errors.error_of_mean(error for error, _ in errors),
                 "error from": "; ".join(dict.fromkeys(basis for _, basis in errors)),
                 "views": sum(map(len, by_task.values())),
                 "items": int(sum(rows["n"].sum() for rows in by_task.values())),

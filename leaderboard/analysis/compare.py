@@ -55,20 +55,20 @@ def view_differences(paired: PairedScores) -> pd.DataFrame:
 
 def _influences_by_view(scores: pd.DataFrame, metric: str) -> dict[str, pd.Series]:
     """For each view the influence of each cluster on the mean over seeds; views that a run lacks are left out."""
-    runs = [item_errors.of_cells(rows, metric) for _, rows in scores.groupby("run")]
+    runs = [item_errors.score_influences(rows, metric) for _, rows in scores.groupby("run")]
     if not runs or any(influences.empty for influences in runs):
         return {}
     by_view: dict[str, list[pd.Series]] = {}
     for influences in runs:
         for view, rows in influences.groupby("view"):
             by_view.setdefault(str(view), []).append(rows.set_index("cluster")["influence"])
-    return {view: item_errors.mean_of(listed) for view, listed in by_view.items() if len(listed) == len(runs)}
+    return {view: item_errors.mean_over_runs(listed) for view, listed in by_view.items() if len(listed) == len(runs)}
 
 
 def _difference_error(first: pd.Series | None, second: pd.Series | None) -> float | None:
     if first is None or second is None or set(first.index) != set(second.index):
         return None  # not the same items
-    return item_errors.error(second - first)
+    return item_errors.standard_error(second - first)
 
 
 def task_comparison(first: ResultRow, second: ResultRow, tasks: Sequence[str]) -> pd.DataFrame:
@@ -104,7 +104,7 @@ def _examples(scores: pd.DataFrame, view: str, metric: str) -> pd.DataFrame:
     if rows.empty:
         return pd.DataFrame()
     row: Any = rows.iloc[0]
-    examples = item_errors.examples(str(row["stage"]), str(row["selection"]), view, metric)
+    examples = item_errors.item_examples(str(row["stage"]), str(row["selection"]), view, metric)
     texts = [name for name in ("text", "gold", "prediction") if name in examples]
     return examples.assign(**{name: [single_line(str(text)) for text in examples[name]] for name in texts})
 

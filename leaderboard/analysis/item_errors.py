@@ -6,8 +6,9 @@ this machine, accuracies have a binomial error and other metrics have none.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,25 +19,30 @@ from harness.files import EXAMPLES, STATISTICS
 from leaderboard.artifacts import find_file
 
 Z = 1.96  # half the width of a 95 % interval in standard errors
-NOTHING = pd.DataFrame({"view": [], "cluster": [], "influence": []})
+_NO_INFLUENCES = pd.DataFrame({"view": [], "cluster": [], "influence": []})
 
 
-def influences(fingerprint: str, selection: str, metric: str) -> pd.DataFrame:
-    """By how much each cluster of items moves the score of its view: `view`, `cluster`, `influence` in points.
+def score_influences(cells: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """How much each cluster of items moves the score of its view, in points: `view`, `cluster`, `influence`.
 
-    Empty where the artifact is not there, or where its statistics do not declare the metric.
+    `cells` are scores of one run, task and selection. Empty if their statistics are not on this machine or do not
+    declare the metric.
     """
-    path = find_file(fingerprint, STATISTICS)
-    return NOTHING if path is None else _influences(str(path), selection, metric)
+    parts = []
+    for (stage, selection), rows in cells.groupby(["stage", "selection"]):
+        path = find_file(str(stage), STATISTICS)
+        influences = _NO_INFLUENCES if path is None else _read_influences(path, str(selection), metric)
+        parts.append(influences[influences["view"].isin(rows["view"])])
+    return pd.concat(parts, ignore_index=True) if parts else _NO_INFLUENCES
 
 
-@lru_cache(maxsize=500)
-def _influences(path: str, selection: str, metric: str) -> pd.DataFrame:
-    table = pd.read_parquet(path)  # an artifact never changes
+@lru_cache(maxsize=500)  # an artifact never changes
+def _read_influences(path: Path, selection: str, metric: str) -> pd.DataFrame:
+    table = pd.read_parquet(path)
     table = table[table["selection"].isin([selection, ""])]
-    ratio = read_ratios(Path(path)).get(metric)
+    ratio = read_ratios(path).get(metric)
     if ratio is None or table.empty:
-        return NOTHING
+        return _NO_INFLUENCES
     above, below = ratio.parts(table)
     frame = table[["view", "cluster"]].assign(above=above, below=below)
     frame["cluster"] = frame["cluster"].where(frame["cluster"] != "", table["item"])
@@ -46,14 +52,19 @@ def _influences(path: str, selection: str, metric: str) -> pd.DataFrame:
     return frame.groupby(["view", "cluster"], sort=False)["influence"].sum().reset_index()
 
 
-def mean_influence(found: pd.DataFrame, views: Collection[str] | None = None) -> pd.Series:
-    """The influence of each cluster on the mean over views; clusters that views share are summed over them."""
-    kept = found if views is None else found[found["view"].isin(list(views))]
-    count = max(1, kept["view"].nunique())
-    return kept.groupby("cluster")["influence"].sum() / count
+def mean_over_views(influences: pd.DataFrame) -> pd.Series:
+    """The influence of each cluster on the mean over views; it is summed over views that share a cluster."""
+    count = max(1, influences["view"].nunique())
+    return influences.groupby("cluster")["influence"].sum() / count
 
 
-def error(influence: pd.Series) -> float | None:
+def mean_over_runs(influences: Iterable[pd.Series]) -> pd.Series:
+    """The influence of each cluster on the mean over runs that were scored on the same items."""
+    runs = list(influences)
+    return pd.concat(runs).groupby(level=0).sum() / len(runs) if runs else pd.Series(dtype=float)
+
+
+def standard_error(influence: pd.Series) -> float | None:
     """The standard error of a score in points: linearised, between clusters. None below two clusters."""
     count = len(influence)
     if count < 2 or influence.isna().any():
@@ -61,58 +72,37 @@ def error(influence: pd.Series) -> float | None:
     return float(np.sqrt((influence**2).sum() * count / (count - 1)))
 
 
-def mean_of(parts: Iterable[pd.Series]) -> pd.Series:
-    """The influence on a mean over runs that were scored on the same items."""
-    listed = list(parts)
-    return pd.concat(listed).groupby(level=0).sum() / len(listed) if listed else pd.Series(dtype=float)
-
-
-def of_cells(cells: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The influences on the views of some score rows of one run and one task, and of one selection."""
-    parts = []
-    for (stage, selection), rows in cells.groupby(["stage", "selection"]):
-        found = influences(str(stage), str(selection), metric)
-        parts.append(found[found["view"].isin(rows["view"])])
-    return pd.concat(parts, ignore_index=True) if parts else NOTHING
-
-
-def binomial(values: Iterable[float], counts: Iterable[int]) -> float:
-    """The standard error in points of a mean of accuracies whose items are independent of each other."""
-    parts = [value * (100 - value) / count for value, count in zip(values, counts, strict=True) if count]
-    return float(np.sqrt(sum(parts)) / max(1, len(parts)))
-
-
-def of_task(cells: pd.DataFrame, metric: str) -> tuple[float | None, str]:
-    """The standard error of a run's task score, the mean over the views in `cells`, and what it rests on."""
-    found = of_cells(cells, metric)
-    if not found.empty and set(found["view"]) >= set(cells["view"]):
-        return error(mean_influence(found)), "clusters of items"
+def task_error(cells: pd.DataFrame, metric: str) -> tuple[float | None, str]:
+    """The standard error of a run's task score, the mean over the views in `cells`, and what it is computed from."""
+    influences = score_influences(cells, metric)
+    if not influences.empty and set(influences["view"]) >= set(cells["view"]):
+        return standard_error(mean_over_views(influences)), "clusters of items"
     if metric == "accuracy" and len(cells):
-        return binomial(cells["value"], cells["n"]), "items taken as independent"
+        counts = zip(cells["value"], cells["n"], strict=True)
+        variances = [value * (100 - value) / count for value, count in counts if count]
+        return float(np.sqrt(sum(variances)) / max(1, len(variances))), "items taken as independent"
     return None, "no item statistics on this machine"
 
 
-def total(errors: Iterable[float | None]) -> float | None:
-    """The standard error of a mean of independent scores; None where one of them is unknown."""
-    listed: list[Any] = list(errors)
-    if not listed or any(one is None for one in listed):
+def error_of_mean(errors: Iterable[float | None]) -> float | None:
+    """The standard error of a mean of independent scores; None if one of their errors is unknown."""
+    known: list[Any] = list(errors)
+    if not known or any(error is None for error in known):
         return None
-    return float(np.sqrt(sum(one**2 for one in listed)) / len(listed))
+    return float(np.sqrt(sum(error**2 for error in known)) / len(known))
 
 
-def examples(fingerprint: str, selection: str, view: str, metric: str) -> pd.DataFrame:
-    """The kept items of one view: `item`, `text`, `gold`, `prediction`, `right`. Empty where they are not there.
+def item_examples(fingerprint: str, selection: str, view: str, metric: str) -> pd.DataFrame:
+    """The stored items of one view: `item`, `text`, `gold`, `prediction`, `right`; empty if they are not here.
 
-    An item is right where it adds to the metric all that it can.
+    An item is right if it adds to the metric all that it can.
     """
     texts, counts = find_file(fingerprint, EXAMPLES), find_file(fingerprint, STATISTICS)
-    if texts is None or counts is None:
+    ratio = None if counts is None else read_ratios(counts).get(metric)
+    if texts is None or counts is None or ratio is None:
         return pd.DataFrame()
     wanted = [("view", "==", view), ("selection", "in", [selection, ""])]
-    shown, table = (pd.read_parquet(path, filters=wanted) for path in (texts, counts))
-    ratio = read_ratios(counts).get(metric)
-    if ratio is None:
-        return pd.DataFrame()
-    above, below = ratio.parts(table)
-    table = table.assign(right=above >= below)[["item", "right"]].drop_duplicates("item")
-    return shown.merge(table, on="item")[["item", "text", "gold", "prediction", "right"]]
+    examples, statistics = (pd.read_parquet(path, filters=wanted) for path in (texts, counts))
+    above, below = ratio.parts(statistics)
+    right = statistics.assign(right=above >= below)[["item", "right"]].drop_duplicates("item")
+    return examples.merge(right, on="item")[["item", "text", "gold", "prediction", "right"]]

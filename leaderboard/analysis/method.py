@@ -54,7 +54,7 @@ def scores_by_view(
     for run in row.runs:
         for _, part in kept[kept["run"] == run].groupby("view", sort=False):
             score = part.iloc[0]
-            error, _ = item_errors.of_task(part, str(score["metric"]))
+            error, _ = item_errors.task_error(part, str(score["metric"]))
             lines.append((score["view"], seeds.get(run), score["value"], error, score["n"], run))
     return pd.DataFrame(lines, columns=["view", "seed", "value", "error", "n", "run"])
 

@@ -103,7 +103,7 @@ def test_costs_and_foreign_rows_are_added(made: BoardData) -> None:
 def test_standard_error_is_between_clusters(made: BoardData) -> None:
     run = made.row("mbert").runs[0]
     part = made.cells[(made.cells["run"] == run) & (made.cells["task"] == "xnli")]
-    error, source = item_errors.of_task(part, "accuracy")
+    error, source = item_errors.task_error(part, "accuracy")
     assert source == "clusters of items"
     found = pd.read_parquet(find_file(part["stage"].iloc[0], STATISTICS))  # type: ignore[arg-type]
     sums = found.assign(c=found["correct"] - found.groupby("view")["correct"].transform("mean"))
@@ -121,7 +121,7 @@ def test_standard_error_agrees_with_a_bootstrap() -> None:
     influence = pd.Series(100 * (2 * tp - ratio * (pred + gold)) / (pred + gold).sum())
     drawn = rng.integers(0, 300, size=(4000, 300))
     values = 200 * tp[drawn].sum(1) / (pred[drawn].sum(1) + gold[drawn].sum(1))
-    assert item_errors.error(influence) == pytest.approx(values.std(), rel=0.06)
+    assert item_errors.standard_error(influence) == pytest.approx(values.std(), rel=0.06)
 
 
 def test_error_without_artifacts_is_binomial(made: BoardData, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -129,10 +129,10 @@ def test_error_without_artifacts_is_binomial(made: BoardData, monkeypatch: pytes
     run = made.row("mbert").runs[0]
     part = made.cells[(made.cells["run"] == run) & (made.cells["task"] == "xnli") & (made.cells["view"] == "qaa")]
     value = float(part["value"].iloc[0])
-    error, source = item_errors.of_task(part, "accuracy")
+    error, source = item_errors.task_error(part, "accuracy")
     assert error == pytest.approx(math.sqrt(value * (100 - value) / ITEMS))
     assert source == "items taken as independent"
-    assert item_errors.of_task(part, "f1")[0] is None
+    assert item_errors.task_error(part, "f1")[0] is None
     assert find_file("../../etc/passwd", "x") is None
 
 

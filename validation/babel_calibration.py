@@ -21,7 +21,6 @@ from torch import nn
 
 from harness.data.babel import LANGUAGES, PIVOT, Babel, tasks
 from harness.data.source import open_source
-from harness.experiments.recipe import PretrainSettings
 from harness.method import Term
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import pack
@@ -31,6 +30,7 @@ from harness.task import Task
 from harness.training.checkpoint import load_tensors
 from harness.training.loop import Rate, Step, TrainSettings, train
 from harness.training.pretraining import pretrain
+from harness.training.settings import PretrainSettings
 from methods.objectives.contrastive import info_nce
 from tasks.metrics import f1_scores, span_counts
 

@@ -31,7 +31,7 @@ def run_plans(plans: Sequence[RunPlan], options: ExecutionOptions) -> None:
     with StageProgress({s.fingerprint: s.title for plan in plans for s in plan.stages}, console) as progress:
         report = Runner(store, executor.artifacts, executor, progress).run(plans)
     console.print(
-        f"{report.made} stages computed, {report.hits} reused, {duration(progress.elapsed)} in total; "
+        f"{report.computed} stages computed, {report.reused} reused, {duration(progress.elapsed)} in total; "
         f"{report.finished} of {len(plans)} runs complete"
     )
     for table in tables_by_task(store.summaries(run=[plan.id for plan in plans], split="test")):

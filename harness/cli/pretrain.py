@@ -33,21 +33,23 @@ def pretrain(
       alignboard pretrain --source folder:data --out my-encoder --shape 4x256 --set steps=5000
     """
     from harness.cli.progress import StageProgress
-    from harness.experiments.executors.local import Failed
-    from harness.experiments.plan import opened, pretrain_stage
+    from harness.experiments.executors.local import StageFailure
+    from harness.experiments.plan import pretrain_stage
     from harness.experiments.recipe import pretrain_settings
+    from harness.experiments.stage import StagePlace
+    from harness.experiments.stages.inputs import cached_source
     from harness.files import LOG, publish_folder
     from harness.registry import loaded_plugins
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError("the output folder is not empty", file=out, remedy="name a new folder")
     settings = pretrain_settings(shape, changes or ())
-    place = {"source": source, "base": "", "plugins": [str(file) for file in loaded_plugins()]}
-    stage = pretrain_stage(settings.model_dump(), opened(source).manifest([]), place)
+    place = StagePlace(source, plugins=tuple(str(file) for file in loaded_plugins()))
+    stage = pretrain_stage(settings, cached_source(source), place)
     executor = ExecutionOptions(workers=1, device=device).executor()
     with StageProgress({stage.fingerprint: stage.title}, Console(file=sys.stderr)) as progress:
         for end in executor.run([stage], progress):
-            if isinstance(end, Failed):
+            if isinstance(end, StageFailure):
                 raise UserError(end.message)
     artifact = executor.artifacts.find(stage.fingerprint)
     assert artifact is not None

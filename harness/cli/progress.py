@@ -22,9 +22,8 @@ from rich.text import Text
 from harness.experiments.logs import duration, told
 
 if TYPE_CHECKING:
-    from harness.experiments.executors.local import Failed
-    from harness.experiments.plan import Stage
-    from harness.experiments.stages import Done
+    from harness.experiments.executors.local import StageFailure
+    from harness.experiments.stage import Stage, StageResult
     from harness.training.loop import Rate
 
 
@@ -72,11 +71,11 @@ class StageProgress:
         if self.live and fingerprint in self.bars:
             self.progress.update(self.bars[fingerprint], total=rate.total, completed=rate.step, note=told(rate))
 
-    def ended(self, stage: Stage, done: Done) -> None:
-        cost = duration(float(done.cost["device_seconds"]))
-        self._close(stage, None if done.hit else Text.assemble((f"{cost:>12}", "dim"), "  ", stage.title))
+    def ended(self, stage: Stage, result: StageResult) -> None:
+        cost = duration(float(result.cost["device_seconds"]))
+        self._close(stage, None if result.reused else Text.assemble((f"{cost:>12}", "dim"), "  ", stage.title))
 
-    def failed(self, stage: Stage, failure: Failed) -> None:
+    def failed(self, stage: Stage, failure: StageFailure) -> None:
         self._close(stage, Text.assemble(("      failed", "bold red"), "  ", failure.message))
 
     def _close(self, stage: Stage, line: Text | None) -> None:

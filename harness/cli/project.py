@@ -34,12 +34,12 @@ def project(
     """
     from harness.cli.progress import StageProgress
     from harness.experiments.plan import plan_run
-    from harness.experiments.projector import Projector, finished
+    from harness.experiments.projector import Projector, finished_runs
     from harness.experiments.recipe import Recipe
     from harness.registry import loaded_plugins
 
     store, executor = execution.open_store(create=True), execution.executor()
-    chosen = finished(store, runs or ())
+    chosen = finished_runs(store, runs or ())
     if not chosen:
         typer.echo("Nothing to do: no run is finished.")
         return
@@ -51,6 +51,6 @@ def project(
     titles = {stage.fingerprint: f"project {plans[run].recipe.method}" for run, stage in projector.stages.items()}
     with StageProgress(titles, Console(file=sys.stderr)) as progress:
         report = projector.run(executor, progress)
-    typer.echo(f"{report.made} maps computed, {report.hits} reused, for {report.finished} runs")
+    typer.echo(f"{report.computed} maps computed, {report.reused} reused, for {report.finished} runs")
     if report.failures:
         raise UserError("\n".join(failure.message for failure in report.failures))

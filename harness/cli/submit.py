@@ -95,13 +95,13 @@ def _labels_target(
 def _run_target(like: str, base: str | None, db: str | None) -> Any:
     from harness.experiments.external import run_target
     from harness.experiments.plan import plan_run
-    from harness.experiments.projector import finished
+    from harness.experiments.projector import finished_runs
     from harness.experiments.recipe import Recipe
     from harness.registry import SUITES, loaded_plugins
     from harness.storage.store import Store
 
     store = Store.open(db or database_url())
-    rows = finished(store, [like])
+    rows = finished_runs(store, [like])
     store.close()
     tables = {(row["recipe_hash"], row["source"], row["data_fingerprint"]) for row in rows}
     if len(tables) > 1:

@@ -22,19 +22,28 @@ RATIOS = "ratios"  # a key in the metadata of the table of statistics
 
 
 class Scored(NamedTuple):
-    """One view under one selection: final predictions, their gold, and the statistics of both."""
+    """One view under one selection: final predictions of a model after `step` updates, the gold records, and the
+    statistics of the comparison."""
 
     selection: str
     view: str
     predictions: list[Any]
     records: Sequence[Record]
     statistics: Statistics
+    step: int = 0
 
 
 def scores_of(task: Task, parts: Sequence[Scored]) -> list[dict[str, Any]]:
     """Every score of some views of a task, in percent, as JSON has it; `n` counts the items behind it."""
     return [
-        {"selection": part.selection, "view": part.view, "metric": metric, "value": value, "n": len(statistics.items)}
+        {
+            "selection": part.selection,
+            "view": part.view,
+            "metric": metric,
+            "value": value,
+            "n": len(statistics.items),
+            "step": part.step,
+        }
         for part, statistics in zip(parts, _filled(parts), strict=True)
         for metric, value in task.scores(part.view, part.predictions, part.records, statistics).items()
     ]

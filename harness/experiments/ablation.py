@@ -8,7 +8,6 @@ on test data or on another language. The best rate is used for all seeds.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,11 +16,14 @@ from typing import Any, NamedTuple
 
 from harness.data.transforms import ShuffledPairs
 from harness.errors import UserError, counted, unknown
-from harness.experiments.executors.local import Failed, Local
-from harness.experiments.plan import RunPlan, Stage, opened, plan_run
+from harness.experiments.executors.local import Local
+from harness.experiments.plan import RunPlan, plan_run
 from harness.experiments.recipe import Recipe
-from harness.experiments.runner import Display
-from harness.experiments.stages import CURVE
+from harness.experiments.runner import Display, execute_stages
+from harness.experiments.stage import Stage, read_json
+from harness.experiments.stages.finetune import CURVE, Finetune
+from harness.experiments.stages.inputs import cached_source
+from harness.experiments.trials import pivot_score
 from harness.records import Corpus
 from harness.registry import ABLATIONS, EVERYTHING, METHODS, TASKS
 from harness.storage.artifacts import Artifacts
@@ -99,7 +101,7 @@ def with_changes(rows: Sequence[Row], config: Mapping[str, Any]) -> list[Row]:
 
 def lacking(recipe: Recipe) -> list[Corpus]:
     """The corpora that the recipe's method needs and its source does not have."""
-    return opened(recipe.source).manifest([]).lacking(METHODS.get(recipe.method).needs)
+    return cached_source(recipe.source).manifest([]).lacking(METHODS.get(recipe.method).needs)
 
 
 class Trial(NamedTuple):
@@ -162,7 +164,7 @@ def search(recipe: Recipe, grid: Sequence[float], seed: int = 0, plugins: Sequen
 
 def _measures(stage: Stage) -> bool:
     """Whether a trial needs the stage. A task without a dev set has no say in the choice."""
-    return stage.kind in TUNED and (stage.kind != "finetune" or bool(stage.params["dev"]))
+    return stage.kind in TUNED and (not isinstance(stage, Finetune) or bool(stage.dev))
 
 
 def tune(searches: Sequence[Search], executor: Local, display: Display) -> list[Tuned]:
@@ -171,17 +173,12 @@ def tune(searches: Sequence[Search], executor: Local, display: Display) -> list[
     Raises UserError where a trial fails, after all others are done.
     """
     stages = {fingerprint: stage for row in searches for fingerprint, stage in row.stages.items()}
-    failed: list[Failed] = []
-    for end in executor.run(list(stages.values()), display):
-        if isinstance(end, Failed):
-            failed.append(end)
-            display.failed(stages[end.fingerprint], end)
-        else:
-            display.ended(stages[end.fingerprint], end)
-    if failed:
-        reasons = "\n".join(sorted({end.message for end in failed}))
-        told = counted(len(failed), "stage")
-        raise UserError(f"{told} of the grid failed; give the same command to try again\n{reasons}")
+    failures = execute_stages(stages, executor, display).failures
+    if failures:
+        reasons = "\n".join(sorted({failure.message for failure in failures}))
+        raise UserError(
+            f"{counted(len(failures), 'stage')} of the grid failed; give the same command to try again\n{reasons}"
+        )
     return [_best(row, executor.artifacts) for row in searches]
 
 
@@ -196,21 +193,14 @@ def _best(row: Search, artifacts: Artifacts) -> Tuned:
 
 def dev_score(stages: Iterable[Stage], artifacts: Artifacts) -> float:
     """Percent, mean over the fine-tuned tasks: the best score of each on the pivot's dev set, at its best rate."""
-    tasks: dict[str | None, list[float]] = {}
+    tasks: dict[str, list[float]] = {}
     for stage in stages:
-        if stage.kind == "finetune":
-            tasks.setdefault(stage.task, []).append(_kept(stage, artifacts))
+        if isinstance(stage, Finetune):
+            artifact = artifacts.find(stage.fingerprint)
+            assert artifact is not None, f"{stage.title}: its artifact is gone"
+            metric = TASKS.get(str(stage.task)).spec.metric
+            tasks.setdefault(str(stage.task), []).append(pivot_score(read_json(artifact.path / CURVE), metric))
     return fmean(max(scores) for scores in tasks.values())
-
-
-def _kept(stage: Stage, artifacts: Artifacts) -> float:
-    """The pivot's dev score at the step that selection on the pivot kept."""
-    artifact = artifacts.find(stage.fingerprint)
-    assert artifact is not None, f"{stage.title}: its artifact is gone"
-    fit = json.loads((Path(artifact.path) / CURVE).read_text(encoding="utf-8"))
-    step, pivot = fit["kept"]["english"], stage.params["pivot"]
-    point = next(p for p in fit["curve"] if p["step"] == step and p["view"] == pivot)
-    return float(point["metrics"][TASKS.get(str(stage.task)).spec.metric])
 
 
 class Cost(NamedTuple):

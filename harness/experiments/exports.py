@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.errors import UserError
 from harness.experiments.plan import RunPlan
-from harness.experiments.stages import gold_records
+from harness.experiments.stages.embed import PREDICTIONS, Embed
 from harness.files import write_text
 from harness.registry import TASKS
 from harness.storage.artifacts import Artifacts
@@ -28,11 +28,11 @@ def export(
     for folder in filter(None, (predictions, labels)):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UserError("the folder is not empty", file=folder, remedy="give a new folder")
-    stages = [stage for stage in plan.stages if stage.kind in ("predict", "embed")]
+    stages = [stage for stage in plan.stages if isinstance(stage, Embed)]
     texts: dict[Path, str] = {}
     for stage in stages:
         made = _made(str(stage.task), made_by, artifacts)
-        gold = gold_records(stage)
+        gold = stage.gold_records()
         task = TASKS.get(str(stage.task))()
         for view, records in gold.items():
             name = Path(task.spec.name) / task.file_name(view)
@@ -53,6 +53,6 @@ def _made(task: str, made_by: Mapping[str, str], artifacts: Artifacts) -> Mappin
             found=f"no artifact {made_by.get(task, '')[:12]}".rstrip(),
             remedy="give the command of the run again: what is missing is made anew",
         )
-    stored = json.loads((artifact.path / "predictions.json").read_text(encoding="utf-8"))
+    stored = json.loads((artifact.path / PREDICTIONS).read_text(encoding="utf-8"))
     made: Mapping[str, Any] = stored.get(ENGLISH, stored.get(""))
     return made

@@ -118,9 +118,8 @@ def run_target(plan: RunPlan, run: Mapping[str, Any], suite: Suite, base: str | 
             remedy="give the run's command again, or give a folder of labels",
         )
     gold = StoredGold(plan)
-    hashes = {
-        stage.task or "": json_digest([stage.params, stage.data]) for stage in plan.stages if stage.kind == "score"
-    }
+    scored = [stage for stage in plan.stages if stage.kind == "score"]
+    hashes = {str(stage.task): json_digest([stage.parameters, dict(stage.data)]) for stage in scored}
     return Target(
         suite,
         plan.recipe.protocol,
@@ -147,10 +146,10 @@ class StoredGold:
     def records(self, report: SubmissionReport, task: Task, view: str) -> Sequence[Record] | None:
         name = task.spec.name
         if name not in self._read:
-            from harness.experiments.stages import gold_records  # here, so that labels in a folder need no encoder
+            from harness.experiments.stages.embed import Embed  # here, so that labels in a folder need no encoder
 
-            stage = next(stage for stage in self._plan.stages if (stage.kind, stage.task) == ("score", name))
-            self._read = {name: gold_records(stage)}  # one task's gold at a time
+            stage = next(s for s in self._plan.stages if isinstance(s, Embed) and s.task == name)
+            self._read = {name: stage.gold_records()}  # one task's gold at a time
         return self._read[name][view]
 
 

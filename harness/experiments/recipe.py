@@ -13,82 +13,28 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from harness.data.sample import SampleSettings
 from harness.data.transforms import ShuffledPairs, transform_of
 from harness.errors import UsageError, UserError, unknown
-from harness.experiments.guard import Contamination
 from harness.experiments.trials import check_trials
 from harness.files import json_digest
 from harness.registry import METHODS, SUITES, TASKS
 from harness.task import Shape, TaskSettings
+from harness.training.settings import AlignSettings, FrozenSettings, PretrainSettings
 
 KINDS = ("matched", "paper")
 PROTOCOLS = ("official", "mini", "alignboard")
+Contamination = Literal["report", "remove"]
 
 
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class AlignSettings(Frozen):
-    """The alignment stage. `batch_size` counts pairs per micro-batch and device: 2n - 2 negatives each in contrast."""
-
-    steps: int = Field(60_000, gt=0)
-    batch_size: int = Field(64, gt=0)
-    accumulation: int = Field(1, gt=0)
-    learning_rate: float = Field(2e-5, gt=0)
-    schedule: Literal["linear", "constant"] = "linear"
-    warmup_steps: int = Field(0, ge=0)
-    weight_decay: float = Field(0.0, ge=0)
-    clip: float | None = 1.0
-    adam_betas: tuple[float, float] = (0.9, 0.999)
-    adam_epsilon: float = Field(1e-8, gt=0)
-    max_length: int = Field(128, gt=2)
-
-    @model_validator(mode="after")
-    def _warm_up_ends(self) -> AlignSettings:
-        if self.warmup_steps >= self.steps:
-            raise ValueError(f"warmup_steps={self.warmup_steps} contradicts steps={self.steps}: warm-up never ends")
-        return self
-
-
-class PretrainSettings(Frozen):
-    """A small encoder from scratch: its shape, its WordPiece vocabulary, and its masked-LM training.
-
-    The defaults suit a small made-up world; real text of several languages wants a vocabulary of 20,000 and more.
-    After 0 steps the weights are random: what follows trains from scratch.
-    """
-
-    layers: int = Field(4, gt=0)
-    hidden: int = Field(128, gt=0)
-    vocab_size: int = Field(4000, gt=100)
-    max_length: int = Field(128, gt=2)
-    steps: int = Field(8000, ge=0)
-    batch_tokens: int = Field(512, gt=0)
-    learning_rate: float = Field(2e-3, gt=0)
-    mask_rate: float = Field(0.2, gt=0, lt=1)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    seed: int = 0
-
-    @model_validator(mode="after")
-    def _heads_fit(self) -> PretrainSettings:
-        if self.hidden % self.heads:
-            raise ValueError(f"hidden={self.hidden} is no multiple of its {self.heads} heads")
-        return self
-
-    @property
-    def heads(self) -> int:
-        return max(8, self.hidden // 64)
-
-
-class Recipe(Frozen):
+class Recipe(FrozenSettings):
     """Every setting of a run but its seeds."""
 
     kind: Literal["matched", "paper"] = "matched"
     method: str
-    config: dict[str, Any] = {}
+    config: dict[str, Any] = Field(default_factory=dict)
     base: str
     source: str
     suite: str
@@ -102,9 +48,9 @@ class Recipe(Frozen):
     contamination: Contamination = Field("report", exclude_if=lambda value: value == "report")
     align: AlignSettings | None
     pretrain: PretrainSettings | None = None
-    tasks: dict[str, dict[str, Any]] = {}
+    tasks: dict[str, dict[str, Any]] = Field(default_factory=dict)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    tuning: dict[str, float] = {}  # a record and no setting: the learning rates that were tried, with their dev scores
+    tuning: dict[str, float] = Field(default_factory=dict)  # no setting: rates tried, with their dev scores
 
     @property
     def hash(self) -> str:
@@ -295,15 +241,21 @@ def _check(recipe: Recipe) -> None:
     method_config(recipe)
 
 
+_ADAPTERS: dict[type[TaskSettings], TypeAdapter[TaskSettings]] = {}
+
+
 def _changed(settings: TaskSettings, changes: Mapping[str, Any], where: str) -> TaskSettings:
     fields = asdict(settings)
     for name in changes:
         if name not in fields:
             raise unknown(f"field of {where}", name, fields)
+    kind = type(settings)
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
     try:
-        return TypeAdapter(type(settings)).validate_python({**fields, **changes})
+        return _ADAPTERS[kind].validate_python({**fields, **changes})
     except ValidationError as error:
-        raise _refused(error, where, Frozen) from error
+        raise _refused(error, where, FrozenSettings) from error
 
 
 def _refused(error: ValidationError, what: str, model: type[BaseModel]) -> UserError:

@@ -22,7 +22,7 @@ from transformers.utils import logging as transformers_logging
 from harness.errors import UserError
 from harness.modeling import attention
 from harness.modeling.packing import PackedText, Spans, segment_mean
-from harness.modeling.tokenizer import Tokenizer
+from harness.modeling.tokenizer import Tokenizer, pretrained
 
 FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert")
 AfterAttention = Callable[[int, Tensor], Tensor]
@@ -88,7 +88,7 @@ class Encoder(nn.Module):
         config = supported_config(path)
         with _quiet():
             try:
-                model = AutoModelForMaskedLM.from_pretrained(path, dtype=torch.float32)
+                model = AutoModelForMaskedLM.from_pretrained(**pretrained(path), dtype=torch.float32)
             except (OSError, ValueError, RuntimeError) as error:
                 raise _no_encoder(path, str(error).splitlines()[0]) from error
         _check_vocabulary(path, config, tokenizer := Tokenizer.load(path, cache))
@@ -230,7 +230,7 @@ def supported_config(path: str | Path) -> Any:
     if Path(path).is_dir() and not (Path(path) / "config.json").is_file():
         raise _no_encoder(path, "config.json is missing")
     try:
-        config = AutoConfig.from_pretrained(path)
+        config = AutoConfig.from_pretrained(**pretrained(path))
     except (OSError, ValueError, json.JSONDecodeError) as error:
         raise _no_encoder(path, str(error).splitlines()[0]) from error
     if config.model_type not in FAMILIES:
@@ -263,7 +263,13 @@ def _pooler(path: str | Path, width: int) -> nn.Linear | None:
     from safetensors import safe_open
     from transformers.utils.hub import cached_file
 
-    file = cached_file(path, "model.safetensors", _raise_exceptions_for_missing_entries=False)
+    at = pretrained(path)
+    file = cached_file(
+        at["pretrained_model_name_or_path"],
+        "model.safetensors",
+        revision=at.get("revision"),
+        _raise_exceptions_for_missing_entries=False,
+    )
     if file is None:
         return None
     with safe_open(file, framework="pt") as weights:

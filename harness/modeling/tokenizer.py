@@ -75,6 +75,16 @@ class Words(NamedTuple):
 R = TypeVar("R", Encoded, Offsets, Words)
 
 
+def pretrained(base: str | Path) -> dict[str, Any]:
+    """The arguments of `from_pretrained` for a checkpoint folder or a hub name, which may end in `@REVISION`.
+
+    Code of a repository is never run.
+    """
+    name, _, revision = ("", "", "") if Path(base).is_dir() else str(base).partition("@")
+    at = {"revision": revision} if revision else {}
+    return {"pretrained_model_name_or_path": name or base, "trust_remote_code": False, **at}
+
+
 class Tokenizer:
     """A fast tokenizer and its special ids. With `cache`, each list of texts is tokenised once and memory-mapped."""
 
@@ -90,7 +100,7 @@ class Tokenizer:
     @classmethod
     def load(cls, path: str | Path, cache: Path | None = None) -> Tokenizer:
         try:
-            hf = AutoTokenizer.from_pretrained(path)
+            hf = AutoTokenizer.from_pretrained(**pretrained(path))
         except (OSError, ValueError, KeyError) as error:
             raise UserError(
                 "no tokenizer can be loaded",

@@ -1,4 +1,4 @@
-"""Test items that occur in a run's alignment text, as its row records them (see `harness.experiments.guard`)."""
+"""Test items that also occur in a run's alignment text, as its row records them (see `harness.data.overlap`)."""
 
 from __future__ import annotations
 

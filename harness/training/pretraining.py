@@ -12,11 +12,11 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, PreTrainedTokenizerFast
 
 from harness.errors import UserError
-from harness.experiments.recipe import PretrainSettings
 from harness.method import Method
 from harness.modeling.encoder import Encoder
 from harness.modeling.tokenizer import Tokenizer
 from harness.training.loop import Step, Trace, TrainSettings, Watch, train
+from harness.training.settings import PretrainSettings
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _WARM_UP = 0.06  # share of the steps

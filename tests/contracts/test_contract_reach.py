@@ -42,7 +42,7 @@ class Without:
 def test_a_source_without_what_a_method_needs_is_refused_by_name(
     name: str, need: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan, "opened", lambda uri: Without(need))
+    monkeypatch.setattr(plan, "cached_source", lambda uri: Without(need))
     recipe = make_recipe(method=name, base="init:2x64", source="babel:size=small", suite="xtreme-align")
     with pytest.raises(UserError, match=f"{name} needs a corpus that the source does not have") as refused:
         plan.plan_run(recipe, 0)

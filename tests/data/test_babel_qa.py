@@ -349,7 +349,9 @@ def xtreme(languages: str) -> RunPlan:
 def test_the_suite_of_nine_tasks_runs_on_babel(tmp_path: Path) -> None:
     plan, artifacts = xtreme("official"), Artifacts(tmp_path / "artifacts")
     store = Store.open(tmp_path / "board.db", create=True)
-    report = Runner(store, artifacts, Local(artifacts, 1, "cpu", threads=1, together=1), RecordingDisplay()).run([plan])
+    report = Runner(store, artifacts, Local(artifacts, 1, "cpu", threads=1, all_threads=1), RecordingDisplay()).run(
+        [plan]
+    )
     assert not report.failures
     assert report.finished == 1
     scores = store.scores(run=plan.id, split="test")

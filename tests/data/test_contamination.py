@@ -15,11 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.data.contamination import BATCH, SIMILAR, Guard, Index, Overlap, normal, similarity
+from harness.data.overlap import find_overlap
+from harness.data.sample import Sample, SampleSettings
 from harness.data.source import CorpusCell, Manifest, Source
 from harness.errors import UsageError
-from harness.experiments.guard import draw, judge
 from harness.experiments.plan import plan_run
 from harness.experiments.recipe import Recipe, make_recipe
+from harness.experiments.stage import StagePlace
+from harness.experiments.stages.clean_sample import DrawCleanSample
+from harness.experiments.stages.sample import DrawSample
 from harness.records import (
     Answer,
     Corpus,
@@ -219,23 +223,27 @@ class Planted(Source):
         return [ParallelPair(str(n), "de", source, target) for n, (source, target) in enumerate(pairs)]
 
 
-VIEWS = {"xnli": ["en"]}
-SIZE = {"size": 60, "unmatched": "sentence-only"}
+VIEWS = {"xnli": ("en",)}
+
+
+def draw(size: int, **more: Any) -> Sample:
+    settings = SampleSettings(size=size, unmatched="sentence-only")
+    stage = DrawCleanSample if more else DrawSample
+    return stage(place=StagePlace("planted"), settings=settings, **more).draw(Planted())
 
 
 def test_report_counts_what_the_sample_touches_and_leaves_it_as_it_was() -> None:
-    sample = draw(Planted(), SIZE)
-    facts = judge(sample.pairs, Planted(), VIEWS)
+    sample = draw(60)
+    facts = find_overlap(sample.pairs, Planted(), VIEWS)
     assert facts["overlap"] == [{"task": "xnli", "view": "en", "items": 2, "exact": 1, "near": 0}]
     assert (facts["pivot"], facts["languages"], facts["touching"]) == ("en", ["de"], 3)
     assert facts["pairs"] == len({(pair.source, pair.target) for pair in sample.pairs})
 
 
 def test_removed_pairs_are_made_up_for_from_the_pool() -> None:
-    size = {**SIZE, "size": 30}
-    plain, clean = draw(Planted(), size), draw(Planted(), {**size, "tests": VIEWS})
+    plain, clean = draw(30), draw(30, tests=VIEWS)
     assert len(clean.pairs) == len(plain.pairs) == 30
-    facts = judge(clean.pairs, Planted(), VIEWS)
+    facts = find_overlap(clean.pairs, Planted(), VIEWS)
     assert facts["touching"] == 0
     assert facts["overlap"] == [{"task": "xnli", "view": "en", "items": 2, "exact": 0, "near": 0}]
     assert clean.notes[0].startswith("3 of 41 sentence pairs left out")
@@ -260,7 +268,7 @@ def test_only_removal_changes_sample_and_encoder() -> None:
     sample, overlap, align = (
         next(s for s in plain.stages if s.kind == kind) for kind in ("sample", "overlap", "align")
     )
-    assert "tests" not in sample.params
+    assert "tests" not in sample.parameters
     assert not any("/test" in cell for cell in sample.data)
     assert overlap.fingerprint not in align.inputs.values()
     assert [s.kind for s in plain.stages[1:4]] == ["sample", "overlap", "align"]

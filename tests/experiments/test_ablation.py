@@ -26,10 +26,10 @@ from harness.experiments.ablation import (
     tune,
     with_changes,
 )
-from harness.experiments.executors.local import Failed, Local
+from harness.experiments.executors.local import Local, StageFailure
 from harness.experiments.plan import plan_run
 from harness.experiments.recipe import Recipe, make_recipe
-from harness.experiments.stages import CURVE
+from harness.experiments.stages.finetune import CURVE
 from harness.records import Corpus
 from harness.registry import METHODS
 from harness.storage.artifacts import Artifacts
@@ -53,7 +53,7 @@ def recipe(method: str, **more: Any) -> Recipe:
 @pytest.fixture(scope="module")
 def executor(tmp_path_factory: pytest.TempPathFactory) -> Local:
     artifacts = Artifacts(tmp_path_factory.mktemp("home") / "artifacts")
-    return Local(artifacts, 1, "cpu", threads=1, together=1)
+    return Local(artifacts, 1, "cpu", threads=1, all_threads=1)
 
 
 def test_every_trained_row_has_a_trial_per_rate_and_none_reads_a_test_set() -> None:
@@ -115,7 +115,7 @@ def test_a_trial_that_fails_is_told_and_the_others_are_done(executor: Local) -> 
         def run(self, stages: Any, display: Any) -> Any:
             for stage in stages:
                 yield from executor.run([stage], display)
-            yield Failed(stages[-1].fingerprint, "out of memory", True)
+            yield StageFailure(stages[-1].fingerprint, "out of memory", True)
 
     display = RecordingDisplay()
     with pytest.raises(UserError, match=r"1 stage of the grid failed.*\n.*out of memory"):

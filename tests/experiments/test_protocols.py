@@ -13,9 +13,10 @@ from transformers import XLMRobertaConfig
 
 from harness.cli.verify import scores_from_statistics
 from harness.errors import UsageError
+from harness.experiments.bases import base_shape
 from harness.experiments.executors.local import Local
 from harness.experiments.exports import export
-from harness.experiments.plan import RunPlan, plan_run, shape_of
+from harness.experiments.plan import RunPlan, plan_run
 from harness.experiments.recipe import Recipe, make_recipe
 from harness.experiments.runner import Runner
 from harness.experiments.trials import choose, model_inputs, trials
@@ -86,19 +87,21 @@ def large(tmp_path: Path) -> str:
 
 def test_the_plan_takes_the_settings_of_its_base_and_changes_win(large: str) -> None:
     made = recipe("xtreme-align", "official", large, ["tasks.tatoeba.layer=10"])
-    assert shape_of(made) == LARGE
+    assert base_shape(made) == LARGE
     plan = plan_run(made, 0)
-    settings = {stage.task: stage.params["settings"] for stage in plan.stages if "settings" in stage.params}
+    settings = {stage.task: stage.parameters["settings"] for stage in plan.stages if stage.kind == "score"}
     for name in ("xnli", "pawsx", "udpos", "panx", "bucc2018"):
         assert settings[name] == asdict(official(name, LARGE))
     assert settings["tatoeba"]["layer"] == 10
-    assert all(stage.params["settings"] == settings[stage.task] for stage in plan.stages if stage.kind == "finetune")
+    assert all(
+        stage.parameters["settings"] == settings[stage.task] for stage in plan.stages if stage.kind == "finetune"
+    )
 
 
 def test_a_new_encoder_is_a_bert_of_its_layers() -> None:
     made = recipe("xtreme-align", "official", "init:2x64")
-    assert shape_of(made) == Shape("bert", 2)
-    assert made.task_settings("xnli", shape_of(made)) == official("xnli", None)
+    assert base_shape(made) == Shape("bert", 2)
+    assert made.task_settings("xnli", base_shape(made)) == official("xnli", None)
     assert recipe().task_settings("xnli", Shape("bert", 2)).learning_rates == (1e-4, 3e-4, 1e-3)
     assert recipe().task_settings("xnli", BERT).learning_rates == (1e-5, 2e-5, 5e-5)
 
@@ -141,7 +144,9 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunPlan]:
         patch.setattr(SUITES, "_local", {"four": (suite, None)})
         plan = plan_run(recipe("four", changes=TINY), 0)
     artifacts, store = Artifacts(home / "artifacts"), Store.open(home / "board.db", create=True)
-    report = Runner(store, artifacts, Local(artifacts, 1, "cpu", threads=1, together=1), RecordingDisplay()).run([plan])
+    report = Runner(store, artifacts, Local(artifacts, 1, "cpu", threads=1, all_threads=1), RecordingDisplay()).run(
+        [plan]
+    )
     store.close()
     assert not report.failures, report.failures
     return home, plan
@@ -157,8 +162,8 @@ def rows(done: tuple[Path, RunPlan], **where: Any) -> list[dict[str, Any]]:
 def test_every_rate_is_tried_and_the_pivots_dev_set_chooses(done: tuple[Path, RunPlan]) -> None:
     home, plan = done
     tried = {s.fingerprint: s for s in plan.stages if s.kind == "finetune" and s.task == "xnli"}
-    assert [s.params["settings"]["learning_rate"] for s in tried.values()] == [0.001, 0.003]
-    pivot = next(iter(tried.values())).params["pivot"]
+    assert [s.parameters["settings"]["learning_rate"] for s in tried.values()] == [0.001, 0.003]
+    pivot = next(iter(tried.values())).parameters["pivot"]
     dev = rows(done, task="xnli", split="dev", view=pivot)
     best = {name: max(r["value"] for r in dev if r["selection"] == f"curve {name}") for name in ("0.001", "0.003")}
     predict = next(s for s in plan.stages if s.kind == "predict" and s.task == "xnli")
@@ -178,7 +183,7 @@ def test_english_and_oracle_are_rows_of_their_own_from_their_own_steps(done: tup
     _, plan = done
     test, dev = rows(done, task="xnli", split="test"), rows(done, task="xnli", split="dev", selection="curve")
     views = set(plan.expected["xnli"])
-    pivot = next(s for s in plan.stages if s.kind == "finetune").params["pivot"]
+    pivot = next(s for s in plan.stages if s.kind == "finetune").parameters["pivot"]
     for selection in ("english", "oracle"):
         of = [r for r in test if r["selection"] == selection]
         assert sorted(r["view"] for r in of) == sorted(views)

@@ -63,7 +63,7 @@ def test_a_second_run_finds_every_stage(home: Path) -> None:
     before = values(home)
     report, display = run_plans(home, tiny_plans("mbert", "ml-ctl-cz"))
     assert not display.made
-    assert report.hits == len({s.fingerprint for p in tiny_plans("mbert", "ml-ctl-cz") for s in p.stages})
+    assert report.reused == len({s.fingerprint for p in tiny_plans("mbert", "ml-ctl-cz") for s in p.stages})
     assert values(home) == before
 
 
@@ -93,17 +93,16 @@ def kinds_that_miss(old: list[RunPlan], new: list[RunPlan]) -> set[tuple[str, st
 
 
 def test_editing_one_objective_remakes_only_what_depends_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness import provenance
-    from harness.experiments import plan
+    from harness.experiments import code
 
     old = tiny_plans("continued-mlm", "ml-ctl-cz")
-    text = provenance._text
+    text = code.source_text
 
     def edited(module: str) -> str:
         return text(module) + "\n# changed\n" if module == "methods.objectives.contrastive" else text(module)
 
-    monkeypatch.setattr(provenance, "_text", edited)
-    plan._closure.cache_clear()
+    monkeypatch.setattr(code, "source_text", edited)
+    code.clear_caches()
     missed = kinds_that_miss(old, tiny_plans("continued-mlm", "ml-ctl-cz"))
     after = {"align", "finetune", "predict", "embed", "score"}
     assert missed == {("ml-ctl-cz", kind) for kind in after}

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from harness.errors import UserError
-from harness.experiments.plan import Stage, plan_run
+from harness.experiments.plan import plan_run
 from harness.experiments.recipe import make_recipe
-from harness.experiments.stages import Done, Workbench, work
+from harness.experiments.stage import Stage, Workbench
 from harness.records import Corpus, TaggedSentence, TextPair
 from harness.storage.artifacts import Artifacts
 from harness.training.loop import Rate
@@ -256,8 +256,8 @@ def test_a_run_hands_the_hook_its_corpus(tmp_path: Path) -> None:
     for name in ("ppa", "ppa-switch"):
         stages = stages_of(name, tmp_path / "base")
         chosen = [stages[key] for key in (("sample", None), ("align", None), ("finetune", "pawsx"))]
-        done: list[Done] = [work(stage, bench) for stage in chosen]
-        read[name] = done[-1].cost["tokens"]
+        results = [stage.execute(bench) for stage in chosen]
+        read[name] = results[-1].cost["tokens"]
         translated = [cell for cell in chosen[-1].data if cell.startswith("translated-train/")]
         assert len(translated) == (len(source().languages) - 1 if "switch" in name else 0)
     assert read["ppa"] != read["ppa-switch"]

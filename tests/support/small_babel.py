@@ -15,7 +15,6 @@ from harness import registry
 from harness.data.babel import Babel
 from harness.data.corpora import SourceCorpora
 from harness.data.sample import SampleSettings, draw_sample
-from harness.experiments.recipe import PretrainSettings
 from harness.method import SamplePair
 from harness.modeling.encoder import Encoder
 from harness.modeling.tokenizer import Tokenizer
@@ -23,6 +22,7 @@ from harness.records import Corpus
 from harness.registry import METHODS
 from harness.training.loop import Run, Step, TrainSettings
 from harness.training.pretraining import learn_tokenizer, new_encoder
+from harness.training.settings import PretrainSettings
 
 SMALL: dict[str, dict[str, Any]] = {
     "ppa": {"queue": 24, "width": 16},

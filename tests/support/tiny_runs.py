@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from harness.experiments.executors.local import Failed, Local
-from harness.experiments.plan import RunPlan, Stage, plan_runs
+from harness.experiments.executors.local import Local, StageFailure
+from harness.experiments.plan import RunPlan, plan_runs
 from harness.experiments.recipe import make_recipe
-from harness.experiments.runner import Report, Runner
-from harness.experiments.stages import Done
+from harness.experiments.runner import Runner, RunReport
+from harness.experiments.stage import Stage, StageResult
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import Store
 from harness.training.loop import Rate
@@ -41,10 +41,10 @@ class RecordingDisplay:
     def started(self, fingerprint: str) -> None: ...
     def update(self, fingerprint: str, rate: Rate) -> None: ...
 
-    def ended(self, stage: Stage, done: Done) -> None:
-        (self.found if done.hit else self.made).append(stage.title)
+    def ended(self, stage: Stage, result: StageResult) -> None:
+        (self.found if result.reused else self.made).append(stage.title)
 
-    def failed(self, stage: Stage, failure: Failed) -> None:
+    def failed(self, stage: Stage, failure: StageFailure) -> None:
         self.failures.append(stage.title)
 
 
@@ -55,10 +55,10 @@ def tiny_plans(*methods: str, changes: tuple[str, ...] = (), **more: Any) -> lis
     return plan_runs(recipes, [0])
 
 
-def run_plans(home: Path, work: list[RunPlan], workers: int = 1) -> tuple[Report, RecordingDisplay]:
+def run_plans(home: Path, work: list[RunPlan], workers: int = 1) -> tuple[RunReport, RecordingDisplay]:
     """Runs plans in this process, with the store and the artifacts of `home`."""
     display, artifacts = RecordingDisplay(), Artifacts(home / "artifacts")
     store = Store.open(home / "board.db", create=True)
-    report = Runner(store, artifacts, Local(artifacts, workers, "cpu", threads=1, together=1), display).run(work)
+    report = Runner(store, artifacts, Local(artifacts, workers, "cpu", threads=1, all_threads=1), display).run(work)
     store.close()
     return report, display

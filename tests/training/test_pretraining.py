@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from harness.errors import UserError
-from harness.experiments.recipe import PretrainSettings, make_recipe
+from harness.experiments.recipe import make_recipe
 from harness.training.pretraining import SPECIAL, learn_tokenizer, new_encoder, pretrain
+from harness.training.settings import PretrainSettings
 from methods.objectives.pretraining import MaskedLanguageModel
 
 TEXTS = [f"{a}{b}o {b}{c}a l{c}{a}e ver{b} {a}!" for a in ("ka", "bo", "ßi", "né") for b in "pqrstv" for c in "mnzx"]

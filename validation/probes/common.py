@@ -11,13 +11,13 @@ import torch
 from harness.data.babel import Babel
 from harness.data.corpora import SourceCorpora
 from harness.data.sample import SampleSettings, draw_sample
-from harness.experiments.recipe import PretrainSettings
 from harness.method import SamplePair
 from harness.modeling.encoder import Encoder
 from harness.records import Corpus, ParallelPair
 from harness.registry import METHODS, OBJECTIVES
 from harness.training.loop import Step, TrainSettings, train
 from harness.training.pretraining import pretrain
+from harness.training.settings import PretrainSettings
 
 LANGUAGES = ("qab", "qac", "qad")  # the pivot's three nearest
 PAIRS, HELD_OUT = 1500, 300  # per language

@@ -1,55 +1,64 @@
-"""Stages on this machine: in this process with one worker, else in a pool of processes, one per GPU or per share of
-the cores."""
+"""Runs stages on this machine: in this process with one worker, else in a pool of processes, one per GPU or per share
+of the cores."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty
 from typing import Any, Protocol
 
 import torch
 
 from harness.errors import UserError
-from harness.experiments.plan import Stage
-from harness.experiments.stages import Done, Workbench, found, work
+from harness.experiments.stage import Stage, StageResult, Workbench
 from harness.storage.artifacts import Artifacts
 from harness.training.loop import Rate
 
 
 class Listener(Protocol):
-    """Who is told of the progress of stages, by fingerprint."""
+    """Receives the progress of stages, by fingerprint."""
 
     def started(self, fingerprint: str) -> None: ...
     def update(self, fingerprint: str, rate: Rate) -> None: ...
 
 
 @dataclass(frozen=True)
-class Failed:
-    """A stage that could not be done: whose fault, in words, and whether the user can mend it."""
+class StageFailure:
+    """A stage that failed: the reason in words, and whether it is the user's to fix."""
 
     fingerprint: str
     message: str
-    mendable: bool
+    fixable: bool
+
+
+class WorkerPool(Protocol):
+    """Runs one stage a worker."""
+
+    def submit(self, stage: Stage) -> Future[StageResult | StageFailure]: ...
 
 
 @dataclass(frozen=True)
 class Local:
-    """The executor of one machine: `workers` processes of so many `threads`; with GPUs each takes one of them.
+    """The executor of one machine: `workers` processes of so many `threads`; with GPUs each worker takes one of them.
 
-    A stage that all others wait for gets the threads of all workers `together`.
+    A stage that all others wait for gets `all_threads`, those of all workers.
     """
 
     artifacts: Artifacts
     workers: int
     device: str
     threads: int
-    together: int
+    all_threads: int
 
     @classmethod
     def on(cls, artifacts: Artifacts, workers: int | None = None, device: str = "auto") -> Local:
@@ -61,42 +70,33 @@ class Local:
         count = workers or (gpus if chosen == "cuda" else min(2, _cores()))
         return cls(artifacts, count, chosen, max(1, _cores() // count), _cores())
 
-    def run(self, stages: Sequence[Stage], listener: Listener) -> Iterator[Done | Failed]:
-        """Does the stages, each after its inputs, and yields how each ended. Those behind a failure are not begun."""
+    def run(self, stages: Sequence[Stage], listener: Listener) -> Iterator[StageResult | StageFailure]:
+        """Runs the stages, each after its inputs, and yields how each ended. Those behind a failure are not started."""
         left = []
         for stage in stages:
-            known = found(stage, self.artifacts)
+            known = stage.find(self.artifacts)
             if known is None:
                 left.append(stage)
             else:
                 yield known
         if left:
-            yield from (self._here if self.workers == 1 else self._pool)(left, listener)
+            with self._pool(listener) as pool:
+                yield from _schedule(pool, left, self.workers)
 
-    def _here(self, stages: Sequence[Stage], listener: Listener) -> Iterator[Done | Failed]:
-        broken: set[str] = set()
-        for stage in stages:
-            if broken & set(stage.inputs.values()):
-                broken.add(stage.fingerprint)
-                continue
-            listener.started(stage.fingerprint)
-            _take_threads(stage, self.threads, self.together)
-            end = _attempt(stage, self.artifacts.root, self.device, _Direct(stage.fingerprint, listener))
-            if isinstance(end, Failed):
-                broken.add(stage.fingerprint)
-            yield end
-
-    def _pool(self, stages: Sequence[Stage], listener: Listener) -> Iterator[Done | Failed]:
+    @contextmanager
+    def _pool(self, listener: Listener) -> Iterator[WorkerPool]:
+        threads = (self.threads, self.all_threads)
+        if self.workers == 1:
+            yield _ThisProcess(self.artifacts.root, self.device, threads, listener)
+            return
         context = multiprocessing.get_context("spawn")
         messages: Any = context.Manager().Queue()
-        threads = (self.threads, self.together)
-        setting = (str(self.artifacts.root), self.device, threads, os.getpid(), messages, context.Value("i", 0))
+        settings = (str(self.artifacts.root), self.device, threads, os.getpid(), messages, context.Value("i", 0))
         stop = threading.Event()
-        relay = threading.Thread(target=_relay, args=(messages, listener, stop), daemon=True)
-        relay.start()
-        pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_enter, initargs=setting)
+        threading.Thread(target=_relay, args=(messages, listener, stop), daemon=True).start()
+        pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_start_worker, initargs=settings)
         try:
-            yield from _scheduled(pool, stages, self.workers)
+            yield _Processes(pool)
         except BaseException:
             for process in list((pool._processes or {}).values()):
                 process.terminate()
@@ -106,84 +106,101 @@ class Local:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _scheduled(pool: ProcessPoolExecutor, stages: Sequence[Stage], workers: int) -> Iterator[Done | Failed]:
-    """Hands a free worker the first stage of the plan whose inputs are done, so that early runs are complete early."""
+def _schedule(pool: WorkerPool, stages: Sequence[Stage], workers: int) -> Iterator[StageResult | StageFailure]:
+    """Gives a free worker the first stage of the plan whose inputs exist, so that early runs are complete early."""
     mine = {stage.fingerprint for stage in stages}
     waiting = {stage.fingerprint: {f for f in stage.inputs.values() if f in mine} for stage in stages}
-    by_name = {stage.fingerprint: stage for stage in stages}
-    running: dict[Future[Done | Failed], str] = {}
+    by_fingerprint = {stage.fingerprint: stage for stage in stages}
+    running: dict[Future[StageResult | StageFailure], str] = {}
     while waiting or running:
         ready = [name for name, inputs in waiting.items() if not inputs]
         for name in ready[: workers - len(running)]:
             del waiting[name]
-            running[pool.submit(_remote, by_name[name])] = name
+            running[pool.submit(by_fingerprint[name])] = name
         if not running:
             return
         finished, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in finished:
             name = running.pop(future)
             end = future.result()
-            if isinstance(end, Done):
+            if isinstance(end, StageResult):
                 for inputs in waiting.values():
                     inputs.discard(name)
             yield end
 
 
+@dataclass(frozen=True)
+class _ThisProcess:
+    """A pool of one worker, this process: `submit` returns when the stage has ended."""
+
+    root: Path
+    device: str
+    threads: tuple[int, int]
+    listener: Listener
+
+    def submit(self, stage: Stage) -> Future[StageResult | StageFailure]:
+        self.listener.started(stage.fingerprint)
+        future: Future[StageResult | StageFailure] = Future()
+        watch = _Direct(stage.fingerprint, self.listener)
+        future.set_result(_attempt(stage, self.root, self.device, self.threads, watch))
+        return future
+
+
+@dataclass(frozen=True)
+class _Processes:
+    pool: ProcessPoolExecutor
+
+    def submit(self, stage: Stage) -> Future[StageResult | StageFailure]:
+        return self.pool.submit(_attempt_in_worker, stage)
+
+
 _worker: dict[str, Any] = {}
 
 
-def _enter(root: str, device: str, threads: tuple[int, int], parent: int, messages: Any, counter: Any) -> None:
+def _start_worker(root: str, device: str, threads: tuple[int, int], parent: int, messages: Any, counter: Any) -> None:
     """Sets up a worker process: its number decides its GPU."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
+    signal.signal(signal.SIGTERM, _exit_worker)
     with counter.get_lock():
         number = counter.value
         counter.value += 1
     if device == "cuda":
         device = f"cuda:{number % torch.cuda.device_count()}"
     _worker.update(root=Path(root), device=device, threads=threads, messages=messages)
-    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
 
 
-def _leave(*_: Any) -> None:
+def _exit_worker(*_: Any) -> None:
     raise SystemExit(130)
 
 
-def _follow(parent: int) -> None:
+def _exit_with_parent(parent: int) -> None:
     """Ends this worker when the process that started it is gone, so that no orphan goes on."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
 
 
-def _remote(stage: Stage) -> Done | Failed:
-    _worker["messages"].put((stage.fingerprint, None))
-    _take_threads(stage, *_worker["threads"])
-    watch = _Sent(stage.fingerprint, _worker["messages"])
-    return _attempt(stage, _worker["root"], _worker["device"], watch)
+def _attempt_in_worker(stage: Stage) -> StageResult | StageFailure:
+    messages = _worker["messages"]
+    messages.put((stage.fingerprint, None))
+    watch = _Sender(stage.fingerprint, messages)
+    return _attempt(stage, _worker["root"], _worker["device"], _worker["threads"], watch)
 
 
-def _take_threads(stage: Stage, share: int, together: int) -> None:
-    """The result of a stage may depend on its number of threads, so that depends on its kind alone."""
-    torch.set_num_threads(together if stage.kind == "pretrain" else share)
-
-
-def _attempt(stage: Stage, root: Path, device: str, watch: Any) -> Done | Failed:
+def _attempt(stage: Stage, root: Path, device: str, threads: tuple[int, int], watch: Any) -> StageResult | StageFailure:
+    """Runs a stage. Its result may depend on the number of threads, so that depends on the kind of stage alone."""
+    share, every = threads
+    torch.set_num_threads(every if stage.all_threads else share)
     try:
-        return work(stage, Workbench(Artifacts(root), torch.device(device), watch))
+        return stage.execute(Workbench(Artifacts(root), torch.device(device), watch))
     except UserError as error:
-        return Failed(stage.fingerprint, f"{stage.title}: {error}", mendable=True)
+        return StageFailure(stage.fingerprint, f"{stage.title}: {error}", fixable=True)
     except Exception:
-        import traceback
-
-        return Failed(stage.fingerprint, f"{stage.title}: {traceback.format_exc()}", mendable=False)
+        return StageFailure(stage.fingerprint, f"{stage.title}: {traceback.format_exc()}", fixable=False)
 
 
 def _relay(messages: Any, listener: Listener, stop: threading.Event) -> None:
-    from queue import Empty
-
     while not stop.is_set():
         try:
             fingerprint, rate = messages.get(timeout=0.2)
@@ -207,7 +224,7 @@ class _Direct:
 
 
 @dataclass(frozen=True)
-class _Sent:
+class _Sender:
     fingerprint: str
     messages: Any
 

@@ -1,0 +1,94 @@
+"""Base encoders: what tells one from another, and which commit of the hub a name stands for.
+
+A folder is fingerprinted by the content of every file that can decide its behaviour: weights of any format and their
+index, configuration, tokenizer files of any kind. A hub base is resolved to a commit, `NAME` or `NAME@REVISION`; the
+commit is its fingerprint, stands in the row, and is what the weights are loaded from.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from functools import cache
+from pathlib import Path
+
+from harness.errors import UserError
+from harness.experiments.recipe import Recipe
+from harness.files import file_digest, json_digest
+from harness.modeling.encoder import supported_config
+from harness.task import Shape
+
+# Files beside a checkpoint that no loader of ours reads: texts, pictures, the state of a trainer, other frameworks.
+_WITHOUT_EFFECT = (
+    *(".*", "*.md", "LICENSE*", "NOTICE*", "*.png", "*.jpg", "*.svg", "*.lock"),
+    *("optimizer.*", "scheduler.*", "rng_state*", "scaler.*", "trainer_state.json", "training_args.bin", "*.log"),
+    *("*.h5", "*.msgpack", "*.ot", "*.onnx", "manifest.json", "cost.json", "trace.json"),
+)
+
+
+def resolve_base(base: str) -> str:
+    """The base as weights are loaded from it: a folder as it is, a hub name with its commit, `NAME@COMMIT`.
+
+    Raises UserError for a folder that is missing, and for a name or revision that the hub does not know.
+    """
+    folder = Path(base).expanduser()
+    if folder.is_dir():
+        return str(folder.resolve())
+    if base.startswith((".", "/", "~")):
+        raise UserError(
+            "the base folder is missing",
+            file=base,
+            remedy="give a checkpoint folder, a hub name, or init:LAYERSxHIDDEN",
+        )
+    name, _, revision = base.partition("@")
+    return f"{name}@{_commit(name, revision or 'main')}"
+
+
+def base_fingerprint(resolved: str) -> str:
+    """The fingerprint of a base as `resolve_base` returns it."""
+    supported_config(resolved)
+    folder = Path(resolved)
+    if not folder.is_dir():
+        return json_digest(["hub", *resolved.split("@")])
+    files = (f for f in folder.iterdir() if f.is_file() and not _has_no_effect(f.name))
+    return json_digest(["folder", {f.name: _file_hash(f, f.stat().st_mtime_ns, f.stat().st_size) for f in files}])
+
+
+def base_shape(recipe: Recipe) -> Shape:
+    """The shape of a recipe's base, from its configuration; an encoder trained from scratch is a BERT."""
+    if recipe.pretrain is not None:
+        return Shape("bert", recipe.pretrain.layers)
+    config = supported_config(resolve_base(recipe.base))
+    return Shape(config.model_type, config.num_hidden_layers)
+
+
+def base_name(base: str) -> str:
+    """A base as the board shows it: a folder by its own name, without its path."""
+    return Path(base).expanduser().resolve().name if Path(base).expanduser().is_dir() else base
+
+
+def _has_no_effect(name: str) -> bool:
+    return any(fnmatch.fnmatch(name, pattern) for pattern in _WITHOUT_EFFECT)
+
+
+@cache
+def _file_hash(file: Path, mtime_ns: int, size: int) -> str:
+    return file_digest(file)
+
+
+@cache
+def _commit(name: str, revision: str) -> str:
+    """The commit that a revision of a hub repository stands for; without network, that of the local copy."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        config = Path(hf_hub_download(name, "config.json", revision=revision))
+    except (OSError, ValueError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError) as error:
+        raise UserError(
+            "the base is no encoder that can be used here",
+            file=name if revision == "main" else f"{name}@{revision}",
+            found=str(error).strip().splitlines()[0],
+            expected="a repository on the hub that can be reached, or a local copy of it",
+            remedy="give the folder of a checkpoint, a hub name or NAME@REVISION, or init:LAYERSxHIDDEN",
+        ) from error
+    return config.parent.name

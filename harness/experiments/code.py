@@ -1,0 +1,171 @@
+"""The code part of a fingerprint: a hash over the source of all modules that a stage's own file imports.
+
+The import closure is computed, never listed: the stage's file, the plug-ins that take part, and everything of our
+packages that they import, directly or not. Imports inside functions count; those under `if TYPE_CHECKING` do not.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+from harness.errors import UserError
+from harness.files import text_digest
+
+PACKAGES = ("alignboard", "harness", "methods", "tasks")
+
+_PUBLIC = "alignboard"  # the package of the public names
+
+# Modules that cannot change a result, and whose imports are not followed. Each has its reason.
+NEUTRAL = {
+    "harness.errors": "the wording of errors",
+    "harness.files": "how files are written, not what is in them",
+    "harness.provenance": "what is recorded beside a result",
+    "harness.registry": "finds plug-ins by name; the modules that it finds are added to the closure themselves",
+    "harness.storage": "keeps artifacts and rows",
+    "harness.experiments.code": "this hash",
+    "harness.experiments.logs": "lines of a log",
+    "harness.experiments.stage": "runs a stage and measures its cost",
+}
+
+
+def code_hash(*modules: str) -> str:
+    """SHA-256 over the source of the import closure of some modules, each a dotted name or the path of a file.
+
+    Raises UserError where a module has no source file.
+    """
+    return _hash_of(tuple(sorted(closure(modules))))
+
+
+def closure(modules: Iterable[str]) -> frozenset[str]:
+    """The modules and all that they import of our packages and of their own, without the neutral ones."""
+    found: set[str] = set()
+    for module in modules:
+        found |= _closure(module)
+    return frozenset(found)
+
+
+@cache
+def _closure(module: str) -> frozenset[str]:
+    within = (*PACKAGES, module.partition(".")[0])
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        current = waiting.pop()
+        if current in found:
+            continue
+        found.add(current)
+        waiting += [
+            name
+            for name in _imports(current, source_text(current))
+            if _under(name, within) and not _under(name, NEUTRAL)
+        ]
+    return frozenset(found)
+
+
+def plugin_module(cls: object) -> str:
+    """The module of a registered class: its dotted name, or the file of a loose plug-in, which is its own closure."""
+    module = str(getattr(cls, "__module__", type(cls).__module__))
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return str(file) if module.startswith("alignboard_plugin_") and file else module
+
+
+@cache
+def _hash_of(modules: tuple[str, ...]) -> str:
+    parts = sorted((Path(name).name if _is_file(name) else name, source_text(name)) for name in modules)
+    return text_digest("".join(f"{label}\0{len(text)}\0{text}" for label, text in parts))
+
+
+def source_text(module: str) -> str:
+    path = Path(module) if _is_file(module) else _find(module)
+    if path is None or not path.is_file():
+        raise UserError(f"the module {module!r} has no source file", remedy="install it from source, not compiled")
+    return path.read_text(encoding="utf-8")
+
+
+def clear_caches() -> None:
+    """Forgets what was read, after a source file has changed."""
+    _closure.cache_clear()
+    _hash_of.cache_clear()
+
+
+def _is_file(module: str) -> bool:
+    return module.endswith(".py")
+
+
+@cache
+def _find(module: str) -> Path | None:
+    """The source file of a dotted name, found without importing any package on the way."""
+    top, *rest = module.split(".")
+    spec = importlib.util.find_spec(top)
+    if spec is None:
+        return None
+    if not rest and spec.origin is not None:
+        return Path(spec.origin)
+    for place in spec.submodule_search_locations or []:
+        base = Path(place, *rest)
+        for path in (base.with_suffix(".py"), base / "__init__.py"):
+            if path.is_file():
+                return path
+    return None
+
+
+def _under(name: str, prefixes: Iterable[str]) -> bool:
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+@cache
+def _imports(module: str, text: str) -> frozenset[str]:
+    """The modules that a source text imports."""
+    found: set[str] = set()
+    for node in _nodes(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if _find(alias.name)}
+        elif isinstance(node, ast.ImportFrom):
+            base = _base(module, node)
+            found |= {target for alias in node.names if (target := _target(base, alias.name))}
+    return frozenset(found)
+
+
+def _nodes(node: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            for other in child.orelse:
+                yield other
+                yield from _nodes(other)
+        else:
+            yield child
+            yield from _nodes(child)
+
+
+def _base(module: str, node: ast.ImportFrom) -> str:
+    if not node.level:
+        return node.module or ""
+    path = _find(module) if not _is_file(module) else None
+    package = module.split(".") if path is not None and path.name == "__init__.py" else module.split(".")[:-1]
+    kept = package[: len(package) - node.level + 1]
+    return ".".join([*kept, *([node.module] if node.module else [])])
+
+
+def _target(base: str, name: str) -> str | None:
+    """The module behind `from base import name`: a submodule, the module of a public name, or `base`."""
+    if base == _PUBLIC and name in (modules := _public_names()):
+        return modules[name]
+    submodule = f"{base}.{name}"
+    return submodule if _find(submodule) else base if base and _find(base) else None
+
+
+@cache
+def _public_names() -> dict[str, str]:
+    """The module that defines each public name, read from the stub of `alignboard`."""
+    package = _find(_PUBLIC)
+    assert package is not None, "alignboard is part of every installation"
+    stub = ast.parse(package.with_suffix(".pyi").read_text(encoding="utf-8"))
+    return {
+        alias.name: node.module or "" for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }

@@ -1,0 +1,202 @@
+"""The stage: one unit of work of a run, named by the hash of everything that decides its result.
+
+Each kind of stage is a file in `stages/`: a frozen record whose own fields are its parameters, what it computes (`run`)
+and the rows that its artifact gives (`rows`). Parameters, inputs, data and code go into the fingerprint; `place`, which
+says where things are on this machine, does not, nor do the device and the number of threads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import torch
+from pydantic import BaseModel
+
+from harness import provenance
+from harness.experiments.code import code_hash
+from harness.experiments.logs import logged
+from harness.files import json_digest
+from harness.registry import load_plugin
+from harness.storage.artifacts import Artifacts
+from harness.storage.store import ScoreRow
+
+if TYPE_CHECKING:
+    from harness.training.loop import Trace, Watch
+
+COST = "cost.json"
+
+
+@dataclass(frozen=True)
+class StagePlace:
+    """Where a stage finds things on this machine: the source's URI, the base (a folder, a hub name with its commit, or
+    nothing where it is trained here), and loose plug-in files."""
+
+    source: str
+    base: str = ""
+    plugins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """What a stage works with: the artifacts, a device, and who watches its progress."""
+
+    artifacts: Artifacts
+    device: torch.device
+    watch: Watch
+
+    def input(self, fingerprint: str) -> Path:
+        """The folder of an input artifact."""
+        artifact = self.artifacts.find(fingerprint)
+        assert artifact is not None, f"the input {fingerprint[:12]} is gone"
+        return artifact.path
+
+    @property
+    def tokens(self) -> Path:
+        """The cache of tokenised texts, shared by all runs."""
+        return self.artifacts.root / "tokens"
+
+
+class StageRows(NamedTuple):
+    """What a stage's artifact adds to the rows of a run: scores, and the findings on its alignment data."""
+
+    scores: Sequence[ScoreRow] = ()
+    alignment: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """A finished stage: whether its artifact was reused, and its cost, as the artifact records it."""
+
+    fingerprint: str
+    reused: bool
+    cost: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage(ABC):
+    """One unit of work. Subclasses add their parameters as fields.
+
+    `inputs` maps a role to the fingerprint of an artifact, `data` a cell of the source to its fingerprint; `modules`
+    are the plug-ins that take part (method, task, source, objective), by dotted name or by the path of a loose file.
+    """
+
+    kind: ClassVar[str]
+    all_threads: ClassVar[bool] = False  # runs with every core, since all other stages wait for it
+    task: str | None = None
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
+    modules: tuple[str, ...] = ()
+    place: StagePlace = field(compare=False)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The fields that the kind of stage declares, as JSON values."""
+        common = {f.name for f in fields(Stage)}
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.compare and f.name not in common}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        code = code_hash(type(self).__module__, *self.modules)
+        return json_digest([self.kind, self.task, self.parameters, dict(self.inputs), dict(self.data), code])
+
+    @property
+    def title(self) -> str:
+        """A short name for a line of progress."""
+        return " ".join(filter(None, (self.kind, self.task)))
+
+    @property
+    def precision_name(self) -> str:
+        """The floating-point precision of the work, for the record of its cost."""
+        return str(getattr(self, "precision", "fp32"))
+
+    @abstractmethod
+    def run(self, bench: Workbench, folder: Path) -> Trace | None:
+        """Writes the stage's files into `folder`. Training stages return the trace of their loop."""
+
+    def rows(self, folder: Path, protocol: str) -> StageRows:
+        """The rows that the artifact in `folder` gives a run under this protocol."""
+        return StageRows()
+
+    def find(self, artifacts: Artifacts) -> StageResult | None:
+        """The result of a stage whose artifact exists."""
+        artifact = artifacts.find(self.fingerprint)
+        return None if artifact is None else StageResult(self.fingerprint, True, read_json(artifact.path / COST))
+
+    def execute(self, bench: Workbench) -> StageResult:
+        """Runs the stage unless its artifact exists, and records its cost in the artifact."""
+        with bench.artifacts.lock(self.fingerprint):
+            known = self.find(bench.artifacts)
+            if known is not None:
+                return known
+            for plugin in self.place.plugins:
+                load_plugin(Path(plugin))
+            first_line = f"{self.title}: {bench.device}, {torch.get_num_threads()} threads, process {os.getpid()}"
+            with (
+                logged(bench.artifacts.work(self.fingerprint), first_line, bench.watch) as log,
+                bench.artifacts.create(self.fingerprint, self.kind, {"title": self.title}) as folder,
+            ):
+                cost = self._measured_run(replace(bench, watch=log), folder)
+                write_json(folder / COST, cost)
+                log.leave(folder)
+            return StageResult(self.fingerprint, False, cost)
+
+    def _measured_run(self, bench: Workbench, folder: Path) -> dict[str, Any]:
+        """Runs the stage; returns times (Unix seconds), device seconds, peak memory in bytes, and what was read."""
+        device = bench.device
+        started, clock = time.time(), _device_clock(device)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        trace = self.run(bench, folder)
+        return {
+            "started": started,
+            "finished": time.time(),
+            "device_seconds": _device_clock(device) - clock,
+            "peak_memory_bytes": _peak_memory(device),
+            "tokens": trace.tokens if trace else None,
+            "examples": trace.examples if trace else None,
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            "precision": self.precision_name,
+            "threads": torch.get_num_threads(),
+            "host": provenance.host(),
+            "code_version": provenance.code_version().commit,
+        }
+
+
+def read_json(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def write_json(file: Path, value: Any) -> None:
+    file.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+def _device_clock(device: torch.device) -> float:
+    """Seconds that the device has worked for this process.
+
+    A GPU is taken to be ours alone, so its seconds are wall-clock seconds. CPU cores are shared with other programs:
+    theirs are the process's CPU seconds divided by its threads.
+    """
+    return time.perf_counter() if device.type == "cuda" else time.process_time() / torch.get_num_threads()
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Bytes: of the device where it is a GPU, else the process's largest resident set so far."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,73 @@
+"""Trains an alignment method on the sample, on top of the base encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+
+from harness.data.corpora import SourceCorpora
+from harness.data.sample import load_sample
+from harness.data.transforms import transform_of
+from harness.experiments.stage import Stage, Workbench, write_json
+from harness.experiments.stages.inputs import cached_source, load_encoder
+from harness.method import Method, check_layers
+from harness.registry import METHODS
+from harness.training.loop import Step, Trace, TrainSettings, train
+from harness.training.settings import AlignSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Align(Stage):
+    """Inputs `encoder` and `sample`. `transform` of the sample may be empty; `languages` are those of the sample."""
+
+    kind: ClassVar[str] = "align"
+    method: str
+    config: Mapping[str, Any]
+    seed: int
+    transform: str
+    precision: str
+    languages: tuple[str, ...]
+    settings: AlignSettings
+
+    @property
+    def title(self) -> str:
+        return f"{self.kind} {self.method} seed {self.seed}"
+
+    def run(self, bench: Workbench, folder: Path) -> Trace:
+        encoder = load_encoder(self, bench, self.inputs).to(bench.device)
+        pairs = load_sample(bench.input(self.inputs["sample"])).pairs
+        if self.transform:
+            pairs = transform_of(self.transform).sample(pairs, self.seed)
+        cls: type[Method] = METHODS.get(self.method)
+        corpora = SourceCorpora(
+            pairs,
+            encoder.tokenizer,
+            cached_source(self.place.source),
+            self.languages,
+            min(self.settings.max_length, encoder.max_length),
+            cls.needs,
+        )
+        torch.manual_seed(self.seed)
+        config = cls.Config(**self.config)
+        check_layers(config, encoder.depth)
+        method = cls(config)
+        method.build(encoder, corpora)
+        trace = train(
+            Step(encoder, method.to(bench.device)),
+            method.examples(corpora),
+            method.collate,
+            self._loop_settings(),
+            checkpoint=bench.artifacts.work(self.fingerprint) / "state",
+            watch=bench.watch,
+        )
+        method.export(encoder).save(folder)
+        write_json(folder / "trace.json", asdict(trace))
+        return trace
+
+    def _loop_settings(self) -> TrainSettings:
+        settings = self.settings.model_dump(exclude={"batch_size", "max_length"})
+        return TrainSettings(**settings, batch=self.settings.batch_size, precision=self.precision, seed=self.seed)

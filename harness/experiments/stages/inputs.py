@@ -1,0 +1,41 @@
+"""What several stages read: the source, the records of a task's test and dev sets, and the encoder they start from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+from harness.data.source import open_source
+from harness.experiments.stage import Stage, Workbench
+from harness.modeling.encoder import Encoder
+from harness.records import Record
+from harness.registry import TASKS
+from harness.task import Task, TaskSettings, cap
+
+cached_source = cache(open_source)
+
+
+def task_of(stage: Stage) -> Task:
+    assert stage.task is not None
+    task: Task = TASKS.get(stage.task)()
+    return task
+
+
+def read_records(stage: Stage, views: Sequence[str], split: str, settings: TaskSettings) -> dict[str, Sequence[Record]]:
+    """The records of a task's test or dev set by view, at most as many as the settings allow."""
+    assert stage.task is not None
+    limit = settings.max_test if split == "test" else settings.max_dev
+    return {view: cap(read_cell(stage.place.source, stage.task, view, split), limit) for view in views}
+
+
+@cache
+def read_cell(source: str, task: str, view: str, split: str) -> Sequence[Record]:
+    """The records of one cell, read once by each process."""
+    return cached_source(source).task(TASKS.get(task).spec, view, split)
+
+
+def load_encoder(stage: Stage, bench: Workbench, inputs: Mapping[str, str]) -> Encoder:
+    """The encoder a stage starts from: an artifact's, or the base itself."""
+    artifact = bench.artifacts.find(inputs["encoder"])
+    path = artifact.path if artifact is not None else stage.place.base
+    return Encoder.load(path, bench.tokens)

@@ -1,0 +1,57 @@
+"""Trains a small encoder and its tokenizer from scratch on a source's running text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from harness.data.source import Manifest, Source
+from harness.experiments.stage import Stage, Workbench, write_json
+from harness.experiments.stages.inputs import cached_source
+from harness.records import Corpus
+from harness.registry import OBJECTIVES
+from harness.training.loop import Trace
+from harness.training.pretraining import pretrain
+from harness.training.settings import PretrainSettings
+
+OBJECTIVE = "mlm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrain(Stage):
+    """Reads mono text, and the sides of parallel text for languages without any."""
+
+    kind: ClassVar[str] = "pretrain"
+    all_threads: ClassVar[bool] = True
+    settings: PretrainSettings
+
+    def run(self, bench: Workbench, folder: Path) -> Trace:
+        encoder, trace = pretrain(
+            read_texts(cached_source(self.place.source)),
+            self.settings,
+            OBJECTIVES.get(OBJECTIVE),
+            bench.device,
+            checkpoint=bench.artifacts.work(self.fingerprint) / "state",
+            watch=bench.watch,
+        )
+        encoder.save(folder)
+        write_json(folder / "trace.json", asdict(trace))
+        return trace
+
+
+def running_text(manifest: Manifest) -> Mapping[Corpus, tuple[str, ...]]:
+    """The languages of each corpus that is read: mono text, and parallel text for languages without mono text."""
+    mono = manifest.languages(Corpus.MONO)
+    others = tuple(n for n in manifest.languages(Corpus.PARALLEL) if n not in mono)
+    return {Corpus.MONO: mono, Corpus.PARALLEL: others}
+
+
+def read_texts(source: Source) -> list[str]:
+    """Every distinct line of the source's running text, in its order."""
+    languages = running_text(source.manifest([]))
+    read: dict[Corpus, Any] = {kind: source.corpus(kind, names) if names else () for kind, names in languages.items()}
+    texts = [record.text for record in read[Corpus.MONO]]
+    texts += [text for pair in read[Corpus.PARALLEL] for text in (pair.source, pair.target)]
+    return list(dict.fromkeys(texts))

@@ -1,0 +1,64 @@
+"""Settings of pre-training and alignment: typed, frozen parts of a recipe."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class FrozenSettings(BaseModel):
+    """Settings that cannot change and know no field but their own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AlignSettings(FrozenSettings):
+    """The alignment stage. `batch_size` counts pairs per micro-batch and device: 2n - 2 negatives each in contrast."""
+
+    steps: int = Field(60_000, gt=0)
+    batch_size: int = Field(64, gt=0)
+    accumulation: int = Field(1, gt=0)
+    learning_rate: float = Field(2e-5, gt=0)
+    schedule: Literal["linear", "constant"] = "linear"
+    warmup_steps: int = Field(0, ge=0)
+    weight_decay: float = Field(0.0, ge=0)
+    clip: float | None = 1.0
+    adam_betas: tuple[float, float] = (0.9, 0.999)
+    adam_epsilon: float = Field(1e-8, gt=0)
+    max_length: int = Field(128, gt=2)
+
+    @model_validator(mode="after")
+    def _warm_up_ends(self) -> AlignSettings:
+        if self.warmup_steps >= self.steps:
+            raise ValueError(f"warmup_steps={self.warmup_steps} contradicts steps={self.steps}: warm-up never ends")
+        return self
+
+
+class PretrainSettings(FrozenSettings):
+    """A small encoder from scratch: its shape, its WordPiece vocabulary, and its masked-LM training.
+
+    The defaults suit a small made-up world; real text of several languages needs a vocabulary of 20,000 and more.
+    With 0 steps the weights stay random, so that all later training starts from scratch.
+    """
+
+    layers: int = Field(4, gt=0)
+    hidden: int = Field(128, gt=0)
+    vocab_size: int = Field(4000, gt=100)
+    max_length: int = Field(128, gt=2)
+    steps: int = Field(8000, ge=0)
+    batch_tokens: int = Field(512, gt=0)
+    learning_rate: float = Field(2e-3, gt=0)
+    mask_rate: float = Field(0.2, gt=0, lt=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> PretrainSettings:
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden={self.hidden} is no multiple of its {self.heads} heads")
+        return self
+
+    @property
+    def heads(self) -> int:
+        return max(8, self.hidden // 64)

@@ -103,10 +103,10 @@ def test_wrong_usage_prints_an_error_and_exits_with_2(
 def test_user_error_prints_all_fields_and_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
     long = "x" * 300
     with pytest.raises(SystemExit) as stop, failures.report_errors():
-        raise UserError("a label outside the set", file="dev-de.tsv", line=7, found=long, remedy="mend [the] line")
+        raise UserError("a label outside the set", file="dev-de.tsv", line=7, found=long, remedy="correct [the] line")
     assert stop.value.code == 1
     assert capsys.readouterr().err == (
-        f"error: dev-de.tsv:7: a label outside the set\n  found:    {long}\n  remedy:   mend [the] line\n"
+        f"error: dev-de.tsv:7: a label outside the set\n  found:    {long}\n  remedy:   correct [the] line\n"
     )
 
 

@@ -89,10 +89,10 @@ def test_submit_reproduces_the_official_scores(tmp_path: Path, home: Path, capsy
     store = Store.open(home / "board.db", read_only=True)
     (run,) = store.runs().to_dict("records")
     assert (run["kind"], run["method"], run["status"], run["align_seed"]) == ("external", "theirs", "done", 3)
-    told = run["card"]["external"]
-    assert (told["by"], told["note"], told["url"]) == ("someone", "a system", "https://example.org/x")
-    assert set(told["files"]) == set(GOLDEN["predictions"])
-    assert all(len(value) == 64 for value in told["files"].values())
+    external = run["card"]["external"]
+    assert (external["by"], external["note"], external["url"]) == ("someone", "a system", "https://example.org/x")
+    assert set(external["files"]) == set(GOLDEN["predictions"])
+    assert all(len(value) == 64 for value in external["files"].values())
     assert run["packages"]["alignboard"]
     figures = {row["task"]: row["value"] for row in store.summaries().to_dict("records")}
     assert figures[AVERAGE] == pytest.approx(OFFICIAL["overall"]["all_task"], abs=1e-9)
@@ -156,8 +156,8 @@ def test_damaged_submission_writes_nothing(
         (folders[0] / "other").mkdir(parents=True)
     assert run_command("submit", *map(str, folders), "--name", "theirs") == 1
     assert everything(home) == {}
-    told = capsys.readouterr().err
-    assert ("nothing to score" if damage == "nothing" else "nothing was written") in told
+    printed = capsys.readouterr().err
+    assert ("nothing to score" if damage == "nothing" else "nothing was written") in printed
 
 
 def test_resubmission_of_other_files_needs_replace(
@@ -285,7 +285,7 @@ def test_claim_fields_are_validated(bad: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ((), "labels are missing"),
         (("{labels}", "--like", "mbert"), "contradicts --like"),
@@ -296,9 +296,9 @@ def test_claim_fields_are_validated(bad: dict[str, str]) -> None:
     ],
 )
 def test_contradicting_options_are_refused(
-    words: tuple[str, ...], told: str, folders: tuple[Path, Path], home: Path, capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...], message: str, folders: tuple[Path, Path], home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = [word.format(labels=folders[1]) for word in words]
     assert run_command("submit", str(folders[0]), "--name", "x", *given) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert everything(home) == {}

@@ -54,12 +54,12 @@ def ablation(
         _print_tables()
         return
     from harness.cli.failures import interrupt_hint
-    from harness.experiments.ablation import named, with_changes
-    from harness.experiments.recipe import given
+    from harness.experiments.ablation import get_ablation, with_changes
+    from harness.experiments.recipe import parse_changes
     from harness.registry import EVERYTHING
 
     rates = _rates_to_try(grid, recipe.protocol, recipe.recipe)
-    settings = given(recipe.recipe, recipe.changes or ())
+    settings = parse_changes(recipe.recipe, recipe.changes or ())
     fixed_rate = settings.get("align", {}).get("learning_rate")
     if rates and fixed_rate is not None:
         raise UsageError(
@@ -67,7 +67,7 @@ def ablation(
             found=f"align.learning_rate={fixed_rate}",
             remedy=f"give --grid {fixed_rate}",
         )
-    rows = with_changes(named(name).rows, settings.get("config", {}))
+    rows = with_changes(get_ablation(name).rows, settings.get("config", {}))
     recipes = [_row_recipe(row, recipe) for row in rows]
     if name == EVERYTHING:
         recipes = _with_corpora(recipes)
@@ -77,10 +77,10 @@ def ablation(
 
 
 def _print_tables() -> None:
-    from harness.experiments.ablation import named
+    from harness.experiments.ablation import get_ablation
     from harness.registry import ABLATIONS, EVERYTHING
 
-    tables = {name: named(name) for name in (*ABLATIONS.names(), EVERYTHING)}
+    tables = {name: get_ablation(name) for name in (*ABLATIONS.names(), EVERYTHING)}
     rows = [
         {"name": name, "rows": len(table.rows), "title": table.title, "reference": table.reference}
         for name, table in tables.items()
@@ -119,9 +119,9 @@ def _row_recipe(row: Any, options: RecipeOptions) -> Recipe:
 
 def _with_corpora(recipes: Sequence[Recipe]) -> list[Recipe]:
     """The recipes whose corpora the source provides; the others are reported and left out."""
-    from harness.experiments.ablation import lacking
+    from harness.experiments.ablation import missing_corpora
 
-    missing = [(recipe, lacking(recipe)) for recipe in recipes]
+    missing = [(recipe, missing_corpora(recipe)) for recipe in recipes]
     for recipe, kinds in missing:
         if kinds:
             print_message("left out", f"{recipe.method} needs {', '.join(kinds)}; {recipe.source} has none")
@@ -133,12 +133,12 @@ def _run(recipes: Sequence[Recipe], rates: Sequence[float], seeds: int, executio
     from rich.console import Console
 
     from harness.cli.progress import StageProgress
-    from harness.experiments.ablation import rate_of, search, tune
+    from harness.experiments.ablation import plan_search, rate_of, tune
     from harness.experiments.plan import plan_runs
     from harness.registry import loaded_plugins
 
     executor = execution.executor()
-    searches = [search(recipe, rates, plugins=loaded_plugins()) for recipe in recipes]
+    searches = [plan_search(recipe, rates, plugins=loaded_plugins()) for recipe in recipes]
     trials = sum(len(row.trials) for row in searches)
     console = Console(file=sys.stderr)
     if trials:

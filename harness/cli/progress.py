@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from harness.experiments.logs import duration, told
+from harness.experiments.logs import duration, format_rate
 
 if TYPE_CHECKING:
     from harness.experiments.executors.local import StageFailure
@@ -69,7 +69,7 @@ class StageProgress:
 
     def update(self, fingerprint: str, rate: Rate) -> None:
         if self.live and fingerprint in self.bars:
-            self.progress.update(self.bars[fingerprint], total=rate.total, completed=rate.step, note=told(rate))
+            self.progress.update(self.bars[fingerprint], total=rate.total, completed=rate.step, note=format_rate(rate))
 
     def ended(self, stage: Stage, result: StageResult) -> None:
         cost = duration(float(result.cost["device_seconds"]))

@@ -1,9 +1,9 @@
-"""Ablations: a named list of rows that belong together, each at the learning rate that suits it.
+"""Ablations: named tables of methods, each row at its best learning rate.
 
-Under `matched`, rows share sample, steps and seeds; what they may not share is a learning rate, since one that suits a
-method handicaps another. So every row that trains gets the same number of trials: an alignment with the first seed at
-each rate of a declared grid, fine-tuned on the trained tasks of the suite and measured on the pivot's dev sets, never
-on test data or on another language. The best rate is used for all seeds.
+Under `matched`, rows share sample, steps and seeds but not the learning rate: a rate that suits one method can cripple
+another. So every row that trains gets the same number of trials: one alignment with the first seed at each rate of a
+declared grid, fine-tuned on the trained tasks of the suite and evaluated on the pivot's dev sets, never on test data or
+on another language. The best rate is used for all seeds.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from harness.records import Corpus
 from harness.registry import ABLATIONS, EVERYTHING, METHODS, TASKS
 from harness.storage.artifacts import Artifacts
 
-CONTROL = "continued-mlm"  # costs are told relative to it: the same text and steps
-TUNED = ("sample", "pretrain", "align", "finetune")  # the stages of a trial: nothing of it reads a test set
+CONTROL = "continued-mlm"  # costs are relative to it: the same text and steps
+TRIAL_KINDS = ("sample", "pretrain", "align", "finetune")  # the stages of a trial; none reads a test set
 
 
 @dataclass(frozen=True)
-class Row:
+class AblationRow:
     """One row of the table: a method, changes of its configuration, and a transform of what it trains on."""
 
     method: str
@@ -46,44 +46,46 @@ class Ablation:
     """A named table. `reference` is the paper whose table it is, if any."""
 
     title: str
-    rows: tuple[Row, ...]
+    rows: tuple[AblationRow, ...]
     reference: str = ""
 
 
-def named(name: str) -> Ablation:
-    """The ablation registered as `name`; `all`, every method that can be loaded; or a method beside its controls.
+def get_ablation(name: str) -> Ablation:
+    """The ablation registered as `name`; for `all`, every method that loads; for a method, itself and its controls.
 
     Raises UsageError for others.
     """
     if name in ABLATIONS:
         return ABLATIONS.get(name)
     if name in METHODS:
-        return controlled(name)
+        return with_controls(name)
     if name != EVERYTHING:
         known = {*ABLATIONS.names(), EVERYTHING, *METHODS.names()}
         raise unknown("ablation", name, known, remedy="`alignboard ablation` lists them")
     broken = METHODS.broken()
-    return Ablation("Every registered method", tuple(Row(method) for method in METHODS.names() if method not in broken))
+    return Ablation(
+        "Every registered method", tuple(AblationRow(method) for method in METHODS.names() if method not in broken)
+    )
 
 
-def controlled(name: str) -> Ablation:
-    """A method beside what its gain is measured against: the untrained base, its control and what that is measured
-    against in turn, and itself on shuffled pairs where it reads pairs."""
-    rows, method = [Row(name)], METHODS.get(name)
+def with_controls(name: str) -> Ablation:
+    """A method and its baselines: its control and the control of that in turn, up to the untrained base, and the method
+    itself on shuffled pairs where it reads pairs."""
+    rows, method = [AblationRow(name)], METHODS.get(name)
     if Corpus.PARALLEL in method.needs and method.trains:
-        rows += shuffled(rows)
-    while method.control and Row(method.control) not in rows:
-        rows.insert(0, Row(method.control))
+        rows += on_shuffled_pairs(rows)
+    while method.control and AblationRow(method.control) not in rows:
+        rows.insert(0, AblationRow(method.control))
         method = METHODS.get(method.control)
-    return Ablation(f"{name} beside its controls", tuple(rows))
+    return Ablation(f"{name} and its controls", tuple(rows))
 
 
-def shuffled(rows: Iterable[Row]) -> tuple[Row, ...]:
-    """The same rows on shuffled partners: what is left of their gains is not due to the pairing."""
-    return tuple(Row(row.method, row.config, ShuffledPairs.name) for row in rows)
+def on_shuffled_pairs(rows: Iterable[AblationRow]) -> tuple[AblationRow, ...]:
+    """The same rows on shuffled partners: the gain that remains is not due to the pairing."""
+    return tuple(AblationRow(row.method, row.config, ShuffledPairs.name) for row in rows)
 
 
-def with_changes(rows: Sequence[Row], config: Mapping[str, Any]) -> list[Row]:
+def with_changes(rows: Sequence[AblationRow], config: Mapping[str, Any]) -> list[AblationRow]:
     """The rows with settings of methods changed in every row whose method has them; the rows' own settings win.
 
     Raises UsageError for a setting that no row's method has.
@@ -99,12 +101,12 @@ def with_changes(rows: Sequence[Row], config: Mapping[str, Any]) -> list[Row]:
     ]
 
 
-def lacking(recipe: Recipe) -> list[Corpus]:
+def missing_corpora(recipe: Recipe) -> list[Corpus]:
     """The corpora that the recipe's method needs and its source does not have."""
     return cached_source(recipe.source).manifest([]).lacking(METHODS.get(recipe.method).needs)
 
 
-class Trial(NamedTuple):
+class RateTrial(NamedTuple):
     """A recipe at one learning rate of the grid, and the stages that measure it."""
 
     recipe: Recipe
@@ -116,7 +118,7 @@ class Trial(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Tuned:
+class TunedRecipe:
     """The outcome of a row's trials: its recipe at the best rate, and the score of every rate (percent, mean of the
     trained tasks on the pivot's dev sets). Without trials `scores` is empty."""
 
@@ -125,11 +127,11 @@ class Tuned:
 
 
 @dataclass(frozen=True)
-class Search:
-    """A recipe whose learning rate is to be chosen among its trials; without trials it is as it should be."""
+class RateSearch:
+    """A recipe and the trials among which its learning rate is chosen; without trials the rate is fixed."""
 
     recipe: Recipe
-    trials: tuple[Trial, ...] = ()
+    trials: tuple[RateTrial, ...] = ()
 
     @property
     def stages(self) -> dict[str, Stage]:
@@ -143,34 +145,34 @@ def rate_of(recipe: Recipe) -> float:
     return recipe.align.learning_rate
 
 
-def at_rate(recipe: Recipe, rate: float) -> Recipe:
+def with_rate(recipe: Recipe, rate: float) -> Recipe:
     """The recipe, which trains, with another learning rate of alignment."""
     assert recipe.align is not None
     return recipe.model_copy(update={"align": recipe.align.model_copy(update={"learning_rate": rate})})
 
 
-def search(recipe: Recipe, grid: Sequence[float], seed: int = 0, plugins: Sequence[Path] = ()) -> Search:
-    """One trial per rate of the grid. A single rate is taken without one, and a method that does not train has none.
+def plan_search(recipe: Recipe, grid: Sequence[float], seed: int = 0, plugins: Sequence[Path] = ()) -> RateSearch:
+    """One trial per rate of the grid; none for a single rate or for a method that does not train.
 
     Raises UserError for data that the recipe asks for and the source lacks.
     """
     if not grid or recipe.align is None:
-        return Search(recipe)
+        return RateSearch(recipe)
     if len(grid) == 1:
-        return Search(at_rate(recipe, grid[0]))
-    plans = [(tried := at_rate(recipe, rate), plan_run(tried, seed, plugins)) for rate in grid]
-    return Search(recipe, tuple(Trial(tried, tuple(filter(_measures, plan.stages))) for tried, plan in plans))
+        return RateSearch(with_rate(recipe, grid[0]))
+    plans = [(tried := with_rate(recipe, rate), plan_run(tried, seed, plugins)) for rate in grid]
+    return RateSearch(recipe, tuple(RateTrial(tried, tuple(filter(_measures, plan.stages))) for tried, plan in plans))
 
 
 def _measures(stage: Stage) -> bool:
-    """Whether a trial needs the stage. A task without a dev set has no say in the choice."""
-    return stage.kind in TUNED and (not isinstance(stage, Finetune) or bool(stage.dev))
+    """Whether a trial needs the stage. A task without a dev set does not affect the choice."""
+    return stage.kind in TRIAL_KINDS and (not isinstance(stage, Finetune) or bool(stage.dev))
 
 
-def tune(searches: Sequence[Search], executor: Local, display: Display) -> list[Tuned]:
-    """Each recipe at its best rate. Stages that are there already are found, so an interrupted grid goes on.
+def tune(searches: Sequence[RateSearch], executor: Local, display: Display) -> list[TunedRecipe]:
+    """Runs the trials and returns each recipe at its best rate. Finished stages are reused.
 
-    Raises UserError where a trial fails, after all others are done.
+    Raises UserError where a trial fails, after all others have ended.
     """
     stages = {fingerprint: stage for row in searches for fingerprint, stage in row.stages.items()}
     failures = execute_stages(stages, executor, display).failures
@@ -179,19 +181,19 @@ def tune(searches: Sequence[Search], executor: Local, display: Display) -> list[
         raise UserError(
             f"{counted(len(failures), 'stage')} of the grid failed; give the same command to try again\n{reasons}"
         )
-    return [_best(row, executor.artifacts) for row in searches]
+    return [_best_rate(row, executor.artifacts) for row in searches]
 
 
-def _best(row: Search, artifacts: Artifacts) -> Tuned:
+def _best_rate(row: RateSearch, artifacts: Artifacts) -> TunedRecipe:
     if not row.trials:
-        return Tuned(row.recipe, {})
-    scores = {trial.rate: dev_score(trial.stages, artifacts) for trial in row.trials}
+        return TunedRecipe(row.recipe, {})
+    scores = {trial.rate: mean_dev_score(trial.stages, artifacts) for trial in row.trials}
     best = max(row.trials, key=lambda trial: scores[trial.rate])
     record = {f"{rate:g}": round(score, 2) for rate, score in scores.items()}
-    return Tuned(best.recipe.model_copy(update={"tuning": record}), scores)
+    return TunedRecipe(best.recipe.model_copy(update={"tuning": record}), scores)
 
 
-def dev_score(stages: Iterable[Stage], artifacts: Artifacts) -> float:
+def mean_dev_score(stages: Iterable[Stage], artifacts: Artifacts) -> float:
     """Percent, mean over the fine-tuned tasks: the best score of each on the pivot's dev set, at its best rate."""
     tasks: dict[str, list[float]] = {}
     for stage in stages:
@@ -203,14 +205,14 @@ def dev_score(stages: Iterable[Stage], artifacts: Artifacts) -> float:
     return fmean(max(scores) for scores in tasks.values())
 
 
-class Cost(NamedTuple):
+class AlignmentCost(NamedTuple):
     """What the alignments of a row cost: tokens seen per seed, seconds per 1,000 pairs."""
 
     tokens: float
     seconds: float
 
 
-def alignment_cost(plans: Sequence[RunPlan], stages: Mapping[str, Mapping[str, Any]]) -> Cost | None:
+def alignment_cost(plans: Sequence[RunPlan], stages: Mapping[str, Mapping[str, Any]]) -> AlignmentCost | None:
     """The mean cost over a row's seeds from the stage rows by fingerprint; None where nothing was trained."""
     rows = [
         stages[s.fingerprint] for plan in plans for s in plan.stages if s.kind == "align" and s.fingerprint in stages
@@ -218,7 +220,7 @@ def alignment_cost(plans: Sequence[RunPlan], stages: Mapping[str, Mapping[str, A
     rows = [row for row in rows if row["examples"] and row["device_seconds"]]
     if not rows:
         return None
-    return Cost(
+    return AlignmentCost(
         fmean(float(row["tokens"]) for row in rows),
         fmean(1000 * float(row["device_seconds"]) / float(row["examples"]) for row in rows),
     )

@@ -100,7 +100,7 @@ def labels_target(
     gold = LabelFolder(labels, available)
     found = {name: tuple(gold.views(TASKS.get(name)())) for name in suite.tasks}
     expected = {name: views or TASKS.get(name).spec.languages for name, views in found.items()}
-    hashes = {name: json_digest(_hashes(labels, name, views)) for name, views in found.items() if views}
+    hashes = {name: json_digest(_file_digests(labels, name, views)) for name, views in found.items() if views}
     source = f"labels:{labels.resolve().name}"
     data = json_digest(sorted(hashes.items()))
     return Target(suite, "official", "paper", base, source, expected, gold, hashes, scheme, data)
@@ -189,7 +189,9 @@ def submit(
     assert not report.problems, "what is damaged is never stored"
     assert report.tasks, "there is nothing to store"
     files = {
-        name: value for task, made in report.views.items() for name, value in _hashes(predictions, task, made).items()
+        name: value
+        for task, made in report.views.items()
+        for name, value in _file_digests(predictions, task, made).items()
     }
     told = {"files": files, "gold": {task: target.gold_hash[task] for task in report.views}, "scheme": target.scheme}
     run = target.run_id(claim)
@@ -201,15 +203,15 @@ def submit(
         if same and whole and not replace:
             return Outcome(run, Change.SAME)
         if done and not same and not replace:
-            raise _other(claim, former[0], told)
-        stages = [_stored(artifacts, task, report, told) for task in report.views]
+            raise _conflict_error(claim, former[0], told)
+        stages = [_write_artifacts(artifacts, task, report, told) for task in report.views]
         if former:
             store.delete_run(run)
-        _put(store, _row(run, target, claim, told), stages, target)
+        _put_rows(store, _row(run, target, claim, told), stages, target)
     return Outcome(run, Change.RESTORED if same and not whole else Change.REPLACED if done else Change.NEW)
 
 
-class _Stored(NamedTuple):
+class _StoredTask(NamedTuple):
     """One task's stages, and the scores of the second."""
 
     predict: StageRow
@@ -217,7 +219,7 @@ class _Stored(NamedTuple):
     scores: list[dict[str, Any]]
 
 
-def _stored(artifacts: Artifacts, task: str, report: SubmissionReport, told: Mapping[str, Any]) -> _Stored:
+def _write_artifacts(artifacts: Artifacts, task: str, report: SubmissionReport, told: Mapping[str, Any]) -> _StoredTask:
     """Writes the artifacts of one task. Both are named by their content."""
     spec = TASKS.get(task).spec
     made = report.views[task]
@@ -231,7 +233,7 @@ def _stored(artifacts: Artifacts, task: str, report: SubmissionReport, told: Map
     scored = json_digest([KIND, "score", task, predicted, told["gold"][task], told["scheme"], scores])
     with artifacts.create(scored, "score", {"title": f"{KIND} score {task}"}) as folder:
         evidence.write(folder, TASKS.get(task)(), parts, scores)
-    return _Stored(_stage(predicted, kind, task), _stage(scored, "score", task), scores)
+    return _StoredTask(_stage(predicted, kind, task), _stage(scored, "score", task), scores)
 
 
 def _stage(fingerprint: str, kind: str, task: str) -> StageRow:
@@ -281,7 +283,7 @@ def _card(claim: Claim, told: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _put(store: Store, row: RunRow, stages: Sequence[_Stored], target: Target) -> None:
+def _put_rows(store: Store, row: RunRow, stages: Sequence[_StoredTask], target: Target) -> None:
     """The rows, the run's last status last: what a killed process leaves is not done, and is written anew."""
     store.add_run(row)
     for stored in stages:
@@ -305,13 +307,13 @@ def _score(stage: StageRow, target: Target, score: Mapping[str, Any]) -> ScoreRo
     )
 
 
-def _hashes(folder: Path, task: str, views: Sequence[str] | Mapping[str, Any]) -> dict[str, str]:
+def _file_digests(folder: Path, task: str, views: Sequence[str] | Mapping[str, Any]) -> dict[str, str]:
     """SHA-256 of the files of one task that are there, by their path in the folder."""
     names = [f"{task}/{TASKS.get(task).file_name(view)}" for view in views]
     return {name: file_digest(folder / name) for name in names if (folder / name).is_file()}
 
 
-def _other(claim: Claim, former: Mapping[str, Any], told: Mapping[str, Any]) -> UserError:
+def _conflict_error(claim: Claim, former: Mapping[str, Any], told: Mapping[str, Any]) -> UserError:
     """The refusal of other predictions, or of the same on other labels, under a name that is taken."""
     known = former["card"][KIND]
     differing = sorted(

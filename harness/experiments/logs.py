@@ -1,8 +1,8 @@
-"""The log of a stage: when it began, how far it got, what was written on the way, how it ended.
+"""The log of a stage: its start, progress, output and end.
 
-It lies in the stage's work folder, where a stage that fails or is killed leaves it for the next attempt to go on with,
-and goes into the artifact of one that ends well. Nothing that a stage makes depends on it: where it cannot be written,
-the stage goes on without. What compiled code writes past Python's streams is not in it.
+The log is written to the stage's work folder, where the next attempt continues it after a failure or a kill, and is
+copied into the artifact of a finished stage. No result depends on it: where it cannot be written, the stage runs
+without it. Output of compiled code that bypasses Python's streams is not logged.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class StageLog:
-    """A log that is being written, a line for each event: time (UTC), what kind it is of, text. Serves as the watch of
-    a training loop, and passes on to `watch` what it is told."""
+    """An open log, one line per event: time (UTC), kind, text. Also the watch of a training loop, which passes
+    updates on to `watch`."""
 
     def __init__(self, folder: Path, watch: Watch) -> None:
         self.path, self.watch = folder / LOG, watch
@@ -53,32 +53,32 @@ class StageLog:
         self._open()
 
     def say(self, kind: str, text: str) -> None:
-        """A line, or several, of one kind."""
+        """Writes one or more lines of a kind."""
         stamp = datetime.now(UTC).strftime(STAMP)
         lines = (_COLOURS.sub("", line.rstrip()).expandtabs()[:WIDTH] for line in text.splitlines())
         self._write("".join(f"{stamp} {kind:<5} {line}\n" for line in lines).encode("utf-8", "replace"))
 
     def update(self, rate: Rate) -> None:
         self.watch.update(rate)
-        self._tell_evaluations()
+        self._write_evaluations()
         now = time.monotonic()
         if self._last is None and rate.step:
             self.say(STEP, f"goes on from the checkpoint of step {rate.step:,}")
         rare = max(PAUSE, (now - self.began) / 60)
         if rate.step == rate.total or self._last is None or now - self._last >= rare:
             self._last = now
-            self.say(STEP, f"{rate.step:,}/{rate.total:,}  {told(rate) if rate.losses else ''}".rstrip())
+            self.say(STEP, f"{rate.step:,}/{rate.total:,}  {format_rate(rate) if rate.losses else ''}".rstrip())
 
-    def _tell_evaluations(self) -> None:
-        """A line for each evaluation since the last look: the loop tells its watch nothing of them."""
+    def _write_evaluations(self) -> None:
+        """A line for each new evaluation: the loop does not report evaluations to its watch."""
         for step, views in _evaluations(self.path.parent / CURVE).items():
             if step not in self._evaluated:
                 self._evaluated[step] = views
                 self.say(DEV, f"step {step:,}: {views}")
 
     def leave(self, folder: Path) -> None:
-        """Ends the log of a stage that is done, and puts it into the folder that becomes its artifact."""
-        self._tell_evaluations()
+        """Ends the log of a finished stage and copies it into the folder that becomes its artifact."""
+        self._write_evaluations()
         self.say(END, f"done in {duration(time.monotonic() - self.began)}")
         if self._file is not None:
             shutil.copyfile(self.path, folder / LOG)
@@ -93,7 +93,7 @@ class StageLog:
         try:
             self._file = self.path.open("ab", buffering=0)
         except OSError:
-            self._file = None  # the stage itself will tell what is wrong with the disk, if it matters
+            self._file = None  # the stage itself reports a failure of the disk, if it matters
 
     def _write(self, data: bytes) -> None:
         with self._lock:
@@ -107,7 +107,7 @@ class StageLog:
                 self.close()
 
     def _shorten(self) -> None:
-        """Replaces the middle of the log by a line that counts what it held."""
+        """Replaces the middle of the log with a line that says how many lines it held."""
         whole = self.path.read_bytes()
         first = self._beginning or whole.rindex(b"\n", 0, KEPT) + 1
         last = whole.index(b"\n", len(whole) - KEPT) + 1
@@ -120,13 +120,12 @@ class StageLog:
 
 
 @contextmanager
-def logged(folder: Path, title: str, watch: Watch) -> Iterator[StageLog]:
-    """The log of a stage in its work folder while it is worked on: it has the standard streams of this process, and
-    what stops the stage."""
+def log_stage(folder: Path, title: str, watch: Watch) -> Iterator[StageLog]:
+    """Logs a running stage in its work folder: this process's standard streams, and the error that ends the stage."""
     log = StageLog(folder, watch)
     log.say(START, title)
     try:
-        with _overheard(log):
+        with _copy_streams(log):
             yield log
     except UserError as error:
         log.say(FAIL, str(error))
@@ -141,8 +140,8 @@ def logged(folder: Path, title: str, watch: Watch) -> Iterator[StageLog]:
         log.close()
 
 
-class _Overheard:
-    """A standard stream that is also written into a log, line by line; in all else the stream itself."""
+class _CopiedStream:
+    """A standard stream whose lines are also written to a log; other attributes are those of the stream."""
 
     def __init__(self, stream: Any, log: StageLog, kind: str) -> None:
         self._stream, self._log, self._kind = stream, log, kind
@@ -151,8 +150,8 @@ class _Overheard:
     def write(self, text: str) -> int:
         *lines, self._begun = (self._begun + text).split("\n")
         for line in lines:
-            self._log.say(self._kind, _shown(line))
-        self._begun = _shown(self._begun)[-WIDTH:]
+            self._log.say(self._kind, _last_overwrite(line))
+        self._begun = _last_overwrite(self._begun)[-WIDTH:]
         self._stream.write(text)
         return len(text)
 
@@ -161,7 +160,7 @@ class _Overheard:
             self.write(line)
 
     def end(self) -> None:
-        """Tells a last line that was not ended."""
+        """Writes a last line without a line end."""
         if self._begun:
             self._log.say(self._kind, self._begun)
 
@@ -171,17 +170,17 @@ class _Overheard:
         return getattr(self._stream, name)
 
 
-def _shown(line: str) -> str:
-    """What is left of a line that was written over, as progress bars do."""
+def _last_overwrite(line: str) -> str:
+    """The last version of a line that was overwritten with carriage returns, as progress bars do."""
     return line.rstrip("\r").rpartition("\r")[2]
 
 
 @contextmanager
-def _overheard(log: StageLog) -> Iterator[None]:
-    """The standard streams of this process, and what loggers write to them, are also written into a log."""
+def _copy_streams(log: StageLog) -> Iterator[None]:
+    """Copies this process's standard streams, and what loggers write to them, into a log."""
     kinds = {"stdout": OUT, "stderr": ERR}
     streams = {name: stream for name in kinds if (stream := getattr(sys, name)) is not None}  # a service may have none
-    heard = {name: _Overheard(stream, log, kinds[name]) for name, stream in streams.items()}
+    heard = {name: _CopiedStream(stream, log, kinds[name]) for name, stream in streams.items()}
     handlers = [
         (handler, handler.stream, heard[name])
         for handler in _handlers()
@@ -228,15 +227,15 @@ def kind_of(line: str) -> str:
     return line[21:26].strip()
 
 
-def told(rate: Rate) -> str:
-    """Rate, time left and losses in a few words."""
+def format_rate(rate: Rate) -> str:
+    """Steps per second, time left and losses, on one line."""
     losses = " ".join(f"{name} {value:.3g}" for name, value in rate.losses.items())
     left = "" if math.isinf(rate.seconds_left) else f"{duration(rate.seconds_left)} left"
     return "  ".join(filter(None, (f"{rate.steps_per_second:.1f} steps/s", left, losses)))
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: 0.4 s, 12 s, 3 min 20 s, 2 h 05 min."""
+    """A duration in words: 0.4 s, 12 s, 3 min 20 s, 2 h 05 min."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)

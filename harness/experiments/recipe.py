@@ -63,7 +63,7 @@ class Recipe(FrozenSettings):
         if self.protocol not in spec.protocols:
             raise unknown(f"protocol of task {task}", self.protocol, spec.protocols)
         changes = self.tasks.get(task, {})
-        settings = _changed(spec.settings(self.protocol, shape), changes, f"tasks.{task}")
+        settings = _change_settings(spec.settings(self.protocol, shape), changes, f"tasks.{task}")
         check_trials(spec, settings, changes)
         return settings
 
@@ -81,7 +81,7 @@ def make_recipe(
     precision: str = "fp32",
     changes: Sequence[str] = (),
 ) -> Recipe:
-    """The recipe of one method from the words of a command line.
+    """Builds the recipe of one method from command-line options.
 
     `recipe` is "matched", "paper" or a TOML file of changes; `changes` are "dotted.field=value" texts, which win.
     Raises UsageError for unknown names, unknown fields and contradictions.
@@ -90,7 +90,7 @@ def make_recipe(
     SUITES.get(suite)
     if protocol not in PROTOCOLS:
         raise unknown("protocol", protocol, PROTOCOLS)
-    kind, asked = _asked(recipe, changes)
+    kind, asked = _parse_settings(recipe, changes)
     fields: dict[str, Any] = {
         "kind": kind,
         "method": method,
@@ -104,33 +104,33 @@ def make_recipe(
         **_budget(method, kind, protocol),
     }
     if base.startswith("init:"):
-        fields["pretrain"] = _shape(base)
-    made = _validated(_merged(fields, asked))
+        fields["pretrain"] = _parse_shape(base)
+    made = _validate(_merge(fields, asked))
     return made if trains else made.model_copy(update={"sample": None, "align": None, "contamination": "report"})
 
 
-def given(recipe: str, changes: Sequence[str]) -> dict[str, Any]:
-    """What a command line asks for beside its options: the settings of a TOML file with the changes on top, nested."""
-    return _asked(recipe, changes)[1]
+def parse_changes(recipe: str, changes: Sequence[str]) -> dict[str, Any]:
+    """The settings of a TOML recipe with the `--set` changes on top, nested."""
+    return _parse_settings(recipe, changes)[1]
 
 
-def _asked(recipe: str, changes: Sequence[str]) -> tuple[str, dict[str, Any]]:
+def _parse_settings(recipe: str, changes: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """The kind of recipe, and its settings."""
-    kind, asked = _kind(recipe)
+    kind, asked = _parse_kind(recipe)
     for change in changes:
-        _set(asked, change)
+        _apply_change(asked, change)
     return kind, asked
 
 
 def pretrain_settings(shape: str, changes: Sequence[str]) -> PretrainSettings:
     """Settings of a pre-training from "LAYERSxHIDDEN" and "field=value" texts. Raises UsageError as `make_recipe`."""
-    fields: dict[str, Any] = dict(_shape(f"init:{shape}"))
+    fields: dict[str, Any] = dict(_parse_shape(f"init:{shape}"))
     for change in changes:
-        _set(fields, change)
+        _apply_change(fields, change)
     try:
         return PretrainSettings(**fields)
     except ValidationError as error:
-        raise _refused(error, "pretrain settings", PretrainSettings) from error
+        raise _settings_error(error, "pretrain settings", PretrainSettings) from error
 
 
 def method_config(recipe: Recipe) -> Any:
@@ -138,7 +138,7 @@ def method_config(recipe: Recipe) -> Any:
     try:
         return METHODS.get(recipe.method).Config(**recipe.config)
     except ValidationError as error:
-        raise _refused(error, f"config of {recipe.method}", METHODS.get(recipe.method).Config) from error
+        raise _settings_error(error, f"config of {recipe.method}", METHODS.get(recipe.method).Config) from error
 
 
 GRIDS = {  # learning rates that an ablation tries
@@ -159,7 +159,7 @@ def _budget(method: str, kind: str, protocol: str) -> dict[str, Any]:
     return {"align": align, "sample": {"size": steps * batch if protocol == "mini" else 3_840_000}}
 
 
-def _kind(recipe: str) -> tuple[str, dict[str, Any]]:
+def _parse_kind(recipe: str) -> tuple[str, dict[str, Any]]:
     if recipe in KINDS:
         return recipe, {}
     file = Path(recipe)
@@ -174,14 +174,14 @@ def _kind(recipe: str) -> tuple[str, dict[str, Any]]:
     return str(content.pop("kind", "matched")), content
 
 
-def _shape(base: str) -> dict[str, int]:
+def _parse_shape(base: str) -> dict[str, int]:
     layers, cross, hidden = base.removeprefix("init:").partition("x")
     if not (cross and layers.isdecimal() and hidden.isdecimal()):
         raise UsageError("the shape of a new encoder is not understood", found=base, expected="init:LAYERSxHIDDEN")
     return {"layers": int(layers), "hidden": int(hidden)}
 
 
-def _set(changes: dict[str, Any], text: str) -> None:
+def _apply_change(changes: dict[str, Any], text: str) -> None:
     """Puts "a.b.c=value" into nested dictionaries; the value is read as JSON where it is JSON."""
     path, equals, value = text.partition("=")
     if not equals or not path:
@@ -198,20 +198,20 @@ def _set(changes: dict[str, Any], text: str) -> None:
         place[last] = value
 
 
-def _merged(fields: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(fields: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """`fields` with `changes` on top, nested dictionaries joined."""
     merged = dict(fields)
     for name, value in changes.items():
         known = merged.get(name)
-        merged[name] = _merged(known, value) if isinstance(known, Mapping) and isinstance(value, Mapping) else value
+        merged[name] = _merge(known, value) if isinstance(known, Mapping) and isinstance(value, Mapping) else value
     return merged
 
 
-def _validated(fields: dict[str, Any]) -> Recipe:
+def _validate(fields: dict[str, Any]) -> Recipe:
     try:
         recipe = Recipe(**fields)
     except ValidationError as error:
-        raise _refused(error, "recipe", Recipe) from error
+        raise _settings_error(error, "recipe", Recipe) from error
     _check(recipe)
     return recipe
 
@@ -244,7 +244,7 @@ def _check(recipe: Recipe) -> None:
 _ADAPTERS: dict[type[TaskSettings], TypeAdapter[TaskSettings]] = {}
 
 
-def _changed(settings: TaskSettings, changes: Mapping[str, Any], where: str) -> TaskSettings:
+def _change_settings(settings: TaskSettings, changes: Mapping[str, Any], where: str) -> TaskSettings:
     fields = asdict(settings)
     for name in changes:
         if name not in fields:
@@ -255,20 +255,20 @@ def _changed(settings: TaskSettings, changes: Mapping[str, Any], where: str) -> 
     try:
         return _ADAPTERS[kind].validate_python({**fields, **changes})
     except ValidationError as error:
-        raise _refused(error, where, FrozenSettings) from error
+        raise _settings_error(error, where, FrozenSettings) from error
 
 
-def _refused(error: ValidationError, what: str, model: type[BaseModel]) -> UserError:
+def _settings_error(error: ValidationError, what: str, model: type[BaseModel]) -> UserError:
     """The first problems of a validation as one usage error; of an unknown field, with the fields that exist."""
     problem = error.errors()[0]
     path = [str(part) for part in problem["loc"]]
     if problem["type"] == "extra_forbidden":
-        return unknown(f"field of the {what}", ".".join(path), _fields(model, path))
+        return unknown(f"field of the {what}", ".".join(path), _field_names(model, path))
     told = "; ".join(": ".join(filter(None, (".".join(map(str, p["loc"])), p["msg"]))) for p in error.errors()[:3])
     return UsageError(f"the {what} has a field that is wrong or contradictory", found=told.replace("Value error, ", ""))
 
 
-def _fields(model: type[BaseModel], path: Sequence[str]) -> list[str]:
+def _field_names(model: type[BaseModel], path: Sequence[str]) -> list[str]:
     """The dotted names of the fields beside the one at `path`."""
     for name in path[:-1]:
         inner = model.model_fields[name].annotation

@@ -24,7 +24,7 @@ from pydantic import BaseModel
 
 from harness import provenance
 from harness.experiments.code import code_hash
-from harness.experiments.logs import logged
+from harness.experiments.logs import log_stage
 from harness.files import json_digest
 from harness.registry import load_plugin
 from harness.storage.artifacts import Artifacts
@@ -142,7 +142,7 @@ class Stage(ABC):
                 load_plugin(Path(plugin))
             first_line = f"{self.title}: {bench.device}, {torch.get_num_threads()} threads, process {os.getpid()}"
             with (
-                logged(bench.artifacts.work(self.fingerprint), first_line, bench.watch) as log,
+                log_stage(bench.artifacts.work(self.fingerprint), first_line, bench.watch) as log,
                 bench.artifacts.create(self.fingerprint, self.kind, {"title": self.title}) as folder,
             ):
                 cost = self._measured_run(replace(bench, watch=log), folder)

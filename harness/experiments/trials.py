@@ -1,7 +1,6 @@
-"""The learning rates that a fine-tuning tries, and the one that the pivot's dev set chooses.
+"""Learning rates that are tried in fine-tuning, and the choice among them on the pivot's dev set.
 
-Every rate is a stage of its own, named by its settings as any other; the stage that predicts reads all of them and uses
-the chosen one. A single rate is used without a choice.
+Every rate is a stage of its own. The stage that predicts reads all of them and uses the best one.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ from typing import Any, NamedTuple
 from harness.errors import UsageError
 from harness.task import ENGLISH, TaskSettings, TaskSpec, TrainedSettings
 
-CHOICE = "choice.json"  # what a predicting stage that had a choice leaves of it
+CHOICE = "choice.json"  # the trials of a predicting stage, the best first
 MODEL = "model"  # the role of a fine-tuned model among the inputs of a predicting stage
 
 
-class Trial(NamedTuple):
+class LearningRateTrial(NamedTuple):
     """A fine-tuning with its score on the pivot's dev set, in percent."""
 
     rate: str
@@ -59,9 +58,11 @@ def trials(inputs: Mapping[str, str]) -> dict[str, str]:
     return {role[len(MODEL) :].strip(): name for role, name in inputs.items() if role.partition(" ")[0] == MODEL}
 
 
-def choose(tried: Mapping[str, Mapping[str, Any]], fingerprints: Mapping[str, str], metric: str) -> list[Trial]:
+def choose(
+    tried: Mapping[str, Mapping[str, Any]], fingerprints: Mapping[str, str], metric: str
+) -> list[LearningRateTrial]:
     """Trials from what each rate's fine-tuning left, the best one first; of equal ones the first in order stays."""
-    found = [Trial(rate, fingerprints[rate], pivot_score(fit, metric)) for rate, fit in tried.items()]
+    found = [LearningRateTrial(rate, fingerprints[rate], pivot_score(fit, metric)) for rate, fit in tried.items()]
     return sorted(found, key=lambda trial: -trial.score)
 
 

@@ -15,16 +15,16 @@ from harness.cli.app import main
 from harness.data.babel import Babel
 from harness.errors import UserError
 from harness.experiments.ablation import (
-    Cost,
-    Row,
-    Search,
+    AblationRow,
+    AlignmentCost,
+    RateSearch,
     alignment_cost,
-    at_rate,
-    named,
-    search,
-    shuffled,
+    get_ablation,
+    on_shuffled_pairs,
+    plan_search,
     tune,
     with_changes,
+    with_rate,
 )
 from harness.experiments.executors.local import Local, StageFailure
 from harness.experiments.plan import plan_run
@@ -58,27 +58,27 @@ def executor(tmp_path_factory: pytest.TempPathFactory) -> Local:
 
 def test_every_trained_row_has_a_trial_per_rate_and_none_reads_a_test_set() -> None:
     for method, transform in (("info-snt", ""), ("info-snt", "shuffled-pairs"), ("continued-mlm", "")):
-        row = search(recipe(method, transform=transform), GRID).trials
+        row = plan_search(recipe(method, transform=transform), GRID).trials
         assert [trial.rate for trial in row] == list(GRID)
         cells = {cell for trial in row for stage in trial.stages for cell in stage.data}
         assert not [cell for cell in cells if cell.endswith("/test")]
         dev = {cell for cell in cells if cell.endswith("/dev")}
         assert dev == {f"{task}/qaa/dev" for task in ("xnli", "pawsx", "udpos", "panx")}
-    assert search(recipe("mbert"), GRID) == Search(recipe("mbert"))
-    assert search(recipe("info-snt"), GRID[1:]) == Search(at_rate(recipe("info-snt"), GRID[1]))
+    assert plan_search(recipe("mbert"), GRID) == RateSearch(recipe("mbert"))
+    assert plan_search(recipe("info-snt"), GRID[1:]) == RateSearch(with_rate(recipe("info-snt"), GRID[1]))
 
 
 def test_the_best_rate_is_taken_and_recorded_outside_of_the_hash(executor: Local) -> None:
     recipes = [recipe("mbert"), recipe("info-snt")]
-    untrained, tuned = tune([search(r, GRID) for r in recipes], executor, RecordingDisplay())
+    untrained, tuned = tune([plan_search(r, GRID) for r in recipes], executor, RecordingDisplay())
     assert (untrained.recipe, untrained.scores) == (recipes[0], {})
     assert set(tuned.scores) == set(GRID)
-    for trial in search(recipes[1], GRID).trials:
+    for trial in plan_search(recipes[1], GRID).trials:
         assert tuned.scores[trial.rate] == pytest.approx(by_hand(trial.stages, executor.artifacts))
     best = max(GRID, key=lambda rate: tuned.scores[rate])
     assert tuned.recipe.align.learning_rate == best
     assert set(tuned.recipe.tuning) == {"0.0001", "0.01"}
-    assert tuned.recipe.hash == at_rate(recipes[1], best).hash
+    assert tuned.recipe.hash == with_rate(recipes[1], best).hash
     final = plan_run(tuned.recipe, 0)
     known = [stage.title for stage in final.stages if executor.artifacts.find(stage.fingerprint)]
     assert {"finetune xnli seed 0", "align info-snt seed 0"} <= set(known), "the first seed is not trained again"
@@ -98,13 +98,13 @@ def by_hand(stages: Any, artifacts: Artifacts) -> float:
 
 
 def test_a_grid_goes_on_where_it_stopped(executor: Local) -> None:
-    tune([search(recipe("info-snt"), GRID)], executor, RecordingDisplay())
+    tune([plan_search(recipe("info-snt"), GRID)], executor, RecordingDisplay())
     again = RecordingDisplay()
-    tune([search(recipe("info-snt"), GRID)], executor, again)
+    tune([plan_search(recipe("info-snt"), GRID)], executor, again)
     assert again.found
     assert not again.made
     wider = RecordingDisplay()
-    tune([search(recipe("info-snt"), (*GRID, 1e-3))], executor, wider)
+    tune([plan_search(recipe("info-snt"), (*GRID, 1e-3))], executor, wider)
     assert [title for title in wider.made if title.startswith("align")] == ["align info-snt seed 0"]
 
 
@@ -119,7 +119,7 @@ def test_a_trial_that_fails_is_told_and_the_others_are_done(executor: Local) -> 
 
     display = RecordingDisplay()
     with pytest.raises(UserError, match=r"1 stage of the grid failed.*\n.*out of memory"):
-        tune([search(recipe("info-snt"), GRID)], Failing(), display)  # type: ignore[arg-type]
+        tune([plan_search(recipe("info-snt"), GRID)], Failing(), display)  # type: ignore[arg-type]
     assert len(display.failures) == 1
 
 
@@ -130,29 +130,36 @@ def test_costs_are_means_over_the_seeds_of_a_row() -> None:
         fingerprint: {"tokens": 1000 * (i + 1), "examples": 50, "device_seconds": 2.0 * (i + 1)}
         for i, fingerprint in enumerate(aligned)
     }
-    assert alignment_cost(plans, stages) == Cost(tokens=1500, seconds=60.0)
+    assert alignment_cost(plans, stages) == AlignmentCost(tokens=1500, seconds=60.0)
     assert alignment_cost([plan_run(recipe("mbert"), 0)], stages) is None
 
 
 def test_the_tables_name_methods_that_exist() -> None:
-    ml_ctl = named("ml-ctl")
+    ml_ctl = get_ablation("ml-ctl")
     pairs = {(row.method, row.transform) for row in ml_ctl.rows}
     assert {("mbert", ""), ("continued-mlm", ""), ("ml-ctl-cz", ""), ("ml-ctl-cz", "shuffled-pairs")} <= pairs
     for name in ("ml-ctl", "align-mlm"):
-        for row in named(name).rows:
+        for row in get_ablation(name).rows:
             METHODS.get(row.method).Config(**row.config)
-    assert {row.method for row in named("all").rows} == set(METHODS.names())
-    assert shuffled([Row("ml-ctl", {"temperature": 0.1})]) == (Row("ml-ctl", {"temperature": 0.1}, "shuffled-pairs"),)
+    assert {row.method for row in get_ablation("all").rows} == set(METHODS.names())
+    assert on_shuffled_pairs([AblationRow("ml-ctl", {"temperature": 0.1})]) == (
+        AblationRow("ml-ctl", {"temperature": 0.1}, "shuffled-pairs"),
+    )
     assert replace(ml_ctl, rows=()).title == ml_ctl.title
 
 
 def test_a_method_is_put_beside_its_controls() -> None:
-    base, control = Row("mbert"), Row("continued-mlm")
-    assert named("info-snt").rows == (base, control, Row("info-snt"), *shuffled([Row("info-snt")]))
-    assert named("xlm-k").rows == (base, control, Row("xlm-k")), "it reads no pairs"
-    assert named("continued-mlm").rows == (base, control, *shuffled([control]))
-    assert named("mbert").rows == (base,)
-    assert len(named("ml-ctl").rows) > 4, "the paper's table goes before the method"
+    base, control = AblationRow("mbert"), AblationRow("continued-mlm")
+    assert get_ablation("info-snt").rows == (
+        base,
+        control,
+        AblationRow("info-snt"),
+        *on_shuffled_pairs([AblationRow("info-snt")]),
+    )
+    assert get_ablation("xlm-k").rows == (base, control, AblationRow("xlm-k")), "it reads no pairs"
+    assert get_ablation("continued-mlm").rows == (base, control, *on_shuffled_pairs([control]))
+    assert get_ablation("mbert").rows == (base,)
+    assert len(get_ablation("ml-ctl").rows) > 4, "the paper's table goes before the method"
 
 
 @pytest.mark.parametrize(
@@ -190,9 +197,9 @@ def test_the_command_ends_in_three_tables(
     monkeypatch.setenv("ALIGNBOARD_HOME", str(tmp_path))
     settings = itertools.chain.from_iterable(("--set", change) for change in TINY)
     common = ["--source", "babel:size=small", "--base", "init:1x64", "--seeds", "1", "--workers", "1"]
-    table = named("ml-ctl")
-    few = replace(table, rows=(Row("mbert"), Row("continued-mlm"), Row("cz-snt")))
-    monkeypatch.setattr("harness.experiments.ablation.named", lambda name: few)
+    table = get_ablation("ml-ctl")
+    few = replace(table, rows=(AblationRow("mbert"), AblationRow("continued-mlm"), AblationRow("cz-snt")))
+    monkeypatch.setattr("harness.experiments.ablation.get_ablation", lambda name: few)
     with pytest.raises(SystemExit) as ended:
         main(["ablation", "ml-ctl", *common, "--grid", "1e-4,1e-3", *settings])
     assert not ended.value.code
@@ -204,13 +211,18 @@ def test_the_command_ends_in_three_tables(
 
 
 def test_changes_reach_the_rows_whose_method_has_the_setting() -> None:
-    rows = (Row("mbert"), Row("ml-ctl"), Row("ml-ctl", {"temperature": 0.2}), Row("xlm"))
+    rows = (
+        AblationRow("mbert"),
+        AblationRow("ml-ctl"),
+        AblationRow("ml-ctl", {"temperature": 0.2}),
+        AblationRow("xlm"),
+    )
     changed = with_changes(rows, {"temperature": 0.1, "mlm_weight": 0.5})
     assert changed == [
-        Row("mbert"),
-        Row("ml-ctl", {"temperature": 0.1, "mlm_weight": 0.5}),
-        Row("ml-ctl", {"temperature": 0.2, "mlm_weight": 0.5}),
-        Row("xlm", {"mlm_weight": 0.5}),
+        AblationRow("mbert"),
+        AblationRow("ml-ctl", {"temperature": 0.1, "mlm_weight": 0.5}),
+        AblationRow("ml-ctl", {"temperature": 0.2, "mlm_weight": 0.5}),
+        AblationRow("xlm", {"mlm_weight": 0.5}),
     ]
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from harness.cli.output import print_message
 from harness.errors import UserError
 from harness.experiments import logs
-from harness.experiments.logs import logged
+from harness.experiments.logs import log_stage
 from harness.files import LOG
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import Store
@@ -50,7 +50,7 @@ def test_what_is_written_is_in_the_log_and_where_it_was_written_to(
     logger = logging.getLogger("some.library")
     logger.addHandler(handler)
     try:
-        with logged(tmp_path, "align a", Nobody()):
+        with log_stage(tmp_path, "align a", Nobody()):
             print("first", "line")
             sys.stderr.write("half ")
             sys.stderr.write("a line\n\x1b[31mred\x1b[0m\n1%\r50%\r100%\r\n")
@@ -75,15 +75,15 @@ def test_what_is_written_is_in_the_log_and_where_it_was_written_to(
     assert told.out == "first line\nof a thread\nnot ended"
     assert told.err.startswith("half a line\n\x1b[31mred")
     assert "a warning of a library" in told.err
-    assert not isinstance(sys.stdout, logs._Overheard)
+    assert not isinstance(sys.stdout, logs._CopiedStream)
     assert handler.stream is not None
-    assert not isinstance(handler.stream, logs._Overheard)
+    assert not isinstance(handler.stream, logs._CopiedStream)
 
 
 def test_bars_are_no_part_of_a_log_but_messages_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The display holds its stream before a stage begins; warnings of the command line look theirs up."""
     display = Console(file=sys.stderr, force_terminal=True)
-    with display.status("a bar that turns"), logged(tmp_path, "align a", Nobody()):
+    with display.status("a bar that turns"), log_stage(tmp_path, "align a", Nobody()):
         display.print("a line of the display")
         print("a line of the stage")
         print_message("warning", "a plug-in is broken")
@@ -94,7 +94,7 @@ def test_bars_are_no_part_of_a_log_but_messages_are(tmp_path: Path, capsys: pyte
 
 def test_a_process_without_streams_has_logs_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", None)
-    with logged(tmp_path, "align a", Nobody()):
+    with log_stage(tmp_path, "align a", Nobody()):
         print("on")
     assert kinds(tmp_path) == [("start", "align a"), ("out", "on")]
     assert sys.stderr is None
@@ -104,7 +104,7 @@ def test_progress_is_told_now_and_then_and_passed_on(tmp_path: Path, monkeypatch
     clock = iter(range(0, 10_000, 1))
     monkeypatch.setattr(logs.time, "monotonic", lambda: float(next(clock)))
     watch = Nobody()
-    with logged(tmp_path, "align a", watch) as log:
+    with log_stage(tmp_path, "align a", watch) as log:
         for step in range(0, 101):
             log.update(rate(step))
     told = [text for kind, text in kinds(tmp_path) if kind == "step"]
@@ -117,7 +117,7 @@ def test_progress_is_told_now_and_then_and_passed_on(tmp_path: Path, monkeypatch
 def test_progress_grows_rare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(logs.time, "monotonic", lambda: now[0])
-    with logged(tmp_path, "align a", Nobody()) as log:
+    with log_stage(tmp_path, "align a", Nobody()) as log:
         for step in range(1, 86_400):
             now[0] += 1.0
             log.update(rate(step, 100_000))
@@ -126,13 +126,13 @@ def test_progress_grows_rare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_resumed_stage_goes_on_in_the_same_log(tmp_path: Path) -> None:
     def interrupted() -> None:
-        with logged(tmp_path, "align a", Nobody()) as log:
+        with log_stage(tmp_path, "align a", Nobody()) as log:
             log.update(rate(20))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    with logged(tmp_path, "align a", Nobody()) as log:
+    with log_stage(tmp_path, "align a", Nobody()) as log:
         log.update(rate(40))
         (tmp_path / "artifact").mkdir()
         log.leave(tmp_path / "artifact")
@@ -145,7 +145,7 @@ def test_a_resumed_stage_goes_on_in_the_same_log(tmp_path: Path) -> None:
 def test_evaluations_are_told_once(tmp_path: Path) -> None:
     curve = tmp_path / logs.CURVE
     curve.parent.mkdir()
-    with logged(tmp_path, "finetune xnli", Nobody()) as log:
+    with log_stage(tmp_path, "finetune xnli", Nobody()) as log:
         log.update(rate(0))
         curve.write_text(json.dumps([[20, "qaa", {"accuracy": 41.25}], [20, "qab", {"accuracy": 33.0}]]))
         log.update(rate(40))
@@ -157,13 +157,13 @@ def test_evaluations_are_told_once(tmp_path: Path) -> None:
 
 
 def test_what_stops_a_stage_is_in_its_log(tmp_path: Path) -> None:
-    with pytest.raises(UserError), logged(tmp_path, "align a", Nobody()):
+    with pytest.raises(UserError), log_stage(tmp_path, "align a", Nobody()):
         raise UserError("the loss is no longer finite", remedy="lower the learning rate")
     assert kinds(tmp_path)[1:] == [
         ("fail", "the loss is no longer finite"),
         ("fail", "  remedy:   lower the learning rate"),
     ]
-    with pytest.raises(ZeroDivisionError), logged(tmp_path, "align a", Nobody()):
+    with pytest.raises(ZeroDivisionError), log_stage(tmp_path, "align a", Nobody()):
         1 / 0  # noqa: B018
     assert kinds(tmp_path)[-1] == ("fail", "ZeroDivisionError: division by zero")
     assert ("fail", "Traceback (most recent call last):") in kinds(tmp_path)
@@ -171,7 +171,7 @@ def test_what_stops_a_stage_is_in_its_log(tmp_path: Path) -> None:
 
 def test_a_log_has_a_limit_and_counts_what_it_leaves_out(tmp_path: Path) -> None:
     written = 30_000
-    with logged(tmp_path, "align a", Nobody()) as log:
+    with log_stage(tmp_path, "align a", Nobody()) as log:
         for number in range(written):
             log.say(logs.OUT, f"line {number} " + "x" * 60)
         log.say(logs.OUT, "y" * 100_000)
@@ -186,7 +186,7 @@ def test_a_log_has_a_limit_and_counts_what_it_leaves_out(tmp_path: Path) -> None
 
 
 def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
-    with logged(tmp_path / "not there", "align a", Nobody()) as log:
+    with log_stage(tmp_path / "not there", "align a", Nobody()) as log:
         print("on")
         log.update(rate(20))
         log.leave(tmp_path)

@@ -13,7 +13,7 @@ import pytest
 import streamlit as st
 
 from harness.experiments.ablation import Ablation
-from harness.experiments.ablation import Row as Listed
+from harness.experiments.ablation import AblationRow as Listed
 from harness.experiments.cards import ablation_cards
 from harness.registry import ABLATIONS, Origin
 from harness.results.rendering import DASH

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.task import Choice, TaskSpec
 from tasks.families.bitext_mining import BitextMining, MiningSettings
-from tasks.kinds import xlmr_large
+from tasks.variants import xlmr_large
 
 SPEC = TaskSpec(
     name="bucc2018",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.task import TaskSpec, TrainedSettings
 from tasks.families.tagging import Tagging
-from tasks.kinds import ALIGNBOARD, PIECES, RATES, xlmr_large
+from tasks.variants import ALIGNBOARD, PIECES, RATES, xlmr_large
 
 SPEC = TaskSpec(
     name="panx",

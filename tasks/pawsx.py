@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.task import Choice, TaskSpec, TrainedSettings
 from tasks.families.classification import Classification
-from tasks.kinds import ALIGNBOARD, RATES, xlmr_large
+from tasks.variants import ALIGNBOARD, RATES, xlmr_large
 
 SPEC = TaskSpec(
     name="pawsx",

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from harness.task import Choice
 from tasks.families.question_answering import AnswerSettings
-from tasks.kinds import small
+from tasks.variants import small
 
 OFFICIAL = AnswerSettings(
     learning_rate=3e-5,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.task import Choice, TaskSpec
 from tasks.families.bitext_retrieval import BitextRetrieval
 from tasks.families.pools import PoolSettings
-from tasks.kinds import xlmr_large
+from tasks.variants import xlmr_large
 
 SPEC = TaskSpec(
     name="tatoeba",

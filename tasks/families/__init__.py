@@ -1,1 +1,1 @@
-"""The families of tasks: each implements fitting, prediction and counting once for all its tasks."""
+"""The families of tasks, one class each: how a family is trained, predicted, scored, shown and written to files."""

@@ -15,7 +15,7 @@ from harness.records import PoolSentence
 from harness.statistics import MetricInputs
 from harness.task import AlignedPredictions, Example, Family, TaskSettings
 from tasks.families.pools import BitextTask, PoolSettings, PoolSides, Vectors, partners_of
-from tasks.families.trained import clusters
+from tasks.families.trained import cluster_ids
 
 if TYPE_CHECKING:
     from harness.evaluation.metrics import AdditiveMetric
@@ -101,7 +101,7 @@ class BitextMining(BitextTask):
         }
         if any(len(pair) > 2 for pair in predictions):
             columns["strong"] = [strong[s.id] for s in sources]
-        return MetricInputs(tuple(s.id for s in sources), clusters(sources), columns)
+        return MetricInputs(tuple(s.id for s in sources), cluster_ids(sources), columns)
 
     def show(self, final: Sequence[Any], records: Sequence[Any]) -> Iterator[Example]:
         """Foreign sentences that have a translation or were given one."""

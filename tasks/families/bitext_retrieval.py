@@ -15,7 +15,7 @@ from harness.records import PoolSentence
 from harness.statistics import MetricInputs
 from harness.task import AlignedPredictions, Example, Family
 from tasks.families.pools import BitextTask, PoolSettings, PoolSides, Vectors, partners_of
-from tasks.families.trained import clusters, matched
+from tasks.families.trained import check_lengths, cluster_ids
 
 if TYPE_CHECKING:
     from harness.evaluation.metrics import AdditiveMetric
@@ -55,14 +55,14 @@ class BitextRetrieval(BitextTask):
     def metric_inputs(self, predictions: list[Any], records: Sequence[Any]) -> MetricInputs:
         """One item per pivot sentence; `rivals` where the predictions have them."""
         queries = PoolSides.of(records).target
-        matched(self.spec.name, predictions, queries)
+        check_lengths(self.spec.name, predictions, queries)
         columns: dict[str, Sequence[Any]] = {
             "predictions": [_nearest_id(prediction) for prediction in predictions],
             "references": [partners_of(self.spec.name, query) for query in queries],
         }
         if any(isinstance(prediction, list) for prediction in predictions):
             columns["rivals"] = [str(rival) for _, rival in predictions]
-        return MetricInputs(tuple(q.id for q in queries), clusters(queries), columns)
+        return MetricInputs(tuple(q.id for q in queries), cluster_ids(queries), columns)
 
     def show(self, final: Sequence[Any], records: Sequence[Any]) -> Iterator[Example]:
         """Pivot sentences, each with the foreign sentence that was found for it."""

@@ -22,7 +22,7 @@ from harness.records import TextPair
 from harness.statistics import MetricInputs
 from harness.task import AlignedPredictions, Example, Family, TrainedSettings
 from harness.training.finetuning import Model, sweep
-from tasks.families.trained import Head, TrainedTask, clusters, matched, withheld
+from tasks.families.trained import Head, TrainedTask, check_lengths, cluster_ids, withheld_gold
 
 if TYPE_CHECKING:
     from harness.evaluation.metrics import AdditiveMetric
@@ -123,16 +123,16 @@ class Classification(TrainedTask[PairExamples]):
         return (Accuracy(),)
 
     def metric_inputs(self, predictions: list[Any], records: Sequence[Any]) -> MetricInputs:
-        matched(self.spec.name, predictions, records)
+        check_lengths(self.spec.name, predictions, records)
         pairs: Sequence[TextPair] = records
         for pair in pairs:
             if pair.label is None:
-                raise withheld(self.spec.name, pair.id)
+                raise withheld_gold(self.spec.name, pair.id)
         columns: dict[str, Sequence[Any]] = {
             "predictions": [str(prediction) for prediction in predictions],
             "references": [pair.label for pair in pairs],
         }
-        return MetricInputs(tuple(p.id for p in pairs), clusters(pairs), columns)
+        return MetricInputs(tuple(p.id for p in pairs), cluster_ids(pairs), columns)
 
     def show(self, final: Sequence[Any], records: Sequence[Any]) -> Iterator[Example]:
         for label, pair in zip(final, records, strict=True):
@@ -162,7 +162,7 @@ class Classification(TrainedTask[PairExamples]):
 
     def _number(self, pair: TextPair) -> int:
         if pair.label is None:
-            raise withheld(self.spec.name, pair.id)
+            raise withheld_gold(self.spec.name, pair.id)
         if pair.label not in self.spec.labels:
             raise UserError(
                 f"{self.spec.name}: a label outside the set in item {pair.id!r}",

@@ -16,7 +16,7 @@ from harness.modeling.packing import PackedText
 from harness.records import PoolSentence, Record
 from harness.task import Task, TaskSettings
 from harness.training.finetuning import sweep
-from tasks.families.trained import fitting, withheld
+from tasks.families.trained import limit_length, withheld_gold
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class PoolSides(NamedTuple):
 
 
 class Vectors:
-    """The embedding of every distinct sentence of a sweep, so that pools which share sentences share the work.
+    """The embedding of every distinct sentence of a sweep: a sentence of several pools is embedded once.
 
-    All of them stay on the host; those of one pool are searched where the encoder lies.
+    Embeddings are kept on the host; those of one pool are moved to the encoder's device to be searched.
     """
 
     def __init__(self, texts: Sequence[str], vectors: Tensor, device: torch.device) -> None:
@@ -65,7 +65,7 @@ class Vectors:
 def embed(encoder: Encoder, texts: Sequence[str], settings: PoolSettings, precision: str) -> Tensor:
     """(n, H) float32 embeddings, running only the layers that are needed."""
     layer = layer_of(encoder, settings)
-    encoded = encoder.tokenizer.encode(texts, fitting(encoder, settings).max_length)
+    encoded = encoder.tokenizer.encode(texts, limit_length(encoder, settings).max_length)
     vectors = torch.zeros(len(texts), encoder.width)
 
     def forward(text: PackedText) -> Tensor:
@@ -78,7 +78,7 @@ def embed(encoder: Encoder, texts: Sequence[str], settings: PoolSettings, precis
 
 
 def layer_of(encoder: Encoder, settings: PoolSettings) -> int:
-    """The layer that embeddings come from: as set, else the one at two thirds of the depth (8 of 12)."""
+    """The layer of the embeddings: the setting, or by default two thirds of the depth (8 of 12)."""
     return max(1, round(encoder.depth * 8 / 12)) if settings.layer is None else encoder.layer(settings.layer)
 
 
@@ -125,5 +125,5 @@ class BitextTask(Task):
 def partners_of(name: str, sentence: PoolSentence) -> tuple[str, ...]:
     """The ids of a sentence's translations. Raises UserError where the gold is withheld."""
     if sentence.partners is None:
-        raise withheld(name, sentence.id)
+        raise withheld_gold(name, sentence.id)
     return sentence.partners

@@ -1,4 +1,4 @@
-"""Questions on a text: a linear layer gives each subword's logit of starting and of ending the answer, over windows."""
+"""Extractive question answering: a linear layer gives each subword's logits of starting and ending the answer."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from harness.records import Answer, Question
 from harness.statistics import MetricInputs
 from harness.task import AlignedPredictions, Example, Family, TaskSettings, TrainedSettings
 from harness.training.finetuning import Model, sweep
-from tasks.families.trained import Head, TrainedTask, clusters, matched, withheld
+from tasks.families.trained import Head, TrainedTask, check_lengths, cluster_ids, withheld_gold
 from tasks.families.windows import AnswerSpan, Window, best_span, window_of_subwords, windows
 
 if TYPE_CHECKING:
     from harness.evaluation.metrics import AdditiveMetric
 
 _SENTENCE_END = re.compile(r"(?<=[.!?؟।॥…])\s+|(?<=[。！？])|\n+")
-WHOLE = 1_000_000  # subwords: longer than any text, so that contexts are tokenised without a cut
+WHOLE = 1_000_000  # subwords: longer than any text, so that contexts are tokenised whole
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class AnswerSettings(TrainedSettings):
 
 
 class WindowExample(NamedTuple):
-    """A window as it is trained on: token ids, segments, and the positions of the answer's first and last subword
-    (both 0, that of the first special token, where the answer is not inside)."""
+    """A training example: token ids, segments, and the positions of the answer's first and last subword. Both are 0,
+    the position of the first special token, where the answer is outside the window."""
 
     ids: np.ndarray
     segments: np.ndarray
@@ -63,7 +63,7 @@ class WindowExample(NamedTuple):
 
 @dataclass(frozen=True)
 class Windows:
-    """Tokenised questions, each as one or more windows over its context; `answers` (windows, 2) where asked for."""
+    """Tokenised questions, each as one or more windows over its context. `answers` is (windows, 2), or empty."""
 
     questions: Sequence[Question]
     contexts: Offsets
@@ -113,9 +113,8 @@ class SpanHead(Head):
 class QuestionAnswering(TrainedTask[Windows]):
     """Questions whose answer is a part of their context. A prediction is that part's text.
 
-    The settings of windows and of the answers that are considered are those of the official scripts, after BERT's code
-    for SQuAD: a subword counts in the window where it has most context on its shorter side. A file of predictions is a
-    JSON object of texts by question id; gold is JSON as of SQuAD v1.1.
+    Windows and candidate answers follow the official scripts, which follow BERT's code for SQuAD. A file of predictions
+    is a JSON object of texts by question id; gold is JSON in the format of SQuAD v1.1.
     """
 
     family: ClassVar[Family] = Family(
@@ -133,9 +132,9 @@ class QuestionAnswering(TrainedTask[Windows]):
     def encode(self, tokenizer: Tokenizer, records: Sequence[Any], settings: AnswerSettings, *, gold: bool) -> Windows:
         questions: Sequence[Question] = records
         frame = _Frame.of(tokenizer)
-        half = (settings.max_length - frame.specials) // 2  # a short encoder reads as much of the context at least
-        asked_length = min(settings.question_length, half)
-        asked = tokenizer.encode_offsets([q.question.strip() for q in questions], asked_length + 2)
+        half = (settings.max_length - frame.specials) // 2  # leaves at least half of a short encoder to the context
+        question_length = min(settings.question_length, half)
+        question_texts = tokenizer.encode_offsets([q.question.strip() for q in questions], question_length + 2)
         contexts = tokenizer.encode_offsets([q.context for q in questions], WHOLE)
         rows: list[Window] = []
         ids: list[np.ndarray] = []
@@ -143,21 +142,25 @@ class QuestionAnswering(TrainedTask[Windows]):
         for number in range(len(questions)):
             if gold and _first_answer(questions[number]) is None:
                 continue  # as in the official code: such a question cannot be trained on
-            question = asked.ids[number][1:-1]
+            question = question_texts.ids[number][1:-1]
             context = contexts.ids[number][1:-1]
-            room = settings.max_length - frame.specials - len(question)
-            for first, count in windows(len(context), room, settings.doc_stride):
-                row, kinds, offset = frame.filled(question, context[first : first + count])
+            size = settings.max_length - frame.specials - len(question)
+            for first, count in windows(len(context), size, settings.doc_stride):
+                row, kinds, offset = frame.assemble(question, context[first : first + count])
                 rows.append(Window(number, first, count, offset))
                 ids.append(row)
                 segments.append(kinds)
         if gold and not rows:
             raise UserError(
-                f"no question of {self.spec.name} has an answer that stands in its context",
+                f"no question of {self.spec.name} has its answer in its context",
                 found=f"{len(questions)} questions",
                 expected="training data with answers",
             )
-        answers = np.array([_inside(w, questions[w.question], contexts) for w in rows]) if gold else np.zeros((0, 2))
+        answers = (
+            np.array([_answer_positions(w, questions[w.question], contexts) for w in rows])
+            if gold
+            else np.zeros((0, 2))
+        )
         return Windows(questions, contexts, rows, _ragged(ids), _ragged(segments), answers, settings)
 
     def collate(self, examples: Sequence[Any], special_ids: frozenset[int]) -> Batch:
@@ -188,17 +191,17 @@ class QuestionAnswering(TrainedTask[Windows]):
         return (SquadAnswers(),)
 
     def metric_inputs(self, predictions: list[Any], records: Sequence[Any]) -> MetricInputs:
-        matched(self.spec.name, predictions, records)
+        check_lengths(self.spec.name, predictions, records)
         questions: Sequence[Question] = records
         for question in questions:
             if not question.answers:
-                raise withheld(self.spec.name, question.id)
+                raise withheld_gold(self.spec.name, question.id)
         columns: dict[str, Sequence[Any]] = {
             "predictions": [str(predicted) for predicted in predictions],
             "references": [[answer.text for answer in question.answers] for question in questions],
             "languages": [question.language for question in questions],
         }
-        return MetricInputs(tuple(q.id for q in questions), clusters(questions), columns)
+        return MetricInputs(tuple(q.id for q in questions), cluster_ids(questions), columns)
 
     def show(self, final: Sequence[Any], records: Sequence[Any]) -> Iterator[Example]:
         for answer, question in zip(final, records, strict=True):
@@ -248,8 +251,8 @@ class QuestionAnswering(TrainedTask[Windows]):
         return json.dumps({"data": [{"title": "", "paragraphs": paragraphs}]}, ensure_ascii=False)
 
 
-def _inside(window: Window, question: Question, contexts: Offsets) -> tuple[int, int]:
-    """The positions of the answer's first and last subword in the sequence; (0, 0) where the window cuts it off."""
+def _answer_positions(window: Window, question: Question, contexts: Offsets) -> tuple[int, int]:
+    """The positions of the answer's first and last subword in the sequence; (0, 0) unless all of it is inside."""
     answer = _first_answer(question)
     assert answer is not None
     starts, ends = contexts.starts[window.question][1:-1], contexts.ends[window.question][1:-1]
@@ -261,7 +264,7 @@ def _inside(window: Window, question: Question, contexts: Offsets) -> tuple[int,
 
 
 def _first_answer(question: Question) -> Answer | None:
-    """The first answer whose text stands where it should."""
+    """The first answer whose text is at its offset in the context."""
     return next((answer for answer in question.answers if answer.start >= 0), None)
 
 
@@ -284,7 +287,7 @@ class _Frame(NamedTuple):
     def specials(self) -> int:
         return len(self.before) + len(self.between) + len(self.after)
 
-    def filled(self, question: np.ndarray, context: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    def assemble(self, question: np.ndarray, context: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
         """(ids, segments, position of the context's first subword)."""
         head = [self.before, question, self.between]
         offset = sum(map(len, head))

@@ -23,7 +23,7 @@ from harness.records import TaggedSentence
 from harness.statistics import MetricInputs
 from harness.task import AlignedPredictions, Example, Family, TrainedSettings
 from harness.training.finetuning import Model, sweep
-from tasks.families.trained import Head, TrainedTask, clusters, matched, withheld
+from tasks.families.trained import Head, TrainedTask, check_lengths, cluster_ids, withheld_gold
 
 if TYPE_CHECKING:
     from harness.evaluation.metrics import AdditiveMetric
@@ -126,7 +126,7 @@ class Tagging(TrainedTask[PieceExamples]):
         return (SpanF1(self.scheme),)
 
     def metric_inputs(self, predictions: list[Any], records: Sequence[Any]) -> MetricInputs:
-        matched(self.spec.name, predictions, records)
+        check_lengths(self.spec.name, predictions, records)
         sentences: Sequence[TaggedSentence] = records
         gold = [self._gold(sentence) for sentence in sentences]
         for sentence, tags, predicted in zip(sentences, gold, predictions, strict=True):
@@ -137,7 +137,7 @@ class Tagging(TrainedTask[PieceExamples]):
                     expected=f"{len(tags)}, one for each word",
                 )
         columns: dict[str, Sequence[Any]] = {"predictions": predictions, "references": gold}
-        return MetricInputs(tuple(s.id for s in sentences), clusters(sentences), columns)
+        return MetricInputs(tuple(s.id for s in sentences), cluster_ids(sentences), columns)
 
     def show(self, final: Sequence[Any], records: Sequence[Any]) -> Iterator[Example]:
         for tags, sentence in zip(final, records, strict=True):
@@ -182,7 +182,7 @@ class Tagging(TrainedTask[PieceExamples]):
 
     def _gold(self, sentence: TaggedSentence) -> tuple[str, ...]:
         if sentence.tags is None:
-            raise withheld(self.spec.name, sentence.id)
+            raise withheld_gold(self.spec.name, sentence.id)
         return sentence.tags
 
     def _numbers(self, sentence: TaggedSentence) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What the trained families share: records become examples, examples are trained on and predicted in one sweep."""
+"""What the fine-tuned families share: records are encoded as examples, which are trained on or predicted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ S = TypeVar("S", bound=TaskSettings)
 
 
 class Examples(Protocol):
-    """Tokenised records: indexable training examples (a record may give several)."""
+    """Tokenised records as training examples by number; a record may give several."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, number: int) -> Any: ...
@@ -36,9 +36,9 @@ E = TypeVar("E", bound=Examples)
 
 
 class Head(nn.Module):
-    """The layers above the encoder; `start` draws their weights as BERT does."""
+    """The layers above the encoder; `initialise` draws their weights as BERT does."""
 
-    def start(self, deviation: float) -> None:
+    def initialise(self, deviation: float) -> None:
         """Normal weights with this standard deviation, biases of 0."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -46,11 +46,11 @@ class Head(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def counts(self, batch: Batch, step: int) -> dict[str, float] | None:
-        """The count of each loss term where the batch tells it; see `harness.method.Method.counts`."""
+        """The count of each loss term where it is known from the batch; see `harness.method.Method.counts`."""
         return None
 
     def after_step(self, encoder: Encoder) -> None:
-        """Nothing follows a step."""
+        """Does nothing: a head has no state beside its weights."""
 
 
 class TrainedTask(Task, Generic[E]):
@@ -64,7 +64,7 @@ class TrainedTask(Task, Generic[E]):
 
     @abstractmethod
     def encode(self, tokenizer: Tokenizer, records: Sequence[Any], settings: Any, *, gold: bool) -> E:
-        """Tokenises records, at most `settings.max_length` subwords each; with `gold`, their labels come along."""
+        """Tokenises records, at most `settings.max_length` subwords each; with `gold`, their labels as well."""
 
     @abstractmethod
     def collate(self, examples: Sequence[Any], special_ids: frozenset[int]) -> Batch:
@@ -72,7 +72,7 @@ class TrainedTask(Task, Generic[E]):
 
     @abstractmethod
     def label(self, model: Model, examples: E, precision: str) -> list[Any]:
-        """One prediction per record that was encoded, in their order."""
+        """One prediction for each encoded record, in their order."""
 
     def build(self, encoder: Encoder, settings: Any) -> Model:
         rate = encoder.config.attention_probs_dropout_prob if settings.attention_dropout else 0.0
@@ -96,7 +96,7 @@ class TrainedTask(Task, Generic[E]):
     ) -> Fit:
         model, seed = cast(Model, model), settings.seed_of(seed)
         torch.manual_seed(seed)
-        cast(Head, model.head).start(model.encoder.config.initializer_range)
+        cast(Head, model.head).initialise(model.encoder.config.initializer_range)
         return finetune(
             model,
             self._training(model.encoder, cap(train, settings.max_train), settings, prepare),
@@ -124,15 +124,15 @@ class TrainedTask(Task, Generic[E]):
         records = [record for view in views.values() for record in view]
         if not records:
             return {view: [] for view in views}
-        examples = self.encode(model.encoder.tokenizer, records, fitting(model.encoder, settings), gold=False)
-        return split(self.label(model, examples, precision), views)
+        examples = self.encode(model.encoder.tokenizer, records, limit_length(model.encoder, settings), gold=False)
+        return split_by_view(self.label(model, examples, precision), views)
 
     def _training(
         self, encoder: Encoder, records: Sequence[Record], settings: Any, prepare: Prepare | None
     ) -> Training:
         if not records:
             raise UserError(f"the training set of {self.spec.name} is empty")
-        special, settings = encoder.tokenizer.special_ids, fitting(encoder, settings)
+        special, settings = encoder.tokenizer.special_ids, limit_length(encoder, settings)
         uncached = Tokenizer(encoder.tokenizer.hf)
 
         def collate(chosen: Sequence[Any], rng: np.random.Generator) -> Batch:
@@ -159,22 +159,22 @@ class TrainedTask(Task, Generic[E]):
     ) -> Callable[[], dict[str, Metrics]]:
         """Dev metrics per view of the model as it is; the dev sets are tokenised once."""
         records = [record for view in dev.values() for record in view]
-        examples = self.encode(model.encoder.tokenizer, records, fitting(model.encoder, settings), gold=False)
+        examples = self.encode(model.encoder.tokenizer, records, limit_length(model.encoder, settings), gold=False)
 
         def evaluate() -> dict[str, Metrics]:
-            predictions = split(self.label(model, examples, precision), dev)
+            predictions = split_by_view(self.label(model, examples, precision), dev)
             return {view: self.metric(self.statistics(predictions[view], dev[view]).sums()) for view in dev}
 
         return evaluate
 
 
-def fitting(encoder: Encoder, settings: S) -> S:
+def limit_length(encoder: Encoder, settings: S) -> S:
     """The settings with sequences no longer than the encoder has positions for."""
     return replace(settings, max_length=min(settings.max_length, encoder.max_length))
 
 
-def split(items: Sequence[T], views: Mapping[str, Sequence[Any]]) -> dict[str, list[T]]:
-    """Items of all views in a row, back under their views."""
+def split_by_view(items: Sequence[T], views: Mapping[str, Sequence[Any]]) -> dict[str, list[T]]:
+    """Splits a list with the items of all views, one view after another, by view."""
     place, found = 0, {}
     for view, records in views.items():
         found[view] = list(items[place : place + len(records)])
@@ -182,7 +182,7 @@ def split(items: Sequence[T], views: Mapping[str, Sequence[Any]]) -> dict[str, l
     return found
 
 
-def matched(name: str, predictions: Sequence[Any], records: Sequence[Record]) -> None:
+def check_lengths(name: str, predictions: Sequence[Any], records: Sequence[Record]) -> None:
     """Raises UserError unless there is one prediction per record."""
     if len(predictions) != len(records):
         raise UserError(
@@ -192,7 +192,7 @@ def matched(name: str, predictions: Sequence[Any], records: Sequence[Record]) ->
         )
 
 
-def withheld(name: str, item: str) -> UserError:
+def withheld_gold(name: str, item: str) -> UserError:
     """The error for an item without gold."""
     return UserError(
         f"{name}: the gold of item {item!r} is withheld",
@@ -201,6 +201,6 @@ def withheld(name: str, item: str) -> UserError:
     )
 
 
-def clusters(records: Sequence[Record]) -> tuple[str, ...]:
-    """The cluster of each record; one that stands alone is its own."""
+def cluster_ids(records: Sequence[Record]) -> tuple[str, ...]:
+    """The cluster of each record; a record without one is a cluster of its own."""
     return tuple(record.cluster or record.id for record in records)

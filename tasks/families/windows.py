@@ -1,4 +1,4 @@
-"""Windows over long contexts, and the best answer in one: pure functions of arrays, after BERT's code for SQuAD."""
+"""Windows over long contexts, and the best answer in a window, as in BERT's code for SQuAD."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Window(NamedTuple):
-    """A stretch of a question's context: its first subword, how many, and where they begin in the sequence."""
+    """A part of a question's context: its first subword, its size in subwords, and its offset in the input sequence."""
 
     question: int
     first: int
@@ -25,15 +25,15 @@ class AnswerSpan(NamedTuple):
     last: int
 
 
-def windows(length: int, room: int, stride: int) -> Iterator[tuple[int, int]]:
-    """(first subword, number of subwords) of the windows over a context, each `stride` on from the one before.
+def windows(length: int, size: int, stride: int) -> Iterator[tuple[int, int]]:
+    """(first subword, number of subwords) of the windows over a context of `length` subwords, `stride` apart.
 
-    A stride longer than a window would leave subwords out. Half a window is taken in its place, so that what is no
-    longer than that stands whole in one of them.
+    A stride longer than a window would skip subwords. Half a window is used instead, so that an answer of up to that
+    length is inside at least one window.
     """
-    first, stride = 0, stride if stride <= room else max(room // 2, 1)
+    first, stride = 0, stride if stride <= size else max(size // 2, 1)
     while True:
-        count = min(room, length - first)
+        count = min(size, length - first)
         yield first, count
         if first + count >= length:
             return
@@ -41,9 +41,9 @@ def windows(length: int, room: int, stride: int) -> Iterator[tuple[int, int]]:
 
 
 def best_span(logits: np.ndarray, window: Window, mine: np.ndarray, best: int, longest: int) -> AnswerSpan | None:
-    """The best answer inside a window, by the `best` highest starts and ends among all of its tokens; or none.
+    """The best answer inside a window, or None. Combines the `best` highest starts and ends among all of its tokens.
 
-    logits (L, 2); mine (count,) bool: the subwords of the context that count in this window as a start.
+    logits (L, 2); mine (size,) bool: the subwords of the context that may start an answer in this window.
     """
     starts, ends = (np.argsort(-logits[:, side], kind="stable")[:best] - window.offset for side in (0, 1))
     starts = starts[(starts >= 0) & (starts < window.size)]
@@ -59,9 +59,9 @@ def best_span(logits: np.ndarray, window: Window, mine: np.ndarray, best: int, l
 
 
 def window_of_subwords(rows: Sequence[Window]) -> dict[int, np.ndarray]:
-    """For each question, per subword of its context, the number of the window where it has most context.
+    """For each question, and each subword of its context, the number of the window that has the most context around it.
 
-    Context is that on its shorter side, plus a hundredth of the window's length; the first window wins a tie.
+    That is the context on the shorter side, plus a hundredth of the window's length. The first window wins a tie.
     """
     groups: dict[int, list[int]] = {}
     for number, window in enumerate(rows):
@@ -70,7 +70,7 @@ def window_of_subwords(rows: Sequence[Window]) -> dict[int, np.ndarray]:
 
 
 def _context(rows: Sequence[Window], numbers: Sequence[int]) -> np.ndarray:
-    """(windows, subwords) how much context each subword has in each of a question's windows; -inf outside of it."""
+    """(windows, subwords) context of each subword in each of a question's windows; -inf where it is not inside."""
     last = rows[numbers[-1]]
     found = np.full((len(numbers), last.first + last.size), -np.inf)
     for row, number in enumerate(numbers):

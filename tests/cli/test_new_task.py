@@ -17,8 +17,8 @@ from harness import registry
 from harness.cli import scaffold
 from harness.errors import UsageError
 from harness.registry import SUITES, TASKS
-from tests.support.called import called
-from tests.support.installed import install
+from tests.support.cli_calls import run_command
+from tests.support.package_install import install_package
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "docs" / "adding-a-task.md").read_text(encoding="utf-8")
@@ -72,16 +72,19 @@ def test_the_commands_of_the_guide_end_in_a_row(
     (code,) = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
     (here / "cosine_pairs.py").write_text(code)
     for words in commands(section):
-        assert called(*words) == 0, (words, capsys.readouterr().err)
+        assert run_command(*words) == 0, (words, capsys.readouterr().err)
         shown = capsys.readouterr().out
     row = next(line for line in shown.splitlines() if "mbert" in line)
     assert len(re.findall(r"\d+\.\d", row)) == 2, "the task and the average"
 
 
 def test_the_package_registers_and_passes_its_own_test(here: Path) -> None:
-    assert called("new-task", "same-topic", "--package") == 0
+    assert run_command("new-task", "same-topic", "--package") == 0
     package = here / "alignboard-same-topic"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(install(package, here / "site")), str(ROOT)))}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join((str(install_package(package, here / "site")), str(ROOT))),
+    }
     command = [sys.executable, "-c", "from harness.cli.app import main; main()", "tasks", "same-topic", "--json"]
     listed = json.loads(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
     assert listed["origin"] == "same_topic:SameTopic (alignboard-same-topic)"

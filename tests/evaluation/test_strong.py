@@ -33,7 +33,7 @@ def pools(pairs: int, lone: int) -> list[PoolSentence]:
     ]
 
 
-def searched(task: Any, records: list[PoolSentence], x: np.ndarray, y: np.ndarray, how: MiningSettings) -> list[Any]:
+def search(task: Any, records: list[PoolSentence], x: np.ndarray, y: np.ndarray, how: MiningSettings) -> list[Any]:
     vectors = Vectors([r.text for r in records], torch.from_numpy(np.concatenate([x, y])), torch.device("cpu"))
     found: list[Any] = task.search(PoolSides.of(records), vectors, how)
     return found
@@ -42,7 +42,7 @@ def searched(task: Any, records: list[PoolSentence], x: np.ndarray, y: np.ndarra
 def scores(
     task: Any, records: list[PoolSentence], x: np.ndarray, y: np.ndarray, how: MiningSettings
 ) -> dict[str, float]:
-    found = searched(task, records, x, y, how)
+    found = search(task, records, x, y, how)
     final = task.decide(found, task.calibrate(found, records))
     measured: dict[str, float] = task.metric(task.statistics(final, records).sums())
     return measured
@@ -125,7 +125,7 @@ def test_languages_that_lie_apart_fail_though_plain_retrieval_is_perfect() -> No
     records = pools(20, 0)
     found = scores(Tatoeba(), records, x, y, STRONG)
     assert found == {"accuracy": 100.0, "strong_accuracy": 0.0}
-    assert all(rival.startswith("e") for _, rival in searched(Tatoeba(), records, x, y, STRONG))
+    assert all(rival.startswith("e") for _, rival in search(Tatoeba(), records, x, y, STRONG))
     mined = scores(BUCC2018(), records, x, y, STRONG)
     assert mined["strong_f1"] == 0 < mined["f1"]
 

@@ -71,7 +71,7 @@ def test_partial_sets_have_the_groups_that_are_complete(folders: tuple[Path, Pat
         assert sorted(report.tasks) == variants[name]["tasks"]
 
 
-def test_a_task_without_labels_is_left_out_and_told(folders: tuple[Path, Path]) -> None:
+def test_a_task_without_labels_is_left_out_with_a_notice(folders: tuple[Path, Path]) -> None:
     variant = next(v for v in GOLDEN["variants"] if v["name"] == "labels_without_task")
     (missing,) = {path.name for path in folders[1].iterdir()} - set(variant["expected"]["tasks"])
     shutil.rmtree(folders[1] / missing)
@@ -119,7 +119,7 @@ DAMAGES: dict[str, tuple[str, Damage, str]] = {
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
-def test_each_kind_of_damage_is_told_and_its_task_has_no_score(kind: str, folders: tuple[Path, Path]) -> None:
+def test_each_kind_of_damage_is_reported_and_its_task_has_no_score(kind: str, folders: tuple[Path, Path]) -> None:
     name, damage, told = DAMAGES[kind]
     damage(folders[0] / name)
     report = scored(folders)
@@ -128,7 +128,7 @@ def test_each_kind_of_damage_is_told_and_its_task_has_no_score(kind: str, folder
     assert "all_task" not in report.overall()
 
 
-def test_all_damages_together_are_told_at_once_and_the_command_fails(
+def test_all_problems_are_reported_at_once_and_the_command_fails(
     folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, damage, _ in DAMAGES.values():
@@ -154,7 +154,7 @@ def test_problems_of_one_file_are_counted_beyond_the_first_twenty(folders: tuple
     assert told[-1].endswith("80 more problems")
 
 
-def test_questions_without_an_answer_score_nothing_and_are_told(folders: tuple[Path, Path]) -> None:
+def test_questions_without_an_answer_score_0_with_a_notice(folders: tuple[Path, Path]) -> None:
     path = folders[0] / "xquad" / "test-de.json"
     answers = json.loads(path.read_text())
     path.write_text(json.dumps({"zz": "x"}))

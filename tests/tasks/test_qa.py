@@ -33,11 +33,11 @@ SETTINGS = AnswerSettings(
 QA = ("xquad", "mlqa", "tydiqa")
 
 
-def asked(text: str, question: str, context: str, name: str = "q", language: str = "en") -> Question:
+def make_question(text: str, question: str, context: str, name: str = "q", language: str = "en") -> Question:
     return Question(name, question, context, (Answer(text, context.index(text)),), name, language)
 
 
-def made_up(n: int, seed: int) -> list[Question]:
+def random_questions(n: int, seed: int) -> list[Question]:
     """Contexts of letters with one word of digits, which is the answer; many are longer than a window."""
     rng = np.random.default_rng(seed)
     found = []
@@ -45,7 +45,7 @@ def made_up(n: int, seed: int) -> list[Question]:
         words = ["".join(rng.choice(list("abcdef"), 2)) for _ in range(int(rng.integers(3, 30)))]
         words[int(rng.integers(len(words)))] = str(rng.integers(10, 100))
         answer = next(word for word in words if word.isdigit())
-        found.append(asked(answer, "which ?", " ".join(words), f"q{number}"))
+        found.append(make_question(answer, "which ?", " ".join(words), f"q{number}"))
     return found
 
 
@@ -78,7 +78,7 @@ def test_the_best_span_is_that_of_all_pairs_of_starts_and_ends() -> None:
 
 def test_answers_keep_their_place_in_every_window() -> None:
     task, tokenizer = XQuAD(), tiny_tokenizer()
-    questions = made_up(40, seed=1)
+    questions = random_questions(40, seed=1)
     examples = task.encode(tokenizer, questions, SETTINGS, gold=True)
     answered = set()
     for row, window in zip(range(len(examples)), examples.rows, strict=True):
@@ -97,7 +97,7 @@ def test_answers_keep_their_place_in_every_window() -> None:
 @pytest.mark.parametrize("length", [12, 20, 40])
 def test_a_long_question_leaves_half_of_a_short_encoder_to_the_context(length: int) -> None:
     settings = replace(SETTINGS, max_length=length, question_length=64, doc_stride=64)
-    questions = [asked("b", "what " * 30, "abc " * 20 + "b") for _ in range(2)]
+    questions = [make_question("b", "what " * 30, "abc " * 20 + "b") for _ in range(2)]
     examples = XQuAD().encode(tiny_tokenizer(), questions, settings, gold=True)
     room = length - 3
     assert max(map(len, (examples.ids[i] for i in range(len(examples))))) <= length
@@ -105,23 +105,23 @@ def test_a_long_question_leaves_half_of_a_short_encoder_to_the_context(length: i
     assert any(start for start, _ in examples.answers)
 
 
-def test_questions_without_a_standing_answer_are_not_trained_on() -> None:
+def test_questions_without_an_answer_in_their_context_are_not_trained_on() -> None:
     lost = Question("lost", "which ?", "ab cd", (Answer("zz", -1),))
-    examples = XQuAD().encode(tiny_tokenizer(), [lost, *made_up(3, seed=2)], SETTINGS, gold=True)
+    examples = XQuAD().encode(tiny_tokenizer(), [lost, *random_questions(3, seed=2)], SETTINGS, gold=True)
     assert {window.question for window in examples.rows} == {1, 2, 3}
-    with pytest.raises(UserError, match="answer that stands in its context"):
+    with pytest.raises(UserError, match="has its answer in its context"):
         XQuAD().encode(tiny_tokenizer(), [lost], SETTINGS, gold=True)
 
 
-def test_a_tiny_encoder_learns_and_the_model_of_the_last_step_is_kept(tmp_path: Path) -> None:
+def test_fine_tuning_learns_and_keeps_the_last_step(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     task = TyDiQA()
     model = task.build(tiny_encoder(), SETTINGS)
-    fit = task.fit(model, made_up(150, seed=3), {}, SETTINGS, None, pivot="en", seed=0, checkpoint=tmp_path)
+    fit = task.fit(model, random_questions(150, seed=3), {}, SETTINGS, None, pivot="en", seed=0, checkpoint=tmp_path)
     assert fit.kept == {"english": fit.trace.steps}
     assert all(not point.metrics for point in fit.curve)
     load_tensors(model, fit.states[fit.trace.steps])
-    test = made_up(60, seed=4)
+    test = random_questions(60, seed=4)
     predicted = task.predict(model, {"en": test, "fi": test[:7]}, SETTINGS)
     assert predicted["fi"] == predicted["en"][:7]
     assert all(text in question.context for text, question in zip(predicted["en"], test, strict=True))
@@ -136,7 +136,7 @@ def of_two_kinds(n: int, seed: int) -> list[Question]:
         words = ["".join(rng.choice(list("abcdef"), 2)) for _ in range(int(rng.integers(4, 14)))]
         places, kind = rng.choice(len(words), 2, replace=False), number % 2
         words[places[0]], words[places[1]] = str(rng.integers(10, 100)), "".join(rng.choice(list("xyz"), 2))
-        found.append(asked(words[places[kind]], ("9 ?", "x ?")[kind], " ".join(words), f"q{number}"))
+        found.append(make_question(words[places[kind]], ("9 ?", "x ?")[kind], " ".join(words), f"q{number}"))
     return found
 
 
@@ -155,7 +155,7 @@ def test_answers_follow_the_question(tmp_path: Path) -> None:
 def test_the_loss_is_the_mean_of_both_cross_entropies_over_each_window_alone() -> None:
     task = XQuAD()
     model = task.build(tiny_encoder(), SETTINGS).eval()
-    examples = task.encode(tiny_tokenizer(), made_up(4, seed=5), SETTINGS, gold=True)
+    examples = task.encode(tiny_tokenizer(), random_questions(4, seed=5), SETTINGS, gold=True)
     chosen = [examples[i] for i in range(len(examples))]
     special = tiny_tokenizer().special_ids
     with torch.no_grad():
@@ -168,7 +168,7 @@ def test_the_loss_is_the_mean_of_both_cross_entropies_over_each_window_alone() -
 
 
 def test_mlqa_scores_by_the_language_of_the_text() -> None:
-    record = asked("ein Haus", "what?", "das ist ein Haus", language="de")
+    record = make_question("ein Haus", "what?", "das ist ein Haus", language="de")
     statistics = MLQA().statistics(["Haus"], [record])
     assert statistics.sums() == {"exact_match": 1.0, "f1": 1.0, "items": 1.0}
     assert XQuAD().statistics(["Haus"], [record]).sums()["exact_match"] == 0
@@ -204,7 +204,7 @@ def test_a_folder_has_views_with_questions_in_another_language(tmp_path: Path) -
     assert second.answers == (Answer("zzz", -1),)
 
 
-def test_withheld_answers_are_told(tmp_path: Path) -> None:
+def test_withheld_answers_raise_an_error(tmp_path: Path) -> None:
     written(tmp_path, "xquad/xquad.de.json", {"data": [paragraph("Ada lived.", ("q1", ""))]})
     cell = Folder.open(str(tmp_path)).manifest([TASKS.get("xquad").spec]).cell("xquad", "de", "test")
     assert cell is not None
@@ -221,7 +221,7 @@ def test_withheld_answers_are_told(tmp_path: Path) -> None:
         ({"data": 3}, "this is not a list"),
     ],
 )
-def test_damaged_files_are_told_with_their_place(tmp_path: Path, content: Any, told: str) -> None:
+def test_damaged_files_raise_an_error_with_the_line(tmp_path: Path, content: Any, told: str) -> None:
     written(tmp_path, "xquad/xquad.de.json", content)
     with pytest.raises(UserError, match=told):
         Folder.open(str(tmp_path)).task(TASKS.get("xquad").spec, "de", "test")
@@ -234,7 +234,7 @@ def test_ids_that_repeat_in_training_data_get_a_number(tmp_path: Path) -> None:
     assert [record.id for record in records] == ["q", "q#2"]
 
 
-def test_a_perfect_oracle_scores_full_on_every_real_file(shared: Path) -> None:
+def test_gold_answers_score_100_on_every_real_file(shared: Path) -> None:
     """Cutting by offsets gives back every gold answer, but those that the scorers' normal form leaves nothing of."""
     source = Folder.open(str(shared / "data" / "open"))
     specs = [TASKS.get(name).spec for name in QA]

@@ -43,7 +43,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def made_up(task: Task, n: int, seed: int) -> list[Any]:
+def random_records(task: Task, n: int, seed: int) -> list[Any]:
     """Items whose label is a letter that they hold: a pair's first letter, or each word itself."""
     rng, labels = np.random.default_rng(seed), task.spec.labels
     letters = "abcdefghijklmnopqrstuvwxyz"[: len(labels)]
@@ -60,19 +60,19 @@ def made_up(task: Task, n: int, seed: int) -> list[Any]:
     return items
 
 
-def fitted(task: Task, folder: Path, settings: TrainedSettings = SETTINGS, **more: Any) -> tuple[nn.Module, Fit]:
+def fine_tune(task: Task, folder: Path, settings: TrainedSettings = SETTINGS, **more: Any) -> tuple[nn.Module, Fit]:
     model = task.build(tiny_encoder(), settings)
-    dev = {"en": made_up(task, 60, seed=2), "xx": made_up(task, 40, seed=3)}
-    train = made_up(task, 300, seed=1)
+    dev = {"en": random_records(task, 60, seed=2), "xx": random_records(task, 40, seed=3)}
+    train = random_records(task, 300, seed=1)
     return model, task.fit(model, train, dev, settings, None, pivot="en", seed=0, checkpoint=folder, **more)
 
 
 @pytest.mark.parametrize("cls", TRAINED)
-def test_a_task_is_learnt_and_predicted_in_the_order_of_its_records(cls: type[Task], tmp_path: Path) -> None:
+def test_fine_tuning_learns_and_predictions_keep_the_order_of_the_records(cls: type[Task], tmp_path: Path) -> None:
     task = cls()
-    model, fit = fitted(task, tmp_path)
+    model, fit = fine_tune(task, tmp_path)
     load_tensors(model, fit.states[fit.kept["english"]])
-    first = made_up(task, 70, seed=4)
+    first = random_records(task, 70, seed=4)
     shuffled = [first[i] for i in np.random.default_rng(0).permutation(len(first))]
     predictions = task.predict(model, {"de": first, "fr": [], "tr": shuffled[:50]}, SETTINGS)
     statistics = task.statistics(predictions["de"], first)
@@ -87,8 +87,8 @@ def test_a_task_is_learnt_and_predicted_in_the_order_of_its_records(cls: type[Ta
 @pytest.mark.parametrize("cls", TRAINED)
 def test_statistics_are_additive(cls: type[Task]) -> None:
     task, rng = cls(), np.random.default_rng(0)
-    records = made_up(task, 50, seed=5)
-    wrong = [made_up(task, 50, seed=6)[i] for i in range(50)]
+    records = random_records(task, 50, seed=5)
+    wrong = [random_records(task, 50, seed=6)[i] for i in range(50)]
     gold = [r.label if isinstance(r, TextPair) else r.tags for r in records]
     other = [r.label if isinstance(r, TextPair) else (r.tags * 12)[: len(g)] for r, g in zip(wrong, gold, strict=True)]
     predictions = [g if rng.random() < 0.5 else o for g, o in zip(gold, other, strict=True)]
@@ -115,7 +115,7 @@ def test_selection_keeps_the_first_strictly_best_step_and_each_views_oracle(tmp_
     assert {step: float(s["weight"]) for step, s in curve.fit(trace=None).states.items()} == {2: 2.0, 5: 5.0}  # type: ignore[arg-type]
 
 
-def test_weights_that_a_killed_run_may_go_back_to_stay_on_disk(tmp_path: Path) -> None:
+def test_curve_keeps_the_weights_that_a_resumed_run_needs(tmp_path: Path) -> None:
     """The loop's checkpoint is at step 2, the newest point at step 4: both bests are there, and step 3 is not."""
     curve, model = Curve(tmp_path, "accuracy", "en"), nn.Linear(1, 1)
     (tmp_path / "loop").mkdir()
@@ -132,11 +132,11 @@ def test_weights_that_a_killed_run_may_go_back_to_stay_on_disk(tmp_path: Path) -
 
 
 def test_cadence_and_dev_languages(tmp_path: Path) -> None:
-    _, once = fitted(XNLI(), tmp_path / "epochs")
+    _, once = fine_tune(XNLI(), tmp_path / "epochs")
     assert [(p.step, p.view) for p in once.curve] == [(38, "en"), (76, "en"), (112, "en")]
     assert set(once.kept) == {"english"}
     changed = replace(SETTINGS, evaluate_every=50, dev_languages="all", max_dev=30, epochs=2)
-    _, fit = fitted(XNLI(), tmp_path / "updates", changed)
+    _, fit = fine_tune(XNLI(), tmp_path / "updates", changed)
     assert [(p.step, p.view) for p in fit.curve] == [(s, v) for s in (50, 75) for v in ("en", "xx")]
     assert set(fit.kept) == {"english", "en", "xx"}
     assert set(fit.states) == set(fit.kept.values())
@@ -150,8 +150,8 @@ def test_official_cadence_counts_updates_of_32() -> None:
 
 def test_the_head_starts_from_the_seed_and_seeds_differ(tmp_path: Path) -> None:
     short = replace(SETTINGS, epochs=0.2)
-    (_, a), (_, b) = fitted(XNLI(), tmp_path / "a", short), fitted(XNLI(), tmp_path / "b", short)
-    _, c = fitted(XNLI(), tmp_path / "c", replace(short, seed=42))
+    (_, a), (_, b) = fine_tune(XNLI(), tmp_path / "a", short), fine_tune(XNLI(), tmp_path / "b", short)
+    _, c = fine_tune(XNLI(), tmp_path / "c", replace(short, seed=42))
     assert all(torch.equal(x, y) for x, y in zip(last(a).values(), last(b).values(), strict=True))
     assert not all(torch.equal(x, y) for x, y in zip(last(a).values(), last(c).values(), strict=True))
     assert replace(short, seed=42).seed_of(1) == 43
@@ -162,14 +162,14 @@ def last(fit: Fit) -> dict[str, torch.Tensor]:
     return fit.states[fit.kept["english"]]
 
 
-def test_prepared_records_are_tokenised_as_they_come(tmp_path: Path) -> None:
+def test_prepared_records_are_tokenised_for_each_batch(tmp_path: Path) -> None:
     """The identity hook trains to the same bits as the tokenised set; another hook is seen by the model."""
     short = replace(SETTINGS, epochs=0.5, max_length=60)  # a sentence in pieces would be several examples
     for cls in (XNLI, UDPOS):
         folder = tmp_path / cls.__name__
-        _, plain = fitted(cls(), folder / "plain", short)
-        _, same = fitted(cls(), folder / "same", short, prepare=lambda record, rng: record)
-        _, other = fitted(cls(), folder / "other", short, prepare=upper)
+        _, plain = fine_tune(cls(), folder / "plain", short)
+        _, same = fine_tune(cls(), folder / "same", short, prepare=lambda record, rng: record)
+        _, other = fine_tune(cls(), folder / "other", short, prepare=upper)
         assert all(torch.equal(a, b) for a, b in zip(last(plain).values(), last(same).values(), strict=True))
         assert not all(torch.equal(a, b) for a, b in zip(last(plain).values(), last(other).values(), strict=True))
 
@@ -180,9 +180,9 @@ def upper(record: Any, rng: np.random.Generator) -> Any:
     return replace(record, words=tuple(w + "z" * int(rng.integers(1, 4)) for w in record.words))
 
 
-def test_sentences_longer_than_the_limit_come_back_whole(tmp_path: Path) -> None:
+def test_sentences_longer_than_the_limit_get_a_tag_for_every_word(tmp_path: Path) -> None:
     task = UDPOS()
-    model, fit = fitted(task, tmp_path)
+    model, fit = fine_tune(task, tmp_path)
     load_tensors(model, fit.states[fit.kept["english"]])
     long = TaggedSentence("long", tuple("abcdefghij" * 9), task.spec.labels[:10] * 9)
     made = task.predict(model, {"en": [long]}, SETTINGS)["en"]
@@ -197,7 +197,7 @@ def test_attention_dropout_follows_the_settings() -> None:
         assert rates == {rate}
 
 
-def test_a_pooler_of_the_checkpoint_is_used_and_trained(tmp_path: Path) -> None:
+def test_the_pooler_of_the_checkpoint_is_used_and_trained(tmp_path: Path) -> None:
     bare = tiny_encoder()
     encoder = Encoder(bare.model, bare.tokenizer, nn.Linear(bare.width, bare.width))
     model = XNLI().build(encoder, SETTINGS)
@@ -207,8 +207,8 @@ def test_a_pooler_of_the_checkpoint_is_used_and_trained(tmp_path: Path) -> None:
     assert any("head.dense" in name for name, _ in XNLI().build(bare, SETTINGS).named_parameters())
 
 
-def test_mistakes_in_the_data_are_told(tmp_path: Path) -> None:
-    task, good = XNLI(), made_up(XNLI(), 20, seed=1)
+def test_mistakes_in_the_data_raise_errors(tmp_path: Path) -> None:
+    task, good = XNLI(), random_records(XNLI(), 20, seed=1)
     model = task.build(tiny_encoder(), SETTINGS)
 
     def fit(train: Sequence[Any], dev: dict[str, Sequence[Any]]) -> None:
@@ -233,7 +233,7 @@ def test_mistakes_in_the_data_are_told(tmp_path: Path) -> None:
 
 
 def test_a_cap_takes_the_same_items_of_parallel_sets() -> None:
-    english, german = made_up(XNLI(), 90, seed=1), made_up(XNLI(), 90, seed=2)
+    english, german = random_records(XNLI(), 90, seed=1), random_records(XNLI(), 90, seed=2)
     few, more = cap(english, 10), cap(german, 40)
     assert [r.id for r in few] == [r.id for r in cap(german, 10)]
     assert {r.id for r in few} < {r.id for r in more}
@@ -263,28 +263,28 @@ class Dying:
 def die(folder: str, after: int) -> None:
     torch.set_num_threads(1)
     harness.training.finetuning.CHECKPOINT_SECONDS = 0.02
-    fitted(PANX(), Path(folder), RESUMED, prepare=Dying(after))
+    fine_tune(PANX(), Path(folder), RESUMED, prepare=Dying(after))
 
 
-def test_a_killed_fit_ends_in_the_bits_of_an_undisturbed_one(tmp_path: Path) -> None:
-    _, whole = fitted(PANX(), tmp_path / "whole", RESUMED, prepare=upper)
+def test_resume_is_bit_exact(tmp_path: Path) -> None:
+    _, whole = fine_tune(PANX(), tmp_path / "whole", RESUMED, prepare=upper)
     root = Path(__file__).parents[2]
     code = f"import tests.tasks.test_tasks_fit as t; t.die({str(tmp_path / 'killed')!r}, 250)"
     done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(root)}, check=False)
     assert done.returncode == -signal.SIGKILL
     assert (tmp_path / "killed" / "loop" / "state.json").is_file()
     assert list((tmp_path / "killed" / "states").glob("*.safetensors"))
-    _, resumed = fitted(PANX(), tmp_path / "killed", RESUMED, prepare=upper)
+    _, resumed = fine_tune(PANX(), tmp_path / "killed", RESUMED, prepare=upper)
     assert resumed.curve == whole.curve
     assert resumed.kept == whole.kept
     for step, state in whole.states.items():
         assert all(torch.equal(tensor, resumed.states[step][name]) for name, tensor in state.items())
 
 
-def test_tokenised_sets_are_kept_between_runs(tmp_path: Path) -> None:
+def test_tokenised_sets_are_cached_between_runs(tmp_path: Path) -> None:
     encoder = tiny_encoder()
     encoder.tokenizer = Tokenizer(encoder.tokenizer.hf, tmp_path / "cache")
-    task, records = UDPOS(), made_up(UDPOS(), 30, seed=1)
+    task, records = UDPOS(), random_records(UDPOS(), 30, seed=1)
     first = task.encode(encoder.tokenizer, records, TrainedSettings(max_length=24), gold=True)
     again = task.encode(encoder.tokenizer, records, TrainedSettings(max_length=24), gold=True)
     assert len(list((tmp_path / "cache").iterdir())) == 1

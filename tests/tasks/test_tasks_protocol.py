@@ -71,14 +71,14 @@ def pool_cells(s: PoolSettings) -> list[str]:
 def variants() -> list[str]:
     """The page's table rows of what differs by kind of base."""
     return [
-        f"| `{spec.name}` | `{protocol}` | {variant.name} | {told(variant.changes)} |"
+        f"| `{spec.name}` | `{protocol}` | {variant.name} | {changes_text(variant.changes)} |"
         for spec in specs()
         for protocol, known in spec.variants.items()
         for variant in known
     ]
 
 
-def told(changes: Mapping[str, Any]) -> str:
+def changes_text(changes: Mapping[str, Any]) -> str:
     named = {name: value if isinstance(value, tuple) else (value,) for name, value in changes.items()}
     return "; ".join(
         f"{name} {', '.join(rate(v) if isinstance(v, float) else str(v) for v in values)}"
@@ -99,7 +99,7 @@ def deviations() -> str:
     return "\n".join(f"- `{spec.name}`: {'; '.join(spec.deviations)}." for spec in specs() if spec.deviations)
 
 
-def test_the_page_gives_every_setting() -> None:
+def test_the_protocol_page_lists_every_setting() -> None:
     page = PAGE.read_text(encoding="utf-8")
     listed = [row for spec in specs() for row in rows(spec)]
     missing = [row for row in [*listed, *variants(), *choices()] if row not in page]
@@ -151,7 +151,7 @@ def test_official_settings_are_those_of_the_scripts() -> None:
         ("tatoeba", 36),
     ],
 )
-def test_the_languages_are_xtremes(name: str, languages: int) -> None:
+def test_languages_are_those_of_xtreme(name: str, languages: int) -> None:
     spec = TASKS.get(name).spec
     assert spec.name == name
     assert len(set(spec.languages)) == len(spec.languages) == languages

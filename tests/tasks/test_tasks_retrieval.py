@@ -34,7 +34,7 @@ def pool(seed: int, pairs: int = 40, distractors: int = 30) -> list[PoolSentence
     return [source[i] for i in rng.permutation(len(source))] + [target[i] for i in rng.permutation(len(target))]
 
 
-def test_translations_are_found_for_every_pivot_sentence_in_order() -> None:
+def test_retrieval_predicts_a_translation_for_every_pivot_sentence_in_order() -> None:
     task, records = Tatoeba(), pool(1, distractors=0)
     turned = [*reversed(records[:40]), *reversed(records[40:])]
     predictions = task.predict(task.build(tiny_encoder(), SETTINGS), {"de": records, "fr": turned}, SETTINGS)
@@ -44,7 +44,7 @@ def test_translations_are_found_for_every_pivot_sentence_in_order() -> None:
     assert task.metric(statistics.sums())["accuracy"] > 60  # chance is 2.5
 
 
-def test_a_pool_is_mined_with_a_threshold_from_dev() -> None:
+def test_mining_uses_the_threshold_tuned_on_dev() -> None:
     task, encoder = BUCC2018(), tiny_encoder()
     dev, test = pool(1), pool(2)
     tuned = task.predict(encoder, {"de": dev}, SETTINGS)["de"]
@@ -62,7 +62,7 @@ def test_a_pool_is_mined_with_a_threshold_from_dev() -> None:
     assert statistics.sums()["gold"] == 40
 
 
-def test_a_sentence_that_occurs_twice_is_in_no_candidate_but_its_gold_counts() -> None:
+def test_duplicate_sentences_are_not_mined_but_their_gold_counts() -> None:
     task, records = BUCC2018(), pool(3, distractors=0)
     doubled = [replace(records[0], id="again", partners=()), *records]
     candidates = task.predict(tiny_encoder(), {"de": doubled}, SETTINGS)["de"]
@@ -87,7 +87,7 @@ def test_pairs_count_once_and_any_number_per_sentence() -> None:
         task.statistics([["e1", "x1"]], records)
 
 
-def test_withheld_gold_is_told() -> None:
+def test_withheld_gold_raises_an_error() -> None:
     hidden = [replace(record, partners=None) for record in pool(1, pairs=3, distractors=0)]
     with pytest.raises(UserError, match="withheld"):
         BUCC2018().statistics([], hidden)
@@ -105,7 +105,7 @@ def test_the_layer_scales_with_the_depth() -> None:
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
-def test_embeddings_come_in_order_from_the_chosen_layer_and_pooling(pooling: str) -> None:
+def test_embeddings_follow_the_layer_and_pooling_settings(pooling: str) -> None:
     encoder = tiny_encoder(layers=3).eval()
     texts = ["abc", "a", "hello there", "", "abc def ghi jkl"]
     settings = replace(SETTINGS, pooling=pooling, layer=2)

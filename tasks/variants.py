@@ -1,4 +1,4 @@
-"""Kinds of bases for which a protocol has settings of its own; the official scripts go by the model's name."""
+"""Kinds of base encoders for which a protocol has other settings. The official scripts decide by the model's name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def xlmr(**changes: Any) -> Variant:
 
 
 def xlmr_large(**changes: Any) -> Variant:
-    """XLM-R large, which has 24 layers. The scripts' other models have 12, or are of no supported type."""
+    """XLM-R large, which has 24 layers. The other models of the scripts have 12 layers or an unsupported type."""
     return Variant("XLM-R large", changes, ("xlm-roberta",), (24, 24))
 
 

@@ -113,7 +113,7 @@ def show_task(choice: AblationChoice) -> None:
     lines = ablation.differences_with_intervals(*where)
     dots = difference_charts.difference_dots(lines.rename(columns={"row": "view"}))
     about = f"Difference to {base}. {INTERVAL_NOTE}"
-    charts.show_chart(dots, f"What does each change of {task}?", "intervals", about)
+    charts.show_chart(dots, f"What does each change do on {task}?", "intervals", about)
     differences = ablation.language_differences(*where)
     if differences.empty:
         return

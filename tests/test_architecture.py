@@ -169,8 +169,21 @@ def test_the_core_runs_on_a_bare_gpu_machine() -> None:
 
 def test_the_board_imports_no_torch() -> None:
     start = [path for path in FILES if path.relative_to(ROOT).parts[0] == "leaderboard"]
-    heavy = {"torch", "transformers", "evaluate", "ray"}
+    heavy = {"torch", "transformers", "datasets", "evaluate", "seqeval", "ray"}
     assert not {package: by for package, by in closure(start, lazy=False).items() if package in heavy}
+
+
+def test_evaluate_is_imported_only_to_score() -> None:
+    """`evaluate` takes seconds to load: metrics are imported inside of the functions that score."""
+    homes = {"tasks/metrics", "harness/evaluation/metrics.py"}
+    eager = [
+        f"{name_of(path)} imports {name}"
+        for path in FILES
+        if path.relative_to(ROOT).parts[0] in ROOMS and not name_of(path).startswith(tuple(homes))
+        for name in imported(path, lazy=False)
+        if name.startswith(("evaluate", "seqeval", "tasks.metrics", "harness.evaluation.metrics"))
+    ]
+    assert not eager
 
 
 def test_files_are_short() -> None:

@@ -33,7 +33,7 @@ app = typer.Typer(
 
 @app.command()
 def status(db: Db = None, as_json: Json = False) -> None:
-    """Print where the database is, its schema, and its number of runs and scores. Changes nothing."""
+    """Print the place, schema and size of the database."""
     store = Store.open(db or database_url(), read_only=True)
     runs = store.runs()
     counts = {name: int(count) for name, count in runs["status"].value_counts().items()}
@@ -46,7 +46,7 @@ def status(db: Db = None, as_json: Json = False) -> None:
 
 @app.command()
 def upgrade(db: Db = None) -> None:
-    """Upgrade the database to this version's schema, or create it. Safe to repeat."""
+    """Upgrade the database to this version, or create it."""
     store = Store.open(db or database_url(), create=True)
     typer.echo(f"{store.place}: schema {REVISION}")
 

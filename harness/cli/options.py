@@ -26,10 +26,6 @@ Db = Annotated[
     typer.Option("--db", metavar="URL", help="Database: a path or URL. Default: ALIGNBOARD_DB, else board.db in home."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="FIELD=VALUE", help="Change a setting, such as align.steps=100. Repeatable."),
-]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
@@ -44,7 +40,10 @@ class RecipeOptions:
     recipe: Annotated[str, typer.Option(help="matched, paper, or a TOML file of settings.")] = "matched"
     languages: Annotated[str, typer.Option(help="official, available, or a list such as de,fr.")] = "official"
     precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32"
-    changes: Settings = None
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Change a setting, such as align.steps=100. Repeatable."),
+    ] = None
 
     def build(self, method: str, transform: str = "", changes: Sequence[str] | None = None) -> Recipe:
         """The recipe of one method. `changes` replaces the changes of the command line. Raises UsageError."""

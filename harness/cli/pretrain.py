@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from harness.cli.options import Device, ExecutionOptions, Settings
+from harness.cli.options import Device, ExecutionOptions
 from harness.errors import UsageError, UserError
 
 
@@ -19,7 +19,10 @@ def pretrain(
     source: Annotated[str, typer.Option(help="Data source of the text: babel or folder:PATH.")],
     out: Annotated[Path, typer.Option(help="Folder to write the checkpoint to.")],
     shape: Annotated[str, typer.Option(metavar="LAYERSxHIDDEN", help="Size of the encoder.")] = "4x128",
-    changes: Settings = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Change a setting, such as steps=2000. Repeatable."),
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Train a small base encoder and its WordPiece tokenizer with masked language modelling.

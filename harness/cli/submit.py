@@ -29,7 +29,7 @@ def submit(
     ] = None,
     base: Annotated[str | None, typer.Option(help="Base encoder. Default: that of --like, else none.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Random seed, if you submit several.")] = None,
-    by: Annotated[str | None, typer.Option(help="Submitter. Default: your login name.")] = None,
+    by: Annotated[str | None, typer.Option(help="Name of the submitter. Default: your login name.")] = None,
     note: Annotated[str, typer.Option(help="One-line description.")] = "",
     url: Annotated[str, typer.Option(help="Web page about it.")] = "",
     replace: Annotated[bool, typer.Option("--replace", help="Replace the row of this name.")] = False,
@@ -39,8 +39,8 @@ def submit(
 
     The files are checked and scored as by `alignboard score`. If there is any problem, nothing is written and the exit
     code is 1. Tasks may be missing: the row then lists them and has no average. With --like, the predictions are scored
-    on the items of a stored run, and the row joins that run's table and can be compared with it item by item. To submit
-    the same files again changes nothing. Different files under the same name need --replace.
+    on the items of a stored run, and the row joins that run's table and can be compared with it item by item.
+    Submitting the same files again changes nothing. Different files under the same name need --replace.
 
     \b
     Examples:

@@ -36,7 +36,7 @@ from harness.training.pretraining import learn_tokenizer
 from methods.objectives.words import WordPairExamples
 
 CODES = {"de": "a", "tr": "à", "ru": "а", "el": "α", "ar": "ب", "hi": "क", "ka": "ა", "am": "ሀ"}  # a letter of each
-WORDS, LENGTH = 30_000, 19  # of the vocabulary; of a sentence, which is 27 tokens with the special ones
+WORDS, LENGTH = 30_000, 15  # of the vocabulary; of a sentence, which is 27 tokens with the special ones
 SPARE = 1.02  # sentence pairs in the corpus for each one in the sample
 TOKENIZER_TEXTS, VOCABULARY, MAX_LENGTH = 20_000, 30_000, 64
 

@@ -220,8 +220,7 @@ class _Draw:
 
     def _sample_pairs(self) -> Iterator[tuple[int, ...]]:
         known: set[bytes] = set()
-        for row, matches in self._matched_rows():
-            pair = self._pool[row]
+        for row, pair, matches in self._matched_rows():
             self._counts["seen"] += 1
             if self._is_too_long(pair):
                 self._counts["too_long"] += 1
@@ -237,28 +236,26 @@ class _Draw:
             self._counts["sentences"] += bool(words)
             yield from ((row, *spans) for spans in words)
 
-    def _matched_rows(self) -> Iterator[tuple[int, IntArray]]:
+    def _matched_rows(self) -> Iterator[tuple[int, ParallelPair, IntArray]]:
         """The rows of the pool in the order of the draw, each with the spans (n, 4) of its word pairs."""
         order = self.rows[self._rng.permutation(len(self.rows))]
         size = MATCHED if self._cache else FEW_MATCHED
         progress = Progress(f"matching words ({self.language})", "sentence pairs", len(order))
         for start in range(0, len(order), size):
-            rows = order[start : start + size]
+            rows = order[start : start + size].tolist()
+            pairs = [self._pool[row] for row in rows]
             found: Arrays
             if self._cache is None:
-                found = self._match(rows)
+                found = self._match(pairs)
             else:
-                found = cached_part(self._cache / f"{self.language}-{start}.npz", partial(self._match, rows))
+                found = cached_part(self._cache / f"{self.language}-{start}.npz", partial(self._match, pairs))
             ends = np.cumsum(found["counts"])
-            yield from zip(rows.tolist(), np.split(found["spans"], ends[:-1]), strict=True)
+            yield from zip(rows, pairs, np.split(found["spans"], ends[:-1]), strict=True)
             progress.advance(len(rows), start + len(rows))
 
-    def _match(self, rows: IntArray) -> Arrays:
-        """How many word pairs each row has, and the spans (n, 4) of all of them."""
-        found = []
-        for row in rows.tolist():
-            pair = self._pool[row]
-            found.append([] if self._is_too_long(pair) else self._lexicon.matches(pair.source, pair.target))
+    def _match(self, pairs: Sequence[ParallelPair]) -> Arrays:
+        """How many word pairs each sentence pair has, and the spans (n, 4) of all of them."""
+        found = [[] if self._is_too_long(p) else self._lexicon.matches(p.source, p.target) for p in pairs]
         spans = [(*word.source, *word.target) for words in found for word in words]
         return {"counts": np.array(list(map(len, found))), "spans": np.array(spans, np.int32).reshape(-1, 4)}
 

@@ -200,7 +200,14 @@ class Tokenizer:
 
     def _encode_offsets(self, texts: list[str], max_length: int) -> Offsets:
         # Without `verbose=False` a text longer than the model reads is warned about, whoever cuts it into windows.
-        out = self.hf(texts, truncation=True, max_length=max_length, verbose=False).encodings
+        out = self.hf(
+            texts,
+            truncation=True,
+            max_length=max_length,
+            verbose=False,
+            return_token_type_ids=False,
+            return_attention_mask=False,
+        ).encodings
         ids = Ragged.of([e.ids for e in out])
         numbers = chain.from_iterable(chain.from_iterable(e.offsets for e in out))
         starts, ends = np.fromiter(numbers, np.int32, 2 * len(ids.flat)).reshape(-1, 2).T.copy()

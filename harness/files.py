@@ -46,6 +46,11 @@ def text_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def short_digest(text: str) -> bytes:
+    """A 16-byte digest of a text, for sets of more texts than memory holds."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
 def file_digest(path: Path, advance: Callable[[int], None] | None = None) -> str:
     """Hexadecimal SHA-256 of a file's content; `advance` gets the number of bytes of each chunk read."""
     digest = hashlib.sha256()

@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from hashlib import blake2b
 from itertools import chain, islice
 from operator import attrgetter
 from pathlib import Path
@@ -27,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from harness.data.matching import Lexicon, Matching
 from harness.data.record_table import Layout, RecordTable, Rows, write_table
 from harness.errors import UsageError, UserError
-from harness.files import write_json
+from harness.files import short_digest, write_json
 from harness.method import SamplePair, Span
 from harness.modeling.array_cache import Arrays, Progress, cached_part
 from harness.records import DictionaryEntry, ParallelPair
@@ -225,7 +224,7 @@ class _Draw:
             if self._is_too_long(pair):
                 self._counts["too_long"] += 1
                 continue
-            digest = blake2b(f"{pair.source}\0{pair.target}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+            digest = short_digest(f"{pair.source}\0{pair.target}")
             if digest in known:
                 continue
             known.add(digest)

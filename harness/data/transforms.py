@@ -17,10 +17,12 @@ from itertools import accumulate
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from harness.data.record_table import Rows
 from harness.data.source import CorpusCell, Manifest, Source, TaskCell, open_source
 from harness.errors import UsageError, UserError, unknown
-from harness.files import text_digest
+from harness.files import short_digest, text_digest
 from harness.method import SamplePair
 from harness.records import (
     AlignedPair,
@@ -50,20 +52,19 @@ R = TypeVar("R", bound=Record | CorpusRecord)
 C = TypeVar("C", TaskCell, CorpusCell)
 
 
-def shuffled_pairs(pairs: Sequence[SamplePair], seed: int) -> tuple[SamplePair, ...]:
+def shuffled_pairs(pairs: Sequence[SamplePair], seed: int) -> Sequence[SamplePair]:
     """The sample with the partners permuted within each language: no pair keeps its target text.
 
     Word spans go with their own side. All pairs of one target text move together, onto a target text with equally many
     pairs as far as there are such, so that repeated sentences and marked words stay as frequent as they were; a pair
     one of whose sides has no word loses the other's. Raises UserError for a language with a single target text.
     """
-    shuffled = list(pairs)
-    for language in sorted({pair.language for pair in pairs}):
-        units: dict[str, list[int]] = {}
-        for place, pair in enumerate(pairs):
-            if pair.language == language:
-                units.setdefault(pair.target, []).append(place)
-        if len(units) == 1:
+    units: dict[str, dict[bytes, list[int]]] = {}  # the places of each target text
+    for place, pair in enumerate(pairs):
+        units.setdefault(pair.language, {}).setdefault(short_digest(pair.target), []).append(place)
+    partners = np.empty(len(pairs), np.int32)
+    for language, own in sorted(units.items()):
+        if len(own) == 1:
             raise UserError(
                 f"{language}: one sentence cannot be shuffled",
                 found=f"a sample with one target text in {language}",
@@ -71,12 +72,33 @@ def shuffled_pairs(pairs: Sequence[SamplePair], seed: int) -> tuple[SamplePair, 
                 remedy="draw a larger sample, or leave the language out",
             )
         rng = np.random.default_rng((seed, int.from_bytes(language.encode())))
-        order = [list(units.values())[unit] for unit in rng.permutation(len(units))]
+        texts = list(own.values())
+        order = [texts[number] for number in rng.permutation(len(texts))]
         order.sort(key=lambda unit: (pairs[unit[0]].target_span is None, len(unit)))
         for unit, partner in zip(order, [*order[1:], order[0]], strict=True):
             for turn, place in enumerate(unit):
-                shuffled[place] = _repaired(pairs[place], pairs[partner[turn % len(partner)]])
-    return tuple(shuffled)
+                partners[place] = partner[turn % len(partner)]
+    return Repartnered(pairs, partners)
+
+
+class Repartnered(Rows[SamplePair]):
+    """Sample pairs with the targets of others: `partners` (n,) are the places that targets are taken from."""
+
+    def __init__(self, pairs: Sequence[SamplePair], partners: NDArray[np.int32]) -> None:
+        self._pairs, self._partners = pairs, partners
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def row(self, number: int) -> SamplePair:
+        own, partner = self._pairs[number], self._pairs[int(self._partners[number])]
+        has_words = own.source_span is not None and partner.target_span is not None
+        return replace(
+            own,
+            target=partner.target,
+            source_span=own.source_span if has_words else None,
+            target_span=partner.target_span if has_words else None,
+        )
 
 
 def change_script(text: str) -> str:
@@ -127,14 +149,14 @@ class Transform(ABC):
     def source(self, source: Source) -> Source:
         return source
 
-    def sample(self, pairs: Sequence[SamplePair], seed: int) -> tuple[SamplePair, ...]:
-        return tuple(pairs)
+    def sample(self, pairs: Sequence[SamplePair], seed: int) -> Sequence[SamplePair]:
+        return pairs
 
 
 class ShuffledPairs(Transform):
     name = "shuffled-pairs"
 
-    def sample(self, pairs: Sequence[SamplePair], seed: int) -> tuple[SamplePair, ...]:
+    def sample(self, pairs: Sequence[SamplePair], seed: int) -> Sequence[SamplePair]:
         return shuffled_pairs(pairs, seed)
 
 
@@ -317,16 +339,6 @@ _CHANGES: dict[type, Callable[[Any, LanguageTransform], Any]] = {
     MonoSentence: _mono,
     AlignedPair: _aligned,
 }
-
-
-def _repaired(own: SamplePair, partner: SamplePair) -> SamplePair:
-    whole = own.source_span is not None and partner.target_span is not None
-    return replace(
-        own,
-        target=partner.target,
-        source_span=own.source_span if whole else None,
-        target_span=partner.target_span if whole else None,
-    )
 
 
 @lru_cache(maxsize=16384)

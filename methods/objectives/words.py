@@ -12,7 +12,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b, sha256
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ import numpy as np
 from harness.data import matching
 from harness.data.matching import Lexicon
 from harness.errors import UserError
-from harness.files import file_digest, json_digest
+from harness.files import file_digest, json_digest, short_digest
 from harness.method import Corpora, SamplePair, Span
 from harness.modeling.array_cache import Arrays, Progress, cached_arrays
 from harness.modeling.tokenizer import Ragged
@@ -138,17 +138,13 @@ def _distinct_pairs(sample: Sequence[SamplePair]) -> tuple[np.ndarray, np.ndarra
     numbers: dict[bytes, int] = {}
     sentences, rows, whole = array("i"), array("i"), sha256()
     for row, pair in enumerate(sample):
-        digest = _text_digest(f"{pair.language}\0{pair.source}\0{pair.target}")
+        digest = short_digest(f"{pair.language}\0{pair.source}\0{pair.target}")
         whole.update(digest)
         number = numbers.setdefault(digest, len(numbers))
         if number == len(rows):
             rows.append(row)
         sentences.append(number)
     return np.array(sentences), np.array(rows), whole.hexdigest()
-
-
-def _text_digest(text: str) -> bytes:
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def most_frequent_words(sample: Iterable[SamplePair], count: int) -> Collection[str]:
@@ -159,7 +155,7 @@ def most_frequent_words(sample: Iterable[SamplePair], count: int) -> Collection[
     seen: set[bytes] = set()
     counts: Counter[str] = Counter()
     for pair in sample:
-        digest = _text_digest(pair.source)
+        digest = short_digest(pair.source)
         if digest not in seen:
             seen.add(digest)
             counts.update(_WORD.findall(pair.source.lower()))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from harness.data.contamination import Guard
+from harness.data.record_table import SelectedRows
 from harness.data.source import Source
+from harness.files import short_digest
 from harness.method import SamplePair
 from harness.records import ParallelPair, Record
 from harness.registry import TASKS
@@ -16,10 +21,11 @@ TestViews = Mapping[str, Sequence[str]]  # the views of each task whose test set
 Pair = SamplePair | ParallelPair
 
 
-def without_test_text(pairs: Sequence[ParallelPair], source: Source, tests: TestViews) -> list[ParallelPair]:
+def without_test_text(pairs: Sequence[ParallelPair], source: Source, tests: TestViews) -> Sequence[ParallelPair]:
     """The sentence pairs neither side of which duplicates a test text."""
     flagged = _flagged_texts(pairs, Guard(_test_records(source, tests), source.pivot), source.pivot)
-    return [pair for pair in pairs if not _touches(pair, flagged, source.pivot)]
+    clean = (row for row, pair in enumerate(pairs) if not _touches(pair, flagged, source.pivot))
+    return SelectedRows(pairs, np.fromiter(clean, np.int32))
 
 
 def find_overlap(pairs: Sequence[SamplePair], source: Source, tests: TestViews) -> dict[str, Any]:
@@ -30,12 +36,18 @@ def find_overlap(pairs: Sequence[SamplePair], source: Source, tests: TestViews) 
     """
     guard = Guard(_test_records(source, tests), source.pivot)
     flagged = _flagged_texts(pairs, guard, source.pivot)
-    distinct = {(pair.language, pair.source, pair.target): pair for pair in pairs}.values()
+    distinct, touching, languages = set(), set(), set()
+    for pair in pairs:
+        digest = short_digest(f"{pair.language}\0{pair.source}\0{pair.target}")
+        distinct.add(digest)
+        languages.add(pair.language)
+        if _touches(pair, flagged, source.pivot):
+            touching.add(digest)
     return {
         "pivot": source.pivot,
-        "languages": sorted({pair.language for pair in pairs}),
+        "languages": sorted(languages),
         "pairs": len(distinct),
-        "touching": sum(_touches(pair, flagged, source.pivot) for pair in distinct),
+        "touching": len(touching),
         "overlap": [overlap._asdict() for overlap in guard.overlaps()],
     }
 
@@ -46,12 +58,23 @@ def _test_records(source: Source, tests: TestViews) -> Iterator[tuple[Task, str,
         yield from ((task, view, source.task(task.spec, view, "test")) for view in views)
 
 
-def _flagged_texts(pairs: Iterable[Pair], guard: Guard, pivot: str) -> dict[str, set[str]]:
-    texts: dict[str, dict[str, None]] = {}
-    for pair in pairs:
-        texts.setdefault(pivot, {})[pair.source] = None
-        texts.setdefault(pair.language, {})[pair.target] = None
+def _flagged_texts(pairs: Sequence[Pair], guard: Guard, pivot: str) -> dict[str, set[str]]:
+    """The texts of each language that duplicate a test text. Memory holds digests of the others."""
+    rows: dict[str, array[int]] = {}
+    for row, pair in enumerate(pairs):
+        rows.setdefault(pair.language, array("i")).append(row)
+    texts = {pivot: _distinct_texts(pair.source for pair in pairs)}
+    for language, own in rows.items():
+        texts[language] = _distinct_texts(pairs[row].target for row in own)
     return guard.judge(texts)
+
+
+def _distinct_texts(texts: Iterable[str]) -> Iterator[str]:
+    seen: set[bytes] = set()
+    for text in texts:
+        if (digest := short_digest(text)) not in seen:
+            seen.add(digest)
+            yield text
 
 
 def _touches(pair: Pair, flagged: Mapping[str, set[str]], pivot: str) -> bool:

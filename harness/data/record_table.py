@@ -13,6 +13,9 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
+import numpy as np
+from numpy.typing import NDArray
+
 from harness.files import write_atomically, write_text
 from harness.modeling.array_cache import Progress
 
@@ -55,6 +58,19 @@ class Rows(Sequence[R]):
         return all(mine == theirs for mine, theirs in zip(self, other, strict=True))
 
     __hash__ = None  # type: ignore[assignment]
+
+
+class SelectedRows(Rows[R]):
+    """Some items of a sequence: `numbers` (n,) are their places there."""
+
+    def __init__(self, items: Sequence[R], numbers: NDArray[np.int32]) -> None:
+        self._items, self._numbers = items, numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def row(self, number: int) -> R:
+        return self._items[int(self._numbers[number])]
 
 
 class Layout(NamedTuple, Generic[R]):

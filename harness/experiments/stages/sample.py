@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from harness.data.sample import Sample, SampleSettings, draw_sample, save_sample
+from harness.data.record_table import write_table
+from harness.data.sample import POOL_LAYOUT, Sample, SampleSettings, draw_sample, save_sample
 from harness.data.source import Source
 from harness.experiments.stage import Stage, Workbench
 from harness.experiments.stages.inputs import cached_source
@@ -22,17 +23,25 @@ class DrawSample(Stage):
     settings: SampleSettings
 
     def run(self, bench: Workbench, folder: Path) -> None:
-        save_sample(self.draw(cached_source(self.place.source)), folder)
+        unfinished = bench.artifacts.work(self.fingerprint)
+        save_sample(self.draw(cached_source(self.place.source), unfinished), folder)
 
-    def draw(self, source: Source) -> Sample:
-        return draw_sample(*read_pool(source), self.settings)
+    def draw(self, source: Source, folder: Path | None = None) -> Sample:
+        """The sample. With `folder` the pool and its word matches are kept there and not in memory, and a killed draw
+        resumes."""
+        return draw_sample(read_pool(source, folder), read_dictionary(source), self.settings, cache=folder)
 
 
-def read_pool(source: Source) -> tuple[Sequence[ParallelPair], Sequence[DictionaryEntry]]:
-    """The source's parallel text in all languages, and the dictionaries of those that have one."""
+def read_pool(source: Source, folder: Path | None) -> Sequence[ParallelPair]:
+    """The source's parallel text in all languages, in memory or, with `folder`, in files."""
+    records: Any = source.stream(Corpus.PARALLEL, source.manifest([]).languages(Corpus.PARALLEL))
+    return write_table(records, folder / "pool", POOL_LAYOUT, "reading the parallel text") if folder else list(records)
+
+
+def read_dictionary(source: Source) -> Sequence[DictionaryEntry]:
+    """The dictionaries of the languages that have both parallel text and one."""
     manifest = source.manifest([])
-    languages = manifest.languages(Corpus.PARALLEL)
-    parallel: Any = source.corpus(Corpus.PARALLEL, languages)
-    covered = [language for language in languages if language in manifest.languages(Corpus.DICTIONARY)]
+    known = manifest.languages(Corpus.DICTIONARY)
+    covered = [language for language in manifest.languages(Corpus.PARALLEL) if language in known]
     dictionary: Any = source.corpus(Corpus.DICTIONARY, covered) if covered else ()
-    return parallel, dictionary
+    return dictionary  # type: ignore[no-any-return]

@@ -98,6 +98,9 @@ class Stage(ABC):
     modules: tuple[str, ...] = ()
     place: StagePlace = field(compare=False)
 
+    def __post_init__(self) -> None:
+        assert self.fingerprint, "computed now, before a source file can change"
+
     @property
     def parameters(self) -> dict[str, Any]:
         """The fields that the kind of stage declares, as JSON values."""

@@ -1,0 +1,120 @@
+"""What tells one base encoder from another, and which commit a hub name stands for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UserError
+from harness.experiments.bases import base_fingerprint, resolve_base
+from tests.support.hub_server import COMMIT, Hub, serving
+from tests.support.tiny_encoder import tiny_encoder
+
+NAME = "google-bert/tiny"
+MOVED = "f" * 40
+_RESOLVE = """
+import sys
+from harness.cli.failures import report_errors
+from harness.experiments.bases import base_fingerprint, resolve_base
+from harness.modeling.encoder import Encoder
+with report_errors():
+    for name in sys.argv[1:]:
+        resolved = resolve_base(name)
+        weight = float(Encoder.load(resolved).input_embeddings.sum())
+        print(resolved, base_fingerprint(resolved), weight)
+"""
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("base")
+    tiny_encoder().save(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model-00001-of-00002.safetensors",
+        "model.safetensors.index.json",
+        "pytorch_model.bin",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "merges.txt",
+        "sentencepiece.bpe.model",
+        "vocab.txt",
+    ],
+)
+def test_every_file_that_decides_behaviour_is_in_the_fingerprint(base: Path, tmp_path: Path, name: str) -> None:
+    folder = shutil.copytree(base, tmp_path / "base")
+    before = base_fingerprint(str(folder))
+    file = folder / name
+    file.write_bytes((file.read_bytes() if file.is_file() else b"") + b"\n")
+    assert base_fingerprint(str(folder)) != before
+
+
+def test_texts_and_the_state_of_a_trainer_are_not_in_the_fingerprint(base: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(base, tmp_path / "base")
+    before = base_fingerprint(str(folder))
+    for name in ("README.md", ".gitattributes", "optimizer.pt", "trainer_state.json", "flax_model.msgpack"):
+        (folder / name).write_text("changed")
+    assert base_fingerprint(str(folder)) == before
+
+
+def test_the_same_files_in_another_folder_are_the_same_base(base: Path, tmp_path: Path) -> None:
+    assert base_fingerprint(str(shutil.copytree(base, tmp_path / "copy"))) == base_fingerprint(str(base))
+
+
+def test_a_folder_is_resolved_to_its_absolute_path(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(base.parent)
+    assert resolve_base(base.name) == str(base.resolve())
+
+
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="base folder is missing"):
+        resolve_base(str(tmp_path / "none"))
+
+
+def resolve(hub: Hub, home: Path, *names: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Resolves and loads bases as a command would, in a process of its own: the host's name is read at import."""
+    environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(home), **settings}
+    command = [sys.executable, "-c", _RESOLVE, *names]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_a_hub_base_is_loaded_from_the_commit_that_its_name_stands_for(base: Path, tmp_path: Path) -> None:
+    files = {path.name: path.read_bytes() for path in base.iterdir()}
+    with serving(Hub({NAME: files})) as hub:
+        done = resolve(hub, tmp_path, NAME, f"{NAME}@main", f"{NAME}@{COMMIT}")
+        assert done.returncode == 0, done.stderr
+        first = set(done.stdout.splitlines())
+        assert len(first) == 1
+        assert first.pop().startswith(f"{NAME}@{COMMIT} ")
+        offline = resolve(hub, tmp_path, NAME, HF_HUB_OFFLINE="1")
+        assert offline.stdout.splitlines()[0] == done.stdout.splitlines()[0]
+        other = tiny_encoder()
+        other.input_embeddings.data += 1
+        other.save(tmp_path / "other")
+        hub.repos[NAME] = {path.name: path.read_bytes() for path in (tmp_path / "other").iterdir()}
+        hub.commit = MOVED
+        moved = resolve(hub, tmp_path, NAME)
+        assert moved.returncode == 0, moved.stderr
+        name, fingerprint, weight = moved.stdout.split()
+        assert name == f"{NAME}@{MOVED}"
+        assert fingerprint != done.stdout.split()[1]
+        assert float(weight) != float(done.stdout.split()[2])
+
+
+def test_a_revision_that_the_hub_does_not_know_is_named(base: Path, tmp_path: Path) -> None:
+    with serving(Hub({NAME: {path.name: path.read_bytes() for path in base.iterdir()}})) as hub:
+        done = resolve(hub, tmp_path, f"{NAME}@v9")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    for words in (f"{NAME}@v9", "found:", "remedy:"):
+        assert words in done.stderr

@@ -168,11 +168,11 @@ def test_a_method_is_put_beside_its_controls() -> None:
         (["ml-clt"], "did you mean"),
         (["nothing"], "align-mlm, all, amber, "),
         (["nothing"], "`alignboard ablation` lists them"),
-        (["ml-ctl", "--grid", "1e-4,nan"], "the grid is not understood"),
-        (["ml-ctl", "--grid", "inf"], "the grid is not understood"),
+        (["ml-ctl", "--grid", "1e-4,nan"], "the grid cannot be read"),
+        (["ml-ctl", "--grid", "inf"], "the grid cannot be read"),
         (["ml-ctl", "--grid", "1e-4", "--recipe", "paper"], "a grid contradicts the paper recipe"),
-        (["ml-ctl", "--grid", "1e-4,fast"], "the grid is not understood"),
-        (["ml-ctl", "--grid", "1e-4,1e-4"], "the grid is not understood"),
+        (["ml-ctl", "--grid", "1e-4,fast"], "the grid cannot be read"),
+        (["ml-ctl", "--grid", "1e-4,1e-4"], "the grid cannot be read"),
         (["ml-ctl", "--set", "align.learning_rate=7e-5"], "no effect where a grid of rates is tried"),
         (["ml-ctl", "--grid", "1e-4", "--set", "align.learning_rate=7e-5"], "give --grid 7e-05"),
         (["ml-ctl", "--set", "config.temprature=1"], "unknown setting of these methods 'temprature'"),
@@ -204,7 +204,7 @@ def test_the_command_ends_in_three_tables(
         main(["ablation", "ml-ctl", *common, "--grid", "1e-4,1e-3", *settings])
     assert not ended.value.code
     out = capsys.readouterr().out
-    assert "taken" in out
+    assert "chosen" in out
     assert "cz-snt" in out
     assert "times continued-mlm" in out
     assert "1.00" in out

@@ -16,10 +16,10 @@ from harness.cli.progress import ByteProgress
 from harness.data.prepare import PACKAGES
 from harness.data.prepare.build import Options, Result
 from harness.data.prepare.build import prepare as build
-from harness.data.prepare.find import few, looked_for
+from harness.data.prepare.find import expected_files, join_names
 from harness.data.prepare.package import Package
 from harness.data.prepare.pieces import SPECIALS, UNLABELLED, XLMR_SPECIALS, write_task
-from harness.data.prepare.record import Record
+from harness.data.prepare.record import PreparedRecord
 from harness.errors import UsageError, UserError, unknown
 
 
@@ -162,7 +162,7 @@ def _raise_failures(results: Sequence[Result], *, named: bool) -> None:
     if absent and (named or len(absent) == len(results)):
         raise UserError(
             f"no download found for {', '.join(absent)}",
-            expected="; ".join(looked_for(PACKAGES[name], []) for name in absent),
+            expected="; ".join(expected_files(PACKAGES[name], []) for name in absent),
             remedy="`alignboard prepare --list` shows where to get them",
         )
 
@@ -178,25 +178,26 @@ def _print_results(results: Sequence[Result], folder: Path) -> None:
         for line in _remarks(result.record):
             typer.echo(f"{result.name}: {line}")
         for download in result.absent:
-            typer.echo(f"{result.name}: no {looked_for(PACKAGES[result.name], [download])}; get it at {download.url}")
+            missing = expected_files(PACKAGES[result.name], [download])
+            typer.echo(f"{result.name}: no {missing}; get it at {download.url}")
     if any(result.record for result in results):
         typer.echo(f"`alignboard sources folder:{folder}` shows what can be used.")
 
 
-def _remarks(record: Record | None) -> Iterator[str]:
+def _remarks(record: PreparedRecord | None) -> Iterator[str]:
     """Unverified downloads, notes, and missing files of a prepared data set."""
     if record is None:
         return
     for state, why in (("unverified", "no SHA-256 is on record"), ("other", "another SHA-256 is on record")):
         if sums := [f"{entry.name} ({entry.sha256[:12]})" for entry in record.sources if entry.sum == state]:
-            yield f"{why} for {few(sums, 3)}; {record.name}/prepared.json has the SHA-256 of each"
+            yield f"{why} for {join_names(sums, 3)}; {record.name}/prepared.json has the SHA-256 of each"
     yield from record.notes
     if record.missing:
-        yield f"missing: {few(record.missing)}"
+        yield f"missing: {join_names(record.missing)}"
 
 
 def _json_record(result: Result) -> dict[str, Any]:
-    record = result.record.plain() if result.record else None
+    record = result.record.as_json() if result.record else None
     return {"name": result.name, "state": result.state, "record": record, "error": result.error and str(result.error)}
 
 
@@ -204,7 +205,7 @@ def _print_downloads(packages: Sequence[Package], as_json: bool) -> None:
     entries = [
         {
             "data_set": package.name,
-            "file": looked_for(package, [download]),
+            "file": expected_files(package, [download]),
             "where": download.url,
             "SHA-256": "\n".join(download.sums.values()) or "not on record",
             "licence": package.licence,

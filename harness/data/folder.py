@@ -45,7 +45,7 @@ class Folder(Source):
         root = Path(location).expanduser()
         if not root.is_dir():
             raise UserError(
-                "the folder is missing" if not root.exists() else "this is no folder",
+                "the folder is missing" if not root.exists() else "this is not a folder",
                 file=root,
                 found=_names(root.parent) if root.parent.is_dir() else f"{root.parent} is missing too",
                 expected="a folder in XTREME's layout (xnli/, pawsx/, parallel/, ...)",
@@ -274,7 +274,7 @@ def _quirks(cell: Cell) -> Iterator[str]:
         yield _UNLABELLED[record]
     first, here = next(iter(files_of(cell.spec)[cell.split][0].values())), next(iter(cell.files.values()))
     if here.name != Path(_at(first.replace("{pivot}", cell.pivot), cell.view)).name:
-        yield f"{here.parent.name}/{here.name} stands in for {first}, which is missing"
+        yield f"{here.parent.name}/{here.name} is read in place of {first}, which is missing"
 
 
 _UNLABELLED = {

@@ -177,7 +177,7 @@ def test_a_wrong_folder(tmp_path: Path, write: Write) -> None:
     with pytest.raises(UserError, match=r"(?s)the folder is missing.*holds nothing"):
         Folder.open(str(tmp_path / "nowhere"))
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UserError, match="this is no folder"):
+    with pytest.raises(UserError, match="this is not a folder"):
         Folder.open(str(tmp_path / "file"))
     with pytest.raises(UserError, match=r"(?s)nothing in this folder is laid out.*photos/.*xnli/"):
         write({"photos/a.txt": "x"}).manifest(TASKS)

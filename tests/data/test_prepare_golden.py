@@ -12,7 +12,7 @@ from harness.data.prepare import PACKAGES
 from harness.data.prepare.package import Download, Raw
 from harness.data.prepare.pieces import write_pieces
 from harness.data.prepare.squad import write_hidden
-from harness.data.prepare.tagging import Readable, Row
+from harness.data.prepare.tagging import ReadableRows, TaggedToken
 from harness.errors import UserError
 from tests.support.golden_cases import cases
 
@@ -137,7 +137,7 @@ def test_pieces(case: str, inputs: Path, tmp_path: Path) -> None:
             target,
             target.with_name(f"{target.name}.idx"),
             Threes("<unk>" if xlmr else "[UNK]"),
-            room=recorded["args"]["max_len"] - (3 if xlmr else 2),
+            max_pieces=recorded["args"]["max_len"] - (3 if xlmr else 2),
             unlabelled="O" if case.startswith("panx") else "X",
         )
     assert texts(tmp_path / "out") == recorded["output_files"]
@@ -156,6 +156,6 @@ def test_of_readable_rows_nothing_is_lost(inputs: Path) -> None:
     assert "train-zh.tsv: 2 tokens of blanks only left out, 1 blank lines that end no sentence left out" in "\n".join(
         done.notes
     )
-    plain = [Row("a", "O"), Row("b", "B-PER"), None, Row("c", "O"), None]
-    assert list(Readable(plain)) == plain
-    assert not Readable(plain).note()
+    plain = [TaggedToken("a", "O"), TaggedToken("b", "B-PER"), None, TaggedToken("c", "O"), None]
+    assert list(ReadableRows(plain)) == plain
+    assert not ReadableRows(plain).note()

@@ -107,7 +107,7 @@ def test_ctrl_c(downloads: Path, whole: tuple[dict[str, bytes], int], tmp_path: 
     stopped = run("SIGINT", total // 2, downloads, folder)
     assert stopped.returncode == 130, stopped.stderr
     assert re.search(
-        r"interrupted\n  found: +finished: .*\n  remedy: +the same command goes on from here", stopped.stderr
+        r"interrupted\n  found: +finished: .*\n  remedy: +to resume, give the same command again", stopped.stderr
     )
     assert "Traceback" not in stopped.stderr
     assert finished(folder)
@@ -125,5 +125,5 @@ def test_two_at_once(downloads: Path, tmp_path: Path) -> None:
     finally:
         os.close(handle)
     assert done.returncode == 1
-    assert "another `alignboard prepare` is at work here" in done.stderr
+    assert "another `alignboard prepare` is using this folder" in done.stderr
     assert run("SIGKILL", 0, downloads, folder, "xquad").returncode == 0

@@ -197,7 +197,7 @@ def test_a_folder_has_views_with_questions_in_another_language(tmp_path: Path) -
     manifest = Folder.open(str(tmp_path)).manifest([spec])
     assert manifest.views("mlqa", "test") == ("de", "en", "de.en")
     assert manifest.training == {"mlqa": "tydiqa-goldp-v1.1-train/tydiqa.goldp.en.train.json (2 items)"}
-    assert any("stands in for squad/train-v1.1.json" in note for note in manifest.notes)
+    assert any("is read in place of squad/train-v1.1.json" in note for note in manifest.notes)
     first, second = Folder.open(str(tmp_path)).task(spec, "de.en", "test")
     assert isinstance(first, Question)
     assert (first.language, first.answers, first.cluster) == ("de", (Answer("Ada", 0),), second.cluster)

@@ -47,7 +47,7 @@ class BabelSettings:
 
 
 def parse_settings(location: str) -> BabelSettings:
-    """BabelSettings from `key=value,...`. Raises UsageError on an unknown key, language, property or value."""
+    """Settings from `key=value,...`. Raises UsageError for an unknown key, language, property or value."""
     pairs = [_split_pair(part) for part in location.split(",") if part.strip()]
     given = dict(pairs)
     if len(given) < len(pairs):

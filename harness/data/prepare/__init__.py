@@ -1,7 +1,7 @@
-"""From what a user can download to the folder that the `folder` source reads: XTREME's official preprocessing.
+"""Converts downloads into the folder that the `folder` source reads: XTREME's official preprocessing.
 
-One module for each data set says what it looks for and how it is converted (`package.Package`); `archives` reads what
-was downloaded, `build` makes the folders. Nothing here uses the network.
+One module per data set declares which downloads it needs and how it is converted (`package.Package`); `archives` reads
+the downloads, `build` writes the folders. Nothing here uses the network.
 """
 
 from harness.data.prepare.bucc2018 import PACKAGE as BUCC2018

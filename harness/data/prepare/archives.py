@@ -1,9 +1,8 @@
-"""Reading archives that nobody vouches for: zip, and tar or single files under gzip, bzip2 or xz.
+"""Reads untrusted archives: zip, and tar or single files compressed with gzip, bzip2 or xz.
 
-Members are streamed, one after the other, and only those that are asked for are written, under names that the caller
-chooses: no name, link or permission of an archive ever reaches the disk. An archive is refused as a whole where a
-member would leave its folder, where something that is asked for is a link or a device, and where more comes out of it
-than the limits allow for what went in.
+Members are streamed, one after the other, and only the selected ones are written, under names that the caller chooses:
+no name, link or permission of an archive ever reaches the disk. The whole archive is refused if a member would leave
+its folder, if a selected member is a link or a device, or if it expands beyond the limits.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ from harness.data.lines import shorten
 from harness.data.prepare.streams import (
     CHUNK,
     DECOMPRESSORS,
-    Counted,
-    Header,
+    BoundedHeader,
+    CountingStream,
+    ProgressFile,
     Stream,
-    Tail,
-    Watched,
+    TailStream,
+    ignore_progress,
     is_tar,
     peek,
-    unwatched,
 )
 from harness.errors import UserError
 from harness.storage.artifacts import File
@@ -43,7 +42,7 @@ from harness.storage.artifacts import File
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 
 
-_DAMAGE = (  # what the libraries raise on bytes that make no sense to them
+_DAMAGE = (  # what the libraries raise on damaged bytes
     zipfile.BadZipFile,
     tarfile.TarError,
     EOFError,
@@ -57,7 +56,7 @@ _DAMAGE = (  # what the libraries raise on bytes that make no sense to them
 
 @dataclass(frozen=True)
 class Limits:
-    """What may come out of one archive: bytes of a file, bytes in all, members, and bytes for each byte read.
+    """Limits of one archive: bytes per file, bytes in total, members, and bytes for each compressed byte.
 
     The ratio counts from `slack` bytes on, since small files of repeated text compress very well.
     """
@@ -71,8 +70,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class Selection:
-    """What is wanted: `pick` maps a member's path, which begins with the archive's name, to the name that it is written
-    under, or None; `nested` says which members are archives to look into: `outer.zip/inner.tar.gz/member`."""
+    """The members to extract. `pick` maps a member's path, which begins with the archive's name, to its output name, or
+    to None; `nested` says which members are archives to open: `outer.zip/inner.tar.gz/member`."""
 
     pick: Callable[[str], str | None]
     nested: Callable[[str], bool] = lambda _: False
@@ -82,7 +81,7 @@ class Selection:
 
 
 class Member(NamedTuple):
-    """A wanted member: its path inside the archive and its bytes, to be read before the next one is asked for."""
+    """A selected member: its path in the archive and its bytes, to be read before the next member."""
 
     path: str
     stream: Stream
@@ -93,16 +92,16 @@ def extract(
     selection: Selection,
     into: Path,
     limits: Limits | None = None,
-    advance: Callable[[int], None] = unwatched,
+    advance: Callable[[int], None] = ignore_progress,
 ) -> dict[str, File]:
-    """Writes the wanted members into the folder `into` and returns them by name.
+    """Writes the selected members into the folder `into` and returns them by name.
 
-    `advance` is told the bytes read of the archive, which are less than its size where unwanted members can be skipped.
+    `advance` receives the number of bytes read, which is below the archive's size where members can be skipped.
 
     Raises UserError on a damaged or hostile archive, and on two different members for one name.
     """
     found: dict[str, File] = {}
-    with told(archive):
+    with archive_errors(archive):
         for member in members(archive, selection, limits or Limits(), advance):
             name = selection.pick(member.path)
             assert name is not None
@@ -110,30 +109,30 @@ def extract(
             file = _write(member.stream, part)
             if found.setdefault(name, file) != file:
                 raise _refusal(archive, "two different members for one file", shorten(member.path), f"{name} once")
-            target = into / _inside(name)
+            target = into / _checked_name(name)
             target.parent.mkdir(parents=True, exist_ok=True)
             part.replace(target)
     return found
 
 
 def members(
-    archive: Path, selection: Selection, limits: Limits, advance: Callable[[int], None] = unwatched
+    archive: Path, selection: Selection, limits: Limits, advance: Callable[[int], None] = ignore_progress
 ) -> Iterator[Member]:
-    """The wanted members of an archive in its order. Errors of the formats come as they are: see `told`."""
-    with io.BufferedReader(Watched(archive, advance), CHUNK) as file:
+    """The selected members of an archive, in its order. Format errors are raised as they are: see `archive_errors`."""
+    with io.BufferedReader(ProgressFile(archive, advance), CHUNK) as file:
         head = file.read(512)
         file.seek(0)
-        place = _Place(archive, limits, selection, f"{archive.name}/")
+        context = _Context(archive, limits, selection, f"{archive.name}/")
         if head.startswith(_ZIP):
-            yield from _of_zip(file, place)
+            yield from _zip_members(file, context)
         elif head.startswith(tuple(DECOMPRESSORS)) or is_tar(head):
-            yield from _of_stream(file, archive.name, place)
+            yield from _stream_members(file, archive.name, context)
         else:
-            raise _no_archive(archive, head)
+            raise _not_an_archive(archive, head)
 
 
 def zip_holds(archive: Path, selection: Selection) -> bool:
-    """Whether a zip file lists something that is wanted; no if it cannot be read."""
+    """Whether a zip file lists a selected member; False if it cannot be read."""
     try:
         with zipfile.ZipFile(archive) as listed:
             return any(selection.wants(name) for name in listed.namelist())
@@ -142,21 +141,21 @@ def zip_holds(archive: Path, selection: Selection) -> bool:
 
 
 @contextmanager
-def told(archive: Path) -> Iterator[None]:
-    """Turns what the libraries say of damaged archives into a UserError."""
+def archive_errors(archive: Path) -> Iterator[None]:
+    """Converts the libraries' errors on damaged archives into a UserError."""
     try:
         yield
     except _DAMAGE as error:
-        raise _damaged(archive, error) from error
+        raise _damage(archive, error) from error
     except OSError as error:
-        if error.errno not in (None, errno.EINVAL):  # the system's own trouble; EINVAL is an offset before the start
+        if error.errno not in (None, errno.EINVAL):  # an error of the system; EINVAL is an offset before the start
             raise
-        raise _damaged(archive, error) from error
+        raise _damage(archive, error) from error
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where we are: the archive on disk, its limits, what is wanted, and the path of the archive that we are inside."""
+class _Context:
+    """The archive on disk, its limits, the selection, and the path prefix of the (nested) archive being read."""
 
     archive: Path
     limits: Limits
@@ -167,7 +166,7 @@ class _Place:
         return _refusal(self.archive, what, found, expected)
 
     def path(self, name: str) -> str:
-        """The checked path of a member. Raises UserError where the name would lead out of a folder."""
+        """The path of a member. Raises UserError if the name would leave the folder."""
         parts = re.split(r"[/\\]", name)
         if not name or "\0" in name or ".." in parts or parts[0] == "" or re.match(r"[A-Za-z]:", name):
             what = "a member that would be written outside its folder"
@@ -175,110 +174,111 @@ class _Place:
         return self.prefix + name.removeprefix("./")
 
 
-def _of_stream(stream: Stream, name: str, place: _Place) -> Iterator[Member]:
-    """Members of a tar, compressed or not, or the one file that a compressed stream holds."""
-    head, stream = peek(Counted(stream))
+def _stream_members(stream: Stream, name: str, context: _Context) -> Iterator[Member]:
+    """The members of a tar, compressed or not, or the single file in a compressed stream."""
+    head, stream = peek(CountingStream(stream))
     opener = next((opener for magic, opener in DECOMPRESSORS.items() if head.startswith(magic)), None)
     if opener is not None:
-        head, stream = peek(_decompressed(opener, stream, place))
+        head, stream = peek(_decompress(opener, stream, context))
     if is_tar(head):
-        yield from _of_tar(stream, place)
+        yield from _tar_members(stream, context)
     elif opener is None:
-        raise place.refuse("a member that is no archive", shorten(name), "an archive")
+        raise context.refuse("a nested member is not an archive", shorten(name), "an archive")
     else:
-        path = place.path(Path(name).stem)
-        if place.selection.pick(path) is not None:
+        path = context.path(Path(name).stem)
+        if context.selection.pick(path) is not None:
             yield Member(path, stream)
-    while stream.read(CHUNK):  # to the end, where the check sums are
+    while stream.read(CHUNK):  # up to the end, which has the checksums
         pass
 
 
-def _of_tar(stream: Stream, place: _Place) -> Iterator[Member]:
-    last = Tail(stream)
+def _tar_members(stream: Stream, context: _Context) -> Iterator[Member]:
+    last = TailStream(stream)
     source: Any = last
-    with tarfile.open(fileobj=source, mode="r|", tarinfo=Header) as tar:
+    with tarfile.open(fileobj=source, mode="r|", tarinfo=BoundedHeader) as tar:
         for number, info in enumerate(tar, start=1):
-            if number > place.limits.members:
-                raise place.refuse("too many members", f"more than {place.limits.members:,}", "a data set's archive")
-            path = place.path(info.name)
-            if info.isdir() or not place.selection.wants(path):
+            if number > context.limits.members:
+                raise context.refuse("too many members", f"over {context.limits.members:,}", "a data set's archive")
+            path = context.path(info.name)
+            if info.isdir() or not context.selection.wants(path):
                 continue
             if not info.isreg() or info.issparse():
-                raise place.refuse(
-                    "a wanted member that is no plain file", f"{shorten(path)}: {_nature(info)}", "a plain file"
-                )
+                found = f"{shorten(path)}: {_kind_of_member(info)}"
+                raise context.refuse("a selected member is not a plain file", found, "a plain file")
             content = tar.extractfile(info)
             assert content is not None
-            yield from _wanted(path, content, info.size, place)
+            yield from _wanted_members(path, content, info.size, context)
     while last.read(CHUNK):
         pass
     if last.tail.strip(b"\0"):
         raise tarfile.ReadError("the end of the archive is missing")
 
 
-def _of_zip(file: Stream, place: _Place) -> Iterator[Member]:
+def _zip_members(file: Stream, context: _Context) -> Iterator[Member]:
     source: Any = file
     with zipfile.ZipFile(source) as archive:
         infos = archive.infolist()
-        if len(infos) > place.limits.members:
-            raise place.refuse("too many members", f"{len(infos):,}", f"at most {place.limits.members:,}")
-        paths = [place.path(info.orig_filename) for info in infos]
+        if len(infos) > context.limits.members:
+            raise context.refuse("too many members", f"{len(infos):,}", f"at most {context.limits.members:,}")
+        paths = [context.path(info.orig_filename) for info in infos]
         total = 0
         for path, info in zip(paths, infos, strict=True):
-            if info.is_dir() or not place.selection.wants(path):
+            if info.is_dir() or not context.selection.wants(path):
                 continue
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG):
                 found = "a symbolic link" if kind == stat.S_IFLNK else "a device or pipe"
-                raise place.refuse("a wanted member that is no plain file", f"{shorten(path)}: {found}", "a plain file")
+                raise context.refuse(
+                    "a selected member is not a plain file", f"{shorten(path)}: {found}", "a plain file"
+                )
             total += info.file_size
-            _check_size(place, total, info.compress_size, info.file_size)
-            _check_size(place, total, place.archive.stat().st_size, total)  # members may share their bytes
+            _check_size(context, total, info.compress_size, info.file_size)
+            _check_size(context, total, context.archive.stat().st_size, total)  # members may share their bytes
             try:
                 content = archive.open(info)
-            except (NotImplementedError, RuntimeError) as error:  # a strange method, or a password
-                raise place.refuse(
+            except (NotImplementedError, RuntimeError) as error:  # an unknown compression method, or a password
+                raise context.refuse(
                     "a member that cannot be opened", f"{shorten(path)}: {error}", "a plain zip"
                 ) from error
             with content:
-                yield from _wanted(path, content, info.file_size, place)
+                yield from _wanted_members(path, content, info.file_size, context)
 
 
-def _wanted(path: str, content: Stream, size: int, place: _Place) -> Iterator[Member]:
-    if size > place.limits.file:
-        raise place.refuse(
-            "a member that is too large", f"{shorten(path)}: {size:,} bytes", f"at most {place.limits.file:,}"
+def _wanted_members(path: str, content: Stream, size: int, context: _Context) -> Iterator[Member]:
+    if size > context.limits.file:
+        raise context.refuse(
+            "a member that is too large", f"{shorten(path)}: {size:,} bytes", f"at most {context.limits.file:,}"
         )
-    if place.selection.nested(path):
-        yield from _of_stream(content, path, replace(place, prefix=f"{path}/"))
+    if context.selection.nested(path):
+        yield from _stream_members(content, path, replace(context, prefix=f"{path}/"))
     else:
         yield Member(path, content)
 
 
-def _decompressed(opener: Callable[[Any], Stream], stream: Stream, place: _Place) -> Counted:
-    source = Counted(stream)
-    return Counted(
-        opener(io.BufferedReader(source, 1 << 16)), lambda given: _check_size(place, given, source.count, given)
+def _decompress(opener: Callable[[Any], Stream], stream: Stream, context: _Context) -> CountingStream:
+    source = CountingStream(stream)
+    return CountingStream(
+        opener(io.BufferedReader(source, 1 << 16)), lambda given: _check_size(context, given, source.count, given)
     )
 
 
-def _check_size(place: _Place, total: int, read: int, given: int) -> None:
-    """Raises UserError where `given` bytes from `read` compressed ones, or `total` in all, are beyond the limits."""
-    limits = place.limits
+def _check_size(context: _Context, total: int, read: int, given: int) -> None:
+    """Raises UserError if `given` bytes from `read` compressed ones, or `total` bytes, exceed the limits."""
+    limits = context.limits
     if given > limits.slack + limits.ratio * read:
         found = f"{given:,} bytes out of {read:,}"
-        raise place.refuse(
+        raise context.refuse(
             "a decompression bomb", found, f"at most {limits.ratio} times as many, after {limits.slack:,}"
         )
     if total > limits.total:
-        raise place.refuse("too much comes out of the archive", f"over {limits.total:,} bytes", "a data set's archive")
+        raise context.refuse("the archive expands too much", f"over {limits.total:,} bytes", "a data set's archive")
 
 
-def _no_archive(archive: Path, head: bytes) -> UserError:
+def _not_an_archive(archive: Path, head: bytes) -> UserError:
     text = head.lstrip().lower()
     page = text.startswith((b"<!doctype", b"<html", b"<?xml"))
     return UserError(
-        "this is no archive",
+        "this is not an archive",
         file=archive,
         found="a web page" if page else f"a file that begins with {head[:8]!r}" if head else "an empty file",
         expected="a zip or tar archive",
@@ -297,14 +297,14 @@ def _write(stream: Stream, path: Path) -> File:
     return File(size, digest.hexdigest())
 
 
-def _inside(name: str) -> str:
+def _checked_name(name: str) -> str:
     path = PurePosixPath(name)
     assert not path.is_absolute(), name
     assert ".." not in path.parts, name
     return name
 
 
-def _nature(info: tarfile.TarInfo) -> str:
+def _kind_of_member(info: tarfile.TarInfo) -> str:
     if info.issym() or info.islnk():
         return f"a link to {shorten(info.linkname)}"
     return "a sparse file" if info.issparse() else "a device or pipe"
@@ -320,7 +320,7 @@ def _refusal(archive: Path, what: str, found: str, expected: str) -> UserError:
     )
 
 
-def _damaged(archive: Path, error: Exception) -> UserError:
+def _damage(archive: Path, error: Exception) -> UserError:
     return UserError(
         "the archive is truncated or damaged",
         file=archive,

@@ -1,4 +1,4 @@
-"""BUCC 2018: the sample sets, which XTREME takes for dev, and the training sets, which it takes for test."""
+"""BUCC 2018: the sample sets, which XTREME uses as dev, and the training sets, which it uses as test."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SUMS = {
 
 
 def convert(raw: Raw, out: Path, official: bool) -> Converted:
-    """Copies the files under their split's name; `official` leaves the gold pairs of test out."""
+    """Copies the files under the name of their split; `official` omits the gold pairs of test."""
     done = Converted()
     for name, source in sorted(raw.items()):
         pair, original, side = name.split(".")

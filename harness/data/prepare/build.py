@@ -1,7 +1,7 @@
-"""Makes the folders: looks for downloads, checks their sums, extracts what is wanted, converts, and puts in place.
+"""Builds the folders: finds downloads, verifies checksums, extracts, converts, and moves the result into place.
 
-A folder appears whole or not at all. What is under way lies in `.prepare` beside the results: archives that were read
-to the end are not read again after an interruption, and finished folders are left as they are.
+A folder appears complete or not at all. Work in progress is kept in `.prepare` beside the results: completely extracted
+archives are not read again after an interruption, and finished folders are reused.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Protocol
 
 from harness.data.prepare import record
 from harness.data.prepare.archives import Limits, extract
-from harness.data.prepare.find import Downloads, Source, few, looked_for
+from harness.data.prepare.find import Downloads, FoundDownload, expected_files, join_names
 from harness.data.prepare.package import Download, Package
-from harness.data.prepare.record import Found, Record
+from harness.data.prepare.record import DownloadRecord, PreparedRecord
 from harness.errors import UsageError, UserError
 from harness.files import DiskError, disk_errors, replace_folder, restore_folder, write_json
 from harness.storage.artifacts import File
@@ -28,8 +28,8 @@ from harness.storage.artifacts import File
 WORK = ".prepare"
 
 
-class Watch(Protocol):
-    """Who is told what is being done: a phase with its number of bytes, where known, and the bytes done since."""
+class PrepareProgress(Protocol):
+    """Receives progress: phases with their number of bytes, if known, and the bytes done in a phase."""
 
     def phase(self, title: str, total: int | None = None) -> None: ...
 
@@ -38,8 +38,8 @@ class Watch(Protocol):
 
 @dataclass(frozen=True)
 class Options:
-    """`official` gives the very files of the official scripts, test labels removed; `any_release` takes downloads whose
-    SHA-256 is not the one on record."""
+    """`official` writes the exact files of the official scripts, without test labels; `any_release` accepts downloads
+    whose SHA-256 is not the recorded one."""
 
     official: bool = False
     any_release: bool = False
@@ -48,34 +48,34 @@ class Options:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a package: prepared, unchanged (it was there already), absent (no download found) or failed."""
+    """The state of a package: prepared, unchanged (already there), absent (no download found) or failed."""
 
     name: str
     state: str
-    record: Record | None = None
+    record: PreparedRecord | None = None
     absent: tuple[Download, ...] = ()
     error: UserError | None = None
 
 
 def prepare(
-    packages: Iterable[Package], downloads: Path, folder: Path, options: Options, watch: Watch
+    packages: Iterable[Package], downloads: Path, folder: Path, options: Options, watch: PrepareProgress
 ) -> Iterator[Result]:
-    """Prepares packages one after the other. A mistake in the data of one is told in its result and stops no other.
+    """Prepares packages one after the other. An error in the data of one is part of its result and stops no other.
 
-    Raises UserError where a folder cannot be used, where the disk is full, and where another process is at work here.
+    Raises UserError if a folder cannot be used, if the disk is full, and if another process prepares the same folder.
     """
     if not downloads.is_dir():
         raise UserError(
-            "the folder of downloads is missing" if not downloads.exists() else "this is no folder",
+            "the folder of downloads is missing" if not downloads.exists() else "this is not a folder",
             file=downloads,
             expected="a folder with what was downloaded",
-            remedy="`alignboard prepare --list` tells what to download, and from where",
+            remedy="`alignboard prepare --list` shows what to download, and from where",
         )
     if downloads.resolve() == folder.resolve():
         raise UsageError("--from and --to name the same folder", found=str(folder), remedy="choose another for --to")
     if folder.exists() and not folder.is_dir():
-        raise UsageError("this is no folder", file=folder, remedy="choose another for --to")
-    with disk_errors(folder), _alone(folder):
+        raise UsageError("this is not a folder", file=folder, remedy="choose another for --to")
+    with disk_errors(folder), _lock_folder(folder):
         found = Downloads(downloads, folder.resolve())
         for package in packages:
             try:
@@ -88,20 +88,22 @@ def prepare(
             (folder / WORK).rmdir()
 
 
-def _prepare(package: Package, downloads: Downloads, folder: Path, options: Options, watch: Watch) -> Result:
+def _prepare(package: Package, downloads: Downloads, folder: Path, options: Options, watch: PrepareProgress) -> Result:
     final, work = folder / package.name, folder / WORK / package.name
     restore_folder(final)
-    before = _before(final)
-    sources, absent = downloads.of(package)
-    found = [_checked(path, source.download, downloads, options, watch) for source in sources for path in source.paths]
+    before = _existing_record(final)
+    sources, absent = downloads.find(package)
+    checks = ((path, source.download) for source in sources for path in source.paths)
+    found = [_check_download(path, download, downloads, options, watch) for path, download in checks]
     wanted = found if sources or before is None else before.sources  # downloads may be gone once they are prepared
-    if before is not None and before.made_from(options.official, wanted) and not record.damaged(final, before):
+    if before is not None and before.matches(options.official, wanted) and not record.damaged_files(final, before):
         shutil.rmtree(work, ignore_errors=True)
         return Result(package.name, "unchanged", before)
     if not sources:
         return Result(package.name, "absent", absent=tuple(absent))
-    raw, missing = _raw(sources, found, work, options, watch)
-    made = Record(package.name, options.official, found, missing=missing + [_wanted(d) for d in absent])
+    raw, missing = _collect_files(sources, found, work, options, watch)
+    missing += [f"{' or '.join(download.names)} ({download.url})" for download in absent]
+    made = PreparedRecord(package.name, options.official, found, missing=missing)
     watch.phase(f"converting {package.name}")
     _convert(package, raw, made, work / "new")
     replace_folder(work / "new", final)
@@ -109,24 +111,26 @@ def _prepare(package: Package, downloads: Downloads, folder: Path, options: Opti
     return Result(package.name, "prepared", made)
 
 
-def _before(final: Path) -> Record | None:
-    """The record of what is there. Raises UserError where it is not our own."""
+def _existing_record(final: Path) -> PreparedRecord | None:
+    """The record of an existing folder. Raises UserError if it has files that `prepare` did not write."""
     before = record.read(final)
-    if final.exists() and (strange := record.strangers(final, before) if final.is_dir() else [final.name]):
+    if final.exists() and (strange := record.unlisted_files(final, before) if final.is_dir() else [final.name]):
         raise UserError(
             "this folder holds files that `prepare` did not write",
             file=final,
-            found=few(strange),
+            found=join_names(strange),
             expected="no such folder, or one that `prepare` made",
             remedy="move it away, or choose another folder with --to",
         )
     return before
 
 
-def _checked(path: Path, download: Download, downloads: Downloads, options: Options, watch: Watch) -> Found:
-    """Takes the sum of a download. Raises UserError where it is not the one on record, unless any release will do."""
+def _check_download(
+    path: Path, download: Download, downloads: Downloads, options: Options, watch: PrepareProgress
+) -> DownloadRecord:
+    """Computes the SHA-256 of a download. Raises UserError if it is not the recorded one, unless `any_release`."""
     watch.phase(f"checking {path.name}", path.stat().st_size)
-    file = record.file_of(path, watch.advance)
+    file = record.measure(path, watch.advance)
     known = download.sums.get(path.name)
     state = "unverified" if known is None else "known" if known == file.sha256 else "other"
     if state == "other" and not options.any_release:
@@ -135,15 +139,15 @@ def _checked(path: Path, download: Download, downloads: Downloads, options: Opti
             file=path,
             found=f"SHA-256 {file.sha256}, {file.size:,} bytes",
             expected=f"SHA-256 {known}",
-            remedy=f"download it again from {download.url}; --any-release takes it as it is",
+            remedy=f"download it again from {download.url}, or accept it with --any-release",
         )
-    return Found(path.relative_to(downloads.root).as_posix(), file.size, file.sha256, state)
+    return DownloadRecord(path.relative_to(downloads.root).as_posix(), file.size, file.sha256, state)
 
 
-def _raw(
-    sources: list[Source], found: list[Found], work: Path, options: Options, watch: Watch
+def _collect_files(
+    sources: list[FoundDownload], found: list[DownloadRecord], work: Path, options: Options, watch: PrepareProgress
 ) -> tuple[dict[str, Path], list[str]]:
-    """The published files by name, those of archives extracted, and the names of those that are missing."""
+    """The published files by name, extracted where needed, and the names of missing ones."""
     raw: dict[str, Path] = {}
     missing: list[str] = []
     sums = iter(found)
@@ -156,17 +160,19 @@ def _raw(
         for path in source.paths:
             digest = next(sums).sha256
             if path in source.archives:
-                names |= _extracted(path, source.download, work / "raw" / digest, options, watch)
+                names |= _extract_archive(path, source.download, work / "raw" / digest, options, watch)
         names |= source.loose
         missing += [name for name in source.download.holds if name not in names]
         raw |= names
     return raw, missing
 
 
-def _extracted(archive: Path, download: Download, into: Path, options: Options, watch: Watch) -> dict[str, Path]:
-    """The wanted members of an archive, from an earlier time where they are still there as they were written."""
+def _extract_archive(
+    archive: Path, download: Download, into: Path, options: Options, watch: PrepareProgress
+) -> dict[str, Path]:
+    """The selected members of an archive. Members of an earlier extraction are reused if they are unchanged."""
     note = into.with_name(f"{into.name}.json")
-    files = _noted(note, into)
+    files = _read_note(note, into)
     if files is None:
         shutil.rmtree(into, ignore_errors=True)
         into.mkdir(parents=True)
@@ -175,53 +181,49 @@ def _extracted(archive: Path, download: Download, into: Path, options: Options, 
         write_json(note, {name: file._asdict() for name, file in files.items()})
     if not files:
         raise UserError(
-            "the archive holds nothing that is wanted of it",
+            "the archive has none of the expected files",
             file=archive,
-            expected=few(download.holds) or "other files",
-            remedy=f"it seems to be another one: download it from {download.url}",
+            expected=join_names(download.holds) or "other files",
+            remedy=f"it seems to be another archive: download it from {download.url}",
         )
     return {name: into / name for name in files}
 
 
-def _noted(note: Path, into: Path) -> dict[str, File] | None:
+def _read_note(note: Path, into: Path) -> dict[str, File] | None:
     try:
         files = {name: File(**entry) for name, entry in json.loads(note.read_text(encoding="utf-8")).items()}
-        return files if all(record.file_of(into / name) == file for name, file in files.items()) else None
+        return files if all(record.measure(into / name) == file for name, file in files.items()) else None
     except (OSError, ValueError, TypeError, AttributeError):
         return None
 
 
-def _convert(package: Package, raw: dict[str, Path], made: Record, new: Path) -> None:
+def _convert(package: Package, raw: dict[str, Path], made: PreparedRecord, new: Path) -> None:
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     done = package.convert(raw, new, made.official)
     if not done.items:
         raise UserError(
-            f"nothing of {package.name} is complete enough to be used",
-            found=few(sorted(raw)),
-            expected=looked_for(package, []),
-            remedy="`alignboard prepare --list` tells what to download",
+            f"no part of {package.name} is complete",
+            found=join_names(sorted(raw)),
+            expected=expected_files(package, []),
+            remedy="`alignboard prepare --list` shows what to download",
         )
     made.items = done.items
-    made.notes = [*done.notes, *_counts(package, done.items)]
+    made.notes = [*done.notes, *_count_differences(package, done.items)]
     record.write(new, made)
 
 
-def _counts(package: Package, items: dict[str, int]) -> Iterator[str]:
-    """How the numbers of items differ from the published ones."""
+def _count_differences(package: Package, items: dict[str, int]) -> Iterator[str]:
+    """Differences between the numbers of items and the published ones."""
     known = [(path, count, package.published[path]) for path, count in items.items() if path in package.published]
     other = [f"{path} {count:,} ({published:,})" for path, count, published in known if count != published]
     if other:
-        yield f"other numbers of items than published (in brackets): {few(other)}"
-
-
-def _wanted(download: Download) -> str:
-    return f"{' or '.join(download.names)} ({download.url})"
+        yield f"other numbers of items than published (in brackets): {join_names(other)}"
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Makes the folder and holds it for this process."""
+def _lock_folder(folder: Path) -> Iterator[None]:
+    """Creates the folder and locks it for this process."""
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -229,7 +231,7 @@ def _alone(folder: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(
-                "another `alignboard prepare` is at work here",
+                "another `alignboard prepare` is using this folder",
                 file=folder,
                 remedy="wait for it, or choose another folder",
             ) from error

@@ -1,8 +1,8 @@
-"""Surface tokens from CoNLL-U: a multiword token stays one token and takes the tag of its head word.
+"""Surface tokens from CoNLL-U: a multiword token stays one token with the tag of its head word.
 
-The head is the word with the fewest ancestors in the sentence's graph, which holds the basic tree and the enhanced
-relations alike; among several, the one whose tag comes first in a list of precedence, and among those the first.
-This is what the official conversion to CoNLL-2006 does (options for fused forms, networkx 1.11).
+The head is the word with the fewest ancestors in the sentence's graph of basic and enhanced relations. Ties are broken
+by the precedence of tags, then by position. This is what the official conversion to CoNLL-2006 does (options for fused
+forms, networkx 1.11).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.data.lines import shorten
-from harness.data.prepare.tagging import Row
-from harness.data.prepare.text import lines, wrong
+from harness.data.prepare.tagging import TaggedToken
+from harness.data.prepare.text import content_error, lines
 
 _PRECEDENCE = {
     "es": "VERB AUX PRON ADP DET",
@@ -27,63 +27,65 @@ _DEFAULT = "VERB NOUN PROPN PRON ADJ NUM ADV INTJ AUX ADP DET PART CCONJ SCONJ X
 class _Graph:
     """One sentence: words by id, the heads of each in all layers, and the multiword tokens by their first id."""
 
-    words: dict[int, Row] = field(default_factory=dict)
+    words: dict[int, TaggedToken] = field(default_factory=dict)
     heads: dict[int, set[int]] = field(default_factory=dict)
     spans: dict[int, tuple[int, str]] = field(default_factory=dict)  # first id -> last id, surface form
 
 
 def precedence(language: str) -> Sequence[str]:
-    """Tags in the order in which they make the better head of a multiword token."""
+    """Tags in their order of precedence as the head of a multiword token."""
     return _PRECEDENCE.get(language, _DEFAULT).split()
 
 
-def fused(path: Path, order: Sequence[str], unranked: set[str]) -> Iterator[list[Row]]:
-    """The sentences of a CoNLL-U file in surface tokens. Tags that had to be compared and are not in `order` are added
-    to `unranked` and count as the lowest; the official conversion fails on the whole file there.
+def surface_sentences(path: Path, order: Sequence[str], unranked: set[str]) -> Iterator[list[TaggedToken]]:
+    """The sentences of a CoNLL-U file in surface tokens. Tags of a tie that are not in `order` are added to `unranked`
+    and rank lowest; the official conversion fails on the whole file in that case.
 
-    Raises UserError where a line is not CoNLL-U or ids do not count from 1. A last sentence without a blank line after
-    it is lost, as it is there.
+    Raises UserError if a line is not CoNLL-U or ids do not count from 1. A last sentence without a blank line after it
+    is lost, as in the official conversion.
     """
     ranks = {tag: rank for rank, tag in reversed(list(enumerate(order)))}
     graph = _Graph()
     for number, text in lines(path):
         if text and not text.startswith("#"):
-            _read(graph, path, number, text)
+            _add_line(graph, path, number, text)
         elif not text and graph.words:
-            yield list(_surface(graph, ranks, unranked))
+            yield list(_surface_tokens(graph, ranks, unranked))
             graph = _Graph()
 
 
-def _read(graph: _Graph, path: Path, number: int, text: str) -> None:
+def _add_line(graph: _Graph, path: Path, number: int, text: str) -> None:
     """Adds a line to the sentence."""
     try:
-        name, word, heads = _parsed(text)
+        name, word, heads = _parse_line(text)
     except (ValueError, IndexError) as error:
-        raise wrong(path, number, "this is not CoNLL-U", shorten(text), "ten columns with ids and heads") from error
+        expected = "ten columns with ids and heads"
+        raise content_error(path, number, "this is not CoNLL-U", shorten(text), expected) from error
     if "." in name or name == "_":  # an empty node, which only the enhanced layer has
         return
     if "-" in name:
         graph.spans[int(name.split("-")[0])] = int(name.split("-")[1]), word.token
         return
     if name != str(len(graph.words) + 1):
-        raise wrong(path, number, "ids that do not count from 1", shorten(text), f"the id {len(graph.words) + 1}")
+        expected = f"the id {len(graph.words) + 1}"
+        raise content_error(path, number, "ids that do not count from 1", shorten(text), expected)
     graph.words[int(name)], graph.heads[int(name)] = word, heads
 
 
-def _parsed(text: str) -> tuple[str, Row, set[int]]:
-    """The id, form and tag, and heads of a line. Raises ValueError or IndexError where it is malformed."""
+def _parse_line(text: str) -> tuple[str, TaggedToken, set[int]]:
+    """The id, form and tag, and heads of a line. Raises ValueError or IndexError if it is malformed."""
     columns = text.split("\t")
     name, form, tag, head, enhanced = (columns[i] for i in (0, 1, 3, 6, 8))
     first, _, last = name.partition("-")
     if len(columns) != 10 or (last and int(first) > int(last)):
         raise ValueError
     if last or "." in name or name == "_":
-        return name, Row(form, tag), set()
+        return name, TaggedToken(form, tag), set()
     layers = [] if enhanced == "_" else [pair.split(":")[0] for pair in enhanced.split("|")]
-    return name, Row(form, tag), {int(head), *(int(layer) for layer in layers if layer.isdigit())}
+    return name, TaggedToken(form, tag), {int(head), *(int(layer) for layer in layers if layer.isdigit())}
 
 
-def _surface(graph: _Graph, ranks: Mapping[str, int], unranked: set[str]) -> Iterator[Row]:
+def _surface_tokens(graph: _Graph, ranks: Mapping[str, int], unranked: set[str]) -> Iterator[TaggedToken]:
     position = 1
     while position <= len(graph.words):
         span = graph.spans.get(position)
@@ -93,7 +95,7 @@ def _surface(graph: _Graph, ranks: Mapping[str, int], unranked: set[str]) -> Ite
             continue
         last, form = span
         ids = [number for number in range(position, last + 1) if number in graph.words]
-        yield Row(form, graph.words[_head(graph, ids, ranks, unranked)].tag)
+        yield TaggedToken(form, graph.words[_head(graph, ids, ranks, unranked)].tag)
         position = max(last, position) + 1
 
 
@@ -107,7 +109,7 @@ def _head(graph: _Graph, ids: Sequence[int], ranks: Mapping[str, int], unranked:
 
 
 def _ancestors(graph: _Graph, number: int) -> set[int]:
-    """All words (and the root, 0) from which a path of relations leads to a word, without itself."""
+    """All words (and the root, 0) from which a path of relations leads to a word, without the word itself."""
     found: set[int] = set()
     waiting = [number]
     while waiting:

@@ -1,4 +1,4 @@
-"""Which of a package's downloads lie in a folder."""
+"""Finds the downloads of a package in a folder."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from harness.data.prepare.archives import zip_holds
 from harness.data.prepare.package import Download, Package
 from harness.errors import UserError
 
-ANYBODYS = ("main.zip", "master.zip")
+AMBIGUOUS_NAMES = ("main.zip", "master.zip")
 
 
 @dataclass
-class Source:
-    """What was found of a download: archives to open, and files that lie there unpacked, by their package's name."""
+class FoundDownload:
+    """The files of a download: archives to open, and unpacked files by the name that the package gives them."""
 
     download: Download
     archives: list[Path]
@@ -25,36 +25,36 @@ class Source:
 
     @property
     def paths(self) -> list[Path]:
-        """All files of it, in a fixed order."""
+        """All files, in a fixed order."""
         return [*self.archives, *(self.loose[name] for name in sorted(self.loose))]
 
 
 class Downloads:
-    """The files below a folder, hidden ones left out, with the shallowest first."""
+    """The files below a folder, without hidden ones, the shallowest first."""
 
     def __init__(self, root: Path, leave_out: Path) -> None:
         self.root = root
         self.paths = sorted(self._walk(leave_out), key=lambda path: (len(path.parts), path.as_posix()))
 
-    def of(self, package: Package) -> tuple[list[Source], list[Download]]:
-        """What is there of a package, and the downloads of which nothing is."""
+    def find(self, package: Package) -> tuple[list[FoundDownload], list[Download]]:
+        """The downloads of a package that have files here, and those that have none."""
         sources = [self._source(download) for download in package.downloads]
         found = [source for source in sources if source.paths]
         return found, [source.download for source in sources if not source.paths]
 
-    def _source(self, download: Download) -> Source:
+    def _source(self, download: Download) -> FoundDownload:
         for pattern in download.names:
             for path in self.paths:
-                if fnmatchcase(path.name, pattern) and self._meant(path, download):
-                    return Source(download, [self.root / path], {})
+                if fnmatchcase(path.name, pattern) and self._is_intended(path, download):
+                    return FoundDownload(download, [self.root / path], {})
         parts = {path.name: self.root / path for path in reversed(self.paths) if path.name in download.parts}
         if parts:
-            return Source(download, [parts[name] for name in sorted(parts)], {})
-        return Source(download, [], self._loose(download))
+            return FoundDownload(download, [parts[name] for name in sorted(parts)], {})
+        return FoundDownload(download, [], self._loose(download))
 
-    def _meant(self, path: Path, download: Download) -> bool:
-        """Whether an archive under a name that any project's may have is the one that is looked for."""
-        return path.name not in ANYBODYS or zip_holds(self.root / path, download.selection)
+    def _is_intended(self, path: Path, download: Download) -> bool:
+        """Whether the archive is the right one: names such as main.zip are shared by many projects."""
+        return path.name not in AMBIGUOUS_NAMES or zip_holds(self.root / path, download.selection)
 
     def _loose(self, download: Download) -> dict[str, Path]:
         found: dict[str, Path] = {}
@@ -63,7 +63,7 @@ class Downloads:
                 continue
             if name in found:
                 raise UserError(
-                    "the same file lies in two places, and one of them has to be chosen",
+                    "the same file is in two places",
                     file=self.root / path,
                     found=f"also {found[name]}",
                     expected=f"{name} once",
@@ -80,17 +80,17 @@ class Downloads:
             yield from (path.relative_to(self.root) for path in plain if path.is_file())
 
 
-def looked_for(package: Package, downloads: list[Download]) -> str:
-    """The file names that would have served, in words."""
-    names = [" or ".join((*d.names, *_some(d.parts), *_some(d.holds))) for d in downloads or package.downloads]
-    return "; ".join(names)
+def expected_files(package: Package, downloads: list[Download]) -> str:
+    """The file names that would be accepted, in words."""
+    wanted = downloads or package.downloads
+    return "; ".join(" or ".join((*d.names, *_first_names(d.parts), *_first_names(d.holds))) for d in wanted)
 
 
-def _some(names: tuple[str, ...], limit: int = 3) -> tuple[str, ...]:
+def _first_names(names: tuple[str, ...], limit: int = 3) -> tuple[str, ...]:
     return names if len(names) <= limit else (*names[:2], "...")
 
 
-def few(names: Sequence[str], limit: int = 6) -> str:
-    """Names as a list of which only the first are told."""
+def join_names(names: Sequence[str], limit: int = 6) -> str:
+    """The first names of a list, and the number of the others."""
     more = len(names) - limit
     return ", ".join(names[:limit]) + (f" and {more:,} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""What `prepare` knows of a data set: the files it looks for, where they can be had, and how they are converted."""
+"""The declaration of a data set for `prepare`: its downloads, their addresses, and the conversion."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pathlib import Path
 
 from harness.data.prepare.archives import Selection
 
-Raw = Mapping[str, Path]  # published files by the name that their package gives them -> where they lie
+Raw = Mapping[str, Path]  # paths of published files by the name that their package gives them
 
 
 @dataclass(frozen=True)
 class Download:
-    """Something to fetch: an archive, or the files that are in it.
+    """A download: an archive, or the files in it.
 
-    `names` are file names of the archive, any one of which will do, and `parts` of archives that are all used; both may
-    hold `*`. Where there is none, the files themselves are looked for at any depth. `selection` names what is used of
-    it, by its path in the archive or below the folder of downloads, and `holds` are the names that should be found.
-    `sums` are the SHA-256 by file name where one is on record: in the data cards that Hugging Face's script versions of
-    these sets kept of what they downloaded, from the addresses given here.
+    `names` are alternative file names of the archive, `parts` are archives that are all used; both may contain `*`.
+    Without an archive, the files themselves are searched at any depth. `selection` selects files by their path in the
+    archive or below the folder of downloads, and `holds` are the names that should be there. `sums` are recorded
+    SHA-256 by file name: those in the data cards of Hugging Face's script versions of these sets, for the addresses
+    given here.
     """
 
     names: tuple[str, ...]
@@ -28,12 +28,12 @@ class Download:
     holds: tuple[str, ...]
     parts: tuple[str, ...] = ()
     sums: Mapping[str, str] = field(default_factory=dict)
-    note: str = ""  # what is to know before downloading: dead links, mirrors, by hand
+    note: str = ""  # advice on downloading: dead links, mirrors, manual steps
 
 
 @dataclass
 class Converted:
-    """What a conversion wrote: the number of items by relative path, and what the user should know."""
+    """The result of a conversion: the number of items by relative path, and notes for the user."""
 
     items: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -41,8 +41,8 @@ class Converted:
 
 @dataclass(frozen=True)
 class Package:
-    """A data set that can be prepared. `convert(raw, out, official)` writes its folder; with `official`, the very files
-    of the official scripts, test labels removed. `published` are the numbers of items by relative path, where known."""
+    """A data set that can be prepared. `convert(raw, out, official)` writes its folder: with `official` the exact files
+    of the official scripts, without test labels. `published` has the known numbers of items by relative path."""
 
     name: str
     title: str
@@ -50,4 +50,4 @@ class Package:
     downloads: tuple[Download, ...]
     convert: Callable[[Raw, Path, bool], Converted]
     published: Mapping[str, int] = field(default_factory=dict)
-    also: tuple[str, ...] = ()  # packages that a user of this one needs as well
+    also: tuple[str, ...] = ()  # other packages that this one needs

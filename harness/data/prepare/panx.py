@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.data.prepare.archives import Selection
 from harness.data.prepare.package import Converted, Download, Package, Raw
-from harness.data.prepare.tagging import Readable, Row, write_rows
+from harness.data.prepare.tagging import ReadableRows, TaggedToken, write_rows
 from harness.data.prepare.text import lines
 
 LANGUAGES = (
@@ -24,21 +24,21 @@ TEST = {
 }
 _CODES = "|".join(LANGUAGES)
 _ARCHIVE = re.compile(rf"(?:^|.*/)({_CODES})\.tar\.gz")
-_MEMBER = re.compile(  # in an archive, renamed as the official script does, or in a folder that tells what it is
+_MEMBER = re.compile(  # in an archive, renamed by the official script, or in a folder with a telling name
     rf"(?:^|.*/)(?:({_CODES})\.tar\.gz/(?:\./)?|({_CODES})-|(?:panx|wikiann|AmazonPhotos)[^/]*/(?:.*/)?({_CODES})/)"
     r"(train|dev|test)"
 )
 
 
 def convert(raw: Raw, out: Path, official: bool) -> Converted:
-    """Cuts `xx:` off each token. Without `official`, rows that no reader takes are left out and counted in a note."""
+    """Removes `xx:` from each token. Without `official`, rows that no reader accepts are omitted and counted."""
     done = Converted()
     for language in LANGUAGES:
         for split in SPLITS:
             if (name := f"{language}-{split}") in raw:
                 path = f"{split}-{language}.tsv"
                 rows = tokens(text for _, text in lines(raw[name]))
-                kept = Readable(rows)
+                kept = ReadableRows(rows)
                 labels = not (official and split == "test")
                 done.items[path] = write_rows(out / path, rows if official else kept, tags=labels)
                 if note := kept.note():
@@ -46,9 +46,9 @@ def convert(raw: Raw, out: Path, official: bool) -> Converted:
     return done
 
 
-def tokens(texts: Iterable[str]) -> Iterator[Row | None]:
-    """`xx:token TAB tag` lines as rows: the token is what follows the first colon, a line without colon is dropped, and
-    one that has not two fields ends the sentence. A blank last line is dropped."""
+def tokens(texts: Iterable[str]) -> Iterator[TaggedToken | None]:
+    """`xx:token TAB tag` lines as rows. The token is the text after the first colon; a line without a colon is dropped,
+    and a line without exactly two fields ends the sentence. A blank last line is dropped."""
     held: str | None = None
     for text in texts:
         if held is not None:
@@ -58,12 +58,12 @@ def tokens(texts: Iterable[str]) -> Iterator[Row | None]:
         yield from _row(held)
 
 
-def _row(text: str) -> Iterator[Row | None]:
+def _row(text: str) -> Iterator[TaggedToken | None]:
     fields = text.strip().split("\t")
     if len(fields) != 2:
         yield None
     elif ":" in fields[0]:
-        yield Row(fields[0].partition(":")[2].strip(), fields[1].strip())
+        yield TaggedToken(fields[0].partition(":")[2].strip(), fields[1].strip())
 
 
 def _pick(path: str) -> str | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.data.prepare.archives import Selection
 from harness.data.prepare.package import Converted, Download, Package, Raw
-from harness.data.prepare.text import fields, lines, write_rows
+from harness.data.prepare.text import lines, split_fields, write_rows
 
 LANGUAGES = ("de", "en", "es", "fr", "ja", "ko", "zh")
 FILES = {"train": "train.tsv", "dev": "dev_2k.tsv", "test": "test_2k.tsv"}
@@ -19,7 +19,7 @@ _PATH = re.compile(
 
 
 def convert(raw: Raw, out: Path, official: bool) -> Converted:
-    """The official conversion: the columns after the id, outer blanks cut, as csv. The placeholder `NS` is kept."""
+    """The official conversion: the columns after the id, stripped, as csv. The placeholder `NS` is kept."""
     done = Converted()
     for language in LANGUAGES:
         for split, file in FILES.items():
@@ -32,8 +32,8 @@ def convert(raw: Raw, out: Path, official: bool) -> Converted:
 
 def _rows(path: Path, *, labels: bool) -> Iterator[tuple[str, ...]]:
     for number, text in lines(path):
-        if number > 1:  # the first line names the columns
-            _, first, second, label = fields(path, number, text, 4)[:4]
+        if number > 1:  # the first line has the column names
+            _, first, second, label = split_fields(path, number, text, 4)[:4]
             pair = (first.strip(), second.strip())
             yield (*pair, label) if labels else pair
 

@@ -1,6 +1,6 @@
-"""The second official step for tagging: sentences cut for one tokenizer, as the official training scripts read them.
+"""The second official step for tagging: sentences split for one tokenizer, as the official training scripts need them.
 
-Our own training needs none of it, since it cuts while it reads; this serves to run the official code on prepared data.
+Our own training splits while it reads and does not need it. It is for running the official code on prepared data.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Protocol
 
 UNLABELLED = {"udpos": "X", "panx": "O"}
-XLMR_SPECIALS, SPECIALS = 3, 2  # what the official code reserves of the length for special tokens
+XLMR_SPECIALS, SPECIALS = 3, 2  # special tokens that the official code subtracts from the length
 
 
-class Tokenizer(Protocol):
-    """What cutting into pieces needs of a subword tokenizer."""
+class SubwordTokenizer(Protocol):
+    """The part of a subword tokenizer that splitting needs."""
 
     unk_token: str
 
@@ -24,8 +24,8 @@ class Tokenizer(Protocol):
         """The subwords of a word."""
 
 
-def write_task(folder: Path, task: str, tokenizer: Tokenizer, model: str, *, length: int, specials: int) -> Path:
-    """Cuts the files of a prepared task into TASK_processed_maxlenN/LANGUAGE/{train,dev,test}.MODEL and .MODEL.idx.
+def write_task(folder: Path, task: str, tokenizer: SubwordTokenizer, model: str, *, length: int, specials: int) -> Path:
+    """Splits the files of a prepared task into TASK_processed_maxlenN/LANGUAGE/{train,dev,test}.MODEL and .MODEL.idx.
 
     As in the official scripts only English has a training file, and `labels.txt` lists the tags of all files. Files of
     other models stay. Returns the folder.
@@ -41,7 +41,7 @@ def write_task(folder: Path, task: str, tokenizer: Tokenizer, model: str, *, len
         target = work / language / f"{split}.{model}"
         target.parent.mkdir(parents=True, exist_ok=True)
         index = target.with_name(f"{target.name}.idx")
-        write_pieces(source, target, index, tokenizer, room=length - specials, unlabelled=UNLABELLED[task])
+        write_pieces(source, target, index, tokenizer, max_pieces=length - specials, unlabelled=UNLABELLED[task])
         tags |= set(_tags(target))
     (work / "labels.txt").write_text("".join(f"{tag}\n" for tag in sorted(tags)), encoding="utf-8")
     for path in sorted(path for path in work.rglob("*") if path.is_file()):
@@ -49,17 +49,19 @@ def write_task(folder: Path, task: str, tokenizer: Tokenizer, model: str, *, len
         place.parent.mkdir(parents=True, exist_ok=True)
         path.replace(place)
     shutil.rmtree(work)
-    with suppress(OSError):  # something else is under way
+    with suppress(OSError):  # other work is in progress there
         work.parent.rmdir()
     return out
 
 
-def write_pieces(source: Path, target: Path, index: Path, tokenizer: Tokenizer, *, room: int, unlabelled: str) -> None:
-    """The official second step: sentences of at most `room` subwords, longer ones split between two words.
+def write_pieces(
+    source: Path, target: Path, index: Path, tokenizer: SubwordTokenizer, *, max_pieces: int, unlabelled: str
+) -> None:
+    """The official second step: sentences of at most `max_pieces` subwords, longer ones split between two words.
 
-    Lines are split at any blank, so of a token with a blank inside only the first part is kept, and what has not just
-    two parts gets the tag `unlabelled`. A word without subwords, or with more than `room`, becomes the unknown token.
-    `index` gets the number of the original sentence for each word; both files have the same blank lines.
+    Lines are split at any blank: only the first part of a token with a blank inside is kept, and a line without exactly
+    two parts gets the tag `unlabelled`. A word with no subwords, or with more than `max_pieces`, becomes the unknown
+    token. `index` has the number of the original sentence for each word; both files have the same blank lines.
     """
     with (
         source.open(encoding="utf-8") as lines,
@@ -76,9 +78,9 @@ def write_pieces(source: Path, target: Path, index: Path, tokenizer: Tokenizer, 
                 continue
             word, tag = parts[0], parts[1] if len(parts) == 2 else unlabelled
             size = len(tokenizer.tokenize(word))
-            if not 0 < size <= room:
+            if not 0 < size <= max_pieces:
                 word, size = tokenizer.unk_token, 1
-            cut = "\n" if used + size > room else ""
+            cut = "\n" if used + size > max_pieces else ""
             used = size if cut else used + size
             words.write(f"{cut}{word}\t{tag}\n")
             numbers.write(f"{cut}{sentence}\n")

@@ -1,4 +1,4 @@
-"""Question answering in SQuAD's JSON: the removal of answers, and the sets that are copied as they are."""
+"""Question answering in SQuAD's JSON: removal of answers, and data sets that are copied unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from harness.data.lines import shorten
 from harness.data.prepare.archives import Selection
 from harness.data.prepare.package import Converted, Download, Package, Raw
-from harness.data.prepare.text import read_json, write_json, wrong
+from harness.data.prepare.text import content_error, read_json, write_json
 
 XQUAD = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
 MLQA = ("ar", "de", "en", "es", "hi", "vi", "zh")
@@ -21,7 +21,7 @@ _MLQA_NAME = re.compile(rf"(?:^|.*/)((?:dev|test)-context-(?:{'|'.join(MLQA)})-q
 HIDDEN = [{"answer_start": 0, "text": ""}]
 
 
-class Question(NamedTuple):
+class SquadQuestion(NamedTuple):
     """A question with its context; `answers` are objects with `answer_start` and `text`."""
 
     context: str
@@ -30,10 +30,10 @@ class Question(NamedTuple):
     answers: list[dict[str, Any]]
 
 
-def questions(path: Path) -> tuple[str, list[Question]]:
+def questions(path: Path) -> tuple[str, list[SquadQuestion]]:
     """The version and the questions of a file in SQuAD's layout.
 
-    Raises UserError where the layout is another one, or where an answer is not what stands at its place.
+    Raises UserError if the layout is another one, or if the context does not have an answer at its offset.
     """
     content = read_json(path)
     try:
@@ -43,23 +43,24 @@ def questions(path: Path) -> tuple[str, list[Question]]:
         return content["version"], found
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         what = f"{type(error).__name__}: {error}"
-        raise wrong(path, None, "this is not SQuAD's layout", what, "version and data[].paragraphs[].qas[]") from error
+        expected = "version and data[].paragraphs[].qas[]"
+        raise content_error(path, None, "this is not SQuAD's layout", what, expected) from error
 
 
-def article(question: Question, *, name: str, answers: list[dict[str, Any]]) -> dict[str, Any]:
-    """A question as an article of its own, without title, in the official order of keys."""
+def article(question: SquadQuestion, *, name: str, answers: list[dict[str, Any]]) -> dict[str, Any]:
+    """A question as a separate article, without title, in the official order of keys."""
     entry = {"answers": answers, "question": question.text, "id": name}
     return {"paragraphs": [{"context": question.context, "qas": [entry]}]}
 
 
 def write_hidden(source: Path, target: Path) -> int:
-    """Writes a file whose questions all have the answer `` at 0, as the official scripts do. Their number."""
+    """Writes a file in which every answer is `` at 0, as the official scripts do. Returns the number of questions."""
     version, found = questions(source)
     write_json(target, {"data": [article(q, name=q.id, answers=HIDDEN) for q in found], "version": version})
     return len(found)
 
 
-def copy(source: Path, target: Path) -> int:
+def copy_questions(source: Path, target: Path) -> int:
     """Copies a file that is in SQuAD's layout. Returns the number of its questions."""
     count = len(questions(source)[1])
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -67,18 +68,18 @@ def copy(source: Path, target: Path) -> int:
     return count
 
 
-def _questions(articles: list[Any]) -> Iterator[Question]:
+def _questions(articles: list[Any]) -> Iterator[SquadQuestion]:
     for document in articles:
         for paragraph in document["paragraphs"]:
             for entry in paragraph["qas"]:
-                yield Question(paragraph["context"], entry["id"], entry["question"], entry["answers"])
+                yield SquadQuestion(paragraph["context"], entry["id"], entry["question"], entry["answers"])
 
 
-def _check_answers(path: Path, question: Question) -> None:
+def _check_answers(path: Path, question: SquadQuestion) -> None:
     for answer in question.answers:
         start, text = answer["answer_start"], answer["text"]
         if question.context[start : start + len(text)] != text:
-            raise wrong(
+            raise content_error(
                 path,
                 None,
                 "an answer that is not at its place",
@@ -89,12 +90,12 @@ def _check_answers(path: Path, question: Question) -> None:
 
 def convert_plain(raw: Raw, out: Path, official: bool) -> Converted:
     """SQuAD's train and dev set, unchanged."""
-    return Converted({name: copy(path, out / name) for name, path in sorted(raw.items())})
+    return Converted({name: copy_questions(path, out / name) for name, path in sorted(raw.items())})
 
 
 def convert_xquad(raw: Raw, out: Path, official: bool) -> Converted:
     """One file for each language; `official` hides the answers."""
-    write = write_hidden if official else copy
+    write = write_hidden if official else copy_questions
     return Converted({name: write(path, out / name) for name, path in sorted(raw.items())})
 
 
@@ -105,16 +106,16 @@ def convert_mlqa(raw: Raw, out: Path, official: bool) -> Converted:
         split = name.split("-")[0]
         target = f"MLQA_V1/{split}/{name}"
         (out / target).parent.mkdir(parents=True, exist_ok=True)
-        done.items[target] = (write_hidden if official and split == "test" else copy)(path, out / target)
+        done.items[target] = (write_hidden if official and split == "test" else copy_questions)(path, out / target)
     return done
 
 
-def named(*names: str) -> Selection:
-    """Files that are known by their name alone, in any folder."""
+def by_file_name(*names: str) -> Selection:
+    """Selects files by their name, in any folder."""
     return Selection(lambda path: name if (name := PurePosixPath(path).name) in names else None)
 
 
-def _mlqa(path: str) -> str | None:
+def _pick_mlqa(path: str) -> str | None:
     match = _MLQA_NAME.fullmatch(path)
     return match[1] if match else None
 
@@ -127,7 +128,7 @@ SQUAD = Package(
         Download(
             names=(f"{name}.gz",),
             url=f"https://raw.githubusercontent.com/rajpurkar/SQuAD-explorer/master/dataset/{name}",
-            selection=named(name),
+            selection=by_file_name(name),
             holds=(name,),
             sums={name: digest},
         )
@@ -147,7 +148,7 @@ XQUAD_PACKAGE = Package(
         Download(
             names=("xquad*.zip", "xquad*.tar.gz"),
             url="https://github.com/google-deepmind/xquad (xquad.ar.json, ... or archive/refs/heads/master.zip)",
-            selection=named(*(f"xquad.{language}.json" for language in XQUAD)),
+            selection=by_file_name(*(f"xquad.{language}.json" for language in XQUAD)),
             holds=tuple(f"xquad.{language}.json" for language in XQUAD),
         ),
     ),
@@ -163,7 +164,7 @@ MLQA_PACKAGE = Package(
         Download(
             names=("MLQA_V1.zip",),
             url="https://dl.fbaipublicfiles.com/MLQA/MLQA_V1.zip",
-            selection=Selection(_mlqa),
+            selection=Selection(_pick_mlqa),
             holds=tuple(f"{split}-context-{xx}-question-{xx}.json" for split in ("dev", "test") for xx in MLQA),
             sums={"MLQA_V1.zip": "246e8089933d13007fe80684d5c5c0713d6834cf8b3b4a0ec7c66f0a0d2baac8"},
         ),

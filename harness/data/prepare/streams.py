@@ -1,4 +1,4 @@
-"""Streams that count: what is read of an archive, what comes out of it, and how it ends."""
+"""Streams that count the bytes of an archive, before and after decompression, and that keep its end."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _HEADERS = (
 
 
 class Stream(Protocol):
-    """Bytes that are read once, from the front."""
+    """Bytes that are read once, in order."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
-def unwatched(count: int) -> None:
-    """For those who do not want to know how many bytes are done."""
+def ignore_progress(count: int) -> None:
+    """Reports no progress."""
 
 
 DECOMPRESSORS: dict[bytes, Callable[[Any], Stream]] = {
@@ -39,8 +39,8 @@ DECOMPRESSORS: dict[bytes, Callable[[Any], Stream]] = {
 }
 
 
-class Watched(io.FileIO):
-    """A file that tells `advance` how many bytes are read of it."""
+class ProgressFile(io.FileIO):
+    """A file that reports the bytes read to `advance`."""
 
     def __init__(self, path: Path, advance: Callable[[int], None]) -> None:
         super().__init__(path)
@@ -52,10 +52,10 @@ class Watched(io.FileIO):
         return count
 
 
-class Counted(io.RawIOBase):
-    """A stream that counts what is read through it, fills every buffer that it is given, and calls `check` after."""
+class CountingStream(io.RawIOBase):
+    """A stream that counts the bytes read through it, fills every buffer, and then calls `check`."""
 
-    def __init__(self, inner: Stream, check: Callable[[int], None] = unwatched) -> None:
+    def __init__(self, inner: Stream, check: Callable[[int], None] = ignore_progress) -> None:
         self.inner, self.check, self.count = inner, check, 0
 
     def readable(self) -> bool:
@@ -71,8 +71,8 @@ class Counted(io.RawIOBase):
         return filled
 
 
-class Tail:
-    """A stream that remembers the last bytes read: a tar that is whole ends in zeros."""
+class TailStream:
+    """A stream that keeps the last bytes read: a complete tar ends in zeros."""
 
     def __init__(self, inner: Stream) -> None:
         self.inner, self.tail = inner, b""
@@ -83,7 +83,7 @@ class Tail:
         return data
 
 
-class Header(tarfile.TarInfo):
+class BoundedHeader(tarfile.TarInfo):
     """A tar header whose extensions (long names, pax records) are bounded, since tarfile holds them in memory."""
 
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
@@ -92,8 +92,8 @@ class Header(tarfile.TarInfo):
         return super()._proc_member(archive)  # type: ignore[misc,no-any-return]
 
 
-def peek(raw: Counted) -> tuple[bytes, Stream]:
-    """The first bytes of a stream, as many as tell its format, and the stream with them still to come."""
+def peek(raw: CountingStream) -> tuple[bytes, Stream]:
+    """The first 512 bytes of a stream, which show its format, and the stream from its start."""
     buffered = io.BufferedReader(raw, 1 << 16)
     return buffered.peek(512)[:512], buffered
 

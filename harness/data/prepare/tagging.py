@@ -1,4 +1,4 @@
-"""What PAN-X and the part-of-speech data share: rows of token and tag."""
+"""Rows of token and tag, for PAN-X and the part-of-speech data."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import NamedTuple
 from harness.data.prepare.text import write_lines
 
 
-class Row(NamedTuple):
+class TaggedToken(NamedTuple):
     """A token and its tag."""
 
     token: str
     tag: str
 
 
-Rows = Iterable[Row | None]  # None ends a sentence
+Rows = Iterable[TaggedToken | None]  # None ends a sentence
 
 
 def write_rows(path: Path, rows: Rows, *, tags: bool) -> int:
@@ -34,18 +34,17 @@ def write_rows(path: Path, rows: Rows, *, tags: bool) -> int:
     return sentences
 
 
-class Readable:
-    """Rows without what no reader takes: tokens of blanks only, and blank lines that end no sentence.
+class ReadableRows:
+    """Rows that every reader accepts: without tokens of blanks only, and without blank lines that end no sentence.
 
-    With `tags`, a tag that is none of them becomes `otherwise`. Of data without such rows nothing changes.
-    What was changed is counted.
+    With `tags`, a tag outside the set becomes `otherwise`. Changes are counted; other rows stay as they are.
     """
 
     def __init__(self, rows: Rows, tags: Collection[str] | None = None, otherwise: str = "") -> None:
         self.rows, self.allowed, self.otherwise = rows, tags, otherwise
         self.tokens = self.breaks = self.tags = 0
 
-    def __iter__(self) -> Iterator[Row | None]:
+    def __iter__(self) -> Iterator[TaggedToken | None]:
         waiting = inside = False  # a break is written once a token follows it
         for row in self.rows:
             if row is None:
@@ -58,18 +57,18 @@ class Readable:
             if waiting:
                 yield None
             waiting, inside = False, True
-            yield self._tagged(row)
+            yield self._check_tag(row)
         if waiting:
             yield None
 
-    def _tagged(self, row: Row) -> Row:
+    def _check_tag(self, row: TaggedToken) -> TaggedToken:
         if self.allowed is None or row.tag in self.allowed:
             return row
         self.tags += 1
-        return Row(row.token, self.otherwise)
+        return TaggedToken(row.token, self.otherwise)
 
     def note(self) -> str:
-        """What was changed, in words; empty where nothing was."""
+        """The changes in words, or an empty text."""
         counts = {
             "tokens of blanks only left out": self.tokens,
             "blank lines that end no sentence left out": self.breaks,

@@ -1,4 +1,4 @@
-"""Tatoeba: up to 1,000 sentences in each of 36 languages with their English translations, as LASER ships them."""
+"""Tatoeba: up to 1,000 sentences in each of 36 languages with English translations, as LASER distributes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TyDiQA-GoldP: questions in 9 languages with the passage that answers them."""
+"""TyDiQA-GoldP: questions in 9 languages, each with the passage that has the answer."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from harness.data.lines import shorten
 from harness.data.prepare.package import Converted, Download, Package, Raw
-from harness.data.prepare.squad import article, copy, named, questions, write_hidden
-from harness.data.prepare.text import write_json, wrong
+from harness.data.prepare.squad import article, by_file_name, copy_questions, questions, write_hidden
+from harness.data.prepare.text import content_error, write_json
 
 LANGUAGES = {
     "arabic": "ar",
@@ -28,9 +28,9 @@ TRAIN_FOLDER, DEV_FOLDER = "tydiqa-goldp-v1.1-train", "tydiqa-goldp-v1.1-dev"
 
 
 def convert(raw: Raw, out: Path, official: bool) -> Converted:
-    """Training data by language, ids cut to the part after the last hyphen; dev files under their ISO names.
+    """Training data by language, with ids reduced to the part after the last hyphen; dev files under their ISO names.
 
-    `official` hides the answers of dev and keeps the undivided training file beside its parts.
+    `official` hides the answers of dev and keeps the whole training file beside its parts.
     """
     done = Converted()
     if TRAIN in raw:
@@ -43,7 +43,7 @@ def convert(raw: Raw, out: Path, official: bool) -> Converted:
         if (source := raw.get(f"tydiqa-goldp-dev-{name}.json")) is not None:
             path = f"{DEV_FOLDER}/tydiqa.goldp.{iso}.dev.json"
             (out / DEV_FOLDER).mkdir(exist_ok=True)
-            done.items[path] = (write_hidden if official else copy)(source, out / path)
+            done.items[path] = (write_hidden if official else copy_questions)(source, out / path)
     return done
 
 
@@ -54,7 +54,7 @@ def _split_training(path: Path, out: Path) -> dict[str, int]:
         language = LANGUAGES.get(question.id.split("-")[0])
         if language is None:
             expected = f"ids that begin with {', '.join(LANGUAGES)}"
-            raise wrong(path, None, "an id of no language of TyDiQA", shorten(question.id), expected)
+            raise content_error(path, None, "an id of no language of TyDiQA", shorten(question.id), expected)
         name = question.id.split("-")[-1]
         articles.setdefault(language, []).append(article(question, name=name, answers=question.answers))
     for language, data in articles.items():
@@ -70,14 +70,14 @@ PACKAGE = Package(
         Download(
             names=(f"{TRAIN}.gz",),
             url=f"https://storage.googleapis.com/tydiqa/v1.1/{TRAIN}",
-            selection=named(TRAIN),
+            selection=by_file_name(TRAIN),
             holds=(TRAIN,),
             sums={TRAIN: "cefc8e09ff2548d9b10a678d3a6bbbe5bc036be543f92418819ea676c97be23b"},
         ),
         Download(
             names=("tydiqa-goldp-v1.1-dev.tgz",),
             url="https://storage.googleapis.com/tydiqa/v1.1/tydiqa-goldp-v1.1-dev.tgz",
-            selection=named(*(f"tydiqa-goldp-dev-{name}.json" for name in LANGUAGES)),
+            selection=by_file_name(*(f"tydiqa-goldp-dev-{name}.json" for name in LANGUAGES)),
             holds=tuple(f"tydiqa-goldp-dev-{name}.json" for name in LANGUAGES),
             note="The archive, by language; the single file tydiqa-goldp-v1.1-dev.json will not do.",
         ),

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from harness.data.prepare.archives import Selection
-from harness.data.prepare.conllu import fused, precedence
+from harness.data.prepare.conllu import precedence, surface_sentences
 from harness.data.prepare.package import Converted, Download, Package, Raw
-from harness.data.prepare.tagging import Readable, Row, write_rows
+from harness.data.prepare.tagging import ReadableRows, TaggedToken, write_rows
 
 LANGUAGES = (
     *("af", "ar", "bg", "de", "el", "en", "es", "et", "eu", "fa", "fi", "fr", "he", "hi", "hu", "id", "it"),
@@ -38,18 +38,18 @@ TAGS = frozenset(
     ]
 )
 _TREEBANK = re.compile(rf"(?:^|.*/)ud-treebanks-v2\.5/[^/]+/((?:{'|'.join(LANGUAGES)})_[A-Za-z0-9_-]+\.conllu)")
-Sentence = list[Row]
+Sentence = list[TaggedToken]
 
 
 def convert(raw: Raw, out: Path, official: bool) -> Converted:
-    """Joins the treebanks of a language in the order of their file names, one surface token a line."""
+    """Joins the treebanks of a language in the order of their file names, one surface token per line."""
     done = Converted()
     for language in LANGUAGES:
         names = sorted((name for name in raw if name.startswith(f"{language}_")), key=_conll_name)
         for split in SPLITS:
             sources = [raw[name] for name in names if split_of(name) == split]
             path = f"{split}-{language}.tsv"
-            rows = Readable(joined(_sentences(sources, language, done)), TAGS, "X")
+            rows = ReadableRows(join_sentences(_sentences(sources, language, done)), TAGS, "X")
             labels = not (official and split == "test")
             count = write_rows(out / path, rows.rows if official else rows, tags=labels) if sources else 0
             if count:
@@ -65,21 +65,21 @@ def convert(raw: Raw, out: Path, official: bool) -> Converted:
 
 
 def split_of(name: str) -> str | None:
-    """The split that a file belongs to: the first of train, dev and test that its name holds."""
+    """The split of a file: the first of train, dev and test that its name contains."""
     return next((split for split in SPLITS if split in name), None)
 
 
-def kept(sentence: Sentence) -> Sentence | None:
-    """A sentence with its tokens cleaned (no blanks inside, no zero-width non-joiners), or None where it is dropped:
-    some form is `_`, and so are all of them or all but one."""
+def clean_sentence(sentence: Sentence) -> Sentence | None:
+    """A sentence without blanks and zero-width non-joiners inside tokens. None if all forms, or all but one, are `_`
+    and at least one is."""
     bare = sum(row.token == "_" for row in sentence)
     if bare and bare >= len(sentence) - 1:
         return None
-    return [Row(row.token.replace("\u200c", "").replace(" ", ""), row.tag) for row in sentence]
+    return [TaggedToken(row.token.replace("\u200c", "").replace(" ", ""), row.tag) for row in sentence]
 
 
-def joined(sentences: Iterable[Sentence]) -> Iterator[Row | None]:
-    """Sentences as rows, with a break between two."""
+def join_sentences(sentences: Iterable[Sentence]) -> Iterator[TaggedToken | None]:
+    """Sentences as rows, separated by None."""
     for number, sentence in enumerate(sentences):
         if number:
             yield None
@@ -89,8 +89,8 @@ def joined(sentences: Iterable[Sentence]) -> Iterator[Row | None]:
 def _sentences(sources: Iterable[Path], language: str, done: Converted) -> Iterator[Sentence]:
     for path in sources:
         unranked: set[str] = set()
-        for sentence in fused(path, precedence(language), unranked):
-            if cleaned := kept([Row(row.token.strip(), row.tag.strip()) for row in sentence]):
+        for sentence in surface_sentences(path, precedence(language), unranked):
+            if cleaned := clean_sentence([TaggedToken(row.token.strip(), row.tag.strip()) for row in sentence]):
                 yield cleaned
         if unranked:
             tags = ", ".join(sorted(unranked))

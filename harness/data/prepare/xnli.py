@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from harness.data.lines import shorten
 from harness.data.prepare.archives import Selection
 from harness.data.prepare.package import Converted, Download, Package, Raw
-from harness.data.prepare.text import fields, lines, write_rows, wrong
+from harness.data.prepare.text import content_error, lines, split_fields, write_rows
 
 LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
 TRAIN = "multinli.train.en.tsv"
@@ -16,40 +16,40 @@ EVALUATED = {"dev": "xnli.dev.tsv", "test": "xnli.test.tsv"}
 
 
 def convert(raw: Raw, out: Path, official: bool) -> Converted:
-    """The official conversion: outer blanks cut, `contradictory` renamed, one csv file for each language."""
+    """The official conversion: fields stripped, `contradictory` renamed, one csv file per language."""
     done = Converted()
     if TRAIN in raw:
-        done.items["train-en.tsv"] = write_rows(out / "train-en.tsv", _train(raw[TRAIN]))
+        done.items["train-en.tsv"] = write_rows(out / "train-en.tsv", _training_rows(raw[TRAIN]))
     for split, name in EVALUATED.items():
         if name in raw:
-            for language, rows in _by_language(raw[name], labels=not (official and split == "test")).items():
+            for language, rows in _rows_by_language(raw[name], labels=not (official and split == "test")).items():
                 path = f"{split}-{language}.tsv"
                 done.items[path] = write_rows(out / path, rows)
     return done
 
 
-def _train(path: Path) -> Iterator[tuple[str, ...]]:
+def _training_rows(path: Path) -> Iterator[tuple[str, ...]]:
     for number, text in lines(path):
-        if number > 1:  # the first line names the columns
-            first, second, label = (field.strip() for field in fields(path, number, text, 3)[:3])
-            yield first, second, _renamed(label)
+        if number > 1:  # the first line has the column names
+            first, second, label = (field.strip() for field in split_fields(path, number, text, 3)[:3])
+            yield first, second, _rename_label(label)
 
 
-def _by_language(path: Path, *, labels: bool) -> dict[str, list[tuple[str, ...]]]:
+def _rows_by_language(path: Path, *, labels: bool) -> dict[str, list[tuple[str, ...]]]:
     rows: dict[str, list[tuple[str, ...]]] = {}
     for number, text in lines(path):
         if number == 1:
             continue
-        found = [field.strip() for field in fields(path, number, text, 8)]
+        found = [field.strip() for field in split_fields(path, number, text, 8)]
         language = found[0]
         if language not in LANGUAGES:
-            raise wrong(path, number, "not a language of XNLI", shorten(language), ", ".join(LANGUAGES))
+            raise content_error(path, number, "not a language of XNLI", shorten(language), ", ".join(LANGUAGES))
         pair = (found[6], found[7])
-        rows.setdefault(language, []).append((*pair, _renamed(found[1])) if labels else pair)
+        rows.setdefault(language, []).append((*pair, _rename_label(found[1])) if labels else pair)
     return rows
 
 
-def _renamed(label: str) -> str:
+def _rename_label(label: str) -> str:
     return "contradiction" if label == "contradictory" else label
 
 

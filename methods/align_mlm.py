@@ -1,4 +1,4 @@
-"""ALIGN-MLM: masked LM, and word embeddings pulled together along a dictionary."""
+"""ALIGN-MLM: masked LM, and the cosine of the embeddings of dictionary translations."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from methods.objectives.settings import Rate, Weight
 
 
 class AlignMLM(PairMethod):
-    """Masked LM on both sides, and the cosine of dictionary words in the input embeddings, all entries at every step.
+    """Masked LM on both sides, and the cosine of all dictionary pairs in the input embeddings, at every step.
 
     Reference: Tang, Deshpande and Narasimhan, "ALIGN-MLM: Word Embedding Alignment is Crucial for Multilingual
         Pre-training", 2022, arXiv 2211.08547.
     Objective: L = L_MLM - lambda * 1/|D| sum_{(i,j) in D} cos(E_i, E_j), E the input word embeddings (tied with the
         output), D the dictionary.
-    Inputs: parallel pairs of the sample, each side a sentence of its own; the dictionary. The paper's languages are
-        made from English token by token, so that D pairs single tokens; D here holds the entries of one subword on
-        either side that are not the same subword.
-    Relations: without the second term, `continued-mlm`. It needs no pairing of sentences, and no word in a sentence.
-        The paper trains from scratch: `--base init:12x768 --set pretrain.steps=0`.
+    Inputs: parallel pairs of the sample, each side read alone; the dictionary. The paper derives its languages from
+        English token by token, so that D pairs single tokens. Here D holds the entries of one subword on both sides
+        that are not the same subword.
+    Relations: without the second term, `continued-mlm`. Sentences need not be paired. The paper trains from scratch:
+        `--base init:12x768 --set pretrain.steps=0`.
     """
 
     needs: ClassVar[frozenset[Corpus]] = frozenset({Corpus.PARALLEL, Corpus.DICTIONARY})
@@ -52,10 +52,10 @@ class AlignMLM(PairMethod):
     }
 
     class Config(MethodConfig):
-        """mask_rate: the share of masked subwords; align_weight: lambda, 10 in the paper, which trains from scratch;
-        to continue from a trained base try 0.1, 1 and 10; words: which entries D holds: "single" those of one subword
-        on either side, "mean" all of them, a word being the mean of its subwords (a choice, not published); share: the
-        share of the pivot's words that D covers, drawn at random (the paper: 0.25, 0.5 and 1 of the vocabulary)."""
+        """mask_rate: share of masked subwords; align_weight: lambda, 10 in the paper, which trains from scratch (from a
+        trained base try 0.1, 1 and 10); words: the entries of D, "single" for those of one subword on both sides,
+        "mean" for all, a word being the mean of its subwords (a choice); share: share of the pivot's words that D
+        covers, selected at random (the paper: 0.25, 0.5 and 1 of the vocabulary)."""
 
         mask_rate: Rate = 0.15
         align_weight: Weight = 10.0
@@ -92,6 +92,6 @@ class AlignMLM(PairMethod):
         return {"mlm": mlm, "align": Term(-cosines.sum(), float(len(cosines)), self.config.align_weight)}
 
     def cosines(self, embeddings: Tensor) -> Tensor:
-        """(D,) the cosine of every pair, of `embeddings` (V, H)."""
+        """(D,) the cosine of each dictionary pair in `embeddings` (V, H)."""
         words = functional.normalize(segment_mean(embeddings[self.flat], self.owner, self.sizes), dim=1)
         return (words[self.pairs[:, 0]] * words[self.pairs[:, 1]]).sum(1)

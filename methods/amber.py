@@ -1,4 +1,4 @@
-"""AMBER: translation LM with sentence alignment, and attention that agrees in both directions."""
+"""AMBER: translation LM, contrast of sentences, and attention that agrees in both directions."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from methods.objectives.settings import Rate, Weight
 
 
 class AMBER(PairMethod):
-    """Explicit alignment of sentences by their means, and of words by the mutual attention inside a joined pair.
+    """Alignment of sentences by their means, and of words by mutual attention inside a joined pair.
 
     Reference: Hu et al., "Explicit Alignment Objectives for Multilingual Bidirectional Encoders", NAACL 2021, arXiv
         2010.07972.
     Objective: L = L_TLM + L_SA + L_WA. L_SA = -mean_i log( e^{c_xi . c_yi} / sum_j e^{c_xi . c_yj} ), c the mean of the
         last layer over a sentence alone, plain dot products. On the joined pair [x; y], with the blocks A_xy and A_yx
-        of a layer's attention (rows the asking side), H heads and lengths without special tokens,
+        of a layer's attention (rows are queries), H heads and lengths without special tokens,
         L_WA = 1 - 1/H sum_h sum_ij A_xy[i, j] A_yx[j, i] / min(|x|, |y|).
-    Inputs: parallel pairs of the sample; which side of a joined pair comes first is drawn anew each time.
-    Relations: without L_SA and L_WA, the translation LM of `xlm`. The paper's monolingual text is not read. Which layer
-        L_WA takes, and that it shares the masked pass of L_TLM, are choices of ours: the layer is not published.
+    Inputs: parallel pairs of the sample; the order of the sides of a joined pair is random.
+    Relations: without L_SA and L_WA, the translation LM of `xlm`. The paper's monolingual text is not used. The layer
+        of L_WA is not published; the layer, and that L_WA shares the masked pass of L_TLM, are choices.
     """
 
     reference: ClassVar[str] = "Hu et al. 2021, arXiv 2010.07972"
@@ -47,15 +47,15 @@ class AMBER(PairMethod):
     """
     symbols: ClassVar[str] = (
         "c: the mean of a sentence's last states; A: the two blocks of a layer's attention between the sides of a "
-        "joined pair, rows the asking side; H heads."
+        "joined pair, rows are queries; H heads."
     )
     in_batch: ClassVar[frozenset[str]] = frozenset({"sentence"})
     paper: ClassVar[dict[str, Any]] = {"steps": 1_000_000, "batch_size": 64, "accumulation": 32}
 
     class Config(MethodConfig):
-        """mask_rate: the share of masked subwords; sentence_weight, word_weight: of L_SA and L_WA; layer: whose
-        attention is to agree, a choice; normalize_rows: divide each row of a block by its sum, so that attention within
-        a side costs nothing (the blocks are taken as they are by default)."""
+        """mask_rate: share of masked subwords; sentence_weight, word_weight: of L_SA and L_WA; layer: its attention
+        enters L_WA (a choice); normalize_rows: divide each row of a block by its sum, so that attention within a side
+        has no cost."""
 
         mask_rate: Rate = 0.15
         sentence_weight: Weight = 1.0
@@ -96,7 +96,7 @@ class AMBER(PairMethod):
         }
 
     def sentences(self, x: Tensor, y: Tensor, groups: Tensor) -> Term:
-        """L_SA over the pairs of all ranks; a sentence that comes back with another word is no negative of itself."""
+        """L_SA over the pairs of all ranks; a repeat of a sentence with another word is not a negative of it."""
         x, y, groups = distributed.gather(x), distributed.gather(y), distributed.gather(groups)
         with torch.autocast(x.device.type, enabled=False):
             same = (groups[:, None] == groups[None, :]).fill_diagonal_(fill_value=False)
@@ -107,21 +107,21 @@ class AMBER(PairMethod):
 
 
 def first_lengths(text: PackedText) -> tuple[int, ...]:
-    """How many tokens of each joined pair belong to its first side, special tokens included."""
+    """The number of tokens of the first side of each joined pair, special tokens included."""
     return tuple(int((segments == 0).sum()) for segments in torch.split(text.segments, list(text.lengths)))
 
 
 def agreement(attention: Sequence[Tensor], middles: Sequence[int], normalize_rows: bool) -> Tensor:
-    """(B,): how far the attention between the two sides of each pair is mutual, 0 to 1, the mean over heads.
+    """(B,) the mutual attention between the two sides of each pair, from 0 to 1, averaged over heads.
 
-    attention: one (heads, L, L) matrix per joined pair `[CLS] x [SEP] y [SEP]`, whose second side begins at `middles`.
+    attention: one (heads, L, L) matrix per joined pair `[CLS] x [SEP] y [SEP]`; its second side starts at `middles`.
     """
     values = []
     for matrix, middle in zip(attention, middles, strict=True):
         wide = matrix.to(torch.promote_types(matrix.dtype, torch.float32))
-        there, back = wide[:, 1 : middle - 1, middle:-1], wide[:, middle:-1, 1 : middle - 1]
+        forward, backward = wide[:, 1 : middle - 1, middle:-1], wide[:, middle:-1, 1 : middle - 1]
         if normalize_rows:
-            there, back = (block / block.sum(2, keepdim=True) for block in (there, back))
-        shorter = max(1, min(there.shape[1:]))
-        values.append((there * back.transpose(1, 2)).sum() / (len(wide) * shorter))
+            forward, backward = (block / block.sum(2, keepdim=True) for block in (forward, backward))
+        shorter = max(1, min(forward.shape[1:]))
+        values.append((forward * backward.transpose(1, 2)).sum() / (len(wide) * shorter))
     return torch.stack(values)

@@ -1,4 +1,4 @@
-"""continued-mlm: masked LM on the text of the sample, the control of every alignment method."""
+"""continued-mlm: masked LM on the text of the sample, a control of the alignment methods."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from methods.objectives.settings import Rate
 
 
 class ContinuedMLM(PairMethod):
-    """Masked LM on both sides of the sample's pairs: the same text and steps as a method, without the pairing.
+    """Masked LM on both sides of the sample's pairs: the text and steps of a method, without the pairing.
 
-    Reference: Devlin et al., "BERT", NAACL 2019, arXiv 1810.04805, for the objective; as a control, Wu and Dredze,
-        EMNLP 2020, arXiv 2010.02537.
+    Reference: Devlin et al., "BERT", NAACL 2019, arXiv 1810.04805, for the objective; Wu and Dredze, EMNLP 2020, arXiv
+        2010.02537, for its use as a control.
     Objective: L = -1/|M| sum_{t in M} log P(x_t | x without M), 15% of the subwords masked (80/10/10).
-    Inputs: parallel pairs of the sample, each side a sentence of its own.
-    Relations: a method's gain over this row is due to its objective; this row's gain over `mbert` to text and steps.
+    Inputs: parallel pairs of the sample, each side read alone.
+    Relations: the gain of a method over this row comes from its objective; that of this row over `mbert` from text and
+        steps.
     """
 
     control: ClassVar[str | None] = "mbert"
@@ -31,7 +32,7 @@ class ContinuedMLM(PairMethod):
     symbols: ClassVar[str] = "M: the masked subwords of both sides of the pairs, 15 % of all."
 
     class Config(MethodConfig):
-        """mask_rate: the share of masked subwords."""
+        """mask_rate: share of masked subwords."""
 
         mask_rate: Rate = 0.15
 

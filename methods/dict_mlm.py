@@ -1,4 +1,4 @@
-"""DICT-MLM: masked LM in which a dictionary translation of the masked word is right as well."""
+"""DICT-MLM: masked LM whose labels may be dictionary translations of the masked words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from methods.objectives.settings import Rate, Share
 
 
 class Exchange(NamedTuple):
-    """A masked position (its row among them) whose word is exchanged: the translation and its language's number."""
+    """One exchanged word: its row among the masked positions, and the language and the token of the translation."""
 
     row: int
     language: int
@@ -30,23 +30,21 @@ class Exchange(NamedTuple):
 
 
 class DictMLM(PairMethod):
-    """Masked LM on both sides, half of the masked dictionary words to be told in another language.
+    """Masked LM on both sides; half of the masked dictionary words are to be predicted in another language.
 
     Reference: Chaudhary, Raman, Srinivasan and Chen, "DICT-MLM: Improved Multilingual Pre-Training using Bilingual
-        Dictionaries", 2020, arXiv 2010.12566; the other variant: Tang et al. 2022, arXiv 2211.08547, who call theirs
-        by the same name.
-    Objective: L = -1/|M| sum_{t in M} log P(y_t | x without M, l_t), M 15% of the subwords (80/10/10); y_t = x_t and
-        l_t its language with probability 1 - p, otherwise l_t is drawn from the languages that have translations of
-        x_t, and y_t from these, evenly. A vector of l_t, zero at first and dropped for the tasks, is added to the last
-        state before the masked-LM head. The variant "replaced-input" exchanges the input instead and keeps the label.
-    Inputs: parallel pairs of the sample, each side a sentence of its own; the dictionary, from the pivot to each
-        language and back. Only words of one subword, with translations of one subword, are exchanged, as in the paper,
-        whose text is not parallel and whose dictionaries have over 30 languages.
-    Relations: p = 0 is `continued-mlm` but for the vectors. It needs no pairing: any text of the dictionary's languages
-        would do. `align-mlm` ties the same entries in the embeddings. The paper trains from scratch (as
-        `--base init:12x768 --set pretrain.steps=0` does) and conditions its output on l_t by a transform whose form is
-        not known to us: adding a vector is a choice. Of its values p alone is known, so `--recipe paper` changes
-        nothing; Tang et al. train theirs as `align-mlm` is.
+        Dictionaries", 2020, arXiv 2010.12566; the variant: Tang et al. 2022, arXiv 2211.08547, under the same name.
+    Objective: L = -1/|M| sum_{t in M} log P(y_t | x without M, l_t), M 15% of the subwords (80/10/10). With probability
+        1 - p, y_t = x_t and l_t is its language. Otherwise l_t is drawn from the languages that have translations of
+        x_t, and y_t from these translations, uniformly. A vector of l_t, initially 0 and dropped for the tasks, is
+        added to the last state before the masked-LM head. "replaced-input" exchanges the input and keeps the label.
+    Inputs: parallel pairs of the sample, each side read alone; the dictionary in both directions. Only words of one
+        subword with translations of one subword are exchanged, as in the paper, whose text is not parallel and whose
+        dictionaries have over 30 languages.
+    Relations: p = 0 is `continued-mlm` except for the vectors. Sentences need not be paired. `align-mlm` ties the same
+        entries in the embeddings. The paper trains from scratch (`--base init:12x768 --set pretrain.steps=0`) and
+        conditions its output on l_t by a transform that is not known to us; adding a vector is a choice. Only p is
+        known of its values, so `--recipe paper` changes nothing.
     """
 
     needs: ClassVar[frozenset[Corpus]] = frozenset({Corpus.PARALLEL, Corpus.DICTIONARY})
@@ -62,16 +60,16 @@ class DictMLM(PairMethod):
     \end{aligned}
     """
     symbols: ClassVar[str] = (
-        "M: the masked subwords; w: a translation of xₜ into language l, both drawn evenly; words that the dictionary "
-        "lacks stay themselves; by default p = 0.5."
+        "M: the masked subwords; w: a translation of xₜ into language l, both uniform; words that the dictionary "
+        "lacks keep their label; by default p = 0.5."
     )
 
     class Config(MethodConfig):
-        """mask_rate: the share of masked subwords (a choice, not published); exchange_rate: p, 0.5 in the paper's
-        variant DICT-MLM-50; variant: "translated-label" is the original; "replaced-input" is that of Tang et al.: with
-        probability p the input at a chosen position is a translation (the word itself where the dictionary lacks it),
-        otherwise corrupted as ever, and the label stays the original; their vector of each token's language is then
-        added to the embeddings, and changes with the word."""
+        """mask_rate: share of masked subwords (a choice); exchange_rate: p, 0.5 in the paper's DICT-MLM-50; variant:
+        "translated-label" is the original, "replaced-input" that of Tang et al.: with probability p the input at a
+        masked position is a translation (the word itself where the dictionary lacks it), otherwise it is masked as
+        usual; the label is the original word, and the vector of each token's language, that of the translation where
+        there is one, is added to the embeddings."""
 
         mask_rate: Rate = 0.15
         exchange_rate: Share = 0.5
@@ -95,36 +93,41 @@ class DictMLM(PairMethod):
         masked = masked_batch(text, self.tokenizer, rng, self.config.mask_rate)
         positions, ids = masked["positions"].numpy(), text.ids.numpy()
         chosen = rng.random(len(positions)) < self.config.exchange_rate
-        drawn = self.draw_exchanges(ids, languages, np.where(chosen, positions, -1), rng)
+        exchanges = self.draw_exchanges(ids, languages, np.where(chosen, positions, -1), rng)
         if self.config.variant == "translated-label":
-            return self.relabel(masked, languages[positions], drawn)
-        return self.replace_input(masked, languages, drawn, positions[chosen], ids)
+            return self.relabel(masked, languages[positions], exchanges)
+        return self.replace_input(masked, languages, exchanges, positions[chosen], ids)
 
     def draw_exchanges(
         self, ids: NDArray[Any], languages: NDArray[Any], positions: NDArray[Any], rng: Generator
     ) -> list[Exchange]:
-        """A language and a translation for each position (-1: none wanted) with a whole word that has translations."""
+        """A random translation for each of the `positions` (-1: skip) that holds a whole word with translations."""
         whole = ~self.continues_word[ids] & ~self.continues_word[np.roll(ids, -1)]
-        drawn = []
+        exchanges = []
         for row, place in enumerate(positions.tolist()):
-            found = self.translations.get((int(languages[place]), int(ids[place])))
-            if place >= 0 and whole[place] and found:
-                language = list(found)[rng.integers(len(found))]
-                drawn.append(Exchange(row, language, found[language][rng.integers(len(found[language]))]))
-        return drawn
+            options = self.translations.get((int(languages[place]), int(ids[place])))
+            if place >= 0 and whole[place] and options:
+                language = list(options)[rng.integers(len(options))]
+                exchanges.append(Exchange(row, language, options[language][rng.integers(len(options[language]))]))
+        return exchanges
 
-    def relabel(self, masked: Batch, languages: NDArray[Any], drawn: list[Exchange]) -> Batch:
+    def relabel(self, masked: Batch, languages: NDArray[Any], exchanges: list[Exchange]) -> Batch:
         labels = masked["labels"].clone()
-        for row, language, piece in drawn:
+        for row, language, piece in exchanges:
             labels[row], languages[row] = piece, language
         return {**masked, "labels": labels, "languages": torch.from_numpy(languages)}
 
     def replace_input(
-        self, masked: Batch, languages: NDArray[Any], drawn: list[Exchange], shown: NDArray[Any], original: NDArray[Any]
+        self,
+        masked: Batch,
+        languages: NDArray[Any],
+        exchanges: list[Exchange],
+        shown: NDArray[Any],
+        original: NDArray[Any],
     ) -> Batch:
         ids, positions = masked["text"].ids.numpy().copy(), masked["positions"].tolist()
         ids[shown] = original[shown]
-        for row, language, piece in drawn:
+        for row, language, piece in exchanges:
             ids[positions[row]], languages[positions[row]] = piece, language
         text = masked["text"].with_ids(torch.from_numpy(ids))
         return {**masked, "text": text, "languages": torch.from_numpy(languages)}

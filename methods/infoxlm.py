@@ -1,4 +1,4 @@
-"""InfoXLM: masked and translation LM, and momentum contrast of translations in a middle layer."""
+"""InfoXLM: masked LM, translation LM, and momentum contrast of translations in a middle layer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from methods.xlm import XLM
 
 
 class MixedPair(NamedTuple):
-    """Two pairs mixed up: their sides as the query and as the key, and the sentence numbers of the two."""
+    """Two pairs mixed into one: the sides that make the query, those that make the key, and the two sentence ids."""
 
     queries: tuple[Side, Side]
     keys: tuple[Side, Side]
@@ -29,14 +29,14 @@ class MixedPair(NamedTuple):
 
 
 class InfoXLM(XLM):
-    """XLM's two objectives, and contrast of mixed-up translation pairs against a queue of momentum keys (XlCo).
+    """The two objectives of XLM, and contrast of mixed translation pairs with a queue of momentum keys (XlCo).
 
     Reference: Chi et al., "InfoXLM", NAACL 2021, arXiv 2007.07834, with the values of its released code.
     Objective: L = L_MLM + L_TLM + L_XlCo, L_XlCo = -log( e^{q.k/t} / (e^{q.k/t} + sum_{j in queue} e^{q.j/t}) ),
-        q = W f(c_x)[CLS], k = W' f'(c_y)[CLS] after a middle layer, not normalised; f', W' follow f, W by momentum.
-        c_x joins the x sides of two pairs of one language, c_y their y sides, each in an order of its own, masked; c_x
-        and c_y change places at random.
-    Inputs: parallel pairs of the sample. A batch of n pairs makes n / 2 of the mixed ones.
+        q = W f(c_x)[CLS], k = W' f'(c_y)[CLS] after a middle layer, not normalised; f', W' are momentum copies of f, W.
+        c_x joins the x sides of two pairs of one language, c_y their y sides, each in a random order and masked; c_x
+        and c_y are swapped at random.
+    Inputs: parallel pairs of the sample. A batch of n pairs makes n / 2 mixed pairs.
     Relations: without L_XlCo, `xlm`; `ppa` contrasts whole sentences, normalised, after the last layer, without MLM.
     """
 
@@ -53,12 +53,12 @@ class InfoXLM(XLM):
     \end{aligned}
     """
     symbols: ClassVar[str] = (
-        "c: two pairs mixed up, their x sides or their y sides, masked; f: a middle layer; Q: a queue of past keys; "
+        "c: the x sides or the y sides of two pairs, joined and masked; f: a middle layer; Q: a queue of past keys; "
         "W′ follows W as θ′ does θ; by default τ = 0.25, m = 0.999."
     )
     paper: ClassVar[dict[str, Any]] = {
         "steps": 200_000,
-        "batch_size": 64,  # 2,048 pairs a step in the paper, whose negatives come from the queue
+        "batch_size": 64,  # times accumulation: 2,048 pairs a step in the paper, with negatives from the queue
         "accumulation": 32,
         "learning_rate": 2e-4,
         "schedule": "linear",
@@ -71,18 +71,16 @@ class InfoXLM(XLM):
     }
 
     class Config(XLM.Config):
-        """Values of the released code unless a choice is named.
+        """Values of the released code, except where a choice is stated.
 
-        mask_rate: the share of masked subwords; mlm_weight: of masked LM on single sentences; reset_positions:
-        positions start again on the second side; language_embeddings: a learnt vector per language in the two language
-        models, not in the contrast;
-        layer: whose [CLS] is contrasted (none: two thirds of the depth, which is layer 8 of 12 as in the code);
-        temperature: of the dot product; normalize: contrast cosines and not dot products (a robust alternative, with a
-        temperature of about 0.05); queue: how many keys are kept (131,072 in the code, whose batch is 2,048; fewer is a
-        choice); momentum: the share of the old weights in the copies (0.9999 in the code, whose run is longer; less is
-        a choice); wait_for_queue: no contrast until the queue is full (the code fills it before its first step; here
-        places that are still empty are no negatives, so that a short run contrasts from its second step);
-        xlco_weight: of the contrast, whose mean is taken apart from those of the other terms."""
+        mask_rate: share of masked subwords; mlm_weight: of masked LM on single sentences; reset_positions: positions
+        start at 0 on the second side; language_embeddings: a learned vector per language in the two language models,
+        not in the contrast; layer: its [CLS] is contrasted (none: two thirds of the depth, layer 8 of 12 as in the
+        code); temperature: of the dot product; normalize: cosines instead of dot products (more robust, with a
+        temperature of about 0.05); queue: its size (131,072 in the code, whose batch is 2,048; less is a choice);
+        momentum: share of the old weights in the copies (0.9999 in the code, whose run is longer; less is a choice);
+        wait_for_queue: no contrast until the queue is full (the code fills it before its first step; by default empty
+        places are skipped, so that a short run contrasts from its second step); xlco_weight: of the contrast."""
 
         layer: Annotated[int | None, LayerOf(1)] = None
         temperature: Temperature = 0.25
@@ -126,7 +124,7 @@ class InfoXLM(XLM):
         return {**super().loss(encoder, batch, step), "xlco": self.contrast(queries, keys, batch["sentence_ids"])}
 
     def contrast(self, queries: Tensor, keys: Tensor, sentence_ids: Tensor) -> Term:
-        """Each query against its own key and what the queue holds; nothing while the queue must still fill."""
+        """Each query against its own key and the queue; 0 until the queue is full with `wait_for_queue`."""
         config = self.config
         losses = queue_nce(
             queries, keys, sentence_ids, self.queue, temperature=config.temperature, normalize=config.normalize
@@ -141,15 +139,15 @@ class InfoXLM(XLM):
 
 
 def mix_pairs(examples: Sequence[PairExample], rng: Generator) -> Iterator[MixedPair]:
-    """Mixed-up pairs: the same sides of two pairs of one language, and their other sides, in orders of their own.
+    """Mixed pairs: the x sides of two pairs of one language and their y sides, each in a random order.
 
-    The pairs of a language are taken two by two; one left over goes with the first of its language.
+    The pairs of a language are taken two by two; a last one is mixed with the first of its language.
     """
     for _, same in groupby(sorted(examples, key=lambda e: e.language), key=lambda e: e.language):
         group = list(same)
         for i in range(0, len(group), 2):
             a, b = group[i], group[(i + 1) % len(group)]
-            turned = rng.random(3) < 0.5
-            x = (b.source, a.source) if turned[0] else (a.source, b.source)
-            y = (b.target, a.target) if turned[1] else (a.target, b.target)
-            yield MixedPair(*((y, x) if turned[2] else (x, y)), (a.sentence, b.sentence))
+            swapped = rng.random(3) < 0.5
+            x = (b.source, a.source) if swapped[0] else (a.source, b.source)
+            y = (b.target, a.target) if swapped[1] else (a.target, b.target)
+            yield MixedPair(*((y, x) if swapped[2] else (x, y)), (a.sentence, b.sentence))

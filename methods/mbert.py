@@ -1,4 +1,4 @@
-"""mbert: the base encoder as it is."""
+"""mbert: the base encoder without alignment."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from harness.method import Method
 
 
 class MBert(Method):
-    """No alignment at all: the tasks get the base encoder, whatever `--base` names.
+    """No alignment: the tasks get the base encoder that `--base` names.
 
     Reference: Devlin et al., "BERT", NAACL 2019, arXiv 1810.04805, for the multilingual checkpoint.
     Objective: none.
     Inputs: none.
-    Relations: the control against which `continued-mlm` shows what more text and steps give without alignment.
+    Relations: the baseline of `continued-mlm`, whose gain over it comes from more text and steps alone.
     """
 
     control: ClassVar[str | None] = None
     reference: ClassVar[str] = "Devlin et al. 2019, arXiv 1810.04805"
-    objective: ClassVar[str] = "none: the base encoder untouched"
+    objective: ClassVar[str] = "none: the base encoder as it is"
     trains: ClassVar[bool] = False

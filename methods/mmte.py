@@ -1,4 +1,4 @@
-"""MMTE: the encoder of a translation model, whose decoder is thrown away."""
+"""MMTE: the encoder of a translation model; the decoder is dropped."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from harness.modeling.packing import PackedText, pack
 from harness.pair_method import PairExample, PairMethod
 from methods.objectives.settings import Count, Share
 
-ROWS = 512  # positions whose logits are held at a time
+ROWS = 512  # positions whose logits are in memory at a time
 
 
 class MMTE(PairMethod):
-    """Translation from and to the pivot, with a decoder over the encoder's last states.
+    """Translation from and to the pivot, by a decoder over the last states of the encoder.
 
     Reference: Siddhant et al., "Evaluating the Cross-Lingual Effectiveness of Massively Multilingual NMT", AAAI 2020,
         arXiv 1909.00437.
     Objective: L = -1/|y| sum_t log P(y_t | y_<t, language of y, x), both directions of every pair; P is a softmax over
         the encoder's own input embeddings.
-    Inputs: parallel pairs of the sample. The paper trains encoder and decoder from scratch on 102 languages; here a
-        pre-trained base is the encoder, so that it compares with the others.
-    Relations: no contrast and no masking: only what translation asks of the states.
+    Inputs: parallel pairs of the sample. The paper trains encoder and decoder from scratch on 102 languages; here the
+        encoder is a pre-trained base, for comparison with the other methods.
+    Relations: translation alone, without contrast or masking.
     """
 
     reference: ClassVar[str] = "Siddhant et al. 2020, arXiv 1909.00437"
@@ -48,10 +48,10 @@ class MMTE(PairMethod):
     )
 
     class Config(MethodConfig):
-        """The decoder's shape; all are choices.
+        """The shape of the decoder; all values are choices.
 
-        layers: of the decoder; heads: of its attention (none: as many as the base has); dropout: after each of its
-        blocks and on their attention."""
+        layers: of the decoder; heads: of its attention (none: those of the base); dropout: after each block, and on
+        attention."""
 
         layers: Count = 6
         heads: Count | None = None
@@ -74,10 +74,10 @@ class MMTE(PairMethod):
 
     def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
         text = super().collate(examples, rng)["text"]
-        wanted = [*(e.target for e in examples), *(e.source for e in examples)]
+        outputs = [*(e.target for e in examples), *(e.source for e in examples)]
         codes = [*(e.language for e in examples), *(self.pivot for _ in examples)]
-        prefix = pack([ids[:-1] for ids in wanted])  # each translation without its last token, which is only predicted
-        labels = pack([ids[1:] for ids in wanted]).ids
+        prefix = pack([ids[:-1] for ids in outputs])  # without the last token, which is only predicted
+        labels = pack([ids[1:] for ids in outputs]).ids
         languages = torch.tensor([self.numbers[code] for code in codes])
         return {"text": text, "prefix": prefix, "labels": labels, "languages": languages}
 
@@ -91,7 +91,7 @@ class MMTE(PairMethod):
         return {"translation": Term(losses, float(len(batch["labels"])))}
 
     def decode(self, encoder: Encoder, states: Tensor, source: Layout, prefix: PackedText, languages: Tensor) -> Tensor:
-        """(P, H): what the decoder makes of each token of the prefixes, given the source's states (T, H)."""
+        """(P, H) the decoder's state of each token of the prefixes, given the states of the source (T, H)."""
         hidden = functional.embedding(prefix.ids, encoder.input_embeddings)
         hidden = hidden + self.places[prefix.positions] + self.languages[languages][prefix.layout.owner]
         for layer in self.layers:
@@ -103,29 +103,29 @@ class MMTE(PairMethod):
     def translate(self, encoder: Encoder, text: PackedText, languages: Tensor) -> list[list[int]]:
         """Greedy translations of the sequences into `languages` (B,), as token ids without special tokens.
 
-        Each ends with the separator, or at as many tokens as there are places. Call it in evaluation mode.
+        Decoding stops at the separator or at the maximal length. Call it in evaluation mode.
         """
         states, end = encoder(text).tokens(), self.tokenizer.sep_id
-        made = torch.full((len(text), 1), self.tokenizer.cls_id, device=states.device)
+        output = torch.full((len(text), 1), self.tokenizer.cls_id, device=states.device)
         done = torch.zeros(len(text), dtype=torch.bool, device=states.device)
-        while made.shape[1] < len(self.places) and not bool(done.all()):
-            prefix = pack(list(made.cpu().numpy())).to(states.device)
-            decoded = self.decode(encoder, states, text.layout, prefix, languages).view(*made.shape, -1)
+        while output.shape[1] < len(self.places) and not bool(done.all()):
+            prefix = pack(list(output.cpu().numpy())).to(states.device)
+            decoded = self.decode(encoder, states, text.layout, prefix, languages).view(*output.shape, -1)
             best = functional.linear(decoded[:, -1], encoder.input_embeddings).argmax(1).masked_fill(done, end)
             done = done | (best == end)
-            made = torch.cat([made, best[:, None]], dim=1)
-        return [[token for token in row if token not in self.tokenizer.special_ids] for row in made.tolist()]
+            output = torch.cat([output, best[:, None]], dim=1)
+        return [[token for token in row if token not in self.tokenizer.special_ids] for row in output.tolist()]
 
 
 def cross_entropy(states: Tensor, embeddings: Tensor, labels: Tensor, rows: int = ROWS) -> Tensor:
     """The summed fp32 cross-entropy of labels (P,) under a softmax of states (P, H) over embeddings (V, H).
 
-    Logits are made for `rows` positions at a time, and again in the backward pass: all P x V of them, with the gradient
-    beside, would outweigh the model (4,000 positions of mBERT's vocabulary: 1.9 GB each).
+    Logits are computed for `rows` positions at a time, and again in the backward pass. All P x V of them and their
+    gradient would need more memory than the model (1.9 GB each for 4,000 positions of mBERT's vocabulary).
     """
 
-    def part(some: Tensor, wanted: Tensor) -> Tensor:
-        return functional.cross_entropy(functional.linear(some, embeddings).float(), wanted, reduction="sum")
+    def part(hidden: Tensor, targets: Tensor) -> Tensor:
+        return functional.cross_entropy(functional.linear(hidden, embeddings).float(), targets, reduction="sum")
 
     pieces = zip(torch.split(states, rows), torch.split(labels, rows), strict=True)
     parts = [checkpoint(part, *piece, use_reentrant=False, preserve_rng_state=False) for piece in pieces]
@@ -133,7 +133,7 @@ def cross_entropy(states: Tensor, embeddings: Tensor, labels: Tensor, rows: int 
 
 
 class DecoderLayer(nn.Module):
-    """A decoder layer: causal self-attention, attention over the source, feed-forward; norms come first."""
+    """A pre-norm decoder layer: causal self-attention, attention over the source, feed-forward."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""mSimCSE: supervised SimCSE on the pivot's inference corpus alone, with no pair of languages in sight."""
+"""mSimCSE: supervised SimCSE on an inference corpus in the pivot alone, without parallel text."""
 
 from __future__ import annotations
 
@@ -22,17 +22,16 @@ from methods.objectives.settings import Temperature
 
 
 class MSimCSE(Method):
-    """Contrast of premises with what follows from them, what contradicts them being hard negatives: the pivot only.
+    """Contrast of premises and entailed hypotheses, with contradicting ones as hard negatives; pivot only.
 
     Reference: Wang, Wu and Neubig, "English Contrastive Learning Can Learn Universal Cross-lingual Sentence
         Embeddings", EMNLP 2022, arXiv 2211.06127; Gao, Yao and Chen, "SimCSE", EMNLP 2021, arXiv 2104.08821.
     Objective: L = -mean_i log( e^{s(h_i, h_i+)} / sum_j (e^{s(h_i, h_j+)} + e^{s(h_i, h_j-)}) ), s = cos / 0.05,
         h = tanh(W [CLS] + b) of the last layer; W and b are dropped for the tasks.
     Inputs: the inference corpus in the pivot, grouped by premise: its k-th entailment and its k-th contradiction make a
-        triplet, neutral hypotheses are not used. The sample and every other language are left unread: the source is
-        asked for the pivot's records alone, whatever else it has.
-    Relations: no bitext, so a method on pairs that does not beat it owes nothing to its pairs. The paper's variant on
-        inference pairs of several languages is not this one.
+        triplet; neutral hypotheses are not used. Neither the sample nor another language is read.
+    Relations: it has no bitext, so a method on pairs that does not beat it gains nothing from its pairs. The paper's
+        variant on inference pairs of several languages is another method.
     """
 
     needs: ClassVar[frozenset[Corpus]] = frozenset({Corpus.NLI})
@@ -46,9 +45,7 @@ class MSimCSE(Method):
     h &= \tanh(W h_{\mathrm{[CLS]}} + b)
     \end{aligned}
     """
-    symbols: ClassVar[str] = (
-        "hᵢ: a premise of the pivot; hᵢ⁺, hᵢ⁻: what follows from it and what contradicts it; by default τ = 0.05."
-    )
+    symbols: ClassVar[str] = "hᵢ: a premise; hᵢ⁺, hᵢ⁻: an entailed and a contradicting hypothesis; by default τ = 0.05."
     in_batch: ClassVar[frozenset[str]] = frozenset({"contrast"})
     paper: ClassVar[dict[str, Any]] = {
         "steps": 4_306,  # 2 epochs of the 275,601 triplets that SimCSE made of SNLI and MultiNLI
@@ -71,16 +68,16 @@ class MSimCSE(Method):
     def examples(self, corpora: Corpora) -> Sequence[Triplet]:
         records = corpora.records(Corpus.NLI, (corpora.pivot,))
         pairs = [record for record in records if isinstance(record, TextPair)]
-        found = triplets(pairs)
-        if not found:
+        texts = triplets(pairs)
+        if not texts:
             labels = sorted({pair.label or "withheld" for pair in pairs})
             raise UserError(
                 f"the inference corpus has no triplet in the pivot, {corpora.pivot!r}",
                 found=f"{len(pairs)} pairs, labels {', '.join(labels) or 'none'}",
                 expected="a premise with both an entailment and a contradiction",
             )
-        sides = (corpora.tokenizer.encode(side, corpora.max_length).ids for side in zip(*found, strict=True))
-        return [Triplet(*texts) for texts in zip(*sides, strict=True)]
+        sides = (corpora.tokenizer.encode(side, corpora.max_length).ids for side in zip(*texts, strict=True))
+        return [Triplet(*row) for row in zip(*sides, strict=True)]
 
     def collate(self, examples: Sequence[Triplet], rng: Generator) -> Batch:
         return {"text": pack([text for side in zip(*examples, strict=True) for text in side])}

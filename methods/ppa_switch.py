@@ -1,4 +1,4 @@
-"""PPA with code-switching at fine-tuning, for sources that have the training sets in other languages."""
+"""PPA with code-switching at fine-tuning, for sources with training sets in other languages."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from methods.ppa import PPA
 
 
 class PPASwitch(PPA):
-    """PPA, fine-tuned on sentence pairs of any language whose two sentences may be in different languages.
+    """PPA, fine-tuned on sentence pairs in any language, whose two sentences may be in different languages.
 
     Reference: Pan et al., "Multilingual BERT Post-Pretraining Alignment", NAACL 2021, arXiv 2010.12547.
-    Objective: that of PPA. At fine-tuning a training pair comes in a random language, and with probability
-        `code_switch` one of its sentences is put back into the pivot.
-    Inputs: parallel pairs of the sample; the training sets of the pair tasks in other languages, so its row is a
-        translate-train row and not a zero-shot one. Other tasks are fine-tuned as ever.
+    Objective: that of PPA. At fine-tuning, a training pair is in a random language, and with probability `code_switch`
+        one of its sentences is replaced by its pivot version.
+    Inputs: parallel pairs of the sample; the training sets of the pair tasks in other languages, so that its row is a
+        translate-train row and not a zero-shot one. Other tasks are fine-tuned as usual.
     Relations: `ppa` fine-tunes on the pivot alone; the alignment is the same.
-    Reported: XNLI in translate-train on a level with XLM, with less than 18 % of its parallel text (abstract).
+    Reported: XNLI in translate-train equal to XLM, with less than 18 % of its parallel text (abstract).
     """
 
     objective: ClassVar[str] = "that of ppa, then code-switching at fine-tuning: a translate-train row"
@@ -32,12 +32,10 @@ class PPASwitch(PPA):
     needs: ClassVar[frozenset[Corpus]] = PPA.needs | {Corpus.TRANSLATED_TRAIN}
 
     class Config(PPA.Config):
-        """Choices that suit an mBERT-like base; the share of masked subwords alone is published as it stands here.
-
-        temperature: of the cosine; queue: how many keys are kept; momentum: the share of the old weights in the copies;
-        width: of the projected vectors; mask_rate: the share of masked subwords; sentence_weight: of the sentence
-        contrast beside the translation LM; code_switch: the probability that one sentence of a fine-tuning pair, drawn
-        by a coin, is put back into the pivot."""
+        """Choices for a base like mBERT; only mask_rate is the paper's value. temperature: of the cosine; queue: its
+        size; momentum: share of the old weights in the copies; width: of the projected vectors; mask_rate: share of
+        masked subwords; sentence_weight: of the sentence contrast; code_switch: probability that one of the two
+        sentences of a fine-tuning pair, chosen at random, is replaced by its pivot version."""
 
         code_switch: Share = 0.5
 
@@ -53,8 +51,7 @@ class PPASwitch(PPA):
                 expected="the training set of a pair task in another language than the pivot",
                 remedy="choose another source, or run `ppa`, which fine-tunes on the pivot alone",
             )
-
-        mixed = next((c for c, found in self.versions.items() if len({pair.label for pair in found}) > 1), None)
+        mixed = next((c for c, pairs in self.versions.items() if len({pair.label for pair in pairs}) > 1), None)
         if mixed is not None:
             raise UserError(
                 "the translated training sets do not tell which pairs are versions of one another",
@@ -66,8 +63,8 @@ class PPASwitch(PPA):
         versions = self.versions.get(getattr(example, "cluster", ""))
         if not isinstance(example, TextPair) or not versions:
             return example
-        made = [example, *versions][rng.integers(len(versions) + 1)]
-        first, second = made.first, made.second
+        version = [example, *versions][rng.integers(len(versions) + 1)]
+        first, second = version.first, version.second
         if rng.random() < self.config.code_switch:
             first, second = (example.first, second) if rng.random() < 0.5 else (first, example.second)
         return replace(example, first=first, second=second)

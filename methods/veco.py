@@ -1,4 +1,4 @@
-"""VECO: cross-attention that is plugged into every layer while training, and unplugged for the tasks."""
+"""VECO: cross-attention in every layer during training, removed for the tasks."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from methods.objectives.settings import Rate, Weight
 
 
 class VECO(PairMethod):
-    """Masked LM with cross-attention unplugged, and with it plugged in over the translation.
+    """Masked LM without cross-attention, and with cross-attention to the translation.
 
     Reference: Luo et al., "VECO: Variable and Flexible Cross-lingual Pre-training", ACL 2021, arXiv 2010.16046.
     Objective: L = -log P(x|x^; s) - log P(y|y^; s) - log P(x|y^,x^; s,c) - log P(y|x^,y^; s,c), x^ and y^ the masked
-        sides; with the plugs c each layer attends, between self-attention and feed-forward, to the other side's last
-        states of the unplugged pass. A mean over the masked subwords of both sides stands for each pair of terms.
-    Inputs: parallel pairs of the sample. The paper's adjacent sentences of running text have no place in it.
+        sides. With the plugs c each layer attends, between self-attention and feed-forward, to the last states of the
+        other side in the pass without plugs. Each pair of terms is one mean over the masked subwords of both sides.
+    Inputs: parallel pairs of the sample. The paper also uses adjacent sentences of running text.
     Relations: without the last two terms, `continued-mlm`; `xlm` reads the translation by self-attention instead.
     """
 
@@ -44,9 +44,9 @@ class VECO(PairMethod):
     )
 
     class Config(MethodConfig):
-        """mask_rate: the share of masked subwords; cross_weight: of masked LM with cross-attention; warm_plugs: the
-        plugs start as copies of each layer's self-attention (a choice, since the paper trains from scratch), else from
-        random weights."""
+        """mask_rate: share of masked subwords; cross_weight: of masked LM with cross-attention; warm_plugs: the plugs
+        start as copies of each layer's self-attention, not from random weights (a choice: the paper trains from
+        scratch)."""
 
         mask_rate: Rate = 0.15
         cross_weight: Weight = 1.0
@@ -79,7 +79,7 @@ class VECO(PairMethod):
         }
 
     def states_with_plugs(self, encoder: Encoder, text: PackedText, alone: Tensor, partners: Layout) -> Tensor:
-        """(T, H) last states with the plugs in; `alone` (T, H) are those without, `partners` the layout of the other
+        """(T, H) last states with the plugs; `alone` (T, H) are those without, `partners` is the layout of the other
         sides in the order of `text`."""
         cut = text.starts[len(text) // 2]
         other = torch.cat([alone[cut:], alone[:cut]])
@@ -93,7 +93,7 @@ class VECO(PairMethod):
 
 
 class CrossAttention(nn.Module):
-    """Attention over the partner's states, with residual and layer norm; starts as a copy of the self-attention."""
+    """Attention to the states of the other side, with residual and layer norm; starts as a copy of self-attention."""
 
     def __init__(self, attention: Any) -> None:
         super().__init__()

@@ -28,15 +28,15 @@ class VECO2(PairMethod):
     """VECO 2.0 (as described): masked LM, translation LM, and contrast at the level of sentences and of words.
 
     Reference: Zhang, Tan, Huang and Huang, "VECO 2.0: Cross-lingual Language Model Pre-training with Multi-granularity
-        Contrastive Learning", technical report 2023, arXiv 2304.08205. No code was released; what the report's abstract
-        leaves open is filled in here, so that this row is a method of its description, not a reproduction.
+        Contrastive Learning", technical report 2023, arXiv 2304.08205. No code was released. What the abstract of the
+        report leaves open is a choice, so this row follows its description and is not a reproduction.
     Objective: L = L_MLM + L_TLM + L_seq + L_tok. L_seq = -1/2n sum_i ( log softmax_j s(u_i, v_j)|_i + log softmax_j
-        s(v_i, u_j)|_i ), u, v the sentence vectors of the n pairs, each side alone with the masks of L_MLM; L_tok =
+        s(v_i, u_j)|_i ), u, v the sentence vectors of the n pairs, each side alone and masked as in L_MLM; L_tok =
         -1/2m sum_a log( e^s(a,b) / ( e^s(a,b) + sum_{c in T(a)} e^s(a,c) ) ), a each of the m words and translations
         b of a bilingual instance, T(a) the tokens of that instance that belong to neither; s cosine over temperature,
         last layer.
     Inputs: parallel pairs of the sample and every dictionary word pair in them (the report: synonyms of a thesaurus). A
-        word is the mean of its subwords, read from the pass of L_TLM; a pair with a masked subword is left out there.
+        word is the mean of its subwords in the pass of L_TLM; word pairs with a masked subword are skipped.
     Relations: without L_tok and L_seq, `xlm`. `word-contrast` takes the words of the whole batch as negatives.
     """
 
@@ -61,11 +61,10 @@ class VECO2(PairMethod):
     in_batch: ClassVar[frozenset[str]] = frozenset({"sequence"})
 
     class Config(MethodConfig):
-        """mask_rate: the share of masked subwords; sequence_temperature: of the cosine between sentences;
-        token_temperature: of that between words; sentence: a sentence's vector, the "mean" of its tokens or that of its
-        first, "cls"; sequence_weight, token_weight: of L_seq and L_tok; stop_words: how many of the pivot's most
-        frequent words are left out of the pairs (0: none). All are choices: the report's values are not known
-        to us. Sentences are read as they are masked for L_MLM."""
+        """All values are choices: the report's are not known to us. mask_rate: share of masked subwords;
+        sequence_temperature: of the cosine of sentences; token_temperature: of the cosine of words; sentence: the
+        vector of a sentence, the "mean" of its tokens or its first one, "cls"; sequence_weight, token_weight: of L_seq
+        and L_tok; stop_words: how many of the pivot's most frequent words are skipped."""
 
         mask_rate: Rate = 0.15
         sequence_temperature: Temperature = 0.05
@@ -116,26 +115,26 @@ class VECO2(PairMethod):
         }
 
     def sequence_contrast(self, states: States, groups: Tensor) -> Term:
-        """Each sentence against the other side's sentences of this micro-batch on all ranks. Pairs that share a group
-        (the same sentence pair with another word) are no negatives of each other."""
+        """Each sentence against the sentences of the other side in the micro-batch of all ranks. Pairs of one group
+        (the same sentence pair with another word) are not negatives of each other."""
         vectors = states.mean() if self.config.sentence == "mean" else states.cls()
         u, v = (distributed.gather(side) for side in vectors.chunk(2))
         groups = distributed.gather(groups)
         same, partner = groups[:, None] == groups, torch.arange(len(groups), device=groups.device)
-        heat = self.config.sequence_temperature
-        losses = [nce(a, b, partner, exclude=same, temperature=heat) for a, b in ((u, v), (v, u))]
+        temperature = self.config.sequence_temperature
+        losses = [nce(a, b, partner, exclude=same, temperature=temperature) for a, b in ((u, v), (v, u))]
         return Term(torch.cat(losses).sum(), 2.0 * len(groups), self.config.sequence_weight)
 
     def token_contrast(self, states: States, words: Spans) -> Term:
-        """Each word against its translation and the tokens of its own instance that belong to neither."""
+        """Each word against its translation, with the other tokens of its bilingual sequence as negatives."""
         text, anchors = states.text, states.spans(words)
         count, device = len(anchors), anchors.device
         partner = torch.arange(count, device=device).roll(count // 2)
         inside = torch.zeros(count, text.tokens, dtype=torch.bool, device=device)
         inside[words.owner, words.index] = True
-        instance = text.layout.owner
-        own = instance[words.index[words.sizes.cumsum(0) - 1]]
-        left_out = inside | inside[partner] | (own[:, None] != instance) | text.special
+        sequence = text.layout.owner
+        own = sequence[words.index[words.sizes.cumsum(0) - 1]]
+        left_out = inside | inside[partner] | (own[:, None] != sequence) | text.special
         exclude = torch.cat([torch.ones(count, count, dtype=torch.bool, device=device), left_out], dim=1)
         candidates = torch.cat([anchors, states.tokens().to(anchors.dtype)])
         losses = nce(anchors, candidates, partner, exclude=exclude, temperature=self.config.token_temperature)
@@ -148,17 +147,19 @@ def locate_words(
     text: PackedText,
     masked: NDArray[np.int64],
 ) -> Spans:
-    """The word pairs of bilingual instances in their packed text: the m words of the first sides, then the m of the
-    second sides. `words` holds each instance's pairs as spans of its two sides, `lengths` their tokens. Pairs that are
-    cut off or hold one of the `masked` positions are left out."""
-    hidden = np.zeros(text.tokens, dtype=bool)
-    hidden[masked] = True
+    """The word pairs of packed bilingual sequences: the m words of the first sides, then the m of the second sides.
+
+    `words` holds the word pairs of each sequence as spans of its two sides, `lengths` the lengths of the sides. Pairs
+    that are cut off or contain a `masked` position are skipped.
+    """
+    is_masked = np.zeros(text.tokens, dtype=bool)
+    is_masked[masked] = True
     firsts, seconds = [], []
     for start, (length, other), pairs in zip(text.starts, lengths, words, strict=True):
-        second = start + length - 1  # of the second side's first token, which was cut off
+        second = start + length - 1  # the place of the second side's first token, which was dropped
         for (a, b), (c, d) in pairs:
             x, y = (start + a, start + b), (second + c, second + d)
-            if b < length and d < other and not hidden[slice(*x)].any() and not hidden[slice(*y)].any():
+            if b < length and d < other and not is_masked[slice(*x)].any() and not is_masked[slice(*y)].any():
                 firsts.append(x)
                 seconds.append(y)
     return Spans.of(firsts + seconds)

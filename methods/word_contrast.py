@@ -1,4 +1,4 @@
-"""word-contrast: the words of a sentence pair that translate each other, against all other words of the batch."""
+"""word-contrast: contrast of words that translate each other with the other words of the batch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from methods.objectives.words import WordPairExample, WordPairExamples
 
 
 class WordContrast(PairMethod):
-    """Contrast of contextual word vectors over dictionary word pairs, held near the original weights.
+    """Contrast of contextual word vectors over dictionary word pairs, regularised towards the original weights.
 
     Reference: Wu and Dredze, "Do Explicit Alignments Robustly Improve Multilingual Encoders?", EMNLP 2020, arXiv
         2010.02537; the dictionary as source of the pairs: Gaschi et al., "Exploring the Relationship between Alignment
@@ -29,8 +29,8 @@ class WordContrast(PairMethod):
     Objective: L = -1/2m sum_a log( e^s(a,p) / sum_{c in C(a)} e^s(a,c) ) + lambda ||theta - theta_0||_2, a each of the
         m words and their m translations p, s the cosine of projected states over a temperature. Weak: C(a) are the m
         words of the other side. Strong: C(a) are all 2m words but a.
-    Inputs: parallel pairs of the sample and every dictionary word pair in them that is not the same string; Wu and
-        Dredze had the one-to-one links of fast_align instead (grow-diag-final-and), Gaschi et al. compared both.
+    Inputs: parallel pairs of the sample and every dictionary word pair in them whose words differ. Wu and Dredze use
+        the one-to-one links of fast_align (grow-diag-final-and), Gaschi et al. compare both.
     Relations: `l2-align` pulls the same pairs together without negatives. There is no masked LM.
     """
 
@@ -62,10 +62,9 @@ class WordContrast(PairMethod):
 
     class Config(MethodConfig):
         """strength: "strong" or "weak", as above; temperature: of the cosine; width: of the projection W2 ReLU(W1 h),
-        dropped for the tasks; subword: what stands for a word: its "first" subword (Wu and Dredze) or the "mean" of
-        all (Gaschi et al.), or its "last"; regulariser: lambda, 1 with Wu and Dredze; 0 switches it off; stop_words:
-        how many of the pivot's most frequent words are left out (0: function words are aligned like others, as by the
-        aligner of Wu and Dredze and the dictionaries of Gaschi et al.)."""
+        which is dropped for the tasks; subword: represents a word: its "first" subword (Wu and Dredze), the "mean" of
+        all (Gaschi et al.), or its "last"; regulariser: lambda, 1 in Wu and Dredze, 0 disables it; stop_words: how
+        many of the pivot's most frequent words are skipped (0: function words are included, as in both papers)."""
 
         strength: Literal["weak", "strong"] = "strong"
         temperature: Temperature = 0.1
@@ -90,7 +89,7 @@ class WordContrast(PairMethod):
         return {**batch, "distinct": len(first_occurrences(batch["word_ids"]))}
 
     def counts(self, batch: Batch, step: int) -> dict[str, float] | None:
-        if distributed.world_size() > 1:  # a word that two ranks share counts once: only the gathered batch can tell
+        if distributed.world_size() > 1:  # duplicates on other ranks are only known inside `loss`
             return None
         return {"contrast": 2.0 * batch["distinct"], "distance": 1.0}
 
@@ -102,31 +101,31 @@ class WordContrast(PairMethod):
         return terms
 
     def contrast(self, x: Tensor, y: Tensor, word_ids: Tensor) -> Term:
-        """The contrastive term over the words of this micro-batch on all ranks, m pairs x, y (m, width), each taken
-        once: in a sentence that the sample repeats a word would be a negative of itself."""
+        """The contrast over the word pairs x, y (m, width) of the micro-batch of all ranks, without duplicates: the
+        sample repeats sentences, and a word must not be a negative of itself."""
         x, y, word_ids = distributed.gather(x), distributed.gather(y), distributed.gather(word_ids)
         if not len(x):
             return Term((x + y).sum(), 0.0)
-        once = first_occurrences(word_ids)
-        x, y = x[once], y[once]
-        chosen = strong_contrast if self.config.strength == "strong" else weak_contrast
-        losses = chosen(x, y, self.config.temperature)
+        distinct = first_occurrences(word_ids)
+        x, y = x[distinct], y[distinct]
+        contrast = strong_contrast if self.config.strength == "strong" else weak_contrast
+        losses = contrast(x, y, self.config.temperature)
         return Term(losses.sum(), float(len(losses)))
 
 
 def strong_contrast(x: Tensor, y: Tensor, temperature: float) -> Tensor:
-    """(2m,) the loss of every word against all words of the batch."""
+    """(2m,) the loss of each word against all words of the batch."""
     return info_nce(x, y, temperature=temperature, reduction="none")
 
 
 def weak_contrast(x: Tensor, y: Tensor, temperature: float) -> Tensor:
-    """(2m,) the loss of every word against the words of the other side."""
+    """(2m,) the loss of each word against the words of the other side."""
     partner = torch.arange(len(x), device=x.device)
     return torch.cat([nce(a, b, partner, temperature=temperature) for a, b in ((x, y), (y, x))])
 
 
 def weight_distance(encoder: Encoder, original: Encoder) -> Tensor:
-    """The Euclidean norm of what has changed in the encoder's weights, all of them one vector."""
+    """The Euclidean norm of the change of the encoder's weights, taken as one vector."""
     pairs = zip(encoder.base.parameters(), original.base.parameters(), strict=True)
     norm: Tensor = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(new - old) for new, old in pairs]))
     return norm

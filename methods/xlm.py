@@ -1,4 +1,4 @@
-"""XLM: translation language modelling beside masked language modelling."""
+"""XLM: masked language modelling and translation language modelling."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from methods.objectives.settings import Rate, Weight
 
 
 class XLM(PairMethod):
-    """Masked LM on each sentence alone and on both joined, where a masked word may be read off its translation.
+    """Masked LM on each sentence alone, and on both joined, where the translation helps to predict a masked word.
 
     Reference: Lample and Conneau, "Cross-lingual Language Model Pretraining", NeurIPS 2019, arXiv 1901.07291.
     Objective: L = L_MLM + L_TLM, L_TLM = -1/|M| sum_{t in M} log P(z_t | z without M), z = [CLS] x [SEP] y [SEP], M 15%
         of the subwords (80/10/10) of both sides; L_MLM the same on x and on y alone.
-    Inputs: parallel pairs of the sample; the order of the two sides is drawn anew each time. The paper: 15 languages,
-        pairs of MultiUN, IITB, EUbookshop, OpenSubtitles, Tanzil and GlobalVoices, and running text for L_MLM.
-    Relations: without L_TLM, `continued-mlm`. The row "XLM" of XTREME's tables is a model that never saw L_TLM. The
-        paper trains from scratch, 12 layers of 1,024 units, on streams of 256 tokens, takes steps of L_MLM and of L_TLM
-        in turn and masks frequent subwords less often (their frequency to the power -1/2); here a base is continued,
-        on single pairs, with both terms in each step and every subword as likely. Its restarted positions and language
-        embeddings are settings. Its learning rates lie about 1e-4, which is the one of `--recipe paper`; its batches
-        and steps for L_TLM are not known to us, and the recipe's stand.
+    Inputs: parallel pairs of the sample; the order of the two sides is random. The paper: 15 languages, pairs of
+        MultiUN, IITB, EUbookshop, OpenSubtitles, Tanzil and GlobalVoices, and running text for L_MLM.
+    Relations: without L_TLM, `continued-mlm`. The row "XLM" of XTREME's tables is a model without L_TLM. The paper
+        trains from scratch, 12 layers of 1,024 units, on streams of 256 tokens, alternates steps of L_MLM and L_TLM,
+        and masks frequent subwords less often (frequency to the power -1/2). Here a base is trained further on single
+        pairs, with both terms in each step and uniform masking. Restarted positions and language embeddings are
+        settings. `--recipe paper` takes its learning rate of about 1e-4; its batches and steps for L_TLM are not known
+        to us.
     """
 
     reference: ClassVar[str] = "Lample and Conneau 2019, arXiv 1901.07291"
@@ -49,10 +49,10 @@ class XLM(PairMethod):
     paper: ClassVar[dict[str, Any]] = {"learning_rate": 1e-4}
 
     class Config(MethodConfig):
-        """mask_rate: the share of masked subwords; mlm_weight: of masked LM on single sentences; reset_positions:
-        positions start again on the second side, as in the paper (off by default: a base without language embeddings
-        could then not tell the sides apart but by their segments); language_embeddings: a learnt vector per language
-        added to the embeddings while training, zero at first, as in the paper, and dropped for the tasks."""
+        """mask_rate: share of masked subwords; mlm_weight: of masked LM on single sentences; reset_positions: positions
+        start at 0 on the second side, as in the paper (off by default: without language embeddings only the segments
+        would then separate the sides); language_embeddings: a learned vector per language, initially 0, added to the
+        embeddings in training as in the paper, and dropped for the tasks."""
 
         mask_rate: Rate = 0.15
         mlm_weight: Weight = 1.0
@@ -95,5 +95,5 @@ class XLM(PairMethod):
         return masked_lm(encoder, hidden, batch[f"{prefix}positions"], batch[f"{prefix}labels"])
 
     def language_vectors(self, languages: Tensor) -> Tensor | None:
-        """(T, H): the language embedding of each token, or None without them."""
+        """(T, H) the language embedding of each token; None without language embeddings."""
         return None if self.languages is None else self.languages[languages]

@@ -1,4 +1,4 @@
-"""XLM-Align: the model's own word alignments as labels of a denoising pointer."""
+"""XLM-Align: the model's own word alignments as labels of a pointer network on masked tokens."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from methods.objectives.settings import Count, Rate, Weight, Whole
 
 
 class XLMAlign(PairMethod):
-    """Self-labelled word alignment: the unmasked pair is aligned, then a masked token must point to its partner.
+    """Self-labelled word alignment: the model aligns the unmasked pair, then masked tokens point to their partners.
 
     Reference: Chi et al., "Improving Pretrained Cross-Lingual Language Models via Self-Labeled Word Alignment", ACL
         2021, arXiv 2106.06381.
-    Objective: L = L_MLM + L_TLM + L_DWA. Labels a(i): IterMax on Sinkhorn(H_x H_y^T) of the clean pair [x; y], states
-        of a middle layer, no gradient, no dropout. On the masked pair, whose pass L_TLM shares,
+    Objective: L = L_MLM + L_TLM + L_DWA. Labels a(i): IterMax on Sinkhorn(H_x H_y^T) of the unmasked pair [x; y], H the
+        states of a middle layer, without gradient and dropout. On the masked pair, in the pass of L_TLM,
         L_DWA = -1/|M| sum_{i in M aligned} log softmax_j( (W_q h_i) . (W_k h_j) / sqrt(d) ) at j = a(i),
         j over the tokens of the other sentence, both directions. M are the masked tokens of L_TLM.
-    Inputs: parallel pairs of the sample; the order of the two sides is drawn anew each time. No aligner, no dictionary.
-    Relations: without L_DWA, `xlm`. Where IterMax gives a token several partners, the last counts, and a sum over M is
-        divided by |M| as L_TLM's is: both as in the released code. W_q and W_k are dropped for the tasks.
+    Inputs: parallel pairs of the sample; the order of the two sides is random. No aligner, no dictionary.
+    Relations: without L_DWA, `xlm`. As in the released code, the last of several partners of a token counts, and L_DWA
+        is divided by |M| as L_TLM is. W_q and W_k are dropped for the tasks.
     """
 
     reference: ClassVar[str] = "Chi et al. 2021, arXiv 2106.06381"
@@ -61,11 +61,10 @@ class XLMAlign(PairMethod):
     }
 
     class Config(MethodConfig):
-        """mask_rate: the share of masked subwords; mlm_weight: of masked LM on single sentences; align_weight: of the
-        pointer; layer: the states that are aligned, None for two thirds of the depth (layer 8 of 12, the released
-        default); iterations: of Sinkhorn; rounds: of IterMax; align_from: the pointer's first step (0 in the
-        released code, whose base has seen more; a choice, so that translation LM has begun to align the base whose
-        labels the pointer learns)."""
+        """mask_rate: share of masked subwords; mlm_weight: of masked LM on single sentences; align_weight: of L_DWA;
+        layer: its states are aligned (none: two thirds of the depth, layer 8 of 12 as in the released code);
+        iterations: of Sinkhorn; rounds: of IterMax; align_from: the first step with L_DWA (0 in the released code,
+        whose base has seen more text; a choice, so that translation LM improves the labels first)."""
 
         mask_rate: Rate = 0.15
         mlm_weight: Weight = 1.0
@@ -114,7 +113,7 @@ class XLMAlign(PairMethod):
 
     @torch.no_grad()
     def links(self, encoder: Encoder, batch: Batch) -> Tensor:
-        """Bool (B, m, n): the labels, from the clean pair as the model sees it now."""
+        """Bool (B, m, n): the labels, from the states of the unmasked pair."""
         training = encoder.training
         encoder.eval()
         states = encoder(batch["text"].with_ids(batch["clean"]), layers=(self.layer,)).tokens(self.layer)
@@ -127,7 +126,7 @@ class XLMAlign(PairMethod):
             return iter_max(sinkhorn(x @ y.transpose(1, 2), valid, self.config.iterations), valid, self.config.rounds)
 
     def pointer(self, hidden: Tensor, links: Tensor, batch: Batch) -> Tensor:
-        """The summed loss of both directions on the masked pass, hidden (T, H)."""
+        """The summed loss of both directions, from the states hidden (T, H) of the masked pair."""
         masked = torch.zeros(len(hidden), dtype=torch.bool, device=hidden.device)
         masked = masked.index_fill(0, batch["positions"], value=True)
         first, second = batch["first"], batch["second"]
@@ -135,15 +134,15 @@ class XLMAlign(PairMethod):
             hidden, second, first, links.transpose(1, 2), masked
         )
 
-    def _pointer_loss(self, hidden: Tensor, asking: Tensor, asked: Tensor, links: Tensor, masked: Tensor) -> Tensor:
-        """-log p(partner) summed over the masked tokens of `asking` (B, m) that have one among `asked` (B, n)."""
-        queries, keys = gather_positions(self.query(hidden), asking), gather_positions(self.key(hidden), asked)
+    def _pointer_loss(self, hidden: Tensor, source: Tensor, target: Tensor, links: Tensor, masked: Tensor) -> Tensor:
+        """-log p(partner), summed over the masked tokens of `source` (B, m) with a partner in `target` (B, n)."""
+        queries, keys = gather_positions(self.query(hidden), source), gather_positions(self.key(hidden), target)
         with torch.autocast(hidden.device.type, enabled=False):
             wide = torch.promote_types(queries.dtype, torch.float32)
             logits = queries.to(wide) @ keys.to(wide).transpose(1, 2) / math.sqrt(hidden.shape[1])
-            logits = logits.masked_fill((asked < 0)[:, None, :], torch.finfo(wide).min)
+            logits = logits.masked_fill((target < 0)[:, None, :], torch.finfo(wide).min)
             number = torch.arange(links.shape[2], device=links.device)
             partner = torch.where(links, number, -1).amax(2)
-            counted = (partner >= 0) & (asking >= 0) & masked[asking.clamp(min=0)]
+            counted = (partner >= 0) & (source >= 0) & masked[source.clamp(min=0)]
             chosen = logits.log_softmax(2).gather(2, partner.clamp(min=0)[..., None]).squeeze(2)
             return -chosen.masked_fill(~counted, 0.0).sum()

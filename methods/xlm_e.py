@@ -1,4 +1,4 @@
-"""XLM-E: an encoder that tells replaced tokens from original ones, in sentences alone and in translation pairs."""
+"""XLM-E: detection of replaced tokens in single sentences and in translation pairs."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ STREAMS = {"": ("tlm", "trtd"), "alone_": ("mlm", "mrtd")}  # prefix of the batc
 
 
 class ReplacedText(NamedTuple):
-    """What the generator made of a masked text: the term of its masked LM, the text with the tokens that it drew, and
-    for each token (T,) whether it differs from the original."""
+    """The masked-LM term of the generator, the text with its sampled tokens, and (T,) which tokens differ from the
+    original ones."""
 
     term: Term
     text: PackedText
@@ -35,10 +35,10 @@ class XLME(PairMethod):
 
     Reference: Chi et al., "XLM-E: Cross-lingual Language Model Pre-training via ELECTRA", ACL 2022, arXiv 2106.16138.
     Objective: L = L_MLM(G) + L_TLM(G) + w ( L_MRTD(D) + L_TRTD(D) ), L_RTD = -1/T sum_t log P_D(r_t | z~), r_t whether
-        token t of z~ was replaced; z~ is z with each masked subword drawn anew from G. MRTD reads the sides alone, TRTD
+        token t of z~ was replaced; z~ is z with each masked subword sampled from G. MRTD reads the sides alone, TRTD
         both joined. No gradient passes from D to G.
-    Inputs: parallel pairs of the sample; the order of the two sides is drawn anew each time.
-    Relations: G alone is `xlm`. The discriminator D is the encoder and is exported, G is dropped. In the paper both
+    Inputs: parallel pairs of the sample; the order of the two sides is random.
+    Relations: G alone is `xlm`. The discriminator D is the encoder and is exported; G is dropped. In the paper both
         start from random weights; here D starts from the base and G from its first layers.
     """
 
@@ -54,15 +54,15 @@ class XLME(PairMethod):
     \end{aligned}
     """
     symbols: ClassVar[str] = (
-        "z: a side alone (MRTD) or both joined (TRTD), of T tokens; M: the masked ones, which alone are drawn anew; "
+        "z: a side alone (MRTD) or both joined (TRTD), of T tokens; M: the masked ones, which are sampled from G; "
         "G: the generator; D: the encoder; by default λ = 50."
     )
 
     paper: ClassVar[dict[str, Any]] = {"steps": 125_000}
 
     class Config(MethodConfig):
-        """mask_rate: the share of masked subwords; detection_weight: of the two detection terms, 50 in the paper;
-        generator_layers: how many of the base's layers the generator starts from (none: a third, 4 of 12 as in the
+        """mask_rate: share of masked subwords; detection_weight: of both detection terms, 50 in the paper;
+        generator_layers: number of the base's layers that the generator starts from (none: a third, 4 of 12 as in the
         paper)."""
 
         mask_rate: Rate = 0.15
@@ -96,32 +96,32 @@ class XLME(PairMethod):
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         terms = {}
         for prefix, (generating, detecting) in STREAMS.items():
-            made = self.replace_tokens(batch, prefix)
-            scores = self.scores(encoder, made.text)
+            sampled = self.replace_tokens(batch, prefix)
+            scores = self.scores(encoder, sampled.text)
             losses = functional.binary_cross_entropy_with_logits(
-                scores, made.replaced.to(scores.dtype), reduction="sum"
+                scores, sampled.replaced.to(scores.dtype), reduction="sum"
             )
-            terms[generating] = made.term
+            terms[generating] = sampled.term
             terms[detecting] = Term(losses, float(len(scores)), self.config.detection_weight)
         return terms
 
     def replace_tokens(self, batch: Batch, prefix: str = "") -> ReplacedText:
-        """The generator's masked LM on one stream of the batch, and the text that it makes of it."""
+        """The generator's masked LM on one stream of the batch, and the text with its samples."""
         text, positions, labels = (batch[f"{prefix}{name}"] for name in ("text", "positions", "labels"))
         logits = self.generator.mlm_logits(self.generator(text).tokens()[positions]).float()
         term = Term(functional.cross_entropy(logits, labels, reduction="sum"), float(len(labels)))
-        drawn = sample_tokens(logits.detach(), batch[f"{prefix}draws"])
-        replaced = torch.zeros_like(text.special).index_put((positions,), drawn != labels)
-        return ReplacedText(term, text.with_ids(text.ids.index_put((positions,), drawn)), replaced)
+        tokens = sample_tokens(logits.detach(), batch[f"{prefix}draws"])
+        replaced = torch.zeros_like(text.special).index_put((positions,), tokens != labels)
+        return ReplacedText(term, text.with_ids(text.ids.index_put((positions,), tokens)), replaced)
 
     def scores(self, encoder: Encoder, text: PackedText) -> Tensor:
-        """(T,) the discriminator's logit that a token was replaced, in float32 or wider."""
+        """(T,) the discriminator's logits that a token was replaced, in float32 or wider."""
         logits: Tensor = self.head(encoder(text).tokens()).squeeze(1)
         return logits if logits.dtype == torch.float64 else logits.float()
 
 
 def sample_tokens(logits: Tensor, draws: Tensor) -> Tensor:
-    """(M,) a token of each row's softmax (M, V): the first where the cumulative probability exceeds the draw (M,)."""
+    """(M,) one token per row of logits (M, V): the first whose cumulative probability exceeds the draw (M,)."""
     cumulative = logits.softmax(1).cumsum(1)
     below = cumulative <= draws.to(cumulative.dtype)[:, None] * cumulative[:, -1:]
     return below.sum(1).clamp(max=logits.shape[1] - 1)

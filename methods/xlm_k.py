@@ -1,4 +1,4 @@
-"""XLM-K: a mention of an entity, or a fact that leads to it, finds the entity's description in another language."""
+"""XLM-K: contrast of mentions of entities, and of facts about them, with descriptions in another language."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from methods.objectives.settings import Count, Rate, Share, Temperature, Weight,
 
 
 class XLMK(Method):
-    """Masked entity prediction and object entailment: what is said of an entity finds its description elsewhere.
+    """Masked entity prediction and object entailment, against entity descriptions in another language.
 
     Reference: Jiang et al., "XLM-K: Improving Cross-Lingual Language Model Pre-Training with Multilingual Knowledge",
         AAAI 2022, arXiv 2109.12573.
@@ -33,15 +33,15 @@ class XLMK(Method):
         description of the same entity in another language (masked entity prediction); subjects s are the [CLS] of a
         description joined with the name of a relation, to be paired with the description of the object in another
         language (object entailment). Each kind has its own two-layer head. All contrasts are InfoNCE in both
-        directions, an anchor's negatives being all other vectors of the batch on either side and a memory: of past
-        documents (w2d, OE) or past words (d2w). L_MLM: the mentions' sentences. No momentum encoder: memory holds the
-        encoder's own past outputs.
-    Inputs: the entity corpus (a sentence with a mention, a description, and relations, in several languages); a
-        description in another language and a fact are drawn anew each time. No bitext. Relations
-        that lead to several entities are not asked for. A source that tells no relations trains without L_OE.
-    Relations: the released code has masked entity prediction alone; that object entailment takes its form, its memory
-        and its weight is a choice. Left out are the heads' batch norms (a batch split over ranks would be another
-        batch). Other entries of the anchor's own entity are no negatives: memory here outlives an epoch.
+        directions; the negatives of an anchor are all other vectors of the batch on both sides, and a memory of past
+        documents (w2d, OE) or past words (d2w). L_MLM is on the sentences of the mentions. There is no momentum
+        encoder: the memory holds past outputs of the encoder itself.
+    Inputs: the entity corpus (a sentence with a mention, a description and relations, in several languages). The
+        description in another language and the fact are sampled at each step. No bitext. Relations with several objects
+        are skipped. A source without relations trains without L_OE.
+    Relations: the released code has masked entity prediction alone; the form, memory and weight of object entailment
+        are choices. The batch norms of the heads are left out, since they would depend on the split over ranks. Other
+        entries of the anchor's own entity are not negatives: the memory outlives an epoch.
     """
 
     needs: ClassVar[frozenset[Corpus]] = frozenset({Corpus.ENTITIES})
@@ -66,13 +66,12 @@ class XLMK(Method):
     in_batch: ClassVar[frozenset[str]] = frozenset({"words", "documents", "entailment"})
 
     class Config(MethodConfig):
-        """The paper's values are not in the released code: all of these are choices. mask_rate: the share of masked
-        subwords; mention_mask_rate: how often the mention is masked as a whole (a corpus whose contexts do not tell the
-        entity needs less); temperature: of the cosine; queue: entries of each memory; memory_from: the first step whose
-        negatives are also those of memory (without a momentum encoder it holds the states of an encoder that was
-        another: at a high rate, from the first step, all vectors may run away from it together and never part: begin
-        when the batch alone has taught them to, and keep the queue to two steps or so); word_weight, document_weight,
-        entailment_weight: of L_w2d, L_d2w and L_OE; layer: whose states are contrasted."""
+        """All values are choices: the released code does not have the paper's. mask_rate: share of masked subwords;
+        mention_mask_rate: how often the whole mention is masked (less where the context does not identify the entity);
+        temperature: of the cosine; queue: entries of each memory; memory_from: the first step with negatives from the
+        memory. Without a momentum encoder the memory is outdated: at a high learning rate all vectors may drift away
+        from it together, so start when the batch alone separates them, and keep about two steps in the queue.
+        word_weight, document_weight, entailment_weight: of L_w2d, L_d2w and L_OE; layer: its states are contrasted."""
 
         mask_rate: Rate = 0.15
         mention_mask_rate: Share = 0.25
@@ -111,18 +110,18 @@ class XLMK(Method):
         for start, example in zip(text.starts, examples, strict=True):
             if rng.random() < self.config.mention_mask_rate:
                 ids[start + example.span[0] : start + example.span[1]] = self.tokenizer.mask_id
-        drawn = [e.translations[rng.integers(len(e.translations))] for e in examples]
-        told = [(e.description, e.facts[rng.integers(len(e.facts))]) for e in examples if e.facts]
-        drawn += [fact.descriptions[rng.integers(len(fact.descriptions))] for _, fact in told]
-        asked = [(subject, fact.relation) for subject, fact in told]
+        descriptions = [e.translations[rng.integers(len(e.translations))] for e in examples]
+        facts = [(e.description, e.facts[rng.integers(len(e.facts))]) for e in examples if e.facts]
+        descriptions += [fact.descriptions[rng.integers(len(fact.descriptions))] for _, fact in facts]
+        questions = [(subject, fact.relation) for subject, fact in facts]
         return {
             **batch,
             "text": text.with_ids(ids),
             "mentions": torch.tensor([s + e.span[0] for s, e in zip(text.starts, examples, strict=True)]),
-            "descriptions": pack(drawn, special_ids=special),  # of the mentioned entities, then of the objects
+            "descriptions": pack(descriptions, special_ids=special),  # of the mentioned entities, then of the objects
             "entities": torch.tensor([e.entity for e in examples]),
-            **({"subjects": join_sides(asked, self.max_side_length, special_ids=special)} if told else {}),
-            "objects": torch.tensor([fact.object for _, fact in told], dtype=torch.long),
+            **({"subjects": join_sides(questions, self.max_side_length, special_ids=special)} if facts else {}),
+            "objects": torch.tensor([fact.object for _, fact in facts], dtype=torch.long),
         }
 
     def counts(self, batch: Batch, step: int) -> dict[str, float]:
@@ -154,7 +153,7 @@ class XLMK(Method):
         }
 
     def subjects(self, encoder: Encoder, batch: Batch, like: Tensor) -> Tensor:
-        """A vector for each description with a relation; none, (0, H), where no entity of the batch has a fact."""
+        """(k, H) the vectors of subjects with a relation; `like` (0, H) where no entity of the batch has a fact."""
         if "subjects" not in batch:
             return like
         states: Tensor = encoder(batch["subjects"], layers=(self.config.layer,)).cls(self.config.layer)
@@ -162,11 +161,11 @@ class XLMK(Method):
         return vectors
 
     def contrast(
-        self, asking: Tensor, asked: Tensor, entities: Tensor, memory: Queue, step: int, weight: float
+        self, queries: Tensor, keys: Tensor, entities: Tensor, memory: Queue, step: int, weight: float
     ) -> Term:
-        """Both directions between n vectors and their n partners, against one memory once it counts."""
-        n = len(asking)
-        both = torch.cat([asking, asked])
+        """Both directions between n queries and their n keys, with negatives from `memory` from step `memory_from`."""
+        n = len(queries)
+        both = torch.cat([queries, keys])
         both = both.to(torch.promote_types(both.dtype, memory.keys.dtype))
         numbers = entities.repeat(2)[:, None]
         past = memory.exclusion_mask(numbers) | (step < self.config.memory_from)

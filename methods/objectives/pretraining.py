@@ -22,7 +22,7 @@ class MaskedLanguageModel(Method):
     control: ClassVar[str | None] = None
 
     class Config(MethodConfig):
-        """mask_rate: the share of masked subwords."""
+        """mask_rate: share of masked subwords."""
 
         mask_rate: Rate = 0.15
 

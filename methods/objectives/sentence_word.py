@@ -1,4 +1,7 @@
-"""Contrast of parallel sentences (with or without one aligned word) plus masked LM: the frame of the ML-CTL family."""
+"""The ML-CTL family: contrast of parallel sentences, with or without one aligned word, and masked LM.
+
+Its four methods differ in two flags; their formulas are written once, in `formula_of`.
+"""
 
 from __future__ import annotations
 
@@ -32,17 +35,16 @@ RELEASED = {
 
 
 class SentenceWordConfig(MethodConfig):
-    """Settings of the ML-CTL family. Where paper and released script differ, the default follows the paper.
+    """Settings of the ML-CTL family. Where the paper and its released script differ, the default follows the paper.
 
     temperature: of the cosine (script: 0.07); mlm_weight: alpha, the weight of masked LM (script: 0.1); mask_rate:
-    share of masked subwords; first_layer, last_layer: the two layers whose means are added; symmetric: anchor both
-    sides (the script anchors the pivot side only); masked_contrast: the contrast sees the masked sentences;
-    separate_passes: masked LM and contrast in two passes with their own dropout; pretrained_head: start from the
-    checkpoint's LM head (the script starts from a random one); lowercase: lower-case the text; substring_spans: place
-    words by the script's rule (a substring that occurs once and whose subwords are subwords of the sentence, in
-    sentences that end before the maximal length; the script's list has no common words, so the dictionary's are left
-    out); exclude_same_sentence: pairs that repeat a sentence with another word are no
-    negatives of each other; code_exact: the released script's behaviour in all of these.
+    share of masked subwords; first_layer, last_layer: the two layers whose means are added; symmetric: both sides are
+    anchors (script: only the pivot side); masked_contrast: the contrast reads the masked sentences; separate_passes:
+    masked LM and contrast take a pass each, with their own dropout; pretrained_head: keep the LM head of the checkpoint
+    (script: a random one); lowercase: lower-case the text; substring_spans: match words by the rule of the script (a
+    substring that occurs once and whose subwords are subwords of the sentence, in sentences that are not cut; without
+    common words, which the script's dictionary lacks); exclude_same_sentence: pairs that repeat a sentence with another
+    word are not negatives of each other; code_exact: set all of these as in the released script.
     """
 
     temperature: Temperature = 0.07
@@ -71,11 +73,12 @@ class SentenceWordConfig(MethodConfig):
 
 
 class SentenceWordMethod(PairMethod):
-    """L = contrast over the 2n vectors of a batch + alpha * (mean of the two languages' masked-LM losses).
+    """L = contrast over the 2n vectors of a batch + alpha * (mean of the masked-LM losses of both languages).
 
-    Subclasses choose `words` (concatenate the word's vector) and `decoupled` (CZ-NCE instead of InfoNCE). The vector of
-    a sentence, or of a word, is the sum over its tokens' means after the first and the last layer (specials included
-    for sentences); W2 ReLU(W1 u + b1) + b2 projects it, and is dropped after training.
+    Subclasses set two flags: `words` appends the vector of the matched word, `decoupled` takes CZ-NCE instead of
+    InfoNCE. The vector u of a sentence (with its special tokens) or of a word is the mean of its tokens after the first
+    layer plus that after the last. W2 ReLU(W1 u + b1) + b2 projects it; this head is dropped after training.
+    `objective`, `formula` and `symbols` follow from the flags.
     """
 
     words: ClassVar[bool] = False
@@ -92,6 +95,17 @@ class SentenceWordMethod(PairMethod):
     class Config(SentenceWordConfig):
         pass
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        loss, level = "CZ-NCE" if cls.decoupled else "InfoNCE", "[sentence; word] vectors" if cls.words else "sentences"
+        side = "a sentence and one word of it" if cls.words else "a sentence"
+        cls.objective = f"{loss} over {level}, 2n-2 negatives, + 0.1 masked LM"
+        cls.formula = formula_of(words=cls.words, decoupled=cls.decoupled)
+        cls.symbols = (
+            f"xᵢ, yᵢ: the two sides of pair i, each {side}, from the mean states after the first and the last layer; "
+            "Kᵢ: the other 2n − 2 of the batch, except repeats of the same sentence; by default τ = 0.07, α = 0.1."
+        )
+
     def build(self, encoder: Encoder, corpora: Corpora) -> None:
         super().build(encoder, corpora)
         width = encoder.width * (2 if self.words else 1)
@@ -100,12 +114,12 @@ class SentenceWordMethod(PairMethod):
             encoder.reset_mlm_head()
 
     def examples(self, corpora: Corpora) -> Sequence[PairExample]:
-        pairs, by_script = corpora.sample, self.config.substring_spans and self.words
-        if by_script:
+        pairs, substrings = corpora.sample, self.config.substring_spans and self.words
+        if substrings:
             pairs = substring_pairs(pairs, corpora.records(Corpus.DICTIONARY))  # type: ignore[arg-type]
         if self.config.lowercase:
             pairs = [pair.lowered() for pair in pairs]
-        if by_script:
+        if substrings:
             pairs = keep_own_subwords(pairs, corpora)
         return PairExamples.of(pairs, corpora.tokenizer, corpora.max_length)
 
@@ -135,7 +149,7 @@ class SentenceWordMethod(PairMethod):
         return {"contrast": self.contrast(x, y, batch["groups"]), **self.masked_terms(encoder, lm_states, batch)}
 
     def vectors(self, states: States, batch: Batch) -> Tensor:
-        """(2n, W) projected vectors, the pivot side first."""
+        """(2n, W) the projected vectors, the pivot side first."""
         layers = (self.config.first_layer, self.config.last_layer)
         parts = [torch.stack([states.mean(layer) for layer in layers]).sum(0)]
         if self.words:
@@ -144,7 +158,7 @@ class SentenceWordMethod(PairMethod):
         return projected
 
     def contrast(self, x: Tensor, y: Tensor, groups: Tensor) -> Term:
-        """The contrastive term over the anchors of this micro-batch on all ranks."""
+        """The contrast of x and y (n, W) over the micro-batch of all ranks."""
         x, y, groups = distributed.gather(x), distributed.gather(y), distributed.gather(groups)
         losses = (cz_nce if self.decoupled else info_nce)(
             x,
@@ -157,7 +171,7 @@ class SentenceWordMethod(PairMethod):
         return Term(losses.sum(), float(len(losses)))
 
     def masked_terms(self, encoder: Encoder, states: States, batch: Batch) -> dict[str, Term]:
-        """Masked LM of each language, half of alpha each: the mean of the two languages' losses."""
+        """Masked LM of each language, weighted with half of alpha."""
         hidden, cut = states.tokens(self.config.last_layer), batch["in_source"]
         sides = {"mlm_source": slice(None, cut), "mlm_target": slice(cut, None)}
         terms = {}
@@ -165,3 +179,20 @@ class SentenceWordMethod(PairMethod):
             term = masked_lm(encoder, hidden, batch["positions"][side], batch["labels"][side])
             terms[name] = Term(term.sum, term.count, self.config.mlm_weight / 2)
         return terms
+
+
+def formula_of(*, words: bool, decoupled: bool) -> str:
+    """The loss of the family in LaTeX: of sentences, or of sentence and word; InfoNCE, or `decoupled` as CZ-NCE."""
+    positive, negatives = r"e^{s(x_i, y_i)}", r"\sum_{k \in K_i} e^{s(x_i, k)}"
+    denominator = negatives if decoupled else f"{positive} + {negatives}"
+    vector = r"[u_i^{\mathrm{snt}}; u_i^{\mathrm{wrd}}]" if words else "u_i"
+    return rf"""
+    \begin{{aligned}}
+    \mathcal{{L}} &= \frac{{1}}{{2n}} \sum_{{i=1}}^{{n}} \bigl( \ell(x_i) + \ell(y_i) \bigr) + \alpha \,
+        \mathcal{{L}}_{{\mathrm{{MLM}}}} \\
+    \ell(x_i) &= -\log \frac{{{positive}}}{{{denominator}}} \\
+    s(a, b) &= \frac{{\cos(a, b)}}{{\tau}} \\
+    x_i &= W_2 \mathrm{{ReLU}}(W_1 {vector} + b_1) + b_2 \\
+    u_i &= \bar{{h}}^{{\,1}}_i + \bar{{h}}^{{\,L}}_i
+    \end{{aligned}}
+    """

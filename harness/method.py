@@ -1,4 +1,4 @@
-"""The Method contract: an alignment objective trained on top of a base encoder, or no training at all."""
+"""The Method contract: an alignment objective that is trained on top of a base encoder, or no training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One term of a loss: `weight` times its `sum` divided by its `count`, both over all micro-batches and ranks."""
+    """One term of a loss: `weight * sum / count`, with sum and count over all micro-batches and ranks of a step."""
 
     sum: Tensor
     count: float
@@ -29,7 +29,7 @@ class Term:
 
 
 class MethodConfig(BaseModel):
-    """A method's own settings: frozen; unknown fields, infinities and NaN are refused.
+    """The settings of a method: frozen; unknown fields, infinities and NaN are refused.
 
     Defaults are the paper's values; where those are not published, the docstring calls the default a choice.
     """
@@ -39,14 +39,16 @@ class MethodConfig(BaseModel):
 
 @dataclass(frozen=True)
 class LayerOf:
-    """Marks a field of a configuration as the number of a layer of the base, `Annotated[int, LayerOf(1)]`: 0 are the
-    embeddings, -1 is the last layer, and `lowest` the first that the method can use. None leaves the choice to it."""
+    """Marks a setting as the number of a layer of the base, `Annotated[int, LayerOf(1)]`.
+
+    0 is the embeddings, -1 the last layer, and `lowest` the first layer that the method can use.
+    """
 
     lowest: int = 0
 
 
 def check_layers(config: MethodConfig, depth: int) -> None:
-    """Raises UsageError where a field marked `LayerOf` numbers no layer that a base of `depth` layers has."""
+    """Raises UsageError where a setting marked `LayerOf` is not a layer of a base with `depth` layers."""
     for name, field in type(config).model_fields.items():
         number = getattr(config, name)
         for mark in (m for m in field.metadata if isinstance(m, LayerOf)):
@@ -69,9 +71,9 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SamplePair:
-    """One training pair of the sample: pivot side, foreign side, and the one word pair placed in it (or none).
+    """One training pair of the sample: the pivot side, the foreign side, and the word pair matched in them, if any.
 
-    `sentence` numbers the sentence pair: the same pair comes back once per matched word.
+    `sentence` is the id of the sentence pair, which is repeated once per matched word.
     """
 
     sentence: int
@@ -81,17 +83,17 @@ class SamplePair:
     source_span: Span | None
     target_span: Span | None
 
-    def lowered(self) -> SamplePair:
-        """The pair in lower case, letter by letter, so that spans stay where they are."""
-        return replace(self, source=_lowered(self.source), target=_lowered(self.target))
+    def lowercase(self) -> SamplePair:
+        """The pair in lower case, character by character, so that the spans stay valid."""
+        return replace(self, source=_lowercase(self.source), target=_lowercase(self.target))
 
 
-def _lowered(text: str) -> str:
+def _lowercase(text: str) -> str:
     return "".join(low if len(low := c.lower()) == 1 else c for c in text)
 
 
 class Corpora(Protocol):
-    """What a method is given to read. `sample` is the one list of pairs that all methods of a comparison share."""
+    """The data that a method reads. `sample` is the list of pairs that all methods of a comparison share."""
 
     @property
     def sample(self) -> Sequence[SamplePair]: ...
@@ -105,30 +107,30 @@ class Corpora(Protocol):
     def max_length(self) -> int: ...
 
     def records(self, kind: Corpus, languages: Sequence[str] | None = None) -> Sequence[CorpusRecord]:
-        """The records of another corpus that the method declared in `needs`, in those of `languages` that the source
-        has it for; by default the pivot and then the sample's."""
+        """The records of a corpus that the method declares in `needs`, in those of `languages` that the source has; by
+        default the pivot and the languages of the sample."""
 
 
 Batch = dict[str, Any]  # PackedText, tensors and plain numbers; the loop moves it to the device
 
 
 class Method(nn.Module):
-    """An alignment method. A plain one overrides `loss` alone, on top of `PairMethod`.
+    """An alignment method. A method on parallel text derives from `PairMethod` and defines `loss` alone.
 
-    The loop owns the order of the examples (so that it can resume exactly), the optimiser and the checkpoints;
-    everything in the module (parameters, buffers) is checkpointed. `name` is set by the registry.
+    The training loop owns the order of the examples (so that resume is bit-exact), the optimiser and the checkpoints.
+    All parameters and buffers of the module are checkpointed. The registry sets `name`.
     """
 
     name: ClassVar[str] = ""
     needs: ClassVar[frozenset[Corpus]] = frozenset()
-    control: ClassVar[str | None] = "continued-mlm"
+    control: ClassVar[str | None] = "continued-mlm"  # the baseline of its gain
     reference: ClassVar[str] = ""
     objective: ClassVar[str] = ""
-    formula: ClassVar[str] = ""  # of the objective: LaTeX in mathematics mode, for the board
+    formula: ClassVar[str] = ""  # the objective in LaTeX, mathematics mode
     symbols: ClassVar[str] = ""  # one line on the symbols of the formula
     trains: ClassVar[bool] = True
-    paper: ClassVar[dict[str, Any]] = {}  # the paper's alignment settings, where they differ from the recipe's
-    in_batch: ClassVar[frozenset[str]] = frozenset()  # terms whose negatives are those of the micro-batch on all ranks
+    paper: ClassVar[dict[str, Any]] = {}  # alignment settings of the paper that differ from the recipe's
+    in_batch: ClassVar[frozenset[str]] = frozenset()  # terms with negatives from the micro-batch of all ranks
 
     class Config(MethodConfig):
         pass
@@ -138,21 +140,21 @@ class Method(nn.Module):
         self.config: Any = config if config is not None else self.Config()
 
     def build(self, encoder: Encoder, corpora: Corpora) -> None:
-        """Makes heads, momentum copies and ids. Called once, before any state is loaded."""
+        """Creates heads, momentum copies and ids. Called once, before a checkpoint is loaded."""
 
     def examples(self, corpora: Corpora) -> Sequence[Any]:
         """The training examples, indexable. Called once, after `build`."""
         raise TypeError(f"{self.name or type(self).__name__} has no training examples")
 
     def collate(self, examples: Sequence[Any], rng: Generator) -> Batch:
-        """A batch from examples; every random choice comes from `rng`, which depends on (seed, step) alone."""
+        """A batch of the examples. Every random choice comes from `rng`, which depends on (seed, step) alone."""
         raise TypeError(f"{self.name or type(self).__name__} has no training examples")
 
     def counts(self, batch: Batch, step: int) -> dict[str, float] | None:
         """The count of each term that `loss` returns for `batch`, known without a forward pass.
 
-        Asked for where a step accumulates several micro-batches. None means that only `loss` can tell: it is then run
-        once more per micro-batch, without gradient.
+        Called for the micro-batches of a step that accumulates several. None means that only `loss` knows the counts:
+        it is then called once more per micro-batch, without gradient.
         """
         return None
 
@@ -164,15 +166,15 @@ class Method(nn.Module):
         """Called after each optimiser step, without gradient: momentum update, queue."""
 
     def export(self, encoder: Encoder) -> Encoder:
-        """What the tasks get."""
+        """The encoder that the tasks get: by default, the trained one."""
         return encoder
 
     def prepare_finetuning(self, corpora: Corpora) -> None:
-        """Reads what `finetune_example` needs. Called once before it, on a new method that was not built: the corpora
-        of `needs` are there, the sample is empty."""
+        """Reads what `finetune_example` needs. Called once, on a new method without `build`; `corpora` has the corpora
+        of `needs` and an empty sample."""
 
     def finetune_example(self, example: Any, rng: Generator) -> Any:
-        """Changes a fine-tuning record before it is tokenised (PPA's code-switching). Identity by default."""
+        """Changes a fine-tuning record before it is tokenised, such as by code-switching. Identity by default."""
         return example
 
 

@@ -31,7 +31,7 @@ class ReplacedText(NamedTuple):
 
 
 class XLME(PairMethod):
-    """ReplacedText token detection by the encoder, on what a small masked LM of its own fills in.
+    """Replaced token detection by the encoder, on text whose masked tokens are sampled from a smaller masked LM.
 
     Reference: Chi et al., "XLM-E: Cross-lingual Language Model Pre-training via ELECTRA", ACL 2022, arXiv 2106.16138.
     Objective: L = L_MLM(G) + L_TLM(G) + w ( L_MRTD(D) + L_TRTD(D) ), L_RTD = -1/T sum_t log P_D(r_t | z~), r_t whether

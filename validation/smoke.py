@@ -1,16 +1,16 @@
-"""Does everything train, and alike in half precision?
+"""Smoke test: every method trains, with the same loss in half precision.
 
     python -m validation.smoke [--device cpu|cuda] [--base FOLDER] [--out FILE.json] [--steps 20] [--batch N]
 
-Trains every registered method, and fine-tunes on one task, twice from the same start on the made-up world: in fp32 and
-under bf16 autocast, without dropout. The loss is the mean over the second half of the steps, its terms weighted as the
-method weighs them; a row is ok where the two lie within 2% of the fp32 loss, or within 0.02 where that is below 1 (a
-CZ-NCE loss may cross zero). Rates are those of bf16 over the same steps; memory is the peak of the GPU, or on a CPU the
-largest size of the process so far. Without --base the encoder is random: 2 layers x 64 on a CPU, BERT-base with the
-vocabulary size of mBERT on a GPU. On a GPU, variable-length attention is held against the dense reference first.
+Trains every registered method, and fine-tunes on one task, twice from the same start on babel: in fp32 and under bf16
+autocast, without dropout. The loss is the mean of the weighted terms over the second half of the steps. A row is ok if
+both losses agree within 2% of the fp32 loss, or within 0.02 where that is below 1 (a CZ-NCE loss may be negative).
+Rates are those of bf16 over the same steps; memory is the peak of the GPU, or on a CPU of the process so far. Without
+--base the encoder is random: 2 layers x 64 on a CPU, BERT-base with the vocabulary size of mBERT on a GPU. On a GPU,
+variable-length attention is compared with the dense reference first.
 
-Exits 0 where every row is ok, else 1. Needs torch, transformers (with what they bring) and pydantic alone, and no
-installation: where the package is not installed, the methods are read from pyproject.toml.
+Exits with 0 if every row is ok, else with 1. Needs torch, transformers and pydantic alone, and no installation: if the
+package is not installed, the methods are read from pyproject.toml.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ Collate = Callable[[Sequence[Any], Any], Batch]
 
 
 class SmokeSize(NamedTuple):
-    """A random encoder (vocabulary None: what the tokenizer learnt), and how many pairs make a batch."""
+    """The shape of a random encoder (vocabulary None: that of the tokenizer), and the pairs of a batch."""
 
     layers: int
     hidden: int
@@ -73,7 +73,7 @@ SIZES = {"cpu": SmokeSize(2, 64, None, 8), "cuda": SmokeSize(12, 768, 119_547, 6
 
 @dataclass(frozen=True)
 class TrainingMeasure:
-    """One training in one precision. Rates per second, memory in bytes."""
+    """The figures of one training in one precision: rates per second, memory in bytes."""
 
     loss: float
     steps_per_second: float
@@ -83,7 +83,7 @@ class TrainingMeasure:
 
 @dataclass(frozen=True)
 class SmokeRow:
-    """What was trained, in fp32 and in bf16."""
+    """The figures of one training in fp32 and in bf16."""
 
     name: str
     fp32: TrainingMeasure
@@ -91,7 +91,7 @@ class SmokeRow:
 
     @property
     def gap(self) -> float:
-        """Difference of the losses over the fp32 loss, or over 1 where that is smaller."""
+        """The difference of the losses relative to the fp32 loss, or to 1 where that is smaller."""
         return abs(self.bf16.loss - self.fp32.loss) / max(abs(self.fp32.loss), 1.0)
 
     @property
@@ -100,7 +100,7 @@ class SmokeRow:
 
 
 class SmokeWorld:
-    """The made-up world at a small size: a sample of pairs, a training set, and the encoder that all start from."""
+    """Babel at a small size: a sample of pairs, a training set, and the encoder that all trainings start from."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.steps, self.batch = options.steps, options.batch or SIZES[options.device].batch
@@ -146,7 +146,7 @@ class SmokeWorld:
 
 
 def random_encoder(texts: Sequence[str], device: str) -> Encoder:
-    """A random BERT of the device's size, over word pieces learnt from the texts."""
+    """A random BERT of the size for this device, with word pieces learned from the texts."""
     size = SIZES[device]
     tokenizer = Tokenizer(learn_tokenizer(texts, 4000, 128))
     torch.manual_seed(0)
@@ -163,7 +163,7 @@ def random_encoder(texts: Sequence[str], device: str) -> Encoder:
 
 
 def disable_dropout(encoder: Encoder) -> Encoder:
-    """The encoder without dropout, whose draws differ between precisions."""
+    """Sets all dropout rates of the encoder to 0: random masks differ between precisions."""
     encoder.config.hidden_dropout_prob = encoder.config.attention_probs_dropout_prob = 0.0
     for module in encoder.modules():
         if isinstance(module, nn.Dropout):
@@ -181,7 +181,7 @@ def methods() -> dict[str, Any]:
 
 
 def measure(step: Step, examples: Sequence[Any], collate: Collate, settings: TrainSettings) -> TrainingMeasure:
-    """Trains; the first half of the steps warms up."""
+    """Trains, and measures the second half of the steps."""
     run = Run(step, examples, collate, settings, None)
     if run.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(run.device)
@@ -219,7 +219,7 @@ def peak_bytes(device: torch.device) -> int:
 
 @dataclass(frozen=True)
 class ErrorCheck:
-    """A distance from a reference, as a share of the reference's norm, and how much of it is allowed."""
+    """A relative distance from a reference, and the largest that is allowed."""
 
     name: str
     gap: float
@@ -231,7 +231,7 @@ class ErrorCheck:
 
 
 def attention_checks(device: torch.device, backend: str, dtype: torch.dtype) -> list[ErrorCheck]:
-    """A back end in `dtype` against the dense reference in float32: its result and the gradients of q, k and v."""
+    """A back end in `dtype` compared with the dense reference in float32: output and gradients of q, k and v."""
     lengths, others = (3, 128, 1, 64, 17), (20, 5, 128, 64, 2)
     cases = {"within a sequence": (lengths, False), "causal": (lengths, True), "over a partner": (others, False)}
     checks = []
@@ -240,13 +240,13 @@ def attention_checks(device: torch.device, backend: str, dtype: torch.dtype) -> 
         generator = torch.Generator().manual_seed(0)
         rows = (sum(lengths), sum(keys), sum(keys), sum(lengths))
         *inputs, weight = (torch.randn(n, 4, 64, generator=generator).to(device, dtype) for n in rows)
-        made = _attended(inputs, weight, layouts, causal, backend)
-        wanted = _attended([t.float() for t in inputs], weight, layouts, causal, "block")
-        checks.append(ErrorCheck(f"{backend} {name}", max(map(distance, made, wanted)), TOLERANCE))
+        values = _attention_with_gradients(inputs, weight, layouts, causal, backend)
+        reference = _attention_with_gradients([t.float() for t in inputs], weight, layouts, causal, "block")
+        checks.append(ErrorCheck(f"{backend} {name}", max(map(relative_distance, values, reference)), TOLERANCE))
     return checks
 
 
-def _attended(
+def _attention_with_gradients(
     inputs: Sequence[Tensor], weight: Tensor, layouts: Sequence[Layout], causal: bool, backend: str
 ) -> list[Tensor]:
     leaves = [t.clone().requires_grad_() for t in inputs]
@@ -256,21 +256,25 @@ def _attended(
 
 
 def encoder_checks(world: SmokeWorld, backend: str, precision: str) -> list[ErrorCheck]:
-    """A whole encoder under a back end, its last states and the gradient of its weights, against the dense reference
-    in fp32: at most twice as far from it as the dense reference in the same precision."""
+    """An encoder with a back end compared with the dense reference in fp32: last states and gradient of the weights.
+
+    Allowed is twice the distance of the dense reference in the same precision.
+    """
     encoder = world.start.clone().to(world.device).eval()
     ids = encoder.tokenizer.encode([pair.source for pair in world.sample[: world.batch]], world.max_length).ids
     text = pack([ids[i] for i in range(len(ids))]).to(world.device)
     made, dense, exact = (
-        _encoded(encoder, text, *how) for how in ((backend, precision), ("block", precision), ("block", "fp32"))
+        _states_and_gradient(encoder, text, *how)
+        for how in ((backend, precision), ("block", precision), ("block", "fp32"))
     )
     parts = zip(("states", "gradient"), made, dense, exact, strict=True)
     return [
-        ErrorCheck(f"{backend} encoder {name}", distance(a, c), 2 * distance(b, c) + 1e-3) for name, a, b, c in parts
+        ErrorCheck(f"{backend} encoder {name}", relative_distance(a, c), 2 * relative_distance(b, c) + 1e-3)
+        for name, a, b, c in parts
     ]
 
 
-def _encoded(encoder: Encoder, text: PackedText, backend: str, precision: str) -> tuple[Tensor, Tensor]:
+def _states_and_gradient(encoder: Encoder, text: PackedText, backend: str, precision: str) -> tuple[Tensor, Tensor]:
     encoder.zero_grad()
     with attention.backend(backend), autocast(precision, text.ids.device):
         states = encoder(text).tokens()
@@ -279,14 +283,14 @@ def _encoded(encoder: Encoder, text: PackedText, backend: str, precision: str) -
     return states.detach(), torch.cat([p.grad.flatten() for p in encoder.parameters() if p.grad is not None])
 
 
-def distance(made: Tensor, wanted: Tensor) -> float:
-    return float((made.float() - wanted.float()).norm() / wanted.float().norm())
+def relative_distance(values: Tensor, reference: Tensor) -> float:
+    return float((values.float() - reference.float()).norm() / reference.float().norm())
 
 
 def check_attention(world: SmokeWorld) -> list[ErrorCheck]:
-    """The checks of variable-length attention, printed; none without a GPU, where it does not run."""
+    """Runs and prints the checks of variable-length attention; none without a GPU."""
     if world.device.type != "cuda":
-        print("variable-length attention is not checked: it runs on a GPU alone\n")
+        print("variable-length attention is not checked: it needs a GPU\n")
         return []
     checks = attention_checks(world.device, "varlen", torch.bfloat16) + encoder_checks(world, "varlen", "bf16")
     for check in checks:
@@ -296,7 +300,7 @@ def check_attention(world: SmokeWorld) -> list[ErrorCheck]:
 
 
 def train_all(world: SmokeWorld) -> list[SmokeRow]:
-    """Every method and the fine-tuning, each row printed when it is there."""
+    """Trains every method and the fine-tuning; prints each row."""
     jobs: dict[str, Callable[[str], TrainingMeasure]] = {
         name: partial(world.align, cls) for name, cls in methods().items()
     }
@@ -321,7 +325,7 @@ def verdict(ok: bool) -> str:
 
 
 def report(world: SmokeWorld, checks: Sequence[ErrorCheck], rows: Sequence[SmokeRow]) -> dict[str, Any]:
-    """Everything that was measured, and on what."""
+    """All figures, and the machine."""
     return {
         "device": machine(world.device),
         "torch": torch.__version__,

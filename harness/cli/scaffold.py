@@ -1,4 +1,4 @@
-"""What `new-method` and `new-task` write: a method or task that already runs, as a loose file or as a package."""
+"""The files of `new-method` and `new-task`: a method or task that runs, as a single file or as a package."""
 
 from __future__ import annotations
 
@@ -58,23 +58,23 @@ class Names:
 
     @classmethod
     def of(cls, name: str, kind: Kind = METHOD) -> Names:
-        """Raises UsageError for a name that is malformed or taken, and for one whose files would hide another's."""
+        """Raises UsageError for a name that is malformed or taken, or whose files would hide other names."""
         if not NAME.fullmatch(name):
             raise UsageError(
-                f"this is no name for a {kind.noun}",
+                f"this is not a valid name of a {kind.noun}",
                 found=repr(name),
                 expected=f"lower-case words joined by hyphens, such as my-{kind.noun}",
             )
         for registry in kind.registries:
             if name in registry:
                 raise UsageError(
-                    f"there is a {registry.kind} named {name!r} already",
+                    f"a {registry.kind} named {name!r} exists already",
                     found=str(registry.origin(name)),
                     remedy="choose another name",
                 )
         if kind is METHOD and name in (*ABLATIONS.names(), EVERYTHING):
             raise UsageError(
-                f"`alignboard ablation {name}` is a table already: the method's own could not be asked for",
+                f"`alignboard ablation {name}` is another table already",
                 found=repr(name),
                 remedy="choose a name that `alignboard ablation` does not list",
             )
@@ -122,17 +122,17 @@ def create(kind: Kind, name: str, folder: Path, *, as_package: bool) -> None:
 
 
 def plugin(names: Names) -> dict[str, str]:
-    """One file that registers itself: `alignboard --plugin FILE` loads it."""
+    """A single file that registers itself, for `alignboard --plugin FILE`."""
     return {f"{names.module}.py": _class_file(names, registered=True)}
 
 
 def package(names: Names) -> dict[str, str]:
-    """A package with its entry point and a test, by path inside its folder."""
+    """The files of a package with an entry point and a test, by path."""
     return {
-        "pyproject.toml": _filled("pyproject.toml", names),
-        "README.md": _filled("README.md", names),
+        "pyproject.toml": _fill_template("pyproject.toml", names),
+        "README.md": _fill_template("README.md", names),
         f"{names.module}.py": _class_file(names, registered=False),
-        f"tests/test_{names.module}.py": _filled(f"test_{names.kind.noun}.py", names),
+        f"tests/test_{names.module}.py": _fill_template(f"test_{names.kind.noun}.py", names),
     }
 
 
@@ -157,7 +157,7 @@ def write(contents: dict[str, str], folder: Path) -> list[Path]:
 
 
 def _write_all(paths: dict[Path, str]) -> None:
-    """Writes new files and the folders that they need; where one fails, the others are taken back."""
+    """Writes new files and their folders; removes them again where one fails."""
     with ExitStack() as undo:
         for path, text in paths.items():
             for folder in reversed(path.parents):
@@ -171,28 +171,28 @@ def _write_all(paths: dict[Path, str]) -> None:
 
 
 def _hides(names: Names) -> bool:
-    """Whether a file binds the name of its class twice: the template imports or defines another such."""
+    """Whether the template imports or defines another name that is equal to the name of the class."""
     files = {**plugin(names), **package(names)}
-    bound = (_bound(ast.parse(text)) for name, text in files.items() if name.endswith(".py"))
-    return any(found.count(names.cls) > 1 for found in bound)
+    names_of = (_top_level_names(ast.parse(text)) for name, text in files.items() if name.endswith(".py"))
+    return any(bound.count(names.cls) > 1 for bound in names_of)
 
 
-def _bound(module: ast.Module) -> list[str]:
-    """What a file imports and defines at its top."""
+def _top_level_names(module: ast.Module) -> list[str]:
+    """The names that a file imports and defines at its top level."""
     imports = [node for node in module.body if isinstance(node, (ast.Import, ast.ImportFrom))]
     defined = [node.name for node in module.body if isinstance(node, (ast.ClassDef, ast.FunctionDef))]
     return defined + [alias.asname or alias.name for node in imports for alias in node.names]
 
 
 def _class_file(names: Names, *, registered: bool) -> str:
-    """The file of the method or task: a loose one registers itself, a package's is found by its entry point."""
-    text = _filled(f"{names.kind.noun}.py", names)
+    """The file of the method or task. A single file registers itself; a package has an entry point."""
+    text = _fill_template(f"{names.kind.noun}.py", names)
     if registered:
         return text
     return text.replace(f'@register("{names.name}")\n', "").replace(", register\n", "\n")
 
 
-def _filled(template: str, names: Names) -> str:
+def _fill_template(template: str, names: Names) -> str:
     text = (files("harness.cli") / "templates" / f"{template}.txt").read_text(encoding="utf-8")
     kind = names.kind
     return Template(text).substitute(vars(names), noun=kind.noun, run=kind.run.format(names.name))

@@ -1,8 +1,8 @@
-"""The only attention in the house: every sequence of a packed batch attends to itself (or to its partner) alone.
+"""Attention over packed batches: every sequence attends to itself, or to its partner, alone.
 
-Three back ends give the same answer. `varlen` runs on CUDA in half precision without dropout; `padded` gathers
-sequences of similar length and uses scaled-dot-product attention (the default elsewhere); `block` is the reference:
-one dense mask over the packed row.
+Three back ends give the same result. `varlen` runs on CUDA in half precision without dropout; `padded` groups sequences
+of similar length and uses scaled-dot-product attention (the default elsewhere); `block` is the reference, one dense
+mask over the packed row.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
 NAME = "alignboard"
 BACKENDS = ("auto", "varlen", "padded", "block")
-_WASTE = 0.75  # a sequence shorter than this share of its bucket's longest opens the next bucket
+_MIN_FILL = 0.75  # a sequence shorter than this share of the longest of its bucket starts the next bucket
 _backend: ContextVar[str] = ContextVar("backend", default="auto")
 
 
 @contextmanager
 def backend(name: str) -> Iterator[None]:
-    """Forces one back end inside the block; "auto" chooses by device, type and dropout."""
+    """Uses one back end inside the block; "auto" selects it by device, type and dropout."""
     assert name in BACKENDS, name
     token = _backend.set(name)
     try:
@@ -49,7 +49,7 @@ class Bucket:
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Where each sequence of a packed row lies. `offsets` (B + 1,) int32 lives on the batch's device."""
+    """The lengths of the sequences of a packed row, and their `offsets` (B + 1,) int32 on the device of the batch."""
 
     lengths: tuple[int, ...]
     offsets: Tensor
@@ -73,12 +73,12 @@ class Layout:
 
     @cached_property
     def within(self) -> Tensor:
-        """(T,) each token's 0-based place in its sequence."""
+        """(T,) the 0-based position of each token in its sequence."""
         place = np.concatenate([np.arange(n) for n in self.lengths])
         return torch.from_numpy(place).to(self.offsets.device)
 
     def gather_index(self, members: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """Token positions of these sequences padded to (b, L), and which of them are real (None: all of them)."""
+        """The token positions of these sequences, padded to (b, L), and which of them are valid (None: all)."""
         lengths = np.asarray(self.lengths)[members]
         starts = np.concatenate([[0], np.cumsum(self.lengths)])[members]
         place = np.arange(lengths.max())
@@ -93,14 +93,14 @@ class Layout:
         order = np.argsort(-np.asarray(self.lengths), kind="stable")
         groups: list[list[int]] = []
         for member in order:
-            if not groups or self.lengths[member] < _WASTE * self.lengths[groups[-1][0]]:
+            if not groups or self.lengths[member] < _MIN_FILL * self.lengths[groups[-1][0]]:
                 groups.append([])
             groups[-1].append(int(member))
         return tuple(Bucket(np.asarray(g), *self.gather_index(np.asarray(g))) for g in groups)
 
     @cached_property
     def unbucket(self) -> Tensor:
-        """(T,) the row of each token in the concatenation of all buckets' real tokens."""
+        """(T,) the row of each token in the concatenation of the valid tokens of all buckets."""
         starts = np.concatenate([[0], np.cumsum(self.lengths)])
         members = np.concatenate([bucket.members for bucket in self.buckets])
         order = np.concatenate([np.arange(starts[m], starts[m + 1]) for m in members])
@@ -185,8 +185,8 @@ def _for_transformers(
     dropout: float = 0.0,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """The interface that a Hugging Face model calls: (1, heads, T, D) rows in, (1, T, heads, D) out."""
-    assert attention_mask is None, "a packed batch carries a layout, not a mask"
+    """The interface of Hugging Face models: (1, heads, T, D) in, (1, T, heads, D) out."""
+    assert attention_mask is None, "a packed batch has a layout, not a mask"
     q, k, v = (t[0].transpose(0, 1) for t in (query, key, value))
     return attend(q, k, v, layout, layout, dropout=dropout, scale=scaling).unsqueeze(0), None
 

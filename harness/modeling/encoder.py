@@ -1,4 +1,4 @@
-"""A Hugging Face encoder over packed text: text -> packed tokens -> states of any layer.
+"""A Hugging Face encoder over packed text, with the hidden states of any layer.
 
 Supported are the BERT-shaped encoders (BERT, RoBERTa, XLM-R and their kin), whose layers are self-attention followed by
 a feed-forward block. Layers are numbered as in `hidden_states`: 0 is the embeddings, 1 the first layer, -1 the last.
@@ -29,20 +29,20 @@ AfterAttention = Callable[[int, Tensor], Tensor]
 
 
 class States:
-    """Hidden states of the layers that were asked for, on one packed batch. Another layer raises KeyError."""
+    """The hidden states of the requested layers on one packed batch. Any other layer raises KeyError."""
 
     def __init__(self, text: PackedText, hidden: dict[int, Tensor], encoder: Encoder) -> None:
         self.text, self._hidden, self._encoder = text, hidden, encoder
 
     def tokens(self, layer: int = -1) -> Tensor:
-        """(T, H) the state of every token."""
+        """(T, H) the state of each token."""
         number = self._encoder.layer(layer)
         if number not in self._hidden:
-            raise KeyError(f"layer {layer} was not asked for; this pass kept {sorted(self._hidden)}")
+            raise KeyError(f"layer {layer} was not requested; this pass has {sorted(self._hidden)}")
         return self._hidden[number]
 
     def mean(self, layer: int = -1, specials: bool = True) -> Tensor:
-        """(B, H) mean over each sequence's tokens, with or without the special ones, in float32."""
+        """(B, H) the mean over the tokens of each sequence, with or without special tokens, in float32."""
         owner = self.text.layout.owner
         states = self.tokens(layer)
         if not specials:
@@ -56,13 +56,13 @@ class States:
         return self.tokens(layer)[self.text.layout.offsets[:-1].long()]
 
     def spans(self, spans: Spans, layer: int = -1) -> Tensor:
-        """(S, H) mean over each span's tokens, in float32."""
+        """(S, H) the mean over the tokens of each span, in float32."""
         return spans.mean(self.tokens(layer))
 
     def attention(self, layer: int) -> list[Tensor]:
-        """One (heads, L, L) matrix of attention probabilities per sequence, computed again from queries and keys.
+        """One (heads, L, L) matrix of attention probabilities per sequence, recomputed from queries and keys.
 
-        Needs the layer below among the layers that were asked for.
+        The layer below must be among the requested layers.
         """
         number = self._encoder.layer(layer)
         block = self._encoder.blocks[number - 1].attention.self
@@ -74,7 +74,7 @@ class States:
 
 
 class Encoder(nn.Module):
-    """A masked language model used as an encoder, with its tokenizer; `pooler` is kept where the checkpoint has one."""
+    """A masked language model as an encoder, with its tokenizer and the pooler of the checkpoint, if it has one."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: Tokenizer, pooler: nn.Linear | None = None) -> None:
         super().__init__()
@@ -130,14 +130,14 @@ class Encoder(nn.Module):
         return weight
 
     def layer(self, number: int) -> int:
-        """A layer number as 0..depth; negative ones count from the last. Raises ValueError outside."""
+        """A layer number from 0 to `depth`; negative ones count from the last. Raises ValueError for any other."""
         resolved = number if number >= 0 else self.depth + 1 + number
         if not 0 <= resolved <= self.depth:
             raise ValueError(f"layer {number} of an encoder with {self.depth} layers (0 is the embeddings)")
         return resolved
 
     def embed(self, text: PackedText, added: Tensor | None = None) -> Tensor:
-        """(T, H) the embeddings, after their layer norm and dropout; `added` (T, H) joins their sum before."""
+        """(T, H) the embeddings after layer norm and dropout; `added` (T, H) is added to their sum before."""
         segments = text.segments if self.config.type_vocab_size > 1 else torch.zeros_like(text.segments)
         words = functional.embedding(text.ids, self.input_embeddings)
         embeddings: Tensor = self.base.embeddings(
@@ -154,10 +154,10 @@ class Encoder(nn.Module):
         after_attention: AfterAttention | None = None,
         added: Tensor | None = None,
     ) -> States:
-        """The states of `layers`; runs no further than the highest of them.
+        """The states of `layers`; stops at the highest of them.
 
         `after_attention(layer, hidden (T, H)) -> (T, H)` is called between self-attention and feed-forward of a layer.
-        `added` (T, H) is added to the embeddings before their layer norm, such as a vector of each token's language.
+        `added` (T, H) is added to the embeddings before their layer norm, such as a language embedding.
         """
         wanted = {self.layer(n) for n in layers}
         hidden = self.embed(text, added)[None]
@@ -172,13 +172,13 @@ class Encoder(nn.Module):
         return States(text, kept, self)
 
     def mlm_logits(self, hidden: Tensor) -> Tensor:
-        """(N, V) the masked-language-model head on last-layer states (N, H): pass the masked positions alone."""
+        """(N, V) the logits of the masked-LM head for last-layer states (N, H); pass only the masked positions."""
         head: Any = self.model.cls if self.config.model_type == "bert" else self.model.lm_head
         logits: Tensor = head(hidden)
         return logits
 
     def reset_mlm_head(self) -> None:
-        """Gives the masked-language-model head random weights, its output matrix no longer tied to the embeddings."""
+        """Gives the masked-LM head random weights; its output matrix is no longer tied to the embeddings."""
         config = copy.deepcopy(self.config)
         config.tie_word_embeddings = False
         fresh = type(self.model)(config)
@@ -187,7 +187,7 @@ class Encoder(nn.Module):
         self.config.tie_word_embeddings = False
 
     def clone(self, layers: int | None = None) -> Encoder:
-        """An independent copy with the same tokenizer, of the first `layers` layers or all."""
+        """A copy with the same tokenizer, of the first `layers` layers or of all."""
         tokenizer, self.tokenizer = self.tokenizer, None  # type: ignore[assignment]
         try:
             twin = copy.deepcopy(self)
@@ -201,7 +201,7 @@ class Encoder(nn.Module):
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """No parameter of the encoder takes a gradient inside the block."""
+        """No parameter takes a gradient inside the block."""
         before = [(p, p.requires_grad) for p in self.parameters()]
         self.requires_grad_(False)
         try:
@@ -211,7 +211,7 @@ class Encoder(nn.Module):
                 parameter.requires_grad_(flag)
 
     def train(self, mode: bool = True) -> Encoder:
-        """Training mode, with dropout; an encoder whose weights take no gradient (a teacher) never enters it."""
+        """Sets training mode, with dropout; an encoder without trainable weights (a teacher) stays in evaluation."""
         return super().train(mode and any(p.requires_grad for p in self.parameters()))
 
     def save(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Packed batches: sequences laid end to end without padding, and means over their segments.
+"""Packed batches: sequences in one row without padding, and means over spans of them.
 
 Shapes: T tokens in B sequences, H hidden units, S spans. Lengths stay on the host: no step waits for the device.
 """
@@ -26,7 +26,7 @@ class Spans:
 
     @classmethod
     def of(cls, bounds: Sequence[tuple[int, int]]) -> Spans:
-        """Spans from half-open [start, end) positions in the packed batch. An empty span is an error."""
+        """Spans of half-open [start, end) positions in the packed batch. None may be empty."""
         array = np.asarray(bounds, dtype=np.int64).reshape(-1, 2)
         sizes = array[:, 1] - array[:, 0]
         assert (sizes > 0).all(), "an empty span has no mean"
@@ -39,12 +39,12 @@ class Spans:
         return Spans(**move)
 
     def mean(self, values: Tensor) -> Tensor:
-        """Means of `values` (T, H) over each span: (S, H) in float32 or wider."""
+        """(S, H) the mean of `values` (T, H) over each span, in float32 or wider."""
         return segment_mean(values[self.index], self.owner, self.sizes)
 
 
 def segment_mean(values: Tensor, owner: Tensor, sizes: Tensor) -> Tensor:
-    """Means of the rows of `values` (N, H) that share an `owner` (N,), given each owner's `sizes` (S,): (S, H).
+    """(S, H) the mean of the rows of `values` (N, H) with the same `owner` (N,); `sizes` (S,) counts the rows of each.
 
     Half-precision rows are summed in float32.
     """
@@ -55,7 +55,7 @@ def segment_mean(values: Tensor, owner: Tensor, sizes: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class PackedText:
-    """B sequences as one row of T tokens: the only batch of text in the house.
+    """A batch of text: B sequences as one row of T tokens.
 
     `ids`, `segments`, `positions` (0-based within each sequence) and `special` are (T,); `lengths` are the B sequence
     lengths, on the host.
@@ -90,7 +90,7 @@ class PackedText:
         return replace(self, ids=ids)
 
     def with_positions(self, positions: Tensor) -> PackedText:
-        """The same tokens at other 0-based positions (T,), such as a restart in the second segment (XLM)."""
+        """The same tokens at other 0-based positions (T,), such as restarted ones in the second segment (XLM)."""
         assert positions.shape == self.ids.shape
         return replace(self, positions=positions)
 
@@ -101,7 +101,7 @@ def pack(
     special_ids: frozenset[int] | Sequence[int] = frozenset(),
     segments: Sequence[np.ndarray | Sequence[int]] | None = None,
 ) -> PackedText:
-    """Packs token id sequences. `segments` gives one segment id per token; absent means all 0. No sequence is empty."""
+    """Packs sequences of token ids, none of them empty. `segments` has one segment id per token, by default 0."""
     lengths = tuple(len(s) for s in sequences)
     assert lengths, "a batch needs at least one sequence"
     assert all(lengths), "each sequence needs at least one token"
@@ -124,9 +124,9 @@ def pack(
 
 
 def token_batches(lengths: Sequence[int] | np.ndarray, budget: int) -> list[np.ndarray]:
-    """Splits items into batches of similar length with at most `budget` tokens each (at least one item), longest first.
+    """Batches of items of similar length with at most `budget` tokens each (at least one item), longest first.
 
-    For evaluation only: the order depends on length, so training never uses it.
+    For evaluation only, since the order depends on length.
     """
     order = np.argsort(-np.asarray(lengths), kind="stable")
     batches: list[np.ndarray] = []

@@ -1,4 +1,4 @@
-"""States as checkpoints hold them: named tensors for safetensors, plain values for JSON. Nothing is pickled."""
+"""The state of modules and optimisers as named tensors, for safetensors, and plain values, for JSON; no pickle."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 def unique_tensors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The state with each tied tensor once (under its first name), contiguous: what safetensors can hold."""
+    """The state with each tied tensor once, under its first name, and contiguous, as safetensors needs it."""
     seen: set[tuple[int, tuple[int, ...]]] = set()
     kept: dict[str, Tensor] = {}
     for name, tensor in state.items():
@@ -21,7 +21,7 @@ def unique_tensors(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_tensors(module: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Loads what `unique_tensors` kept. Raises RuntimeError where a tensor that is not tied is missing."""
+    """Loads the result of `unique_tensors`. Raises RuntimeError where a tensor that is not tied is missing."""
     expected = set(unique_tensors(module.state_dict()))
     if expected != set(tensors):
         raise RuntimeError(f"the checkpoint does not fit: {sorted(expected ^ set(tensors))[:5]}")

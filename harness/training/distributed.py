@@ -24,11 +24,11 @@ def world_size() -> int:
 def gather(tensor: Tensor) -> Tensor:
     """The rows of every process, concatenated in rank order; first dimensions may differ.
 
-    Differentiable: the gradient of this process's rows is the sum of what reaches them on all processes. So a loss that
-    each process sums over its own anchors, or over all of them (the count then grows alike), has the gradients of the
-    joined batch once the processes' gradients are summed. Every process must call it, and run backward through it.
+    Differentiable: the gradient of this process's rows is summed over all processes. So a loss that each process sums
+    over its own anchors, or over all of them (with a count that grows alike), has the gradients of the joined batch
+    once the gradients of the processes are summed. Every process must call it and run backward through it.
     """
-    return tensor if world_size() == 1 else _gathered(tensor)
+    return tensor if world_size() == 1 else _gather(tensor)
 
 
 def reduce_sum(tensor: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ def reduce_sum(tensor: Tensor) -> Tensor:
 def reduce_gradients(parameters: Iterable[Tensor]) -> None:
     """Sums the gradients over the processes in place, in buckets.
 
-    A parameter that had no gradient on this process but has one elsewhere receives it; one that has none anywhere keeps
+    A parameter without gradient on this process gets that of the others; one without gradient on all processes keeps
     none. Every process must pass the same parameters in the same order.
     """
     if world_size() == 1:
@@ -68,7 +68,7 @@ class _Gather(torch.autograd.Function):
         sizes = [torch.empty_like(size) for _ in range(world_size())]
         distributed.all_gather(sizes, size)
         ctx.lengths = [int(length) for length in sizes]
-        # all_gather wants one shape from everybody: shorter tensors are padded, and cut again after the exchange.
+        # all_gather needs one shape: shorter tensors are padded, and cut after the exchange.
         padded = tensor.new_zeros((max(ctx.lengths), *tensor.shape[1:]))
         padded[: len(tensor)] = tensor
         received = [torch.empty_like(padded) for _ in ctx.lengths]
@@ -80,7 +80,7 @@ class _Gather(torch.autograd.Function):
         return torch.split(reduce_sum(gradients[0]), ctx.lengths)[rank()]
 
 
-def _gathered(tensor: Tensor) -> Tensor:
+def _gather(tensor: Tensor) -> Tensor:
     rows: Tensor = _Gather.apply(tensor)  # type: ignore[no-untyped-call]
     return rows
 

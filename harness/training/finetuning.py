@@ -1,4 +1,4 @@
-"""Fine-tuning around the one training loop: the dev curve, the steps that a selection keeps, and exact resume.
+"""Fine-tuning on top of the training loop: the dev curve, the best steps of each selection, and exact resume.
 
 XTREME's rule: evaluate at a fixed cadence and after the last update, keep the first step with the strictly best score.
 """
@@ -34,7 +34,7 @@ Metrics = dict[str, float]
 
 
 class Model(nn.Module):
-    """An encoder under a task's head."""
+    """An encoder with the head of a task."""
 
     def __init__(self, encoder: Encoder, head: nn.Module) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Model(nn.Module):
 
 @dataclass(frozen=True)
 class Training:
-    """What is trained on: indexable examples, and how some of them become a batch (randomness only from `rng`)."""
+    """The training data: indexable examples, and the function that makes a batch of some (random by `rng` alone)."""
 
     examples: Sequence[Any]
     collate: Callable[[Sequence[Any], np.random.Generator], Batch]
@@ -62,12 +62,12 @@ def finetune(
     watch: Watch | None = None,
     precision: str = "fp32",
 ) -> Fit:
-    """Trains `model` in place and returns its dev curve and the weights of the kept steps.
+    """Trains `model` in place and returns its dev curve and the weights of the best steps.
 
-    `evaluate` gives the dev metrics of each view for the model as it is; `metric` is what is maximised. The selection
-    "english" is the pivot's best step; where other views are evaluated too, each has its own (its oracle). Without
+    `evaluate` returns the dev metrics of each view for the current model; `metric` is maximised. The selection
+    "english" is the best step of the pivot; where other views are evaluated too, each has its own (its oracle). Without
     `evaluate` there is no curve, and the model of the last step is kept. A call with the `checkpoint` folder of a
-    killed one goes on where that was, and ends in the same bits.
+    killed one resumes it, bit-exactly.
     """
     chosen = train_settings(settings, len(training.examples), seed, precision)
     every = settings.evaluate_every or updates_per_epoch(settings, len(training.examples))
@@ -90,12 +90,12 @@ def finetune(
 
 
 def updates_per_epoch(settings: TrainedSettings, examples: int) -> int:
-    """Optimiser steps in which every example is seen, the last of them with the first of the next pass."""
+    """The number of optimiser steps of an epoch, rounded up."""
     return math.ceil(examples / (settings.batch_size * settings.accumulation))
 
 
 def train_settings(settings: TrainedSettings, examples: int, seed: int, precision: str) -> TrainSettings:
-    """The loop's settings for a task's fine-tuning on so many examples."""
+    """The settings of the loop for fine-tuning on this number of examples."""
     steps = round(settings.epochs * examples / (settings.batch_size * settings.accumulation))
     return TrainSettings(
         steps=max(1, steps),
@@ -113,10 +113,10 @@ def train_settings(settings: TrainedSettings, examples: int, seed: int, precisio
 
 
 class Curve:
-    """The dev curve of one fine-tuning on disk, and the weights of the steps that are or may become kept.
+    """The dev curve of one fine-tuning on disk, and the weights of the best steps.
 
-    The loop's checkpoint may be older than the newest point: a killed run goes back to it and evaluates some steps
-    again. So beside the best weights so far, those that were best at the checkpoint stay on disk.
+    The checkpoint of the loop may be older than the newest point: a resumed run starts there and evaluates some steps
+    again. So the weights that were best at the checkpoint stay on disk, too.
     """
 
     def __init__(self, folder: Path, metric: str, pivot: str) -> None:
@@ -129,20 +129,20 @@ class Curve:
             self.points = [Point(*point) for point in json.loads(self.file.read_text())]
 
     def add(self, step: int, metrics: Mapping[str, Metrics], model: nn.Module) -> None:
-        """Records an evaluation; weights come to the disk before the curve that names them."""
+        """Records an evaluation. The weights are written before the curve that refers to them."""
         self.points = [p for p in self.points if p.step < step]
         self.points += [Point(step, view, dict(values)) for view, values in metrics.items()]
-        needed = set(self.kept(step).values())
+        needed = set(self.best_steps(step).values())
         if step in needed:
             write_atomically(self._state(step), lambda file: save_file(unique_tensors(model.state_dict()), file))
         write_json(self.file, self.points)
-        needed |= set(self.kept(self._checkpointed()).values())
+        needed |= set(self.best_steps(self._checkpoint_step()).values())
         for file in self.states.iterdir():
             if file not in {self._state(n) for n in needed}:
                 file.unlink()
 
-    def kept(self, until: int) -> dict[str, int]:
-        """The best step of each selection among the points up to `until`; the first one wins a tie."""
+    def best_steps(self, until: int) -> dict[str, int]:
+        """The best step of each selection among the points up to `until`; the earliest of equal ones."""
         best: dict[str, Point] = {}
         for point in self.points:
             view = point.view
@@ -154,8 +154,8 @@ class Curve:
         return {ENGLISH: best[self.pivot].step, **oracles}
 
     def fit(self, trace: Trace) -> Fit:
-        """The finished curve with the kept weights, on the host."""
-        kept = self.kept(self.points[-1].step)
+        """The finished curve with the weights of the best steps, on the host."""
+        kept = self.best_steps(self.points[-1].step)
         states = {step: load_file(self._state(step)) for step in sorted(set(kept.values()))}
         return Fit(self.points, kept, states, trace)
 
@@ -165,14 +165,14 @@ class Curve:
     def _state(self, step: int) -> Path:
         return self.states / f"{step}.safetensors"
 
-    def _checkpointed(self) -> int:
-        """The step of the loop's newest checkpoint, 0 without one."""
+    def _checkpoint_step(self) -> int:
+        """The step of the newest checkpoint of the loop, 0 without one."""
         file = self.loop / "state.json"
         return int(json.loads(file.read_text())["trace"]["steps"]) if file.is_file() else 0
 
 
 class Swept(NamedTuple):
-    """One batch of a sweep: its row numbers, its text, and what the model made of it (float32, on the host)."""
+    """One batch of a sweep: its row numbers, its text, and the output of the model (float32, on the host)."""
 
     rows: np.ndarray
     text: PackedText
@@ -187,7 +187,7 @@ def sweep(
     *,
     precision: str = "fp32",
 ) -> Iterator[Swept]:
-    """Runs `forward` over all rows of `ids` without gradient: similar lengths together, longest first."""
+    """Runs `forward` on all rows of `ids` without gradient, in batches of similar length, longest first."""
     device = encoder.input_embeddings.device
     for rows in token_batches(ids.lengths, TOKENS_PER_BATCH["cuda" if device.type == "cuda" else "cpu"]):
         kinds = None if segments is None else [segments[i] for i in rows]

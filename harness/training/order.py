@@ -1,4 +1,4 @@
-"""The order of training examples, a function of the seed alone, so that a run can stop and go on anywhere."""
+"""The order of the training examples: a function of the seed alone, so that a run can be resumed at any step."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Order:
-    """The endless order of example numbers: one permutation per epoch, each a function of (seed, epoch) alone."""
+    """An endless sequence of example numbers: one permutation per epoch, which depends on (seed, epoch) alone."""
 
     def __init__(self, size: int, seed: int) -> None:
         assert size > 0, "no examples to train on"
@@ -20,11 +20,11 @@ class Order:
         return int(self._permutation[place])
 
     def take(self, cursor: int, size: int) -> tuple[list[int], int]:
-        """The next `size` numbers from `cursor`, and the cursor after them."""
+        """The `size` numbers from `cursor` on, and the cursor after them."""
         return [self.at(c) for c in range(cursor, cursor + size)], cursor + size
 
     def take_tokens(self, cursor: int, budget: int, lengths: np.ndarray) -> tuple[list[int], int]:
-        """The next numbers whose `lengths` sum to at most `budget` (at least one number), and the cursor after them."""
+        """The next numbers, at least one, whose `lengths` sum to at most `budget`, and the cursor after them."""
         numbers, tokens = [self.at(cursor)], int(lengths[self.at(cursor)])
         cursor += 1
         while tokens + int(lengths[self.at(cursor)]) <= budget:

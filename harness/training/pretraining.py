@@ -1,4 +1,4 @@
-"""A small encoder from scratch: a WordPiece tokenizer learnt from a source's text, and masked-LM training."""
+"""A small encoder from scratch: a WordPiece tokenizer, and masked-LM training."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _WARM_UP = 0.06  # share of the steps
 def learn_tokenizer(texts: Sequence[str], vocab_size: int, max_length: int) -> PreTrainedTokenizerFast:
     """A cased WordPiece tokenizer in BERT's style (accents kept, Chinese characters apart).
 
-    The same texts give the same vocabulary in every process: the trainer breaks ties by the ids of the pieces, and
-    gives out those of single continuing letters in the order of a hash table, so they are given in order beforehand.
+    The same texts give the same vocabulary in every process. The trainer breaks ties by the ids of the pieces, and
+    numbers single continuing letters in the order of a hash table, so these letters are given in sorted order.
     """
-    fast = _bare({})
+    fast = _word_piece({})
     pieces = _continuing_letters(texts, fast)
     special = [*SPECIAL, *pieces]
     trainer = trainers.WordPieceTrainer(
         vocab_size=max(vocab_size, len(special)), special_tokens=special, show_progress=False
     )
     fast.train_from_iterator(texts, trainer)
-    fast = _bare(fast.get_vocab())
+    fast = _word_piece(fast.get_vocab())
     ids = [(name, fast.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
     fast.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ids
@@ -44,8 +44,8 @@ def learn_tokenizer(texts: Sequence[str], vocab_size: int, max_length: int) -> P
     return PreTrainedTokenizerFast(tokenizer_object=fast, model_max_length=max_length, **names)
 
 
-def _bare(vocabulary: dict[str, int]) -> FastTokenizer:
-    """A WordPiece tokenizer without special tokens around a text."""
+def _word_piece(vocabulary: dict[str, int]) -> FastTokenizer:
+    """A WordPiece tokenizer that adds no special tokens."""
     fast = FastTokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     fast.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
     fast.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -54,7 +54,7 @@ def _bare(vocabulary: dict[str, int]) -> FastTokenizer:
 
 
 def _continuing_letters(texts: Iterable[str], fast: FastTokenizer) -> list[str]:
-    """Every letter that stands inside a word, as the piece that continues one, sorted."""
+    """The pieces of all letters that continue a word, sorted."""
     split, normalise = fast.pre_tokenizer.pre_tokenize_str, fast.normalizer.normalize_str
     letters = {letter for text in texts for word, _ in split(normalise(text)) for letter in word[1:]}
     return [f"##{letter}" for letter in sorted(letters)]
@@ -86,7 +86,7 @@ def pretrain(
     checkpoint: Path | None = None,
     watch: Watch | None = None,
 ) -> tuple[Encoder, Trace]:
-    """Learns the tokenizer on `texts`, then trains a new encoder on them. Raises UserError where there is no text."""
+    """Learns a tokenizer from `texts` and trains a new encoder on them. Raises UserError where there is no text."""
     if not texts:
         raise UserError("there is no text to pre-train on", expected="at least one sentence")
     tokenizer = Tokenizer(learn_tokenizer(texts, settings.vocab_size, settings.max_length))

@@ -118,7 +118,7 @@ class SentenceWordMethod(PairMethod):
         if substrings:
             pairs = substring_pairs(pairs, corpora.records(Corpus.DICTIONARY))  # type: ignore[arg-type]
         if self.config.lowercase:
-            pairs = [pair.lowered() for pair in pairs]
+            pairs = [pair.lowercase() for pair in pairs]
         if substrings:
             pairs = keep_own_subwords(pairs, corpora)
         return PairExamples.of(pairs, corpora.tokenizer, corpora.max_length)

@@ -157,7 +157,7 @@ def test_name_of_an_ablation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(ABLATIONS, "_local", {})
     ABLATIONS.add("near-far", object(), Origin("plug-in file", "near.py"))
     for name in ("all", "near-far"):
-        with pytest.raises(UsageError, match=f"`alignboard ablation {name}` is a table already"):
+        with pytest.raises(UsageError, match=f"`alignboard ablation {name}` is another table already"):
             scaffold.Names.of(name)
 
 

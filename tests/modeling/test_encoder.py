@@ -75,7 +75,7 @@ def test_layers_are_those_of_hidden_states_and_no_further_layer_runs() -> None:
     encoder, text = make("bert"), batch()
     ids, mask = padded(encoder, text)
     states = encoder(text, layers=(0, 1, 2))
-    with pytest.raises(KeyError, match="was not asked for"):
+    with pytest.raises(KeyError, match="was not requested"):
         states.tokens(3)
     ran: list[int] = []
     for number, block in enumerate(encoder.blocks, start=1):

@@ -1,7 +1,7 @@
-"""Does every method move what it optimises? `python -m validation.probes --seeds 0 1 2 --out probes.jsonl`.
+"""Does every method improve what it optimises? `python -m validation.probes --seeds 0 1 2 --out probes.jsonl`.
 
-Each line of the output file is one probe of one seed; what is in the file is not run again. The table at the end has
-the mean and the standard deviation over the seeds of every figure.
+Each line of the output file is one probe of one seed; finished probes are not repeated. The table at the end has the
+mean and the standard deviation of each figure over the seeds.
 """
 
 from __future__ import annotations
@@ -51,19 +51,19 @@ def main() -> None:
 
 
 def run(name: str, seed: int) -> dict[str, Any]:
-    """One probe of one seed with its figures and CPU seconds (those of the world's base fall to the first probe)."""
+    """The figures and CPU seconds of one probe of one seed (the first probe includes the training of the base)."""
     began = time.process_time()
     figures = importlib.import_module(f"validation.probes.{name}").probe(seed)
     return {"probe": name, "seed": seed, "cpu_seconds": round(time.process_time() - began), "figures": figures}
 
 
 def records(file: Path) -> list[dict[str, Any]]:
-    """The records of the output file; none where there is none yet."""
+    """The records of the output file; none if it does not exist."""
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
 
 
 def table(found: list[dict[str, Any]]) -> str:
-    """Markdown: a line per probe and figure, with mean and standard deviation over the seeds and each seed's value."""
+    """A Markdown table with a line per probe and figure: mean, standard deviation and the value of each seed."""
     figures: dict[tuple[str, str], list[float]] = defaultdict(list)
     for record in sorted(found, key=lambda r: (PROBES.index(r["probe"]), r["seed"])):
         for figure, value in record["figures"].items():

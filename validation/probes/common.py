@@ -1,4 +1,4 @@
-"""A small world in which each method can be seen to move what it optimises, on pairs that it never trained on."""
+"""A small world to measure on held-out pairs whether a method improves what it optimises."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ BASE = PretrainSettings(steps=4000, learning_rate=1e-3, max_length=2 * MAX_LENGT
 
 @dataclass(frozen=True)
 class TrainedMethod:
-    """A method after its training. `base` is the encoder before, `encoder` the trained one (not exported), both in
-    evaluation mode; `held_out` (word-matched like the sample) comes from sentence pairs outside of the sample."""
+    """A trained method. `base` is the encoder before training, `encoder` the one after (not exported), both in
+    evaluation mode; `held_out` has sentence pairs outside of the sample, with matched words."""
 
     base: Encoder
     encoder: Encoder
@@ -38,7 +38,7 @@ class TrainedMethod:
     held_out: tuple[SamplePair, ...]
 
     def on(self, pairs: tuple[SamplePair, ...]) -> SourceCorpora:
-        """The corpora with another sample, such as the pairs held out."""
+        """The corpora with another sample, such as the held-out pairs."""
         return replace(self.corpora, sample=pairs)
 
 
@@ -51,7 +51,7 @@ class ProbeWorld(NamedTuple):
 
 @cache
 def world(seed: int) -> ProbeWorld:
-    """The source, a base encoder from scratch, the sample, and pairs held out, all of this seed."""
+    """The source, a base encoder from scratch, the sample and held-out pairs of this seed."""
     source = Babel.open(f"seed={seed},mono=3000,parallel={PAIRS + HELD_OUT},entities={ENTITIES}")
     mono: Any = source.corpus(Corpus.MONO, (source.pivot, *LANGUAGES))
     settings = BASE.model_copy(update={"seed": seed})
@@ -68,7 +68,7 @@ def world(seed: int) -> ProbeWorld:
 def train_method(
     name: str, seed: int, *, steps: int = 300, learning_rate: float = 3e-4, batch: int = 48, **config: Any
 ) -> TrainedMethod:
-    """The method of that name trained on the world's sample; `config` sets fields of its own configuration."""
+    """The method of this name, trained on the sample of the world; `config` sets its configuration."""
     torch.set_num_threads(1)
     made = world(seed)
     cls = METHODS.get(name)

@@ -38,7 +38,7 @@ def test_the_suite_covers_the_registered_methods() -> None:
 
 
 @pytest.mark.parametrize("name", METHODS.names())
-def test_a_method_says_what_it_is(name: str) -> None:
+def test_a_method_documents_itself(name: str) -> None:
     cls = method_class(name)
     assert cls.name == name
     assert cls.reference

@@ -138,7 +138,7 @@ def same(found: Found, expected: Found) -> None:
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_micro_batches_add_up_to_the_joined_batch(name: str) -> None:
+def test_accumulation_equals_the_joined_batch(name: str) -> None:
     joined = taken(trial_of(name))
     assert all(joined.means.values()), "a term of 0 would prove nothing"
     apart = frozenset(joined.means) - method_class(name).in_batch
@@ -189,7 +189,7 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_two_processes_make_the_step_of_one(processes: list[dict[str, Any]], name: str) -> None:
+def test_two_processes_equal_the_joined_batch(processes: list[dict[str, Any]], name: str) -> None:
     joined = taken(trial_of(name))
     for found in processes:
         same(Found(*found[name]), joined)

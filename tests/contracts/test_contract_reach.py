@@ -69,7 +69,7 @@ REACHES = {
 
 
 @pytest.mark.parametrize(("name", "term"), [(name, term) for name, terms in REACHES.items() for term in terms])
-def test_a_term_reaches_what_it_should_and_nothing_else(name: str, term: str) -> None:
+def test_a_term_has_gradients_exactly_where_it_should(name: str, term: str) -> None:
     trial = Trial(name, dropout=0.0)
     trial.method.loss(trial.encoder, trial.batch(), 0)[term].sum.backward()
     blocks, head = trial.encoder.blocks, trial.encoder.model.cls.predictions.transform.dense.weight

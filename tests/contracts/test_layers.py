@@ -56,7 +56,7 @@ def test_the_layers_of_a_folder_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "field"), sorted(MARKED))
-def test_what_is_in_the_base_is_taken_and_what_is_not_is_refused(name: str, field: str) -> None:
+def test_layers_of_the_base_are_accepted_and_others_are_refused(name: str, field: str) -> None:
     config = method_class(name).Config
     for layer in (1, 4, -1, -4):
         check_layers(config(**{field: layer}), 4)

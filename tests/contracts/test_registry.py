@@ -183,7 +183,7 @@ def loose(folder: Path, code: str) -> Path:
         ('@register("mine")\ndef loss(encoder, batch, step): ...\n', "above the function loss, which is no class"),
     ],
 )
-def test_a_mistake_in_a_loose_file_is_told_at_once(
+def test_a_mistake_in_a_loose_file_is_reported_at_once(
     methods: Registry[Any], tmp_path: Path, code: str, told: str
 ) -> None:
     with pytest.raises(UsageError, match=told) as caught:
@@ -218,7 +218,7 @@ def test_a_control_may_be_registered_after_its_method(methods: Registry[Any], tm
     assert methods.get("mine").control == "later"
 
 
-def test_a_control_that_nobody_registers_breaks_its_method_alone(methods: Registry[Any], tmp_path: Path) -> None:
+def test_an_unregistered_control_breaks_only_its_method(methods: Registry[Any], tmp_path: Path) -> None:
     load_plugin(loose(tmp_path, CONTROLLED.format(control="continued-mln")))
     with pytest.raises(UserError, match="'mine' is broken: its control 'continued-mln' is not registered") as caught:
         methods.get("mine")

@@ -72,7 +72,7 @@ def test_the_term_is_the_mean_cosine_of_the_whole_dictionary(words: str) -> None
     assert term.weight == 10
 
 
-def test_the_term_depends_on_no_batch_and_moves_the_embeddings_of_the_dictionary_alone() -> None:
+def test_the_term_is_independent_of_the_batch_and_changes_only_dictionary_embeddings() -> None:
     trial = Trial(NAME, dropout=0.0)
     one, other = (trial.method.loss(trial.encoder, trial.batch(4, seed), 0)["align"] for seed in (0, 1))
     assert torch.equal(one.sum, other.sum)
@@ -83,7 +83,7 @@ def test_the_term_depends_on_no_batch_and_moves_the_embeddings_of_the_dictionary
     assert rows == set(trial.method.flat.tolist())
 
 
-def test_a_share_of_the_words_leaves_the_others_out() -> None:
+def test_a_share_selects_some_of_the_words() -> None:
     torch.manual_seed(5)
     whole, half = Trial(NAME), Trial(NAME, share=0.5)
     sources = [set(t.method.flat[t.method.pairs[:, 0]].tolist()) for t in (whole, half)]
@@ -99,14 +99,14 @@ def test_a_dictionary_without_a_single_subword_on_both_sides_is_refused() -> Non
     assert len(subword_entries(Listed((long, long[1:])), single=False)) == 1  # type: ignore[arg-type]
 
 
-def test_a_method_without_the_need_gets_no_dictionary() -> None:
+def test_a_method_that_does_not_need_the_dictionary_cannot_read_it() -> None:
     method = method_class(NAME)()
     reads = replace(corpora(method_class(NAME)), needs=frozenset({Corpus.PARALLEL}))
     with pytest.raises(UserError, match="without declaring it"):
         method.build(encoder(), reads)
 
 
-def test_the_pieces_that_continue_a_word_are_known() -> None:
+def test_continuing_pieces_are_recognised() -> None:
     tokenizer = corpora(method_class(NAME)).tokenizer
     marks = continues_word(tokenizer)
     pieces = tokenizer.hf.convert_ids_to_tokens(range(len(marks)))

@@ -66,7 +66,7 @@ def _disagreement(matrix: torch.Tensor, segments: torch.Tensor, normalize_rows: 
     return 1 - total / len(matrix) / min(len(x), len(y))
 
 
-def test_agreement_is_one_where_each_word_looks_at_its_partner_alone() -> None:
+def test_agreement_is_one_where_each_word_attends_to_its_partner_alone() -> None:
     matrix = torch.zeros(2, 7, 7)  # [CLS] a b [SEP] c d [SEP]
     for word, partner in ((1, 5), (2, 4)):
         matrix[:, word, partner] = matrix[:, partner, word] = 1.0
@@ -75,7 +75,7 @@ def test_agreement_is_one_where_each_word_looks_at_its_partner_alone() -> None:
     assert agreement([matrix], [4], normalize_rows=False).tolist() == [0.75]
 
 
-def test_each_term_reaches_what_it_should() -> None:
+def test_each_term_has_gradients_where_it_should() -> None:
     trial = Trial("amber")
     last = trial.encoder.blocks[-1]
     reached = {}
@@ -100,7 +100,7 @@ def test_each_term_reaches_what_it_should() -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_retrieval_and_agreement_rise_on_unseen_pairs(seed: int) -> None:
+def test_retrieval_and_agreement_increase_on_unseen_pairs(seed: int) -> None:
     seen = probe(seed)
     assert seen["retrieval"] > max(seen["base_retrieval"], seen["retrieval_without"]) + 0.1, seen
     assert seen["agreement"] > 1.5 * max(seen["base_agreement"], seen["agreement_without"]), seen

@@ -74,7 +74,7 @@ def test_cz_nce_is_the_decoupled_contrastive_loss(n: int, temperature: float) ->
 @pytest.mark.parametrize(
     ("gap", "info", "cz"), [(0.0, math.log(127), math.log(126)), (0.6, 2.36e-2, -3.735), (1.0, 7.86e-5, -9.45)]
 )
-def test_closed_form_where_all_negatives_lie_at_one_cosine(gap: float, info: float, cz: float) -> None:
+def test_closed_form_for_negatives_of_equal_cosine(gap: float, info: float, cz: float) -> None:
     x = equiangular(64, 1 - gap, torch.float64)
     assert info_nce(x, x, temperature=0.07).item() == pytest.approx(info, rel=2e-3)
     assert cz_nce(x, x, temperature=0.07).item() == pytest.approx(cz, rel=2e-3)
@@ -156,7 +156,7 @@ def test_candidates_may_be_a_queue_and_hard_negatives(keep_positive: bool) -> No
 
 
 @pytest.mark.parametrize("keep_positive", [True, False])
-def test_an_excluded_column_is_as_if_it_were_not_there(keep_positive: bool) -> None:
+def test_an_excluded_column_has_no_effect(keep_positive: bool) -> None:
     x, y = pairs(4, 8)
     extra = torch.randn(3, 8, dtype=torch.float64)
     out = torch.zeros(4, 7, dtype=torch.bool)
@@ -167,7 +167,7 @@ def test_an_excluded_column_is_as_if_it_were_not_there(keep_positive: bool) -> N
     torch.testing.assert_close(there, gone)
 
 
-def test_same_sentence_pairs_are_no_negatives() -> None:
+def test_pairs_of_the_same_sentence_are_not_negatives() -> None:
     same = in_batch_exclusions(torch.tensor([7, 3, 7]))
     assert same.nonzero().tolist() == [[0, 2], [0, 5], [2, 0], [2, 3], [3, 2], [3, 5], [5, 0], [5, 3]]
     assert not in_batch_exclusions(torch.arange(5)).any()
@@ -205,7 +205,7 @@ def test_small_temperatures_do_not_overflow(loss: Loss, dtype: torch.dtype) -> N
 
 
 @BOTH
-def test_fp32_inside_whatever_the_autocast(loss: Loss) -> None:
+def test_computed_in_fp32_under_any_autocast(loss: Loss) -> None:
     x, y = pairs(8, 32, dtype=torch.float32)
     plain = loss(x, y, temperature=0.07)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -216,7 +216,7 @@ def test_fp32_inside_whatever_the_autocast(loss: Loss) -> None:
     assert from_half.item() == loss(x.bfloat16().float(), y.bfloat16().float(), temperature=0.07).item()
 
 
-def test_float64_stays_float64_unless_half_is_asked_for() -> None:
+def test_float64_stays_float64_unless_half_is_requested() -> None:
     x, y = pairs(3, 4)
     assert info_nce(x, y, temperature=0.1).dtype == torch.float64
     assert info_nce(x, y, temperature=0.1, dtype=torch.float16).dtype == torch.float16

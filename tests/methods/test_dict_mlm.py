@@ -65,7 +65,7 @@ def collated_plain(trial: Trial, examples: int) -> Any:
     return batch["text"]
 
 
-def test_labels_are_the_word_or_a_translation_of_it_in_the_language_told() -> None:
+def test_labels_are_the_word_or_its_translation_in_the_given_language() -> None:
     trial, known = Trial(NAME, exchange_rate=1.0), meanings()
     batch = collated(trial)
     codes = {number: code for code, number in trial.method.numbers.items()}
@@ -81,7 +81,7 @@ def test_labels_are_the_word_or_a_translation_of_it_in_the_language_told() -> No
     assert exchanged > 5
 
 
-def test_the_input_is_that_of_masked_lm_and_without_exchange_the_loss_too() -> None:
+def test_the_input_is_that_of_masked_lm_and_without_exchange_so_is_the_loss() -> None:
     trial, plain = Trial(NAME, dropout=0.0, exchange_rate=0.0), Trial("continued-mlm", dropout=0.0)
     ours, theirs = collated(trial), collated(plain)
     assert torch.equal(ours["text"].ids, theirs["text"].ids)
@@ -91,7 +91,7 @@ def test_the_input_is_that_of_masked_lm_and_without_exchange_the_loss_too() -> N
     assert torch.equal(half["text"].ids, theirs["text"].ids)
 
 
-def test_half_of_the_words_in_the_dictionary_are_exchanged_and_languages_come_evenly() -> None:
+def test_half_of_the_dictionary_words_are_exchanged_uniformly_over_languages() -> None:
     trial = Trial(NAME)
     all_, half = (Trial(NAME, exchange_rate=rate) for rate in (1.0, 0.5))
     changed = []

@@ -75,14 +75,14 @@ def test_the_formula_of_a_new_method_is_typeset() -> None:
 
 
 @pytest.mark.parametrize("place", range(len(HOSTILE)))
-def test_what_is_no_plain_mathematics_is_not_typeset(place: int) -> None:
+def test_only_plain_mathematics_is_typeset(place: int) -> None:
     drawn = formulas.safe_latex(HOSTILE[place])
     assert (drawn is not None) == (place in HARMLESS)
     assert "\u202e" not in (drawn or "")
 
 
 @given(some.text(alphabet="\\{}[]$%&^_<>\n abdefhr", max_size=60))
-def test_nothing_that_is_typeset_leaves_the_formula(text: str) -> None:
+def test_a_typeset_formula_cannot_break_out(text: str) -> None:
     drawn = formulas.safe_latex(text)
     if drawn is not None:
         assert "$" not in drawn

@@ -24,7 +24,7 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def test_mixed_views_hold_two_pairs_of_one_language_in_any_order() -> None:
+def test_mixed_pairs_have_two_pairs_of_one_language_in_any_order() -> None:
     trial = Trial("infoxlm")
     examples = [trial.examples[i] for i in range(40)]
     language = {e.target.tobytes(): e.language for e in examples}
@@ -47,7 +47,7 @@ def test_mixed_views_hold_two_pairs_of_one_language_in_any_order() -> None:
     assert 3 < swaps < seen - 3
 
 
-def test_views_are_masked_and_joined() -> None:
+def test_mixed_pairs_are_masked_and_joined() -> None:
     trial = Trial("infoxlm")
     batch = trial.batch(24)
     for name in ("queries", "keys"):
@@ -57,7 +57,7 @@ def test_views_are_masked_and_joined() -> None:
     assert len(batch["queries"]) == len(batch["keys"])
 
 
-def test_the_contrast_begins_when_the_queue_is_full() -> None:
+def test_the_contrast_starts_when_the_queue_is_full() -> None:
     for wait in (True, False):
         trial = Trial("infoxlm", queue=40, wait_for_queue=wait)
         run, per_step = trial.run(), len(trial.batch()["keys"])
@@ -144,7 +144,7 @@ def test_the_layer_is_one_of_the_base() -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_translations_come_together_on_pairs_held_out(seed: int) -> None:
+def test_translations_get_closer_on_held_out_pairs(seed: int) -> None:
     found = infoxlm.probe(seed)
     assert found["retrieval"] > found["retrieval_before"]
     assert found["retrieval"] > found["retrieval_without"]

@@ -36,7 +36,7 @@ def test_rates() -> None:
     assert frequencies[5:].numpy() == pytest.approx(1 / 45, abs=0.01)
 
 
-def test_what_is_not_chosen_stays_and_the_labels_are_what_stood_there() -> None:
+def test_unmasked_tokens_stay_and_labels_are_the_original_tokens() -> None:
     ids = np.random.default_rng(1).integers(5, VOCABULARY, size=500)
     before = ids.copy()
     result = corrupted(ids, np.arange(500) % 3 > 0)
@@ -49,7 +49,7 @@ def test_what_is_not_chosen_stays_and_the_labels_are_what_stood_there() -> None:
 
 
 @pytest.mark.parametrize("specials", [SPECIALS, (0, 13, 14, 49, 4), (49, 48)])
-def test_special_tokens_are_never_chosen_and_never_drawn(specials: tuple[int, ...]) -> None:
+def test_special_tokens_are_neither_masked_nor_used_as_replacement(specials: tuple[int, ...]) -> None:
     ids = np.arange(VOCABULARY).repeat(200)
     result = corrupted(ids, np.ones(len(ids), dtype=bool), special_ids=specials)
     forbidden = torch.tensor(sorted({MASK, *specials}))
@@ -59,7 +59,7 @@ def test_special_tokens_are_never_chosen_and_never_drawn(specials: tuple[int, ..
     assert set(drawn.tolist()) == (set(range(VOCABULARY)) - set(specials)) | {MASK}
 
 
-def test_the_same_generator_gives_the_same_corruption() -> None:
+def test_the_same_generator_gives_the_same_masks() -> None:
     ids, maskable = np.arange(5, 45), np.ones(40, dtype=bool)
     first, again, other = (corrupted(ids, maskable, seed=seed, rate=0.5) for seed in (3, 3, 4))
     for one, two in zip(first, again, strict=True):

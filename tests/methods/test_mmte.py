@@ -26,7 +26,7 @@ def _alone() -> Iterator[None]:
 
 
 @torch.no_grad()
-def test_the_decoder_sees_the_source_and_no_future() -> None:
+def test_the_decoder_attends_to_the_source_and_not_to_later_tokens() -> None:
     trial = Trial("mmte")
     trial.step.eval()
     batch = trial.batch(4)
@@ -80,7 +80,7 @@ def test_the_loss_is_that_of_the_paper() -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 4, 11, 64])
-def test_in_parts_the_cross_entropy_and_its_gradients_are_those_of_the_whole(rows: int) -> None:
+def test_cross_entropy_in_parts_has_value_and_gradients_of_the_whole(rows: int) -> None:
     torch.manual_seed(0)
     states, embeddings = torch.randn(11, 6), torch.randn(20, 6)
     labels = torch.randint(20, (11,))
@@ -96,7 +96,7 @@ def test_in_parts_the_cross_entropy_and_its_gradients_are_those_of_the_whole(row
         torch.testing.assert_close(parts, whole, atol=1e-5, rtol=1e-5)
 
 
-def test_no_more_logits_are_held_than_those_of_a_part() -> None:
+def test_only_the_logits_of_one_part_are_in_memory() -> None:
     kept: list[int] = []
 
     def note(tensor: Tensor) -> Tensor:
@@ -177,7 +177,7 @@ def test_heads_that_do_not_divide_the_width_are_refused() -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_decoder_translates_pairs_held_out(seed: int) -> None:
+def test_the_decoder_translates_held_out_pairs(seed: int) -> None:
     found = mmte.probe(seed)
     assert found["bleu"] > found["copy"]
     assert found["bleu"] > found["unigram"]

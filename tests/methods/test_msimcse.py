@@ -26,7 +26,7 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def test_triplets_join_what_shares_a_premise() -> None:
+def test_triplets_share_a_premise() -> None:
     rows = [
         ("p", "e1", "entailment"),
         ("q", "e", "entailment"),
@@ -41,7 +41,7 @@ def test_triplets_join_what_shares_a_premise() -> None:
     assert triplets(pairs) == [("p", "e1", "c1"), ("p", "e2", "c2")]
 
 
-def test_other_languages_are_left_unread() -> None:
+def test_other_languages_are_not_read() -> None:
     reads = corpora(MSimCSE)
     pairs: Any = reads.records(Corpus.NLI)
     pivot: Any = source().corpus(Corpus.NLI, [source().pivot])
@@ -54,7 +54,7 @@ def test_other_languages_are_left_unread() -> None:
 
 
 @pytest.mark.parametrize("clusters", [True, False])
-def test_only_the_pivots_records_are_asked_for_whether_or_not_they_tell_their_clusters(clusters: bool) -> None:
+def test_only_records_of_the_pivot_are_requested_with_and_without_clusters(clusters: bool) -> None:
     asked: list[Any] = []
     pairs = [
         ("p", "e", "entailment"),
@@ -99,7 +99,7 @@ def test_the_loss_is_that_of_the_paper(tmp_path: Path) -> None:
     assert rows == expected
 
 
-def test_gradients_leave_the_language_model_head_alone() -> None:
+def test_the_language_model_head_gets_no_gradient() -> None:
     trial = Trial("msimcse")
     trial.loss(trial.batch()).backward()
     assert trial.method.head[0].weight.grad.any()
@@ -121,7 +121,7 @@ def test_a_corpus_without_a_triplet_is_refused() -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_triplets_of_the_pivot_get_better_unread(seed: int) -> None:
+def test_accuracy_on_unread_triplets_of_the_pivot_improves(seed: int) -> None:
     """What it optimises. Retrieval across languages, the paper's claim, is measured beside it and not asserted: on the
     made-up world's few hundred triplets it falls."""
     seen = probe(seed)

@@ -41,7 +41,7 @@ def keys_of(trial: Trial) -> list[Tensor]:
 
 
 @pytest.mark.parametrize(("batch", "accumulation"), [(10, 1), (5, 2)])
-def test_the_queue_holds_the_newest_keys_in_a_ring(batch: int, accumulation: int) -> None:
+def test_the_queue_overwrites_the_oldest_keys(batch: int, accumulation: int) -> None:
     trial = Trial("ppa")
     keys, run = keys_of(trial), trial.run(batch=batch, accumulation=accumulation)
     queue, sentences, collate = trial.method.queue, [], trial.method.collate
@@ -61,7 +61,7 @@ def test_the_queue_holds_the_newest_keys_in_a_ring(batch: int, accumulation: int
         assert queue.empty_mask().tolist() == [place >= 10 * step for place in range(len(queue))]
 
 
-def test_a_batch_larger_than_the_queue_leaves_its_end() -> None:
+def test_the_queue_keeps_the_end_of_a_larger_batch() -> None:
     trial = Trial("ppa", queue=8)
     keys, run = keys_of(trial), trial.run(batch=12)
     for _ in range(2):
@@ -148,7 +148,7 @@ def contrast_by_hand(models: list[Any], trial: Trial, batch: Any) -> float:
     return float(np.mean(losses))
 
 
-def test_sides_change_places_and_the_joint_text_holds_both() -> None:
+def test_the_order_of_the_sides_is_random_and_the_joint_text_has_both() -> None:
     trial = Trial("ppa")
     examples = [trial.examples[i] for i in range(32)]
     batch = trial.method.collate(examples, np.random.default_rng(0))
@@ -249,7 +249,7 @@ def stages_of(name: str, base: Path, uri: str = URI, **more: Any) -> dict[tuple[
     return {(stage.kind, stage.task): stage for stage in plan_run(recipe, 1).stages}
 
 
-def test_a_run_hands_the_hook_its_corpus(tmp_path: Path) -> None:
+def test_a_run_passes_the_corpus_to_the_hook(tmp_path: Path) -> None:
     encoder().save(tmp_path / "base")
     bench = Workbench(Artifacts(tmp_path / "artifacts"), torch.device("cpu"), Silent())
     read = {}

@@ -35,7 +35,7 @@ def stands(word: str, sentence: str) -> bool:
     return sentence.count(word) == 1 and any(whole[i : i + len(inner)] == inner for i in range(len(whole)))
 
 
-def test_every_word_of_the_rule_is_placed_and_no_other() -> None:
+def test_words_are_matched_exactly_by_the_rule() -> None:
     dictionary: Any = corpora(MLCTLCZ).records(Corpus.DICTIONARY)
     sentences = {pair.sentence: pair for pair in sample()}
     common = common_words(list(sentences.values()))
@@ -62,7 +62,7 @@ def test_every_word_of_the_rule_is_placed_and_no_other() -> None:
             assert ids(text[slice(*span)]) == tokens[a:b].tolist()
 
 
-def test_a_word_inside_another_word_is_no_word_of_the_sentence() -> None:
+def test_a_word_inside_another_word_is_not_matched() -> None:
     """A substring is not enough: here it is a part of a subword, or of several."""
     texts = [pair.source for pair in sample()]
     long = next(word for text in texts for word in text.split() if len(word) > 5 and len(ids(word)) == 1)
@@ -75,7 +75,7 @@ def test_a_word_inside_another_word_is_no_word_of_the_sentence() -> None:
     assert "1 words that occur once" in str(refused.value.found)
 
 
-def test_sentences_that_reach_the_maximal_length_are_left_out() -> None:
+def test_sentences_of_the_maximal_length_are_skipped() -> None:
     reads, pairs = corpora(MLCTLCZ), [pair for pair in sample() if pair.source_span]
     kept = keep_own_subwords(pairs, reads)
     reach = max(max(len(ids(pair.source)), len(ids(pair.target))) + 2 for pair in kept)
@@ -85,7 +85,7 @@ def test_sentences_that_reach_the_maximal_length_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("name", ["ml-ctl", "info-snt"])
-def test_a_word_that_is_cut_off_on_one_side_is_a_word_on_neither(name: str) -> None:
+def test_a_word_that_is_cut_off_on_one_side_is_skipped_on_both(name: str) -> None:
     filler = " ".join(sample()[0].source.split()[:1] * MAX_LENGTH)
     whole = sample()[0]
     assert whole.source_span

@@ -34,7 +34,7 @@ def batch_of(trial: Trial) -> Any:
 
 
 @torch.no_grad()
-def test_the_unplugged_encoder_is_the_plain_one_to_the_bit() -> None:
+def test_the_unplugged_encoder_equals_the_plain_one_bit_for_bit() -> None:
     trial, plain = Trial("veco"), encoder()
     batch = batch_of(trial)
     plain.eval()
@@ -46,7 +46,7 @@ def test_the_unplugged_encoder_is_the_plain_one_to_the_bit() -> None:
     )
 
 
-def test_trained_weights_unplugged_are_those_of_the_export_to_the_bit(tmp_path: Path) -> None:
+def test_the_export_equals_the_trained_encoder_without_plugs_bit_for_bit(tmp_path: Path) -> None:
     trial = Trial("veco")
     trial.run().step()
     batch = batch_of(trial)
@@ -57,7 +57,7 @@ def test_trained_weights_unplugged_are_those_of_the_export_to_the_bit(tmp_path: 
 
 
 @pytest.mark.parametrize("warm", [True, False])
-def test_plugs_start_as_copies_of_the_self_attention_or_anew(warm: bool) -> None:
+def test_plugs_start_as_copies_of_self_attention_or_random(warm: bool) -> None:
     trial = Trial("veco", warm_plugs=warm)
     for plug, block in zip(trial.method.plugs, trial.encoder.blocks, strict=True):
         own = block.attention.self
@@ -103,7 +103,7 @@ def crossed_by_hand(model: Any, trial: Trial, hidden: Tensor, partner: Tensor) -
     return hidden
 
 
-def test_the_plugs_learn_from_the_crossed_term_alone() -> None:
+def test_only_the_crossed_term_trains_the_plugs() -> None:
     trial = Trial("veco", dropout=0.0)
     terms = trial.method.loss(trial.encoder, trial.batch(), 0)
     terms["mlm"].sum.backward(retain_graph=True)
@@ -115,7 +115,7 @@ def test_the_plugs_learn_from_the_crossed_term_alone() -> None:
 
 
 @torch.no_grad()
-def test_the_partner_is_seen_masked_as_it_is() -> None:
+def test_the_partner_is_masked() -> None:
     trial = Trial("veco")
     batch = batch_of(trial)
     text, spot = batch["text"], batch["text"].starts[7] + 1  # in the partner of sentence 2
@@ -138,7 +138,7 @@ def tried(trial: Trial) -> TrainedMethod:
     return TrainedMethod(encoder().eval(), trial.encoder, trial.method, corpora(VECO), sample()[:60])
 
 
-def test_after_training_the_export_is_the_unplugged_encoder_to_the_bit_in_a_plain_library() -> None:
+def test_transformers_loads_the_export_as_the_unplugged_encoder_bit_for_bit() -> None:
     trial = Trial("veco")
     run = trial.run()
     for _ in range(3):
@@ -155,7 +155,7 @@ def test_after_training_the_export_is_the_unplugged_encoder_to_the_bit_in_a_plai
 
 
 @torch.no_grad()
-def test_the_probe_asks_on_the_same_masks_with_the_partner_of_another_pair_of_the_language() -> None:
+def test_the_probe_uses_the_same_masks_with_a_partner_of_the_same_language() -> None:
     trial = Trial("veco")
     trained = tried(trial)
     batch = veco.held_out_batch(trained)
@@ -179,7 +179,7 @@ def test_the_probe_asks_on_the_same_masks_with_the_partner_of_another_pair_of_th
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_translation_helps_on_pairs_held_out(seed: int) -> None:
+def test_the_translation_helps_on_held_out_pairs(seed: int) -> None:
     """The claim is the translation's, not that of more layers: the same plugs over another sentence of the language,
     and as much training without plugs, both do worse on the same masks."""
     found = veco.probe(seed)

@@ -99,7 +99,7 @@ def test_the_four_terms_are_those_described(tmp_path: Path) -> None:
     assert terms["tlm"] == pytest.approx(expected.masked(expected.joint, ""), rel=1e-5)
 
 
-def test_words_stand_in_the_joint_text_where_they_stood_alone_and_are_not_masked() -> None:
+def test_words_in_the_joint_text_are_those_of_the_sides_and_not_masked() -> None:
     trial = Trial(NAME)
     examples = [trial.examples[i] for i in range(40)]
     batch = trial.method.collate(examples, np.random.default_rng(0))
@@ -121,7 +121,7 @@ def test_words_stand_in_the_joint_text_where_they_stood_alone_and_are_not_masked
     assert m < sum(len(e.words) for e in examples), "pairs with a masked subword are left out"
 
 
-def test_words_beyond_the_room_are_left_out() -> None:
+def test_words_beyond_the_maximal_side_length_are_skipped() -> None:
     whole, narrow = Trial(NAME), Trial(NAME)
     narrow.method.max_side_length = 6
     examples = [whole.examples[i] for i in range(20)]
@@ -134,7 +134,7 @@ def test_words_beyond_the_room_are_left_out() -> None:
     assert 0 < counts[1] < counts[0]
 
 
-def test_a_batch_without_word_pairs_leaves_the_other_terms() -> None:
+def test_a_batch_without_word_pairs_has_the_other_terms() -> None:
     trial = Trial(NAME)
     batch = trial.method.collate([trial.examples[i]._replace(words=()) for i in range(3)], np.random.default_rng(0))
     terms = trial.method.loss(trial.encoder, batch, 0)
@@ -159,7 +159,7 @@ def test_the_token_term_reaches_the_joint_text_and_the_sequence_term_the_sides_a
         assert tuple(h.grad is not None and bool(h.grad.any()) for h in held) == passes
 
 
-def test_a_sample_in_which_no_word_is_found_is_refused() -> None:
+def test_a_sample_without_word_pairs_is_refused() -> None:
     strange = [replace(pair, source="?", target="!", source_span=None, target_span=None) for pair in sample()[:3]]
     with pytest.raises(UserError, match="matches no sentence of the sample"):
         Trial(NAME, pairs=strange)
@@ -167,7 +167,7 @@ def test_a_sample_in_which_no_word_is_found_is_refused() -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_both_contrasts_fall_and_words_find_their_translations(seed: int) -> None:
+def test_both_contrasts_decrease_and_words_find_their_translations(seed: int) -> None:
     found = probe(seed)
     assert found["sequence"] < found["sequence_base"]
     assert found["token"] < found["token_base"]

@@ -122,7 +122,7 @@ def test_the_loss_of_l2_align_is_that_of_the_paper(subword: str, tmp_path: Path)
     assert float(trial.loss(batch)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_original_takes_no_gradient_and_stays() -> None:
+def test_the_original_encoder_takes_no_gradient_and_does_not_change() -> None:
     for name in NAMES:
         trial = Trial(name)
         run = trial.run()
@@ -135,7 +135,7 @@ def test_the_original_takes_no_gradient_and_stays() -> None:
         assert Trial(name, regulariser=0.0).method.original is None
 
 
-def test_the_regulariser_of_l2_align_moves_the_pivots_side_alone() -> None:
+def test_the_regulariser_of_l2_align_changes_only_the_pivot_side() -> None:
     trial, batch = prepared("l2-align", [0, 1, 2])
     held: list[torch.Tensor] = []
     embed = trial.encoder.embed
@@ -152,7 +152,7 @@ def test_the_regulariser_of_l2_align_moves_the_pivots_side_alone() -> None:
 
 
 @torch.no_grad()
-def test_words_of_a_sentence_that_the_sample_repeats_are_no_negatives_of_themselves() -> None:
+def test_words_of_a_repeated_sentence_are_not_negatives_of_themselves() -> None:
     trial = Trial("word-contrast", dropout=0.0)
     numbers = [i for i in range(len(sample())) if trial.examples[i].words][:3]
     once, twice = (
@@ -165,7 +165,7 @@ def test_words_of_a_sentence_that_the_sample_repeats_are_no_negatives_of_themsel
     assert float(twice.sum) == pytest.approx(float(once.sum), rel=1e-5)
 
 
-def test_names_are_kept_where_they_stand_first() -> None:
+def test_first_occurrences_of_word_ids() -> None:
     names = torch.tensor([(7, 0), (7, 1), (2, 0), (7, 1), (2, 0), (2, 1)])
     assert first_occurrences(names).tolist() == [0, 1, 2, 5]
     assert first_occurrences(names[:0]).tolist() == []
@@ -190,7 +190,7 @@ def test_one_word_pair_alone_has_no_negatives() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_sample_in_which_no_word_is_found_is_refused(name: str) -> None:
+def test_a_sample_without_word_pairs_is_refused(name: str) -> None:
     strange = [replace(pair, source="?", target="!", source_span=None, target_span=None) for pair in sample()[:3]]
     with pytest.raises(UserError, match="matches no sentence of the sample"):
         Trial(name, pairs=strange)
@@ -205,7 +205,7 @@ def test_words_in_context_find_their_translations(seed: int) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_words_without_negatives_do_so_too_and_the_pivot_stays(seed: int) -> None:
+def test_words_find_their_translations_without_negatives_and_the_pivot_stays(seed: int) -> None:
     found = l2_align.probe(seed)
     assert found["aligned"] > found["base"] + 5
     assert found["moved"] < found["moved_free"]

@@ -26,7 +26,7 @@ def pivot_words(examples: WordPairExamples) -> set[str]:
     }
 
 
-def test_the_most_frequent_words_are_those_of_distinct_sentences_and_ties_are_settled() -> None:
+def test_frequent_words_are_counted_over_distinct_sentences_with_alphabetical_ties() -> None:
     texts = ["The cat, the dog.", "the cat", "A bird", "A bird", "A bird", "b"]
     pairs = [pair(text) for text in texts]
     assert most_frequent_words(pairs, 0) == frozenset()
@@ -38,7 +38,7 @@ def test_the_most_frequent_words_are_those_of_distinct_sentences_and_ties_are_se
     assert most_frequent_words(pairs, 99) == {"the", "cat", "dog", "a", "bird", "b"}
 
 
-def test_by_default_function_words_are_kept_and_named_ones_are_left_out() -> None:
+def test_stop_words_are_skipped_and_by_default_none_is() -> None:
     reads = corpora(WordContrast)
     plain = WordPairExamples.of(reads)
     commonest = [word for word in sorted(most_frequent_words(sample(), 40)) if word in pivot_words(plain)]

@@ -59,7 +59,7 @@ def test_the_loss_is_masked_lm_over_the_joined_pair(reset: bool, tmp_path: Path)
     assert float(term.sum / term.count) == pytest.approx(float(np.mean(losses)), rel=1e-5)
 
 
-def test_language_embeddings_start_at_zero_learn_and_stay_behind() -> None:
+def test_language_embeddings_start_at_zero_learn_and_are_dropped() -> None:
     plain, marked = Trial("xlm", dropout=0.0), Trial("xlm", dropout=0.0, language_embeddings=True)
     batch = marked.batch(6)
     torch.testing.assert_close(plain.loss(plain.batch(6)), marked.loss(batch))
@@ -90,7 +90,7 @@ def test_languages_follow_the_order_of_the_sides() -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_a_masked_word_is_read_off_the_translation(seed: int) -> None:
+def test_the_translation_helps_to_predict_a_masked_word(seed: int) -> None:
     found = probe.probe(seed)
     assert found["true_after"] < found["shuffled_after"] - 0.3
     assert found["true_after"] < found["true_before"]

@@ -74,7 +74,7 @@ def test_labels_are_those_of_loops_over_each_pair_alone(shape: tuple[int, int]) 
         assert {(i, j) for _, i, j in links.nonzero().tolist()} == iterated(balanced(cells, 2))
 
 
-def test_a_later_round_links_what_was_left_over() -> None:
+def test_a_later_round_links_the_remaining_words() -> None:
     cells = torch.tensor([[[0.9, 0.8, 0.0], [0.7, 0.1, 0.2], [0.85, 0.3, 0.1]]])
     valid = torch.ones_like(cells, dtype=torch.bool)
     first, second = iter_max(cells, valid, rounds=1)[0], iter_max(cells, valid, rounds=2)[0]
@@ -134,7 +134,7 @@ def _pointed(method: Any, text: Any, row: int, clean: Any, masked: Any, chosen: 
     return total
 
 
-def test_labels_take_no_gradient_and_leave_dropout_on() -> None:
+def test_labels_take_no_gradient_and_keep_dropout_on() -> None:
     trial = Trial("xlm-align")
     batch = trial.batch()
     trial.step.train()
@@ -155,7 +155,7 @@ def test_the_pointer_alone_reaches_the_encoder_and_its_own_head() -> None:
     assert trial.encoder.model.cls.predictions.transform.dense.weight.grad is None
 
 
-def test_the_pointer_starts_when_it_is_told_to() -> None:
+def test_the_pointer_starts_at_its_first_step() -> None:
     trial = Trial("xlm-align", align_from=3)
     batch = trial.batch()
     assert set(trial.method.loss(trial.encoder, batch, 2)) == {"tlm", "mlm"}
@@ -164,7 +164,7 @@ def test_the_pointer_starts_when_it_is_told_to() -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_alignment_error_falls_on_unseen_pairs(seed: int) -> None:
+def test_alignment_error_decreases_on_unseen_pairs(seed: int) -> None:
     seen = probe(seed)
     assert seen["error"] < seen["base_error"] - 0.02, seen
     assert seen["error"] < seen["error_without"], seen

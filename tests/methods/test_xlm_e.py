@@ -37,7 +37,7 @@ def test_the_generator_starts_from_the_first_layers_and_is_a_copy() -> None:
         Trial("xlm-e", generator_layers=3)
 
 
-def test_draws_follow_the_generators_probabilities() -> None:
+def test_samples_follow_the_probabilities_of_the_generator() -> None:
     logits = torch.log(torch.tensor([[0.2, 0.0, 0.5, 0.3]]))
     for draw, token in ((0.0, 0), (0.19, 0), (0.21, 2), (0.69, 2), (0.71, 3), (0.999999, 3)):
         assert sample_tokens(logits, torch.tensor([draw])).item() == token
@@ -142,7 +142,7 @@ def test_the_discriminator_is_exported() -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_replaced_tokens_are_detected_in_pairs_held_out(seed: int) -> None:
+def test_replaced_tokens_are_detected_in_held_out_pairs(seed: int) -> None:
     found = xlm_e.probe(seed)
     assert found["trtd"] > 0.8
     assert found["mrtd"] > 0.7, "without the translation, a word that fits is not seen to be replaced"

@@ -58,7 +58,7 @@ def test_descriptions_are_of_the_same_entity_in_another_language() -> None:
         assert example.description.tolist() == tokens(record.description).input_ids
 
 
-def test_facts_lead_to_the_objects_descriptions_in_another_language() -> None:
+def test_facts_have_the_descriptions_of_the_object_in_another_language() -> None:
     trial, records = Trial("xlm-k"), entities()
     groups = group_by_entity(records)
     tokens = trial.method.tokenizer.hf
@@ -76,7 +76,7 @@ def test_facts_lead_to_the_objects_descriptions_in_another_language() -> None:
     assert told > len(flat) / 4
 
 
-def test_a_batch_asks_one_fact_of_each_entity_that_has_any() -> None:
+def test_a_batch_has_one_fact_of_each_entity_with_facts() -> None:
     trial = Trial("xlm-k")
     chosen = [trial.examples[0]._replace(facts=()), *distant(trial, 8)]
     batch = trial.method.collate(chosen, np.random.default_rng(0))
@@ -94,7 +94,7 @@ def test_a_batch_asks_one_fact_of_each_entity_that_has_any() -> None:
         assert answer in [ids.tolist() for ids in fact.descriptions]
 
 
-def test_without_facts_the_rest_is_trained_alone() -> None:
+def test_without_facts_the_other_terms_are_trained() -> None:
     trial = Trial("xlm-k", dropout=0.0)
     chosen = [example._replace(facts=()) for example in distant(trial, 6)]
     batch = trial.method.collate(chosen, np.random.default_rng(0))
@@ -199,7 +199,7 @@ def test_memory_holds_the_last_vectors_with_their_entities() -> None:
 
 
 @torch.no_grad()
-def test_memory_counts_from_its_first_step_on() -> None:
+def test_memory_has_an_effect_from_its_first_step() -> None:
     trial = Trial("xlm-k", dropout=0.0, memory_from=5)
     batch = trial.method.collate(distant(trial, 8), np.random.default_rng(0))
     contrasts = ("words", "documents", "entailment")
@@ -244,7 +244,7 @@ class Held:
         return self.held
 
 
-def test_relations_that_cannot_be_asked_for_are_left_out() -> None:
+def test_relations_without_a_single_object_are_skipped() -> None:
     a, b = (replace(next(r for r in entities() if r.language == code), relations=()) for code in ("qaa", "qab"))
     others = [replace(record, id=f"{record.id}-{name}", entity=name) for record in (a, b) for name in ("X", "Y")]
 

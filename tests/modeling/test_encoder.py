@@ -153,7 +153,7 @@ def test_plain_auto_model_loads_what_was_saved(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "{}", '{"model_type": "gpt2"}', "not json"])
-def test_a_base_that_is_no_encoder_is_refused(tmp_path: Path, content: str | None) -> None:
+def test_a_base_that_is_not_an_encoder_is_refused(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "config.json").write_text(content)
     with pytest.raises(UserError, match="the base is no encoder"):

@@ -48,7 +48,7 @@ def test_a_new_encoder_learns() -> None:
     assert encoder.max_length == 32
 
 
-def test_after_no_steps_the_weights_are_those_of_a_new_encoder() -> None:
+def test_zero_steps_leave_the_weights_of_a_new_encoder() -> None:
     settings = PretrainSettings(layers=1, hidden=64, vocab_size=120, steps=0, max_length=32)
     encoder, trace = pretrain(TEXTS, settings, MaskedLanguageModel, torch.device("cpu"))
     assert (trace.steps, trace.losses) == (0, [])

@@ -96,7 +96,7 @@ def test_the_attention_checks_hold_for_the_padded_back_end() -> None:
     assert checks[-1].gap > 1e-4, "bf16 rounds"
 
 
-def test_the_attention_checks_see_a_wrong_back_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_attention_checks_detect_a_wrong_back_end(monkeypatch: pytest.MonkeyPatch) -> None:
     attend = smoke.attend
 
     def forgets_the_mask(q: Any, k: Any, v: Any, ql: Any, kl: Any, causal: bool) -> Any:

@@ -13,14 +13,14 @@ from methods.objectives.dictionary import SubwordEntry, subword_entries
 from validation.probes.common import train_method
 
 SHARE = 0.75  # of the pivot's words; the dictionary's entries for the others are held out
-RATE = 1e-3  # with a lower rate, words that are held out move too little to be seen in so few steps
+RATE = 1e-3  # with a lower rate, held-out words change too little in so few steps
 
 
 def probe(seed: int, steps: int = 400) -> dict[str, float]:
     """Accuracy@1 of pivot words among all words of a language, a mean over languages.
 
-    Held out are all entries of a quarter of the pivot's words: `held_out` is their accuracy after training, `base`
-    before it, `continued` after masked LM alone; `seen` and `seen_base` are those of the entries that were trained on.
+    All entries of a quarter of the pivot's words are held out: `held_out` is their accuracy after training, `base`
+    before it, `continued` after masked LM alone; `seen` and `seen_base` are those of the training entries.
     """
     trained = train_method("align-mlm", seed, steps=steps, learning_rate=RATE, share=SHARE)
     control = train_method("continued-mlm", seed, steps=steps, learning_rate=RATE)
@@ -35,8 +35,8 @@ def probe(seed: int, steps: int = 400) -> dict[str, float]:
     return {**found, "pairs": float(sum(held))}
 
 
-def accuracy(embeddings: Tensor, words: list[SubwordEntry], asked: list[bool]) -> float:
-    """Percent of the pivot words in the `asked` entries whose nearest neighbour by cosine, among all words of the
+def accuracy(embeddings: Tensor, words: list[SubwordEntry], selected: list[bool]) -> float:
+    """Percent of the pivot words in the `selected` entries whose nearest neighbour by cosine, among all words of the
     other language in the dictionary, is one of their translations; a mean over languages."""
     unit = functional.normalize(embeddings.detach(), dim=1)
     scores = []
@@ -45,7 +45,7 @@ def accuracy(embeddings: Tensor, words: list[SubwordEntry], asked: list[bool]) -
         for entry in words:
             if entry.language == language:
                 gold[entry.source[0]].add(entry.target[0])
-        queries = {e.source[0] for e, flag in zip(words, asked, strict=True) if flag and e.language == language}
+        queries = {e.source[0] for e, flag in zip(words, selected, strict=True) if flag and e.language == language}
         candidates = torch.tensor(sorted(set().union(*gold.values())))
         order = sorted(queries)
         best = candidates[(unit[order] @ unit[candidates].T).argmax(1)].tolist()

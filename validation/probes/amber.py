@@ -1,4 +1,4 @@
-"""AMBER on pairs held out: sentences find their translations, and attention between the sides is mutual."""
+"""AMBER on held-out pairs: retrieval of translations, and mutual attention between the sides."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def vectors(encoder: Encoder, sentences: Sequence[str], layer: int = -1, *, firs
 
 @torch.no_grad()
 def attention_agreement(encoder: Encoder, trained: TrainedMethod) -> float:
-    """The mean agreement over held-out pairs joined without masks, the pivot first."""
+    """The mean agreement over held-out pairs, joined without masks, the pivot first."""
     method, tokenizer = trained.method, encoder.tokenizer
     pairs = list({pair.sentence: pair for pair in trained.held_out}.values())
     sides = [

@@ -13,15 +13,15 @@ from harness.modeling.packing import PackedText, pack
 from methods.objectives.words import WordPairExamples
 from validation.probes.common import TrainedMethod, train_method
 
-Asked = dict[str, Any]
+ClozeQuestions = dict[str, Any]
 
 
 def probe(seed: int, steps: int = 300) -> dict[str, float]:
-    """Mean log-probability of the other side's word at a masked dictionary word, in sentence pairs held out.
+    """Mean log-probability of the translation at a masked dictionary word, in held-out sentence pairs.
 
-    `translation` after training with the other language's vector, `base` before it and `continued` after masked LM
-    alone (both without a vector); `own` is that of the masked word with its own language's vector. A word counts where
-    it is one subword on both sides; the sentence is seen alone, without its translation.
+    `translation` is after training, with the vector of the other language; `base` before it and `continued` after
+    masked LM alone, both without a vector; `own` is that of the masked word with the vector of its own language. Only
+    words of one subword on both sides count; the sentence is read without its translation.
     """
     trained = train_method("dict-mlm", seed, steps=steps)
     control = train_method("continued-mlm", seed, steps=steps)
@@ -37,8 +37,8 @@ def probe(seed: int, steps: int = 300) -> dict[str, float]:
     return {**answers, "words": float(len(asked["word"]))}
 
 
-def questions(trained: TrainedMethod) -> Asked:
-    """One sentence per word pair and side with the word masked: its place, the word, and its translation."""
+def questions(trained: TrainedMethod) -> ClozeQuestions:
+    """One sentence per word pair and side with the word masked: its position, the word, and its translation."""
     method, tokenizer = trained.method, trained.method.tokenizer
     rows, texts = [], []
     for example in WordPairExamples.of(trained.on(trained.held_out), skip_identical=True):
@@ -58,7 +58,7 @@ def questions(trained: TrainedMethod) -> Asked:
 
 
 @torch.no_grad()
-def answer(encoder: Encoder, asked: Asked, wanted: str, vectors: Tensor) -> float:
+def answer(encoder: Encoder, asked: ClozeQuestions, wanted: str, vectors: Tensor) -> float:
     """The mean log-probability of the `wanted` column's words."""
     text: PackedText = asked["text"]
     hidden = encoder(text).tokens()[torch.tensor(text.starts) + asked["place"]]

@@ -1,4 +1,4 @@
-"""InfoXLM brings the [CLS] of translations together in the contrasted layer, on pairs held out."""
+"""InfoXLM: retrieval of translations by the [CLS] of the contrasted layer, on held-out pairs."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch.nn.functional import normalize
 from harness.modeling.encoder import Encoder
 from harness.pair_method import PairMethod
 from validation.probes.common import TrainedMethod, train_method
-from validation.probes.xlm import following
+from validation.probes.xlm import next_of_language
 
 QUEUE = 256
 
 
 def probe(seed: int, **training: Any) -> dict[str, float]:
-    """`retrieval` and `retrieval_before`: how many [CLS] of the contrasted layer have their translation as nearest
-    neighbour among all, both directions, after training and before; `retrieval_without`: after the same training
-    without the contrast. `tlm` and `tlm_shuffled`: the loss on masked words with and without the true translation."""
+    """`retrieval`, `retrieval_before`: the share of sentences whose nearest neighbour by the [CLS] of the contrasted
+    layer is their translation, in both directions, after and before training; `retrieval_without`: after the same
+    training without the contrast. `tlm`, `tlm_shuffled`: the loss with the true and with another translation."""
     trained = train_method("infoxlm", seed, **{"queue": QUEUE, **training})
     without = train_method("infoxlm", seed, **{"queue": QUEUE, "xlco_weight": 0.0, **training})
-    assert not bool(trained.method.queue.empty_mask().any()), "the contrast never began"
+    assert not bool(trained.method.queue.empty_mask().any()), "the contrast never started"
     true, shuffled = _tlm(trained, turned=False), _tlm(trained, turned=True)
     return {
         "retrieval_before": _retrieval(trained, trained.base),
@@ -54,7 +54,7 @@ def _tlm(trained: TrainedMethod, *, turned: bool) -> float:
     """Mean loss per masked token of the pairs joined, each with its partner, or `turned` with the next one's of its
     language."""
     examples = sorted(_examples(trained), key=lambda e: e.language)
-    partners = following(examples) if turned else examples
+    partners = next_of_language(examples) if turned else examples
     pairs = [a._replace(target=b.target) for a, b in zip(examples, partners, strict=True)]
     term = trained.method.loss(trained.encoder, trained.method.collate(pairs, np.random.default_rng(0)), 0)["tlm"]
     return float(term.sum) / term.count

@@ -10,7 +10,7 @@ from validation.probes.word_retrieval import accuracy, held_out
 
 
 def probe(seed: int, steps: int = 200) -> dict[str, float]:
-    """Contextual word retrieval on sentence pairs held out: `base` before, `aligned` after training, `free` after
+    """Contextual word retrieval on sentence held-out pairs: `base` before, `aligned` after training, `free` after
     training without the regulariser. `moved` and `moved_free` are the mean squared change of a unit of the pivot's
     states in both."""
     trained, free = (train_method("l2-align", seed, steps=steps, regulariser=weight) for weight in (1.0, 0.0))

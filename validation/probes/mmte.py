@@ -1,4 +1,4 @@
-"""MMTE's decoder translates pairs held out better than a copy of the source and than a unigram decoder."""
+"""MMTE: does its decoder translate held-out pairs better than a copy of the source or a unigram decoder?"""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from validation.probes.common import TrainedMethod, train_method
 
 
 def probe(seed: int, **training: Any) -> dict[str, float]:
-    """BLEU of greedy translations of pairs held out, in both directions, between 0 and 100.
+    """BLEU of greedy translations of held-out pairs, in both directions, between 0 and 100.
 
-    `copy` is the source as it stands; `unigram` the most frequent words of the target language in the sample, as many
-    as the reference has; `shuffled` are the decoder's translations of other sentences of the same language.
+    `copy` is the source itself; `unigram` are the most frequent words of the target language in the sample, as many as
+    in the reference; `shuffled` are the decoder's translations of other sentences of the same language.
     """
     training = {"steps": 600, "learning_rate": 1e-3, "layers": 2, **training}
     return measure(train_method("mmte", seed, **training))

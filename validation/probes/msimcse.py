@@ -1,4 +1,4 @@
-"""mSimCSE on what it never read: triplets of the task's training set, and sentence pairs across languages."""
+"""mSimCSE on data that it never read: triplets of a task's training set, and sentence pairs across languages."""
 
 from __future__ import annotations
 

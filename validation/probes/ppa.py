@@ -1,4 +1,4 @@
-"""PPA: what its queue holds, whether translations come together in pairs held out, what its hook does to batches."""
+"""PPA: the keys of its queue, retrieval of held-out translations, and the effect of its fine-tuning hook."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def probe(seed: int, **training: Any) -> dict[str, float]:
 
 @torch.no_grad()
 def queue(trained: TrainedMethod, seed: int) -> dict[str, float]:
-    """`queue_own`: how many vectors of the queue lie nearest to the slow copy's view of the very sentence that was
-    pushed there, among all sentences of the queue; `queue_pivot`: how many of those sentences are the pivot's.
+    """`queue_own`: the share of keys whose nearest vector of the momentum copy, among all sentences of the queue, is
+    that of their own sentence; `queue_pivot`: the share of pivot sentences.
 
-    The last steps' batches are drawn again, from the order of the examples and the seeds of the steps.
+    The batches of the last steps are collated again, from the order of the examples and the seeds of the steps.
     """
     method = trained.method
     rows, pivot = _pushed(trained, seed)
     held = len(method.queue)
-    slow = method.momentum_copy["encoder"], method.momentum_copy["head"]
-    seen = torch.cat([slow[1](slow[0](pack(rows[i : i + 64])).cls()) for i in range(0, len(rows), 64)])
+    copies = method.momentum_copy["encoder"], method.momentum_copy["head"]
+    seen = torch.cat([copies[1](copies[0](pack(rows[i : i + 64])).cls()) for i in range(0, len(rows), 64)])
     places = (int(method.queue.pushed) - held + torch.arange(held)) % held
     nearest = _nearest(method.queue.keys[places], seen)
     distinct = [tuple(row.tolist()) for row in rows]  # a sentence comes back once per matched word
@@ -74,7 +74,7 @@ def _pushed(trained: TrainedMethod, seed: int) -> tuple[list[np.ndarray], list[b
 
 @torch.no_grad()
 def retrieval(encoder: Encoder, examples: list[Any]) -> float:
-    """How many sentences have their translation as nearest neighbour of [CLS] among all, both directions."""
+    """The share of sentences whose nearest neighbour by [CLS] is their translation, in both directions."""
     x, y = (encoder(pack([getattr(e, side) for e in examples])).cls() for side in ("source", "target"))
     found = [_nearest(a, b) == torch.arange(len(a)) for a, b in ((x, y), (y, x))]
     return float(torch.cat(found).float().mean())
@@ -85,8 +85,8 @@ def _nearest(queries: Tensor, candidates: Tensor) -> Tensor:
 
 
 def switching(trained: TrainedMethod, records: int = 200) -> dict[str, float]:
-    """What the hook does to training pairs of `pawsx`: `switched` have another sentence than before, `mixed` have their
-    two sentences in different languages; `label_kept` keep identity and label."""
+    """Shares of training pairs of `pawsx` after the hook: `switched` have another sentence than before, `mixed` have
+    sentences in two languages, `label_kept` keep id and label."""
     cls = METHODS.get("ppa-switch")
     method, rng = cls(), np.random.default_rng(0)
     method.prepare_finetuning(replace(trained.corpora, sample=(), needs=cls.needs))

@@ -1,4 +1,4 @@
-"""VECO's cross-attention reads masked words off the translation, and leaves the encoder as it is when plugged out."""
+"""VECO: does cross-attention use the translation, and is the exported encoder the one without plugs?"""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from validation.probes.common import TrainedMethod, train_method
 
 
 def probe(seed: int, **training: Any) -> dict[str, float]:
-    """Losses on the same masks of the same pairs held out, in nats per masked subword, and what is left of the plugs.
+    """Losses on the same masks of the same held-out pairs, in nats per masked subword.
 
-    `ca_mlm` has the plugs in over the true translation, `ca_mlm_shuffled` over that of another sentence of the same
-    language: what the plugs add as mere layers, they add there too. `mlm` is the same encoder without plugs,
-    `continued_mlm` an encoder that was trained as long without them, `base_mlm` the one before any training.
-    `unplugged_difference`: see there.
+    `ca_mlm` has the plugs over the true translation, `ca_mlm_shuffled` over that of another sentence of the same
+    language, which shows what the plugs add as extra layers. `mlm` is the same encoder without plugs, `continued_mlm`
+    an encoder that was trained without them for as long, `base_mlm` the one before training. For
+    `unplugged_difference` see there.
     """
     trained, control = train_method("veco", seed, **training), train_method("continued-mlm", seed, **training)
     figures = measure(trained)
@@ -40,7 +40,7 @@ def probe(seed: int, **training: Any) -> dict[str, float]:
 
 
 def held_out_batch(trained: TrainedMethod, pairs: int = 256) -> Any:
-    """One masked batch of sentence pairs held out, each once; the same at each call."""
+    """One masked batch of distinct held-out sentence pairs; the same at each call."""
     once = tuple({pair.sentence: pair for pair in trained.held_out}.values())[:pairs]
     examples = trained.method.examples(trained.on(once))
     chosen = [examples[i] for i in range(len(examples))]
@@ -64,8 +64,8 @@ def measure(trained: TrainedMethod) -> dict[str, float]:
 
 
 def shuffled(states: Tensor, text: PackedText, codes: Sequence[str]) -> tuple[Tensor, Layout]:
-    """`states` (T, H) of n sentences and their translations, each pair in the place of another pair of its language,
-    and the layout of the other sides then: what `VECO.states_with_plugs` takes."""
+    """`states` (T, H) of n sentences and their translations, each pair replaced by another one of its language, and the
+    layout of the other sides: arguments of `VECO.states_with_plugs`."""
     n, order = len(codes), other_of_language(codes)
     rows = states.split(text.lengths)
     moved = [*(rows[i] for i in order), *(rows[n + i] for i in order)]
@@ -74,7 +74,7 @@ def shuffled(states: Tensor, text: PackedText, codes: Sequence[str]) -> tuple[Te
 
 
 def other_of_language(codes: Sequence[str]) -> list[int]:
-    """For each pair the number of another one of the same language: the next, and the first for the last."""
+    """The number of another pair of the same language for each pair: the next one, and the first for the last."""
     members = defaultdict(list)
     for number, code in enumerate(codes):
         members[code].append(number)
@@ -85,8 +85,8 @@ def other_of_language(codes: Sequence[str]) -> list[int]:
 
 @torch.no_grad()
 def unplugged_difference(trained: TrainedMethod, text: PackedText) -> float:
-    """The largest difference, over all layers and sentences, between the trained encoder without its plugs and its
-    export, loaded by transformers alone and run on one sentence at a time: 0 where they agree to the bit."""
+    """The largest difference over all layers and sentences between the trained encoder without plugs and its export,
+    loaded by transformers and run on one sentence at a time: 0 if they agree bit for bit."""
     with TemporaryDirectory() as folder:
         trained.method.export(trained.encoder).save(Path(folder))
         plain = AutoModel.from_pretrained(folder, add_pooling_layer=False, attn_implementation="sdpa").eval()

@@ -1,4 +1,4 @@
-"""VECO 2.0 (as described): do its two contrasts fall, and do words find their translations?"""
+"""VECO 2.0 (as described): do its two contrasts decrease, and do words find their translations?"""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ BATCH = 48
 
 
 def probe(seed: int, steps: int = 200) -> dict[str, float]:
-    """On sentence pairs held out: the two contrastive terms before (`sequence_base`, `token_base`) and after training
-    (`sequence`, `token`), and contextual word retrieval likewise (`words_base`, `words`), and after the same training
-    without the two terms (`words_without`)."""
+    """On held-out sentence pairs: the two contrastive terms before (`sequence_base`, `token_base`) and after training
+    (`sequence`, `token`), and contextual word retrieval before (`words_base`), after (`words`), and after the same
+    training without the two terms (`words_without`)."""
     trained = train_method("veco2", seed, steps=steps)
     without = train_method("veco2", seed, steps=steps, sequence_weight=0.0, token_weight=0.0)
     pairs = held_out(trained)
@@ -31,7 +31,7 @@ def probe(seed: int, steps: int = 200) -> dict[str, float]:
 
 @torch.no_grad()
 def terms(trained: TrainedMethod, encoder: Encoder) -> dict[str, float]:
-    """The mean of each term over the pairs held out, in batches of the training's size, the same for every encoder."""
+    """The mean of each term over the held-out pairs, in batches of the training size, the same for every encoder."""
     examples = trained.method.examples(trained.on(trained.held_out))
     sums: dict[str, np.ndarray] = {}
     for start in range(0, len(examples) - BATCH + 1, BATCH):

@@ -7,7 +7,7 @@ from validation.probes.word_retrieval import accuracy, held_out
 
 
 def probe(seed: int, steps: int = 200) -> dict[str, float]:
-    """Contextual word retrieval on sentence pairs held out: `base` before, `aligned` after training, and `continued`
+    """Contextual word retrieval on held-out sentence pairs: `base` before training, `aligned` after it, and `continued`
     after as many steps of masked LM."""
     trained, control = (
         train_method("word-contrast", seed, steps=steps),

@@ -27,8 +27,8 @@ class WordPairs(NamedTuple):
 
 
 def held_out(trained: TrainedMethod) -> list[WordPairs]:
-    """The word pairs of the sentence pairs held out, by language. Their words may stand in the sample as well, their
-    sentences do not; words that are the same string on both sides are left out."""
+    """The word pairs of the held-out sentence pairs, by language, without words that are the same string on both sides.
+    The words may be in the sample, too; the sentences are not."""
     examples = WordPairExamples.of(trained.on(trained.held_out), skip_identical=True)
     numbers = range(len(examples))
     found = []
@@ -43,7 +43,7 @@ def held_out(trained: TrainedMethod) -> list[WordPairs]:
 @torch.no_grad()
 def accuracy(encoder: Encoder, pairs: list[WordPairs]) -> float:
     """Percent of words whose nearest word by CSLS (Conneau et al., ICLR 2018, arXiv 1710.04087), among all words of
-    the other side, is the one that translates it in its own sentence: a mean over both directions and languages."""
+    the other side, is their translation in the same sentence pair; the mean over both directions and languages."""
     scores = []
     for _, text, words in pairs:
         x, y = (functional.normalize(v, dim=1) for v in word_vectors(encoder(text), words))
@@ -54,6 +54,6 @@ def accuracy(encoder: Encoder, pairs: list[WordPairs]) -> float:
 
 
 def csls(cosines: Tensor) -> Tensor:
-    """(n, m) twice the cosine minus both words' mean cosine to their nearest neighbours on the other side."""
+    """(n, m) twice the cosine minus the mean cosines of both words to their nearest neighbours on the other side."""
     rows, columns = (cosines.topk(min(NEIGHBOURS, cosines.shape[side]), dim=side).values for side in (1, 0))
     return 2 * cosines - rows.mean(1, keepdim=True) - columns.mean(0, keepdim=True)

@@ -18,7 +18,7 @@ def probe(seed: int, **training: Any) -> dict[str, float]:
     trained = train_method("xlm", seed, **training)
     once = {pair.sentence: pair for pair in trained.held_out}.values()
     examples = list(trained.method.examples(trained.on(tuple(sorted(once, key=lambda pair: pair.language)))))
-    shuffled = [e._replace(target=other.target) for e, other in zip(examples, following(examples), strict=True)]
+    shuffled = [e._replace(target=other.target) for e, other in zip(examples, next_of_language(examples), strict=True)]
     found = {}
     for when, encoder in (("before", trained.base), ("after", trained.encoder)):
         for name, chosen in (("true", examples), ("shuffled", shuffled)):
@@ -26,8 +26,8 @@ def probe(seed: int, **training: Any) -> dict[str, float]:
     return found
 
 
-def following(examples: Sequence[PairExample]) -> list[PairExample]:
-    """Each example's follower in its language, the last one's being the first: nobody keeps the partner."""
+def next_of_language(examples: Sequence[PairExample]) -> list[PairExample]:
+    """The next example of the same language for each example, and the first for the last."""
     groups: dict[str, list[PairExample]] = {}
     for example in examples:
         groups.setdefault(example.language, []).append(example)
@@ -36,7 +36,7 @@ def following(examples: Sequence[PairExample]) -> list[PairExample]:
 
 @torch.no_grad()
 def _loss(method: object, encoder: object, examples: Sequence[PairExample]) -> float:
-    """In evaluation mode. The masked positions are drawn alike, as far as lengths agree: means are compared."""
+    """The mean loss in evaluation mode. Masks are the same where the lengths are; compare means only."""
     total = count = 0.0
     for start in range(0, len(examples), 50):
         batch = method.collate(examples[start : start + 50], np.random.default_rng(start))  # type: ignore[attr-defined]

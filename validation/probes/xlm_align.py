@@ -1,4 +1,4 @@
-"""XLM-Align on gold word links that no method reads: does the alignment that it labels itself by get better?"""
+"""XLM-Align: does its own word alignment improve on gold links that no method reads?"""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def error_rate(found: Sequence[set[tuple[int, int]]], gold: Sequence[AlignedPair
 def self_labels(
     encoder: Encoder, gold: Sequence[AlignedPair], layer: int, max_length: int
 ) -> list[set[tuple[int, int]]]:
-    """The word links of each pair: words are linked where any of their subwords are."""
+    """The word links of each pair: words are linked if any of their subwords are."""
     found = []
     for start in range(0, len(gold), 64):
         pairs = gold[start : start + 64]

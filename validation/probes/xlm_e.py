@@ -1,4 +1,4 @@
-"""XLM-E's discriminator tells replaced tokens from original ones in pairs held out."""
+"""XLM-E: does the discriminator detect replaced tokens in held-out pairs?"""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from validation.probes.common import TrainedMethod, train_method
 
 
 def probe(seed: int, **training: Any) -> dict[str, float]:
-    """Areas under the ROC curve over the tokens of pairs held out, special ones left out: `trtd` on pairs joined,
-    `mrtd` on their sides alone; `replaced` is the share of replaced tokens among those of the pairs joined."""
+    """Areas under the ROC curve over the tokens of held-out pairs without special tokens: `trtd` on joined pairs,
+    `mrtd` on single sides; `replaced` is the share of replaced tokens in joined pairs."""
     return measure(train_method("xlm-e", seed, **{"steps": 1800, **training}))
 
 
@@ -36,7 +36,7 @@ def measure(trained: TrainedMethod) -> dict[str, float]:
 
 
 def area(scores: np.ndarray, truth: np.ndarray) -> float:
-    """The probability that a positive's score exceeds a negative's, ties counting half."""
+    """The probability that the score of a positive exceeds that of a negative; ties count half."""
     ranks, positives = rankdata(scores), int(truth.sum())
     above = ranks[truth].sum() - positives * (positives + 1) / 2
     return float(above / (positives * (len(truth) - positives)))

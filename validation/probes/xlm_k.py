@@ -1,4 +1,4 @@
-"""XLM-K on entities that it never read: do a mention, and a fact, find the entity in another language?"""
+"""XLM-K on entities that it never read: do mentions and facts retrieve the entity in another language?"""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ ByLanguage = dict[str, list[Entity]]
 
 
 class Heads(NamedTuple):
-    """What makes vectors of mentions' first tokens, and of the [CLS] of descriptions and of subjects; None: means of
-    tokens instead."""
+    """The heads of mentions (first token), descriptions ([CLS]) and subjects ([CLS]); None for means of tokens."""
 
     mention: Head | None = None
     description: Head | None = None
@@ -38,10 +37,10 @@ def probe(seed: int, **training: Any) -> dict[str, float]:
     the same training without the contrasts (`..._without`), which leaves masked LM.
 
     `mentions`: a mention among the mentions of another language, by means of tokens. `descriptions`: a mention among
-    the descriptions of another language. `objects`: a description with the name of a relation, to find what the
-    relation leads to among the descriptions, in another language, of all that such questions lead to; `objects_of_two`:
-    the questions about entities with two relations, `objects_swapped`: asked with the other relation. All but the first
-    take the trained heads; the base and the training without contrasts, which have none, compare means.
+    the descriptions of another language. `objects`: a description with the name of a relation among the descriptions,
+    in another language, of all objects of such questions; `objects_of_two`: only for entities with two relations,
+    `objects_swapped`: with the other relation. All but the first use the trained heads; the base and the training
+    without contrasts have no heads and compare means.
     """
     settings = {"steps": 900, "learning_rate": 1e-3, "queue": 96, **training}
     trained = train_method("xlm-k", seed, **settings)
@@ -80,7 +79,7 @@ def measure(encoder: Encoder, heads: Heads, known: ByLanguage) -> dict[str, floa
 
 
 def entities(seed: int) -> ByLanguage:
-    """By language the entities of the world's corpus, and after them as many as are never read."""
+    """The entities of the corpus by language, followed by the unread ones."""
     settings = world(seed).source.settings
     more = Babel.open(f"seed={seed},entities={settings.sizes.entities + UNREAD}")
     return {
@@ -109,9 +108,9 @@ def objects(
     two: bool = False,
     swapped: bool = False,
 ) -> float:
-    """The share of facts of unread entities whose object has the nearest description in another language, of all
-    objects of such facts but the subject itself; with `two` those of entities with two relations, with `swapped` asked
-    with the other one."""
+    """The share of facts of unread entities whose nearest description in another language is that of the object, among
+    all objects of such facts except the subject; `two`: only entities with two relations; `swapped`: with the other
+    relation."""
     hits = []
     for code, records in known.items():
         numbers = {record.entity: i for i, record in enumerate(records)}

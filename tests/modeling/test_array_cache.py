@@ -14,7 +14,7 @@ import pytest
 from harness.modeling import tokenizer as tokenizer_module
 from harness.modeling.array_cache import INDEX, Arrays, Progress, cached_arrays
 from harness.modeling.tokenizer import Tokenizer
-from tests.support.tiny import tiny_tokenizer
+from tests.support.tiny_encoder import tiny_tokenizer
 
 TEXTS = [f"the cat number {n} sees the dog {n // 3}" for n in range(50)]
 SENTENCES = [text.split() * (1 + n % 4) for n, text in enumerate(TEXTS)]

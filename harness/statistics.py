@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from harness.evaluation.metrics import AdditiveMetric
 
-TOLERANCE = 1e-9  # by which a score in percent may differ from the ratio of its sums
+TOLERANCE = 1e-9  # percent; the largest difference between a computed score and the ratio of its sums
 
 
 @dataclass(frozen=True)

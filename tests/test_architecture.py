@@ -175,11 +175,11 @@ def test_the_board_imports_no_torch() -> None:
 
 def test_evaluate_is_imported_only_to_score() -> None:
     """`evaluate` takes seconds to load: metrics are imported inside of the functions that score."""
-    homes = {"tasks/metrics", "harness/evaluation/metrics.py"}
+    homes = ("tasks/metrics", "harness/evaluation/metrics.py")
     eager = [
         f"{name_of(path)} imports {name}"
         for path in FILES
-        if path.relative_to(ROOT).parts[0] in ROOMS and not name_of(path).startswith(tuple(homes))
+        if path.relative_to(ROOT).parts[0] in ROOMS and not name_of(path).startswith(homes)
         for name in imported(path, lazy=False)
         if name.startswith(("evaluate", "seqeval", "tasks.metrics", "harness.evaluation.metrics"))
     ]

@@ -1,6 +1,6 @@
-"""How well an encoder's sentence vectors of two languages are aligned, and where they lie on a map.
+"""Intrinsic measures: how well the sentence vectors of two languages are aligned, and their coordinates on a map.
 
-These are intrinsic measures: they need translation pairs and no task. None is a score of the suite.
+They need translation pairs but no task, and are no part of a suite's scores.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from torch.nn import functional
 
 from harness.evaluation.retrieval import nearest
 
-MEASURES = {  # name: what it is, in a line
+MEASURES = {  # name: description
     "retrieval": "percent of sentences whose nearest neighbour by cosine is their translation, mean of both directions",
-    "cosine_gap": "mean cosine of translations less that of pairs that are none",
+    "cosine_gap": "mean cosine of translations minus the mean cosine of other pairs",
     "cka": "linear centred kernel alignment (Kornblith et al. 2019); 1: the sides are equal up to rotation and scale",
     "separation": "share of the variance that lies between the means of the two languages; 0: one cloud",
     "anisotropy": "mean cosine of different sentences of one language (Ethayarajh 2019); 0: all directions alike",
 }
-PERPLEXITY = 30.0  # of t-SNE; less where there are fewer points
+PERPLEXITY = 30.0  # of t-SNE; lower for fewer than 91 points
 
 
 def measures(source: Tensor, target: Tensor) -> dict[str, float]:
-    """The intrinsic measures of two sides (n, H) whose rows are translations, n of 2 or more. Computed in float64."""
+    """The intrinsic measures of two sides (n, H), row i of one translating row i of the other; n >= 2. In float64."""
     x, y = (side.double() for side in (source, target))
     ux, uy = (functional.normalize(side, dim=1) for side in (x, y))
     cosines, n = ux @ uy.T, len(x)
@@ -70,11 +70,11 @@ def pca(vectors: Tensor) -> NDArray[np.float64]:
     coordinate is positive."""
     centred = (vectors.double() - vectors.double().mean(0)).cpu()
     u, s, _ = torch.linalg.svd(centred, full_matrices=False)
-    found: NDArray[np.float64] = (u[:, :2] * s[:2]).numpy()
-    if found.shape[1] < 2:
-        found = np.pad(found, ((0, 0), (0, 2 - found.shape[1])))
-    largest = found[np.abs(found).argmax(0), np.arange(2)]
-    return found * np.where(largest < 0, -1.0, 1.0)
+    axes: NDArray[np.float64] = (u[:, :2] * s[:2]).numpy()
+    if axes.shape[1] < 2:
+        axes = np.pad(axes, ((0, 0), (0, 2 - axes.shape[1])))
+    largest = axes[np.abs(axes).argmax(0), np.arange(2)]
+    return axes * np.where(largest < 0, -1.0, 1.0)
 
 
 def tsne(vectors: Tensor, seed: int = 0) -> NDArray[np.float64]:
@@ -85,5 +85,5 @@ def tsne(vectors: Tensor, seed: int = 0) -> NDArray[np.float64]:
     if len(unit) < 5:
         return pca(vectors)
     perplexity = min(PERPLEXITY, (len(unit) - 1) / 3)
-    made = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(unit)
-    return np.asarray(made, dtype=np.float64)
+    coordinates = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(unit)
+    return np.asarray(coordinates, dtype=np.float64)

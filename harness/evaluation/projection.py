@@ -1,6 +1,6 @@
-"""The `project` stage: where the sentences of a run's retrieval task lie on a map, and how well they are aligned.
+"""The `project` stage: a map of the sentences of a run's retrieval task, and measures of their alignment.
 
-It comes after a run and is no part of it: nothing is trained or chosen by what it finds. The board reads its file.
+It runs after a run and changes none of its results; the board reads its file.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.evaluation import intrinsic as alignment
+from harness.evaluation import intrinsic
 from harness.records import PoolSentence
 
 PAIRS_MEASURED, PAIRS_SHOWN = 500, 30  # pairs of each language
 
 
 def project(encode: Callable[[Sequence[str]], Tensor], pools: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-    """Measures of every language's first pairs, and a map of fewer of them.
+    """Measures on the first pairs of every language, and a map of some of these pairs.
 
     `encode` turns n texts into (n, H) vectors. The result has `measures` (language, measure, value, n) and `points`
     (language, pair, side, text, and the x and y of each map); a pair has two points, its sentence and its translation.
@@ -31,7 +31,7 @@ def project(encode: Callable[[Sequence[str]], Tensor], pools: Mapping[str, Seque
         {"language": view, "measure": name, "value": value, "n": len(found)}
         for view, found in pairs.items()
         if len(found) > 1
-        for name, value in alignment.measures(*_sides(vectors, rows, found)).items()
+        for name, value in intrinsic.measures(*_sides(vectors, rows, found)).items()
     ]
     return {"measures": measured, "points": _points(vectors, rows, pairs)}
 
@@ -61,7 +61,7 @@ def _points(
         return []
     texts = list(dict.fromkeys(point["text"] for point in shown))
     chosen = vectors[torch.tensor([rows[text] for text in texts])]
-    maps = {"pca": alignment.pca(chosen), "tsne": alignment.tsne(chosen)}
+    maps = {"pca": intrinsic.pca(chosen), "tsne": intrinsic.tsne(chosen)}
     place = {text: row for row, text in enumerate(texts)}
     for point in shown:
         for name, found in maps.items():

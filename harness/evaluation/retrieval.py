@@ -1,9 +1,9 @@
 """Exact nearest neighbours and bitext mining by margin.
 
-`nearest` and `mine` multiply tiles and keep a running top-k, so that memory is bounded by the tile and not by n x m.
-Every score is fp32, whatever the precision of the vectors, the autocast or the TF32 setting; among equal scores the
-lowest index comes first. Margins follow Artetxe and Schwenk, "Margin-based Parallel Corpus Mining with Multilingual
-Sentence Embeddings" (ACL 2019), the threshold BUCC 2018 as in XTREME.
+`nearest` and `mine` multiply tiles and keep a running top-k, so memory depends on the tile, not on n x m. Scores are
+computed in fp32, whatever the precision of the vectors, autocast or TF32. Among equal scores the lowest index ranks
+first. Margins follow Artetxe and Schwenk, "Margin-based Parallel Corpus Mining with Multilingual Sentence Embeddings"
+(ACL 2019), the threshold BUCC 2018 as in XTREME.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Margin = Literal["ratio", "distance", "absolute"]
 Retrieval = Literal["max", "fwd", "bwd", "intersect"]
 
 TILE_BYTES = {"cpu": 64 * 2**20, "cuda": 512 * 2**20}
-BLOCK = 32  # columns whose maximum stands for them while a tile is searched
-SORT_FROM = 33  # from this k on one stable sort is cheaper than k passes
+BLOCK = 32  # columns per block; a tile is searched by the maxima of its blocks
+SORT_FROM = 33  # the smallest k for which one stable sort is faster than k passes
 
 
 class Neighbours(NamedTuple):
-    """Per query the best `scores` (n, k), falling from left to right, and the `indices` (n, k) they belong to."""
+    """For each query the highest `scores` (n, k), in descending order, and their `indices` (n, k)."""
 
     scores: Any
     indices: Any
@@ -45,15 +45,15 @@ class Mined(NamedTuple):
     targets: Any
 
 
-class Distinct(NamedTuple):
-    """The distinct lines of a file in order of first occurrence, and for each the row of its last occurrence."""
+class DistinctLines(NamedTuple):
+    """The distinct lines of a file in order of first occurrence, and the row of each one's last occurrence."""
 
     texts: list[str]
     rows: NDArray[np.int64]
 
 
 class Threshold(NamedTuple):
-    """The score from which pairs are kept, and the F1 in percent that was reached there while tuning."""
+    """Pairs with at least the score `threshold` are kept; `f1` is the F1 in percent on the tuning data."""
 
     threshold: float
     f1: float
@@ -65,8 +65,8 @@ def nearest(
     """The k rows of index (m, d) nearest to each row of queries (n, d): scores and indices, each (n, min(k, m)).
 
     Scores are higher for nearer rows under every metric: "cosine" (rows are normalised here; a zero row has cosine 0
-    with everything), "dot", or "l2", which is minus the Euclidean distance. NumPy arrays, memory-mapped ones too, are
-    read tile by tile and answered in NumPy; tensors are searched where they lie. `tile_bytes` bounds the tile of
+    with everything), "dot", or "l2", which is minus the Euclidean distance. NumPy arrays, also memory-mapped ones, are
+    read tile by tile and give NumPy arrays; tensors are searched on their device. `tile_bytes` bounds the tile of
     scores held at once. Raises ValueError for unlike widths, values that are not finite, k < 1 or an unknown metric.
     """
     _check_vectors(queries, index, "queries", "index")
@@ -75,13 +75,13 @@ def nearest(
     side = _tile_side(queries, tile_bytes)
     with _full_precision(queries):
         found = []
-        for rows in _spans(len(queries), side):
+        for rows in _tile_slices(len(queries), side):
             block, best = _load(queries, rows, metric, "queries"), None
-            for columns in _spans(len(index), side):
+            for columns in _tile_slices(len(index), side):
                 tile = _similarities(block, _load(index, columns, metric, "index"), metric)
-                best = _merge(best, _top(tile, k), columns.start, k)
+                best = _merge(best, _largest_by_block(tile, k), columns.start, k)
             found.append(best)
-    return _answer(_joined(found, queries, min(k, len(index))), queries)
+    return _as_input_kind(_concatenate(found, queries, min(k, len(index))), queries)
 
 
 def mine(
@@ -94,14 +94,14 @@ def mine(
     threshold: float = 0.0,
     tile_bytes: int | None = None,
 ) -> Mined:
-    """Pairs of rows of x (n, d) and y (m, d) that translate each other, one-to-one and best first.
+    """Pairs of rows of x (n, d) and y (m, d) that are translations of each other, one-to-one and best first.
 
-    The rows are normalised here and searched k deep in both directions, with one multiplication for both. For the
-    options see `margin_pairs`; for memory, precision and the kind of array, `nearest`.
+    The rows are normalised here, and the k nearest are searched in both directions with one multiplication. See
+    `margin_pairs` for the options, and `nearest` for memory, precision and the kind of array.
     """
     _check_choice("margin", margin, Margin)
     _check_choice("retrieval", retrieval, Retrieval)
-    forward, backward = both_ways(x, y, k, tile_bytes=tile_bytes)
+    forward, backward = search_both_ways(x, y, k, tile_bytes=tile_bytes)
     mined = margin_pairs(forward, backward, margin=margin, retrieval=retrieval, threshold=threshold)
     if isinstance(x, Tensor):
         return Mined(*(torch.from_numpy(part).to(x.device) for part in mined))
@@ -118,14 +118,14 @@ def margin_pairs(
 ) -> Mined:
     """Pairs chosen from the neighbours of x in y (`forward`) and of y in x (`backward`): cosines, in NumPy.
 
-    The cosine of a pair is set against the mean of the two sides' mean cosines to their neighbours: divided by it
-    ("ratio"), less it ("distance"), or alone ("absolute"). Each row proposes its best pair: rows of x ("fwd"), of y
-    ("bwd"), both ("max"), or both where they agree ("intersect"). Proposals above `threshold` are accepted best first
-    while neither side is taken.
+    The margin of a pair compares its cosine with the mean of the two sides' mean cosines to their neighbours: the
+    quotient ("ratio"), the difference ("distance"), or the cosine alone ("absolute"). Each row proposes its best pair:
+    rows of x ("fwd"), of y ("bwd"), both ("max"), or both where they agree ("intersect"). Proposals above `threshold`
+    are accepted best first, each row at most once.
     """
-    x_means, y_means = means(forward), means(backward)
-    fwd_scores, fwd_best = _best(forward, x_means, y_means, margin)
-    bwd_scores, bwd_best = _best(backward, y_means, x_means, margin)
+    x_means, y_means = mean_cosines(forward), mean_cosines(backward)
+    fwd_scores, fwd_best = _best_margins(forward, x_means, y_means, margin)
+    bwd_scores, bwd_best = _best_margins(backward, y_means, x_means, margin)
     fwd = (fwd_scores, np.arange(len(fwd_best)), fwd_best)
     bwd = (bwd_scores, bwd_best, np.arange(len(bwd_best)))
     if retrieval == "intersect":
@@ -136,18 +136,18 @@ def margin_pairs(
     return _one_to_one(scores, sources, targets, threshold)
 
 
-def distinct(texts: Sequence[str]) -> Distinct:
-    """The distinct lines of a file: XTREME embeds each line once and keeps the vector of its last occurrence."""
+def distinct_lines(texts: Sequence[str]) -> DistinctLines:
+    """The distinct lines of a file. XTREME embeds each line once and keeps the vector of its last occurrence."""
     last: dict[str, int] = {}
     for row, text in enumerate(texts):
         last[text] = row
-    return Distinct(list(last), np.fromiter(last.values(), dtype=np.int64, count=len(last)))
+    return DistinctLines(list(last), np.fromiter(last.values(), dtype=np.int64, count=len(last)))
 
 
-def repeated(texts: Sequence[str]) -> NDArray[np.bool_]:
-    """True for each line that occurs more than once in its file, outer blanks aside (n,).
+def find_repeated(texts: Sequence[str]) -> NDArray[np.bool_]:
+    """True for each line that occurs more than once in its file, ignoring blanks at its ends (n,).
 
-    BUCC leaves such lines out of the scoring: they can be in no prediction, and their gold pairs count as missed.
+    BUCC drops such lines from predictions, so their gold pairs always count as missed.
     """
     stripped = [text.strip() for text in texts]
     counts = Counter(stripped)
@@ -158,10 +158,10 @@ def best_threshold(scores: ArrayLike, correct: ArrayLike, n_gold: int) -> Thresh
     """The score threshold with the best F1 over pairs with `scores` (p,), of which `correct` (p,) are in the gold.
 
     As in XTREME: pairs are taken best first (equal scores in the order given); the threshold lies half way between the
-    pair that gives the first best F1 and the next one, and pairs with score >= threshold are kept. Where the best F1 is
-    reached at the last pair there is no next one and the threshold is that pair's own score (the original crashes).
-    Nothing correct gives threshold 0 and F1 0. Ties at the threshold are all kept, so the F1 of what is kept can be
-    lower than the one returned. Raises ValueError for unlike lengths, a NaN score, or more correct pairs than gold.
+    pair that gives the first best F1 and the next one, and pairs with score >= threshold are kept. If the last pair
+    gives the best F1, the threshold is its own score (the original code crashes). Without a correct pair, threshold and
+    F1 are 0. All pairs at the threshold are kept, so with ties the F1 of the kept pairs can be lower than the one
+    returned. Raises ValueError for unlike lengths, a NaN score, or more correct pairs than gold.
     """
     values, hits = np.asarray(scores, dtype=np.float64), np.asarray(correct, dtype=bool)
     if values.ndim != 1 or values.shape != hits.shape:
@@ -181,32 +181,31 @@ def best_threshold(scores: ArrayLike, correct: ArrayLike, n_gold: int) -> Thresh
     return Threshold(float((values[best] + following) / 2), float(100 * f1[best]))
 
 
-def both_ways(x: Vectors, y: Vectors, k: int, *, tile_bytes: int | None = None) -> tuple[Neighbours, Neighbours]:
+def search_both_ways(x: Vectors, y: Vectors, k: int, *, tile_bytes: int | None = None) -> tuple[Neighbours, Neighbours]:
     """Neighbours of x in y and of y in x, in NumPy. Each tile of cosines is computed once and searched both ways."""
     _check_vectors(x, y, "x", "y")
     _check_k(k)
     side = _tile_side(x, tile_bytes)
     forward: list[Neighbours | None] = []
-    backward: list[Neighbours | None] = [None for _ in _spans(len(y), side)]
+    backward: list[Neighbours | None] = [None for _ in _tile_slices(len(y), side)]
     with _full_precision(x):
-        for rows in _spans(len(x), side):
+        for rows in _tile_slices(len(x), side):
             block, best = _load(x, rows, "cosine", "x"), None
-            for number, columns in enumerate(_spans(len(y), side)):
+            for number, columns in enumerate(_tile_slices(len(y), side)):
                 tile = _similarities(block, _load(y, columns, "cosine", "y"), "cosine")
-                best = _merge(best, _top(tile, k), columns.start, k)
-                backward[number] = _merge(backward[number], _top(tile, k, down=True), rows.start, k)
+                best = _merge(best, _largest_by_block(tile, k), columns.start, k)
+                backward[number] = _merge(backward[number], _largest_by_block(tile, k, down=True), rows.start, k)
             forward.append(best)
-    sides = (_joined(forward, x, min(k, len(y))), _joined(backward, y, min(k, len(x))))
+    sides = (_concatenate(forward, x, min(k, len(y))), _concatenate(backward, y, min(k, len(x))))
     as_numpy = (Neighbours(found.scores.cpu().numpy(), found.indices.cpu().numpy()) for found in sides)
     return next(as_numpy), next(as_numpy)
 
 
-def _top(tile: Tensor, k: int, *, down: bool = False) -> Neighbours:
-    """The k largest of each row, or of each column if `down`; among equal ones the lowest place first.
+def _largest_by_block(tile: Tensor, k: int, *, down: bool = False) -> Neighbours:
+    """The k largest of each row, or of each column if `down`; among equal ones the lowest index first.
 
-    By (score, lowest place first) the k largest lie in the k blocks with the largest maxima: any other block has k
-    blocks before it, each with an element that comes before all of its own. So one pass finds the maxima of the blocks,
-    and the search itself reads k blocks.
+    The k largest lie in the k blocks with the largest maxima, since each of these blocks has an element that ranks
+    before all elements of any other block. One pass finds the maxima of all blocks; the search then reads k blocks.
     """
     dim = 0 if down else 1
     length = tile.shape[dim]
@@ -216,14 +215,14 @@ def _top(tile: Tensor, k: int, *, down: bool = False) -> Neighbours:
     maxima = blocks.amax(dim + 1)
     if down:
         blocks, maxima = blocks.permute(2, 0, 1), maxima.T.contiguous()
-    chosen = _first(maxima, min(k, maxima.shape[1])).indices.sort(dim=1).values
+    chosen = _largest(maxima, min(k, maxima.shape[1])).indices.sort(dim=1).values
     members = blocks.gather(1, chosen[:, :, None].expand(-1, -1, BLOCK)).flatten(1)
-    scores, places = _first(members, min(k, length))
+    scores, places = _largest(members, min(k, length))
     return Neighbours(scores, chosen.gather(1, places // BLOCK) * BLOCK + places % BLOCK)
 
 
-def _first(scores: Tensor, k: int) -> Neighbours:
-    """The k largest of each row, ties by lowest column, which torch.topk leaves open; overwrites `scores`."""
+def _largest(scores: Tensor, k: int) -> Neighbours:
+    """The k largest of each row; ties by lowest column, which torch.topk does not guarantee. Overwrites `scores`."""
     if k >= SORT_FROM:
         return Neighbours(*(part[:, :k] for part in scores.sort(dim=1, descending=True, stable=True)))
     found = []
@@ -234,17 +233,17 @@ def _first(scores: Tensor, k: int) -> Neighbours:
 
 
 def _merge(best: Neighbours | None, new: Neighbours, offset: int, k: int) -> Neighbours:
-    """The k best of what earlier tiles gave and of a tile whose columns start at `offset`."""
+    """The k best of the earlier tiles and of a new tile whose columns start at `offset`."""
     moved = Neighbours(new.scores, new.indices + offset)
     if best is None:
         return moved
     scores, indices = (torch.cat(parts, dim=1) for parts in zip(best, moved, strict=True))
-    kept, places = _first(scores, min(k, scores.shape[1]))
+    kept, places = _largest(scores, min(k, scores.shape[1]))
     return Neighbours(kept, indices.gather(1, places))
 
 
 def _load(vectors: Vectors, rows: slice, metric: Metric, name: str) -> Tensor:
-    """Some rows in fp32, of length 1 for cosine."""
+    """Some rows in fp32, normalised to length 1 for cosine."""
     part = vectors[rows]
     block = part.detach().float() if isinstance(part, Tensor) else torch.from_numpy(np.array(part, dtype=np.float32))
     norms = torch.linalg.vector_norm(block, dim=1, keepdim=True)
@@ -261,16 +260,16 @@ def _similarities(queries: Tensor, index: Tensor, metric: Metric) -> Tensor:
     return queries @ index.T
 
 
-def means(side: Neighbours) -> NDArray[np.float64]:
-    """The mean cosine of each row to its neighbours (n,); 0 where there are none."""
+def mean_cosines(side: Neighbours) -> NDArray[np.float64]:
+    """The mean cosine of each row to its neighbours (n,); 0 without neighbours."""
     scores = side.scores
     return np.asarray(scores.mean(axis=1, dtype=np.float64)) if scores.shape[1] else np.zeros(len(scores))
 
 
-def _best(
+def _best_margins(
     side: Neighbours, own: NDArray[np.float64], other: NDArray[np.float64], margin: Margin
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The best margin of each row and the neighbour that has it."""
+    """The best margin of each row, and the index of that neighbour."""
     if not side.scores.shape[1]:
         return np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.int64)
     cosines, level = side.scores.astype(np.float64), (own[:, None] + other[side.indices]) / 2
@@ -280,9 +279,9 @@ def _best(
 
 
 def margins(cosines: NDArray[np.float64], level: NDArray[np.float64], margin: Margin) -> NDArray[np.float64]:
-    """Cosines against the level of their neighbourhoods, elementwise."""
+    """Margins of `cosines` over `level`, the mean cosine of their neighbourhoods; elementwise."""
     if margin == "ratio":
-        # 0 / 0, which zero vectors give, is nobody's best.
+        # 0 / 0, which zero vectors give, ranks last
         return np.divide(cosines, level, out=np.full_like(cosines, -np.inf), where=level != 0)
     return cosines - level if margin == "distance" else cosines
 
@@ -303,7 +302,7 @@ def _one_to_one(
     return Mined(scores[chosen], sources[chosen], targets[chosen])
 
 
-def _spans(length: int, side: int) -> Iterator[slice]:
+def _tile_slices(length: int, side: int) -> Iterator[slice]:
     return (slice(start, min(start + side, length)) for start in range(0, length, side))
 
 
@@ -314,8 +313,8 @@ def _tile_side(vectors: Vectors, tile_bytes: int | None) -> int:
     return max(math.isqrt(budget // 4) // BLOCK, 1) * BLOCK
 
 
-def _joined(parts: Sequence[Neighbours | None], like: Vectors, width: int) -> Neighbours:
-    """Rows of all parts under each other; an empty (n, width) where there was nothing to search."""
+def _concatenate(parts: Sequence[Neighbours | None], like: Vectors, width: int) -> Neighbours:
+    """The rows of all parts; an empty (n, width) without parts."""
     device = like.device if isinstance(like, Tensor) else torch.device("cpu")
     shape = (0 if width else len(like), width)
     empty = Neighbours(torch.empty(shape, device=device), torch.empty(shape, dtype=torch.int64, device=device))
@@ -323,7 +322,7 @@ def _joined(parts: Sequence[Neighbours | None], like: Vectors, width: int) -> Ne
     return Neighbours(torch.cat([part.scores for part in found]), torch.cat([part.indices for part in found]))
 
 
-def _answer(found: Neighbours, like: Vectors) -> Neighbours:
+def _as_input_kind(found: Neighbours, like: Vectors) -> Neighbours:
     return found if isinstance(like, Tensor) else Neighbours(found.scores.numpy(), found.indices.numpy())
 
 

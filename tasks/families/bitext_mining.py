@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from harness.data.checked_file import CheckedFile
 from harness.data.lines import shorten
 from harness.errors import UserError
-from harness.evaluation.retrieval import best_threshold, distinct, mine, repeated
+from harness.evaluation.retrieval import best_threshold, distinct_lines, find_repeated, mine
 from harness.evaluation.strong_alignment import mine_strong
 from harness.records import PoolSentence
 from harness.statistics import MetricInputs
@@ -52,9 +52,9 @@ class BitextMining(BitextTask):
         kept, alone = [], []
         for side in sides:
             texts = [s.text for s in side]
-            rows = distinct(texts).rows
+            rows = distinct_lines(texts).rows
             kept.append([side[row] for row in rows])
-            alone.append(~repeated(texts)[rows])
+            alone.append(~find_repeated(texts)[rows])
         (x, y), (x_alone, y_alone) = kept, alone
         how: Any = {"k": settings.neighbours, "margin": settings.margin}
         if settings.strong:

@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.data.checked_file import CheckedFile
 from harness.data.lines import shorten
-from harness.evaluation.retrieval import distinct, nearest
+from harness.evaluation.retrieval import distinct_lines, nearest
 from harness.evaluation.strong_alignment import rivals
 from harness.records import PoolSentence
 from harness.statistics import MetricInputs
@@ -117,7 +117,7 @@ class Rival(NamedTuple):
 
 def _pivot_rivals(pivot: Sequence[PoolSentence], vectors: Vectors) -> list[Rival]:
     """For each pivot sentence the nearest one with another text."""
-    texts, rows = distinct([sentence.text for sentence in pivot])
+    texts, rows = distinct_lines([sentence.text for sentence in pivot])
     place = {text: number for number, text in enumerate(texts)}
     alone = [pivot[row] for row in rows]
     found = rivals(vectors.of(alone))

@@ -33,14 +33,14 @@ def test_unrelated_sides_are_not_aligned() -> None:
     assert found["cka"] < 0.2
 
 
-def test_a_rotation_keeps_cka_and_breaks_retrieval() -> None:
+def test_rotation_keeps_cka_and_breaks_retrieval() -> None:
     x = cloud()
     found = measures(x, x @ rotation() * 3)
     assert found["cka"] == pytest.approx(1)
     assert found["retrieval"] < 30
 
 
-def test_a_shift_of_one_language_is_seen_as_separation() -> None:
+def test_shift_of_one_language_raises_separation() -> None:
     x = cloud(500, 4)
     shift = torch.tensor([2.0, 0, 0, 0], dtype=torch.float64)
     # between the means: 2^2 / 4 = 1; within: 4 dimensions of variance 1
@@ -69,13 +69,13 @@ def test_cka_agrees_with_centred_kernels() -> None:
     assert linear_cka(x, y) == pytest.approx(float((k * m).sum() / (k.norm() * m.norm())))
 
 
-def test_sides_that_do_not_vary() -> None:
+def test_constant_vectors() -> None:
     x = torch.ones(5, 3)
     found = measures(x, x)
     assert (found["cka"], found["separation"], found["cosine_gap"]) == (0.0, 0.0, pytest.approx(0))
 
 
-def test_pca_is_that_of_the_covariance_with_a_settled_sign() -> None:
+def test_pca_equals_covariance_eigenvectors_with_fixed_sign() -> None:
     x = cloud(80, 6) * torch.tensor([5.0, 3, 1, 1, 1, 1], dtype=torch.float64)
     found = pca(x)
     values = torch.linalg.eigvalsh(torch.cov(x.T, correction=0)).flip(0)[:2]
@@ -85,7 +85,7 @@ def test_pca_is_that_of_the_covariance_with_a_settled_sign() -> None:
     assert pca(torch.ones(3, 1)).shape == (3, 2)
 
 
-def test_tsne_keeps_groups_apart_and_repeats_itself() -> None:
+def test_tsne_separates_groups_and_is_deterministic() -> None:
     x = torch.cat([cloud(20) + 20 * torch.eye(12)[0], cloud(20) + 20 * torch.eye(12)[1]])
     found = tsne(x)
     gap = np.linalg.norm(found[:20].mean(0) - found[20:].mean(0))

@@ -23,7 +23,7 @@ def test_tags_and_answers() -> None:
     assert examples.examples(XQuAD(), ["it"], asked) == [("q", "who?\nit was she", "she", "it")]
 
 
-def test_translations_are_told_by_their_text() -> None:
+def test_translations_are_shown_by_their_text() -> None:
     pool = [
         PoolSentence("f1", "source", "eins", ("e1",)),
         PoolSentence("f2", "source", "zwei", ("e2",)),

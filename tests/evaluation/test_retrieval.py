@@ -14,7 +14,7 @@ from harness.evaluation import retrieval
 from harness.evaluation.retrieval import (
     Mined,
     best_threshold,
-    distinct,
+    distinct_lines,
     margin_pairs,
     mine,
     nearest,
@@ -59,7 +59,7 @@ def test_nearest_equals_brute_force(metric: str, n: int, m: int, d: int, k: int,
 
 @pytest.mark.parametrize("k", [1, 5, 32, 33, 60])
 @pytest.mark.parametrize("tile_bytes", [SMALL_TILE, None])
-def test_equal_scores_come_by_lowest_index(k: int, tile_bytes: int | None) -> None:
+def test_ties_are_ordered_by_index(k: int, tile_bytes: int | None) -> None:
     rng = np.random.default_rng(3)
     index = np.eye(4, dtype=np.float32)[rng.integers(4, size=90)]
     queries = np.eye(4, dtype=np.float32)[[0, 1, 2, 3, 0]]
@@ -67,7 +67,7 @@ def test_equal_scores_come_by_lowest_index(k: int, tile_bytes: int | None) -> No
     np.testing.assert_array_equal(indices, np.argsort(-(queries @ index.T), axis=1, kind="stable")[:, :k])
 
 
-def test_k_is_capped_at_the_index() -> None:
+def test_k_is_capped_at_the_index_size() -> None:
     scores, indices = nearest(vectors(3, 4, 0), vectors(2, 4, 1), k=10)
     assert scores.shape == (3, 2)
     assert [sorted(row) for row in indices.tolist()] == [[0, 1]] * 3
@@ -80,13 +80,13 @@ def test_a_zero_row_has_cosine_zero_with_everything() -> None:
 
 
 @pytest.mark.parametrize(("n", "m", "shape"), [(0, 5, (0, 2)), (5, 0, (5, 0)), (0, 0, (0, 0))])
-def test_empty_sides_give_empties(n: int, m: int, shape: tuple[int, int]) -> None:
+def test_empty_inputs_give_empty_outputs(n: int, m: int, shape: tuple[int, int]) -> None:
     found = nearest(np.zeros((n, 4)), np.zeros((m, 4)), k=2)
     assert found.scores.shape == found.indices.shape == shape
     assert [len(part) for part in mine(np.zeros((n, 4)), np.zeros((m, 4)))] == [0, 0, 0]
 
 
-def test_the_answer_is_of_the_kind_of_the_vectors() -> None:
+def test_output_kind_follows_the_input() -> None:
     x, y = vectors(6, 4, 0), vectors(5, 4, 1)
     for part, same in zip(nearest(torch.tensor(x), torch.tensor(y), k=2), nearest(x, y, k=2), strict=True):
         assert isinstance(part, torch.Tensor)
@@ -105,7 +105,7 @@ def test_half_precision_vectors_are_searched_in_fp32() -> None:
     np.testing.assert_array_equal(found.scores, nearest(x.detach().float(), y.float()).scores)
 
 
-def test_the_precision_setting_is_put_back() -> None:
+def test_precision_setting_is_restored() -> None:
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision("high")
@@ -115,7 +115,7 @@ def test_the_precision_setting_is_put_back() -> None:
         torch.set_float32_matmul_precision(before)
 
 
-def test_inputs_are_left_as_they_are(tmp_path: Any) -> None:
+def test_inputs_are_not_modified(tmp_path: Any) -> None:
     x = vectors(10, 4, 0)
     np.save(tmp_path / "x.npy", x)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
@@ -137,7 +137,7 @@ def test_inputs_are_left_as_they_are(tmp_path: Any) -> None:
         (np.eye(2), torch.eye(2), {}, "both be NumPy arrays"),
     ],
 )
-def test_wrong_vectors_are_refused(x: Any, y: Any, options: dict[str, Any], message: str) -> None:
+def test_invalid_vectors_are_refused(x: Any, y: Any, options: dict[str, Any], message: str) -> None:
     for search in (nearest, mine):
         with pytest.raises(ValueError, match=message):
             search(x, y, **options)
@@ -192,7 +192,7 @@ def as_dict(mined: Mined) -> dict[tuple[int, int], float]:
     threshold=st.sampled_from([-10.0, 0.0, 1.0]),
     seed=st.integers(0, 1000),
 )
-def test_mine_equals_the_naive_way(
+def test_mine_equals_the_naive_implementation(
     n: int, m: int, k: int, margin: Any, direction: Any, threshold: float, seed: int
 ) -> None:
     # Vectors on one side of the origin: neighbourhood means near zero would make every ratio arbitrary.
@@ -209,7 +209,7 @@ def test_mine_equals_the_naive_way(
     assert (np.diff(mined.scores) <= 0).all()
 
 
-def test_mining_does_not_depend_on_which_side_is_first() -> None:
+def test_mining_is_symmetric() -> None:
     x, y = vectors(120, 16, 0), vectors(90, 16, 1)
     there, back = mine(x, y), mine(y, x)
     assert {(i, j) for i, j in as_dict(there)} == {(i, j) for j, i in as_dict(back)}
@@ -238,7 +238,7 @@ LEFT_OUT = {
 MINED_RUNS = [(file, run) for file, run in MINING if run["key"] not in LEFT_OUT]
 
 
-def test_only_runs_marked_error_or_fragile_are_left_out() -> None:
+def test_only_runs_marked_error_or_fragile_are_skipped() -> None:
     unmarked = {run["key"] for _, run in MINING if "error" not in run and "fragile" not in run and "args" in run}
     assert unmarked.isdisjoint(LEFT_OUT)
     assert len(MINED_RUNS) > 30
@@ -276,9 +276,9 @@ def test_golden_bucc_mine(file: str, run: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("direction", ["max", "intersect"])
-def test_golden_repeated_lines_have_the_vector_of_the_last(direction: Any) -> None:
+def test_golden_repeated_lines_use_the_last_vector(direction: Any) -> None:
     lines, data = cases("bucc_mine/duplicate_text.json"), arrays("bucc_mine/duplicate_text.npz")
-    sources, targets = distinct(lines["src_text"]), distinct(lines["trg_text"])
+    sources, targets = distinct_lines(lines["src_text"]), distinct_lines(lines["trg_text"])
     mined = mine(data["x"][sources.rows], data["y"][targets.rows], retrieval=direction)
     found = {(sources.texts[i], targets.texts[j]): score for (i, j), score in as_dict(mined).items()}
     assert found == pytest.approx({(s, t): float(score) for score, s, t in lines[direction]}, abs=1e-5)
@@ -304,6 +304,6 @@ def test_golden_tatoeba(file: str) -> None:
     assert 100 * np.mean(l2 == data["labels"]) == pytest.approx(case["accuracy_l2"], abs=1e-9)
 
 
-def test_the_tile_follows_the_byte_budget() -> None:
+def test_tile_size_follows_the_byte_budget() -> None:
     assert retrieval._tile_side(np.eye(2), 4 * 100 * 100) == 96
     assert retrieval._tile_side(np.eye(2), 1) == retrieval.BLOCK

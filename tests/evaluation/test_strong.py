@@ -60,7 +60,7 @@ def clouds(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, int]:
 
 @settings(deadline=None, max_examples=25)
 @given(clouds())
-def test_strong_is_never_above_the_plain_figure_and_leaves_it_as_it_is(
+def test_strong_score_is_at_most_the_plain_score(
     drawn: tuple[np.ndarray, np.ndarray, int],
 ) -> None:
     x, y, pairs = drawn
@@ -77,7 +77,7 @@ def test_strong_is_never_above_the_plain_figure_and_leaves_it_as_it_is(
 
 @settings(deadline=None, max_examples=25)
 @given(clouds())
-def test_strong_equals_the_plain_figure_where_the_languages_coincide(
+def test_strong_score_equals_the_plain_score_for_equal_vectors(
     drawn: tuple[np.ndarray, np.ndarray, int],
 ) -> None:
     x, _, pairs = drawn
@@ -91,7 +91,7 @@ def test_strong_equals_the_plain_figure_where_the_languages_coincide(
 
 @settings(deadline=None, max_examples=20)
 @given(clouds(), st.sampled_from(["ratio", "distance", "absolute"]), st.integers(1, 5))
-def test_a_strong_pair_by_definition(drawn: tuple[np.ndarray, np.ndarray, int], margin: Any, k: int) -> None:
+def test_strong_pairs_match_the_definition(drawn: tuple[np.ndarray, np.ndarray, int], margin: Any, k: int) -> None:
     x, y, _ = drawn
     mined, strong = mine_strong(x, y, k=k, margin=margin)
     plain = mine(x, y, k=k, margin=margin)
@@ -116,7 +116,7 @@ def _rival(own: np.ndarray, other: np.ndarray, row: int, k: int, margin: str) ->
     return best
 
 
-def test_languages_that_lie_apart_fail_though_plain_retrieval_is_perfect() -> None:
+def test_separated_languages_score_zero_strong_accuracy() -> None:
     rng = np.random.default_rng(0)
     meaning = rng.normal(size=(20, 16))
     meaning /= np.linalg.norm(meaning, axis=1, keepdims=True)
@@ -130,7 +130,7 @@ def test_languages_that_lie_apart_fail_though_plain_retrieval_is_perfect() -> No
     assert mined["strong_f1"] == 0 < mined["f1"]
 
 
-def test_a_rival_is_another_row_even_among_equal_ones() -> None:
+def test_rivals_exclude_the_row_itself_among_equal_rows() -> None:
     same = np.ones((5, 3), dtype=np.float32)
     found = rivals(same, k=2)
     assert found.indices.shape == (5, 2)
@@ -138,7 +138,7 @@ def test_a_rival_is_another_row_even_among_equal_ones() -> None:
     assert rivals(same[:1], k=2).indices.shape == (1, 0)
 
 
-def test_a_copy_of_the_query_is_no_rival_of_it() -> None:
+def test_rivals_exclude_copies_of_the_query() -> None:
     records = pools(3, 0)
     doubled = [*records, replace(records[3], id="again")]
     x = np.eye(3, 4, dtype=np.float32)
@@ -147,7 +147,7 @@ def test_a_copy_of_the_query_is_no_rival_of_it() -> None:
     assert scores(Tatoeba(), doubled, x, y, STRONG) == {"accuracy": 100.0, "strong_accuracy": 100.0}
 
 
-def test_the_encoder_is_asked_once_and_a_view_without_predictions_counts_nothing() -> None:
+def test_view_without_predictions_scores_zero() -> None:
     task, records = BUCC2018(), pools(4, 2)
     found = task.predict(tiny_encoder(), {"de": records, "fr": []}, STRONG)
     assert all(len(candidate) == 4 for candidate in found["de"])
@@ -158,7 +158,7 @@ def test_the_encoder_is_asked_once_and_a_view_without_predictions_counts_nothing
 
 
 @pytest.mark.parametrize("final", [[["x0", "e0"]], [["x0", "e0", 0]], [["x0", "e0", 1]]])
-def test_a_pair_that_is_not_strong_is_still_found(final: list[Any]) -> None:
+def test_pairs_that_are_not_strong_count_in_the_plain_score(final: list[Any]) -> None:
     sums = BUCC2018().statistics(final, pools(2, 0)).sums()
     assert (sums["tp"], sums["pred"], sums["gold"]) == (1, 1, 2)
     assert sums.get("strong") == (float(final[0][2]) if len(final[0]) > 2 else None)

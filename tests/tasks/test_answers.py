@@ -68,18 +68,18 @@ def test_tydiqa_files_of_both_shapes() -> None:
         assert got == pytest.approx(case["expected"]["ok"], abs=1e-9)
 
 
-def test_a_language_that_mlqa_lacks_is_refused() -> None:
+def test_language_outside_mlqa_is_refused() -> None:
     with pytest.raises(UsageError, match="fr"):
         mlqa("fr")
 
 
-def test_a_question_without_reference_cannot_be_scored() -> None:
+def test_question_without_reference_is_refused() -> None:
     with pytest.raises(ValueError, match="empty"):
         score("x", [], squad)
 
 
 @given(st.text(max_size=30), st.sampled_from(sorted(NORMALISERS)))
-def test_an_answer_scores_full_against_itself_unless_it_normalises_to_nothing(text: str, name: str) -> None:
+def test_answer_scores_full_against_itself(text: str, name: str) -> None:
     normalise = NORMALISERS[name]
     got = score(text, ["another answer", text], normalise)
     assert got.exact_match == 1

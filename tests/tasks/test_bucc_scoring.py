@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.evaluation.retrieval import best_threshold, distinct, repeated
+from harness.evaluation.retrieval import best_threshold, distinct_lines, find_repeated
 from tasks.metrics import bucc_scores
 from tests.support.golden_cases import cases
 
@@ -26,7 +26,7 @@ BUCC_EVAL = cases("bucc_eval/cases.json")["cases"]
 
 
 def unique_ids(texts: list[str], ids: list[str]) -> dict[str, str]:
-    rows = zip(texts, ids, repeated(texts), strict=True)
+    rows = zip(texts, ids, find_repeated(texts), strict=True)
     return {text.strip(): name for text, name, again in rows if not again}
 
 
@@ -61,9 +61,7 @@ def test_golden_bucc_eval(case: dict[str, Any]) -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=30), st.integers(0, 5))
-def test_no_threshold_between_two_pairs_is_better_where_no_scores_tie(
-    pairs: list[tuple[int, bool]], missed: int
-) -> None:
+def test_threshold_is_optimal_without_ties(pairs: list[tuple[int, bool]], missed: int) -> None:
     scores = [place + score / 10 for place, (score, _) in enumerate(pairs)]
     correct = [right for _, right in pairs]
     n_gold = sum(correct) + missed
@@ -88,14 +86,16 @@ def test_no_threshold_between_two_pairs_is_better_where_no_scores_tie(
         ([1.0, 2.0], [True, True], 1, "2 pairs are marked correct, but the gold has 1"),
     ],
 )
-def test_thresholds_refuse_what_cannot_be(scores: list[float], correct: list[bool], n_gold: int, message: str) -> None:
+def test_invalid_threshold_inputs_are_refused(
+    scores: list[float], correct: list[bool], n_gold: int, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         best_threshold(scores, correct, n_gold)
 
 
-def test_distinct_and_repeated() -> None:
+def test_distinct_and_repeated_lines() -> None:
     texts = ["a", "b", "a ", "c", "b"]
-    assert distinct(texts).texts == ["a", "b", "a ", "c"]
-    assert distinct(texts).rows.tolist() == [0, 4, 2, 3]
-    assert repeated(texts).tolist() == [True, True, True, False, True]
-    assert distinct([]).rows.shape == repeated([]).shape == (0,)
+    assert distinct_lines(texts).texts == ["a", "b", "a ", "c"]
+    assert distinct_lines(texts).rows.tolist() == [0, 4, 2, 3]
+    assert find_repeated(texts).tolist() == [True, True, True, False, True]
+    assert distinct_lines([]).rows.shape == find_repeated([]).shape == (0,)

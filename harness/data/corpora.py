@@ -1,4 +1,4 @@
-"""What a method is given to read: the sample, the tokenizer, and on demand the other corpora of the source."""
+"""The data that a method reads: the sample, the tokenizer, and the other corpora of the source on demand."""
 
 from __future__ import annotations
 

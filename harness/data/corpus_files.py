@@ -21,8 +21,8 @@ _LINK = re.compile(r"(\d+)([-p])(\d+)")
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How one kind of corpus lies in a folder.
+class CorpusLayout:
+    """The files of one kind of corpus in a folder.
 
     `find` maps languages to the files of each; `read` yields the records of a language; `count` counts them.
     """
@@ -57,7 +57,7 @@ def _read_parallel(language: str, files: tuple[Path, ...]) -> Iterator[ParallelP
     for (number, target), (_, source) in zip(*map(read_lines, files), strict=True):
         for path, text in zip(files, (target, source), strict=True):
             if not text.strip():
-                raise _blank(path, number, "drop this line in both languages")
+                raise _blank_error(path, number, "drop this line in both languages")
         yield ParallelPair(f"{language}-{number - 1}", language, source, target)
 
 
@@ -74,7 +74,7 @@ def _find_mono(root: Path, _pivot: str) -> dict[str, tuple[Path, ...]]:
 def _read_mono(language: str, files: tuple[Path, ...]) -> Iterator[MonoSentence]:
     for number, text in read_lines(files[0]):
         if text and not text.strip():
-            raise _blank(files[0], number, "remove the line, or leave it wholly empty")
+            raise _blank_error(files[0], number, "remove the line, or leave it wholly empty")
         if text:
             yield MonoSentence(f"{language}-{number - 1}", language, text)
 
@@ -84,7 +84,7 @@ def _count_mono(files: tuple[Path, ...]) -> int:
 
 
 def _find_dictionaries(root: Path, pivot: str) -> dict[str, tuple[Path, ...]]:
-    """The training files of each language, the general one first, then its held-out file where there is one."""
+    """The training files of each language, the general one first, then the held-out file if there is one."""
     folder = root / "dictionaries"
     found: dict[str, list[Path]] = {}
     names = sorted(_listing(folder), key=lambda name: (not name.startswith(f"{pivot}-"), name))
@@ -97,20 +97,20 @@ def _find_dictionaries(root: Path, pivot: str) -> dict[str, tuple[Path, ...]]:
     return {language: tuple(files) for language, files in found.items()}
 
 
-class Usable(NamedTuple):
-    """The usable (headword, translation) entries of a language, and how many were left out as held out."""
+class UsableEntries(NamedTuple):
+    """The usable (headword, translation) entries of a language, and the number of held-out ones."""
 
     entries: tuple[tuple[str, str], ...]
     held_out: int
 
 
-def usable_entries(files: tuple[Path, ...]) -> Usable:
+def usable_entries(files: tuple[Path, ...]) -> UsableEntries:
     """Distinct entries of the training files, without the headwords of the held-out file (letter case ignored)."""
     return _usable(files, tuple(scan(path).digest for path in files))
 
 
 @lru_cache(maxsize=256)
-def _usable(files: tuple[Path, ...], _digests: tuple[str, ...]) -> Usable:
+def _usable(files: tuple[Path, ...], _digests: tuple[str, ...]) -> UsableEntries:
     training = [path for path in files if not _is_test(path)]
     withheld = {source.casefold() for path in files if _is_test(path) for source, _ in _entries(path)}
     entries: dict[tuple[str, str], None] = {}
@@ -121,7 +121,7 @@ def _usable(files: tuple[Path, ...], _digests: tuple[str, ...]) -> Usable:
                 held_out += 1
             else:
                 entries[source, target] = None
-    return Usable(tuple(entries), held_out)
+    return UsableEntries(tuple(entries), held_out)
 
 
 def _is_test(path: Path) -> bool:
@@ -132,7 +132,7 @@ def _entries(path: Path) -> Iterator[tuple[str, str]]:
     for number, text in read_lines(path):
         source, target = (field.strip() for field in fields_of(path, number, text, 2, "English word, translation"))
         if not source or not target:
-            raise _blank(path, number, "remove the entry, or fill both of its fields")
+            raise _blank_error(path, number, "remove the entry, or fill both of its fields")
         yield source, target
 
 
@@ -157,7 +157,7 @@ def _find_alignments(root: Path, pivot: str) -> dict[str, tuple[Path, ...]]:
 
 
 def _read_alignments(language: str, files: tuple[Path, ...]) -> Iterator[AlignedPair]:
-    """Gold files name the side on the left of their own name first; records have the pivot first."""
+    """Links in a gold file have the left side of its name first; records have the pivot first."""
     pivot, foreign, gold = files
     for other in (foreign, gold):
         check_parallel(pivot, other)
@@ -210,18 +210,22 @@ def _count_nli(files: tuple[Path, ...]) -> int:
     return scan(files[0]).lines
 
 
-def _blank(path: Path, number: int, remedy: str) -> UserError:
+def _blank_error(path: Path, number: int, remedy: str) -> UserError:
     return UserError(
         "an empty line or field", file=path, line=number, found="nothing but blanks", expected="text", remedy=remedy
     )
 
 
-LAYOUTS: Mapping[Corpus, Layout] = {
-    Corpus.PARALLEL: Layout("parallel/{xx}-{pivot}.{xx} and .{pivot}", _find_parallel, _read_parallel, _count_parallel),
-    Corpus.MONO: Layout("mono/{xx}.txt", _find_mono, _read_mono, _count_mono),
-    Corpus.DICTIONARY: Layout("dictionaries/{pivot}-{xx}.txt", _find_dictionaries, _read_dictionary, _count_dictionary),
-    Corpus.ALIGNMENT: Layout(
+LAYOUTS: Mapping[Corpus, CorpusLayout] = {
+    Corpus.PARALLEL: CorpusLayout(
+        "parallel/{xx}-{pivot}.{xx} and .{pivot}", _find_parallel, _read_parallel, _count_parallel
+    ),
+    Corpus.MONO: CorpusLayout("mono/{xx}.txt", _find_mono, _read_mono, _count_mono),
+    Corpus.DICTIONARY: CorpusLayout(
+        "dictionaries/{pivot}-{xx}.txt", _find_dictionaries, _read_dictionary, _count_dictionary
+    ),
+    Corpus.ALIGNMENT: CorpusLayout(
         "alignments/{xx}-{pivot}.gold and its two texts", _find_alignments, _read_alignments, _count_alignments
     ),
-    Corpus.NLI: Layout(NLI_FILE, _find_nli, _read_nli, _count_nli),
+    Corpus.NLI: CorpusLayout(NLI_FILE, _find_nli, _read_nli, _count_nli),
 }

@@ -23,7 +23,7 @@ from harness.task import TaskSpec
 
 
 class Folder(Source):
-    """A folder in XTREME's layout. Nothing is kept in memory but digests; every call reads the files again."""
+    """A folder in XTREME's layout. Only digests are kept in memory; every call reads the files again."""
 
     kind: ClassVar[str] = "folder"
     name: str = kind
@@ -34,7 +34,7 @@ class Folder(Source):
 
     @classmethod
     def open(cls, location: str) -> Folder:
-        """The folder at a path. Raises UsageError without a path and UserError where there is no such folder."""
+        """The folder at a path. Raises UsageError without a path, and UserError if the folder does not exist."""
         if not location:
             raise UsageError(
                 "the folder source needs a path",
@@ -121,7 +121,7 @@ class Folder(Source):
         return [Cell(spec, view, split, self.pivot, self._files(roles, view)) for view in views]
 
     def _cells(self, spec: TaskSpec, split: str) -> list[Cell]:
-        """The candidates whose files are all there; rows count as parallel where all files are equally long."""
+        """The candidates whose files are all there. Rows are parallel if all files have the same length."""
         cells = [cell for cell in self._candidates(spec, split) if cell.missing() is None]
         if spec.family.record is not TextPair or len({scan(cell.files["data"]).lines for cell in cells}) != 1:
             return cells
@@ -149,7 +149,7 @@ class Folder(Source):
         return next(with_files, alternatives[0] if alternatives else {})
 
     def _folders(self, specs: Sequence[TaskSpec]) -> list[str]:
-        """The task folders that these tasks are looked for in."""
+        """The folders in which these tasks are expected."""
         patterns = (text for spec in specs for split in spec.splits for text in self._roles(spec, split).values())
         return sorted({f"{text.split('/')[0]}/" for text in patterns})
 
@@ -157,7 +157,7 @@ class Folder(Source):
         return {role: self.root / _at(pattern, view) for role, pattern in roles.items()}
 
     def _views(self, pattern: str) -> list[str]:
-        """The views for which a file of this pattern exists; the pivot alone where it has no field."""
+        """The views for which a file of this pattern exists; only the pivot if the pattern has no field."""
         parts = _FIELD.split(pattern)
         if len(parts) == 1:
             return [self.pivot] if (self.root / pattern).is_file() else []
@@ -238,7 +238,7 @@ def _task_cell(cell: Cell) -> TaskCell:
 
 
 def _training(cells: Iterable[Cell], pivot: str) -> dict[str, str]:
-    """For each trained task, the file (and its number of items) that models are fine-tuned on."""
+    """The training file of each trained task, with its number of items."""
     sets = [cell for cell in cells if cell.split == "train" and cell.view == pivot]
     paths = {cell.spec.name: cell.files["data"] for cell in sets}
     counts = {cell.spec.name: reader_of(cell).count(cell) for cell in sets}
@@ -246,7 +246,7 @@ def _training(cells: Iterable[Cell], pivot: str) -> dict[str, str]:
 
 
 def _notes(cells: Sequence[Cell]) -> Iterator[str]:
-    """What a user should know of the files, one line for each task, split and peculiarity."""
+    """Notes on the files for the user, one for each task, split and peculiarity."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for cell in cells:
         for note in _quirks(cell):

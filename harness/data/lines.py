@@ -1,4 +1,4 @@
-"""Reading text files strictly: UTF-8, one record a line, and every fault told with its file and line."""
+"""Reads text files strictly: UTF-8, one record per line. Every error names its file and line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BLANK = re.compile(
 
 
 class FileScan(NamedTuple):
-    """What one pass over a file tells without decoding it. `fields` are the tab-separated fields of the first line."""
+    """Facts from one pass over the bytes of a file. `fields` counts the tab-separated fields of the first line."""
 
     digest: str
     lines: int
@@ -46,25 +46,25 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
             yield number, _decode(path, number, offset, raw)
             offset += len(raw)
     if offset == 0:
-        raise empty(path)
+        raise empty_file_error(path)
 
 
 def scan(path: Path) -> FileScan:
-    """Digest and counts of a file, computed once per state (path, time, size) of it. Raises UserError where empty."""
+    """Digest and counts of a file, computed once per path, time and size. Raises UserError for an empty file."""
     stat = path.stat()
     if stat.st_size == 0:
-        raise empty(path)
+        raise empty_file_error(path)
     return _scan(path, stat.st_mtime_ns, stat.st_size)
 
 
 def blank_inside(path: Path) -> bool:
-    """Whether some character of a file is a blank other than tab and line end (of ASCII or Unicode)."""
+    """Whether a file has a blank character (ASCII or Unicode) other than tab and line end."""
     stat = path.stat()
     return _blank_inside(path, stat.st_mtime_ns, stat.st_size)
 
 
 def fields_of(path: Path, number: int, text: str, count: int, names: str) -> list[str]:
-    """The `count` tab-separated fields of a line, called `names` in the error. Raises UserError on another number."""
+    """The `count` tab-separated fields of a line, called `names` in the error. Raises UserError for another number."""
     fields = text.split("\t")
     if len(fields) != count:
         raise UserError(
@@ -78,7 +78,7 @@ def fields_of(path: Path, number: int, text: str, count: int, names: str) -> lis
     return fields
 
 
-def empty(path: Path) -> UserError:
+def empty_file_error(path: Path) -> UserError:
     """The error for a file without content."""
     return UserError(
         "the file is empty",

@@ -41,13 +41,13 @@ class Cell:
         return f"{self.spec.name}-{self.view}-{self.split}"
 
     def missing(self) -> Path | None:
-        """The first file that is not there; gold may be withheld."""
+        """The first file that does not exist; gold is optional."""
         return next((path for role, path in self.files.items() if role != "gold" and not path.is_file()), None)
 
 
 @dataclass(frozen=True)
 class Reader:
-    """How a type of record is read: `records` in full; `count` and `labelled` from the scans alone."""
+    """How a type of record is read: `records` in full; `count` and `labelled` from a scan of the files."""
 
     records: Callable[[Cell], list[Record]]
     count: Callable[[Cell], int]
@@ -206,7 +206,7 @@ def _tagging_labelled(cell: Cell) -> bool:
 
 
 def _read_aligned(cell: Cell) -> list[Record]:
-    """Tatoeba: line i of the one file translates line i of the other, unless the English side was sorted."""
+    """Tatoeba: line i of one file translates line i of the other, unless the English side is sorted."""
     labelled = _aligned_labelled(cell)
     texts = {side: _pool_lines(cell.files[side]) for side in ("source", "target")}
     names = {"source": cell.view, "target": cell.pivot}
@@ -237,7 +237,7 @@ def _pool_lines(path: Path) -> list[str]:
 
 
 def _aligned_labelled(cell: Cell) -> bool:
-    """Whether the lines are still aligned. Raises UserError where the two files differ in length.
+    """Whether the lines are still aligned. Raises UserError if the two files differ in length.
 
     The official download sorts the English lines by code point, which loses the labels; English in that order from
     five lines on is taken for it.
@@ -249,7 +249,7 @@ def _aligned_labelled(cell: Cell) -> bool:
 
 
 def check_parallel(first: Path, second: Path) -> None:
-    """Raises UserError where two files that should be line-aligned differ in their number of lines."""
+    """Raises UserError if two files that should be line-aligned have different numbers of lines."""
     counts = scan(first).lines, scan(second).lines
     if counts[0] != counts[1]:
         raise UserError(

@@ -1,7 +1,6 @@
 """The source contract: a manifest of what is there, and records on demand.
 
-Asking for what the manifest lacks raises UserError that names the file (or config) looked for and what is there
-instead.
+Asking for data that the manifest lacks raises UserError, which names the file or config, and what is there.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from harness.task import TaskSpec
 
 @dataclass(frozen=True, slots=True)
 class TaskCell:
-    """A (task, view, split) that the source holds; `labelled` is False where the gold labels are withheld."""
+    """A (task, view, split) that the source holds; `labelled` is False if the gold labels are withheld."""
 
     task: str
     view: str
@@ -40,7 +39,7 @@ class CorpusCell:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a source holds. `training` names the training set of each task; `notes` are for the user to know."""
+    """The contents of a source. `training` names the training set of each task; `notes` are for the user."""
 
     pivot: str
     tasks: tuple[TaskCell, ...]
@@ -59,7 +58,7 @@ class Manifest:
         return tuple(c.language for c in self.corpora if c.kind == kind)
 
     def lacking(self, needs: Iterable[Corpus]) -> list[Corpus]:
-        """The kinds of corpus among `needs` that are there in no language, sorted."""
+        """The kinds of corpus among `needs` that the source has in no language, sorted."""
         return [kind for kind in sorted(needs) if not self.languages(kind)]
 
     def corpus_cells(self, kind: Corpus, languages: Sequence[str]) -> tuple[CorpusCell, ...]:
@@ -86,11 +85,11 @@ class Source(ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """A short name that tells sources apart on the board, such as `babel` or `folder:open`; no absolute path."""
+        """A short name that identifies the source on the board, such as `babel` or `folder:open`; no absolute path."""
 
     @abstractmethod
     def manifest(self, specs: Sequence[TaskSpec]) -> Manifest:
-        """What is there for these tasks, and every corpus. Cheap enough to call at the start of each command."""
+        """The cells of these tasks and of every corpus. Cheap enough for the start of each command."""
 
     @abstractmethod
     def task(self, spec: TaskSpec, view: str, split: str) -> Sequence[Record]:
@@ -107,7 +106,7 @@ class Source(ABC):
 
 
 def missing_task(source: str, task: str, held: Iterable[str]) -> UserError:
-    """The error for a task that a source knows nothing of."""
+    """The error for a task that a source does not know."""
     return UserError(
         f"{source} has no data for {task}",
         found=f"{source} holds {', '.join(held)}",

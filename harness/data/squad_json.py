@@ -16,7 +16,7 @@ _SHAPE = '{"data": [{"paragraphs": [{"context": ..., "qas": [{"id": ..., "questi
 
 
 class _Paragraph(NamedTuple):
-    """A context and its questions, with the place of the paragraph in the file, such as data[3].paragraphs[0]."""
+    """A context and its questions, with the position of the paragraph in the file, such as data[3].paragraphs[0]."""
 
     place: str
     context: str
@@ -37,18 +37,20 @@ def read_questions(path: Path, prefix: str, language: str, *, repeated_ids: bool
         for number, (name, question, answers) in enumerate(rows):
             seen[name] = seen.get(name, 0) + 1
             if seen[name] > 1 and not repeated_ids:
-                raise _wrong(path, f"{paragraph.place}.qas[{number}].id", "an id that occurs twice", name)
+                raise _error(path, f"{paragraph.place}.qas[{number}].id", "an id that occurs twice", name)
             key = name if seen[name] == 1 else f"{name}#{seen[name]}"
-            yield Question(key, question, paragraph.context, _placed(answers, paragraph.context), cluster, language)
+            yield Question(
+                key, question, paragraph.context, _locate_answers(answers, paragraph.context), cluster, language
+            )
 
 
 def question_count(path: Path) -> int:
-    """How many questions a file holds."""
+    """The number of questions in a file."""
     return _summary(path, path.stat().st_mtime_ns)[0]
 
 
 def labelled_questions(path: Path) -> bool:
-    """Whether any question has an answer that is not empty: XTREME's download empties those of the test sets."""
+    """Whether any question has a non-empty answer: XTREME's download empties the answers of the test sets."""
     return _summary(path, path.stat().st_mtime_ns)[1]
 
 
@@ -58,7 +60,7 @@ def _summary(path: Path, _: int) -> tuple[int, bool]:
     return len(found), any(question.answers for question in found)
 
 
-def _placed(answers: list[tuple[str, int]], context: str) -> tuple[Answer, ...]:
+def _locate_answers(answers: list[tuple[str, int]], context: str) -> tuple[Answer, ...]:
     if not any(text for text, _ in answers):
         return ()
     return tuple(Answer(text, start if _stands(text, context, start) else -1) for text, start in answers)
@@ -69,7 +71,7 @@ def _stands(text: str, context: str, start: int) -> bool:
 
 
 def _paragraphs(path: Path) -> Iterator[_Paragraph]:
-    content = _content(path)
+    content = _read_json(path)
     articles = content.get("data") if isinstance(content, dict) else content
     for a, article in enumerate(_typed(path, "data", articles, list)):
         paragraphs = _field(path, f"data[{a}]", article, "paragraphs", list)
@@ -87,7 +89,7 @@ def _question(path: Path, place: str, qa: Any) -> tuple[str, str, list[tuple[str
     return _field(path, place, qa, "id", str), _field(path, place, qa, "question", str), answers
 
 
-def _content(path: Path) -> Any:
+def _read_json(path: Path) -> Any:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -117,11 +119,11 @@ def _typed(path: Path, place: str, value: Any, kind: type) -> Any:
     if not isinstance(value, kind) or isinstance(value, bool):
         names = {list: "a list", str: "a text", int: "a whole number"}
         problem = "something is missing" if value is None else f"this is not {names[kind]}"
-        raise _wrong(path, place, problem, "nothing" if value is None else shorten(json.dumps(value)), names[kind])
+        raise _error(path, place, problem, "nothing" if value is None else shorten(json.dumps(value)), names[kind])
     return value
 
 
-def _wrong(path: Path, place: str, problem: str, found: str, expected: str = "") -> UserError:
+def _error(path: Path, place: str, problem: str, found: str, expected: str = "") -> UserError:
     return UserError(
         f"{problem} in a file of questions",
         file=path,

@@ -1,6 +1,6 @@
-"""Controlled changes of one property of the data, on any source, named as a recipe names them.
+"""Controlled changes of one property of the data, on any source, under the names that recipes use.
 
-`shuffled-pairs` permutes the partners of the drawn sample, as a control for everything but the pairing. The others
+`shuffled-pairs` permutes the partners of the sample, as a control for everything except the pairing. The others
 change the text of one language: `script:xx`, `inversion:xx`, `permutation:xx` (word order), `shared-words:xx` (half of
 its word types keep their form, the rest change script).
 """
@@ -102,12 +102,12 @@ class Repartnered(Rows[SamplePair]):
 
 
 def change_script(text: str) -> str:
-    """`text` in another script: each letter and mark of an alphabet becomes one letter of its own; the rest stays.
+    """`text` in another script: each letter and mark of an alphabet is replaced by one new letter; the rest stays.
 
     One-to-one and of equal length, so spans and answers stay where they are. Chinese, Japanese and Korean characters,
     digits and punctuation are kept.
     """
-    return "".join(map(_moved, text))
+    return "".join(map(_move_character, text))
 
 
 def invert(words: Sequence[str]) -> list[int]:
@@ -116,20 +116,20 @@ def invert(words: Sequence[str]) -> list[int]:
 
 
 def permute(words: Sequence[str]) -> list[int]:
-    """The positions of the words in an order that looks random and depends on the words alone."""
+    """The positions of the words in a pseudo-random order that depends on the words alone."""
     return [int(place) for place in np.random.default_rng(_hash(" ".join(words))).permutation(len(words))]
 
 
 def share_words(text: str, share: float = 0.5) -> str:
     """`text` with this share of its word types kept and the others in another script.
 
-    A word's fate depends on its letters alone, in lower case, so it is the same wherever the word stands.
+    Whether a word is kept depends on its lower-case letters alone, so it is the same at every occurrence.
     """
-    return re.sub(r"\S+", lambda match: match[0] if _fate(match[0]) < share else change_script(match[0]), text)
+    return re.sub(r"\S+", lambda match: match[0] if _word_hash(match[0]) < share else change_script(match[0]), text)
 
 
 def retag(tags: Sequence[str], order: Sequence[int]) -> list[str]:
-    """Tags in a new order; in BIO tags each run of one span's words begins with B- again."""
+    """Tags in a new order; in BIO tags, each contiguous part of a span begins with B-."""
     previous = ["O", *tags]
     starts = [not (tag[:2] == "I-" and before[2:] == tag[2:]) for before, tag in zip(previous, tags, strict=False)]
     spans = list(accumulate(starts))
@@ -191,7 +191,7 @@ _KINDS: dict[str, Callable[[str, str], LanguageTransform]] = {
 
 
 def transform_of(name: str) -> Transform:
-    """The transform that a recipe names: `shuffled-pairs`, or KIND:LANGUAGE. Raises UsageError on any other name."""
+    """The transform of a name: `shuffled-pairs`, or KIND:LANGUAGE. Raises UsageError for any other name."""
     if name == ShuffledPairs.name:
         return ShuffledPairs()
     kind, _, language = name.partition(":")
@@ -229,7 +229,7 @@ class TransformedSource(Source):
         return transform_of(name).source(open_source(uri))
 
     def manifest(self, specs: Sequence[TaskSpec]) -> Manifest:
-        """The inner manifest with new fingerprints. Raises UserError where the source lacks the language."""
+        """The inner manifest with new fingerprints. Raises UserError if the source lacks the language."""
         inner, language = self.inner.manifest(specs), self.transform.language
         tasks = tuple(self._marked(cell) if language in cell.view.split(".") else cell for cell in inner.tasks)
         corpora = tuple(self._marked(cell) if cell.language == language else cell for cell in inner.corpora)
@@ -249,8 +249,12 @@ class TransformedSource(Source):
         context, _, asked = view.partition(".")
         if language not in (context, asked):
             return records
-        new = [changed(record, self.transform) for record in records]
-        return [_crossed(*pair, kept=asked != language) for pair in zip(records, new, strict=True)] if asked else new
+        new = [apply_transform(record, self.transform) for record in records]
+        return (
+            [_change_one_side(*pair, kept=asked != language) for pair in zip(records, new, strict=True)]
+            if asked
+            else new
+        )
 
     def corpus(self, kind: Corpus, languages: Sequence[str]) -> Sequence[CorpusRecord]:
         return list(self.stream(kind, languages))
@@ -258,13 +262,17 @@ class TransformedSource(Source):
     def stream(self, kind: Corpus, languages: Sequence[str]) -> Iterator[CorpusRecord]:
         language = self.transform.language
         for record in self.inner.stream(kind, languages):
-            yield changed(record, self.transform) if getattr(record, "language", self.pivot) == language else record
+            yield (
+                apply_transform(record, self.transform)
+                if getattr(record, "language", self.pivot) == language
+                else record
+            )
 
     def _marked(self, cell: C) -> C:
         return replace(cell, fingerprint=text_digest(f"{self.transform.name} {cell.fingerprint}"))
 
 
-def changed(record: R, transform: LanguageTransform) -> R:
+def apply_transform(record: R, transform: LanguageTransform) -> R:
     """The record with the text of the transform's language changed; pivot text, ids and labels stay."""
     new: R = _CHANGES[type(record)](record, transform)
     return new
@@ -301,8 +309,8 @@ def _question(record: Question, transform: LanguageTransform) -> Question:
     return replace(record, question=transform.text(record.question), context=context, answers=answers)
 
 
-def _crossed(old: Record, new: Record, *, kept: bool) -> Record:
-    """The changed question, or the changed context where the question is kept: one alone is in the language."""
+def _change_one_side(old: Record, new: Record, *, kept: bool) -> Record:
+    """The record with only the question changed, or only the context if `kept`: the other is in another language."""
     assert isinstance(old, Question)
     assert isinstance(new, Question)
     if kept:
@@ -342,13 +350,13 @@ _CHANGES: dict[type, Callable[[Any, LanguageTransform], Any]] = {
 
 
 @lru_cache(maxsize=16384)
-def _moved(character: str) -> str:
+def _move_character(character: str) -> str:
     movable = ord(character) < _MOVED and unicodedata.category(character)[0] in "LM"
     return chr(_SCRIPT + ord(character)) if movable else character
 
 
 @lru_cache(maxsize=65536)
-def _fate(word: str) -> float:
+def _word_hash(word: str) -> float:
     """A number in [0, 1) that depends on the letters of a word alone."""
     letters = "".join(c for c in word.lower() if unicodedata.category(c)[0] in "LMN")
     return _hash(letters) / 2**64

@@ -14,7 +14,7 @@ from huggingface_hub import constants
 
 from harness.data.folder import Folder
 from harness.data.hub import Hub
-from harness.data.hub.settings import parse
+from harness.data.hub.settings import parse_settings
 from harness.data.hub.tables import HUB_TASKS
 from harness.data.source import open_source
 from harness.errors import UsageError, UserError
@@ -135,11 +135,11 @@ def test_counts_are_those_of_the_published_sets(server: Server) -> None:
 )
 def test_settings_that_cannot_be(location: str) -> None:
     with pytest.raises(UsageError):
-        parse(location)
+        parse_settings(location)
 
 
 def test_settings_and_the_name_on_the_board() -> None:
-    settings = parse("google/xtreme@abc,nli=facebook/xnli,parallel=none,parallel_size=5,bucc=/data/bucc")
+    settings = parse_settings("google/xtreme@abc,nli=facebook/xnli,parallel=none,parallel_size=5,bucc=/data/bucc")
     assert (settings.xtreme, settings.nli) == (("google/xtreme", "abc"), ("facebook/xnli", "main"))
     assert (settings.parallel, settings.parallel_size, settings.bucc) == (None, 5, Path("/data/bucc"))
     assert open_source("hub").name == "hub"

@@ -18,8 +18,8 @@ from harness.data.source import TaskCell, open_source
 from harness.data.transforms import (
     LanguageTransform,
     TransformedSource,
+    apply_transform,
     change_script,
-    changed,
     invert,
     permute,
     retag,
@@ -150,31 +150,31 @@ def test_inverted_entities_begin_with_b_again() -> None:
 
 def test_records_change_on_the_side_of_the_language() -> None:
     backwards, script = transform("inversion:de"), transform("script:de")
-    assert changed(TextPair("1", "a b", "c", "0"), backwards) == TextPair("1", "b a", "c", "0")
-    assert changed(ParallelPair("1", "de", "the cat", "die Katze"), backwards).target == "Katze die"
-    assert changed(ParallelPair("1", "de", "the cat", "die Katze"), backwards).source == "the cat"
-    assert changed(DictionaryEntry("de", "cat", "die Katze"), backwards).target == "Katze die"
-    assert changed(PoolSentence("en-1", "target", "a b", None), backwards).text == "a b"
-    assert changed(PoolSentence("de-1", "source", "a b", None), backwards).text == "b a"
+    assert apply_transform(TextPair("1", "a b", "c", "0"), backwards) == TextPair("1", "b a", "c", "0")
+    assert apply_transform(ParallelPair("1", "de", "the cat", "die Katze"), backwards).target == "Katze die"
+    assert apply_transform(ParallelPair("1", "de", "the cat", "die Katze"), backwards).source == "the cat"
+    assert apply_transform(DictionaryEntry("de", "cat", "die Katze"), backwards).target == "Katze die"
+    assert apply_transform(PoolSentence("en-1", "target", "a b", None), backwards).text == "a b"
+    assert apply_transform(PoolSentence("de-1", "source", "a b", None), backwards).text == "b a"
     tagged = TaggedSentence("1", ("der", "Mann"), ("DET", "NOUN"))
-    assert changed(tagged, backwards) == TaggedSentence("1", ("Mann", "der"), ("NOUN", "DET"))
-    assert changed(tagged, script).tags == ("DET", "NOUN")
+    assert apply_transform(tagged, backwards) == TaggedSentence("1", ("Mann", "der"), ("NOUN", "DET"))
+    assert apply_transform(tagged, script).tags == ("DET", "NOUN")
     link = frozenset({(0, 2)})
-    aligned = changed(AlignedPair("1", "de", ("a",), ("x", "y", "z"), link, link), backwards)
+    aligned = apply_transform(AlignedPair("1", "de", ("a",), ("x", "y", "z"), link, link), backwards)
     assert (aligned.target, aligned.sure) == (("z", "y", "x"), {(0, 0)})
 
 
 def test_answers_stay_spans_of_their_context() -> None:
     question = Question("1", "Wo?", "Er wohnt in Köln.", (Answer("Köln", 12),))
-    moved = changed(question, transform("script:de"))
+    moved = apply_transform(question, transform("script:de"))
     assert moved.answers[0].text == change_script("Köln") == moved.context[12:16]
     with pytest.raises(UserError, match="answers are spans"):
-        changed(question, transform("inversion:de"))
+        apply_transform(question, transform("inversion:de"))
 
 
 def test_an_answer_that_does_not_stand_in_its_context_is_changed_by_itself() -> None:
     question = Question("1", "Wo?", "Er wohnt in Köln.", (Answer("Bonn", -1),))
-    assert changed(question, transform("script:de")).answers == (Answer(change_script("Bonn"), -1),)
+    assert apply_transform(question, transform("script:de")).answers == (Answer(change_script("Bonn"), -1),)
 
 
 def test_of_a_view_in_two_languages_one_alone_is_changed() -> None:

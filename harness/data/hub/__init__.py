@@ -1,7 +1,7 @@
-"""The `hub` source: XTREME from the Hugging Face hub, at one commit, with what the hub's copy lacks from other sets.
+"""The `hub` source: XTREME from the Hugging Face hub at one commit, completed from other data sets.
 
-docs/data.md tells which sets are read and how they differ from the official data. Nothing is imported from
-huggingface_hub before data is asked for.
+docs/data.md lists the data sets and how they differ from the official data. `huggingface_hub` and `datasets` are
+imported when data are read, not before.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from harness.data.folder import Folder
-from harness.data.hub.settings import NLI_CONFIGS, Named, Settings, parse
+from harness.data.hub.settings import NLI_CONFIGS, HubSettings, Named, parse_settings
 from harness.data.hub.tables import HUB_TASKS, NLI_COLUMNS, HubTask
 from harness.data.source import CorpusCell, Manifest, Source, TaskCell, missing_task
 from harness.errors import UserError
@@ -21,7 +21,7 @@ from harness.records import Corpus, CorpusRecord, PoolSentence, Question, Record
 from harness.task import TaskSpec
 
 if TYPE_CHECKING:
-    from harness.data.hub.part import Part
+    from harness.data.hub.part import HubPart
     from harness.data.hub.repository import Repository
 
 _NLI_LABELS = ("contradiction", "entailment", "neutral")
@@ -33,13 +33,13 @@ class Hub(Source):
     kind: ClassVar[str] = "hub"
     pivot = "en"
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: HubSettings) -> None:
         self.settings = settings
         self._opened: dict[Named, Repository] = {}
 
     @classmethod
     def open(cls, location: str) -> Hub:
-        return cls(parse(location))
+        return cls(parse_settings(location))
 
     @classmethod
     def locations(cls, spec: TaskSpec) -> dict[str, str]:
@@ -56,7 +56,7 @@ class Hub(Source):
         return self.settings.label
 
     def manifest(self, specs: Sequence[TaskSpec]) -> Manifest:
-        """What the commit holds. Counts are those that the cards declare, so rows are fetched only when used."""
+        """The contents of the commit. Counts are those that the cards declare: rows are fetched when they are used."""
         tasks: list[TaskCell] = []
         training: dict[str, str] = {}
         for spec in specs:
@@ -80,6 +80,9 @@ class Hub(Source):
         return self._records(spec, view, split, parts)
 
     def corpus(self, kind: Corpus, languages: Sequence[str]) -> Sequence[CorpusRecord]:
+        return list(self.stream(kind, languages))
+
+    def stream(self, kind: Corpus, languages: Sequence[str]) -> Iterator[CorpusRecord]:
         held = {cell.language for cell in self._corpora() if cell.kind is kind}
         for language in languages:
             if language not in held:
@@ -91,12 +94,14 @@ class Hub(Source):
                     remedy="leave the language out, choose another set with parallel= or nli=, or use a folder",
                 )
         if kind is Corpus.NLI:
-            return list(self._nli()) if languages else []
+            if languages:
+                yield from self._nli()
+            return
         from harness.data.hub import parallel
 
-        chosen = self._repository(self.settings.parallel)
-        size = self.settings.parallel_size
-        return [pair for language in languages for pair in parallel.read(chosen, language, self.pivot, size)]
+        chosen, size = self._repository(self.settings.parallel), self.settings.parallel_size
+        for language in languages:
+            yield from parallel.stream(chosen, language, self.pivot, size)
 
     def _repository(self, named: Named | None) -> Repository:
         from harness.data.hub.repository import Repository
@@ -104,7 +109,7 @@ class Hub(Source):
         assert named is not None
         return self._opened.setdefault(named, Repository(named))
 
-    def _parts(self, spec: TaskSpec, split: str) -> dict[str, Part]:
+    def _parts(self, spec: TaskSpec, split: str) -> dict[str, HubPart]:
         """The parts of a split that the hub has, by view."""
         from harness.data.hub.part import part, views
 
@@ -120,7 +125,7 @@ class Hub(Source):
         found = {view: part(where, view, repository) for view in views(spec, where, split, self.pivot)}
         return {view: one for view, one in found.items() if one.there()}
 
-    def _missing(self, spec: TaskSpec, view: str, split: str, parts: Mapping[str, Part]) -> UserError:
+    def _missing(self, spec: TaskSpec, view: str, split: str, parts: Mapping[str, HubPart]) -> UserError:
         from harness.data.hub.part import part
 
         where = HUB_TASKS[spec.name].splits.get(split)
@@ -146,7 +151,7 @@ class Hub(Source):
         )
 
     def _local(self, spec: TaskSpec) -> Folder:
-        """The folder that is read in place of the hub's copy. Raises UserError where none was given."""
+        """The folder that is read in place of the hub's copy. Raises UserError if none was given."""
         path = self.settings.bucc
         if path is None:
             raise UserError(
@@ -166,22 +171,22 @@ class Hub(Source):
             self._local(spec).task(spec, spec.languages[0], split)  # raises, with the file that is missing
         return [cell for cell in cells if cell.split == split]
 
-    def _task_cell(self, spec: TaskSpec, view: str, split: str, one: Part, parts: Mapping[str, Part]) -> TaskCell:
+    def _task_cell(self, spec: TaskSpec, view: str, split: str, one: HubPart, parts: Mapping[str, HubPart]) -> TaskCell:
         count = one.count() * (2 if spec.family.record is PoolSentence else 1)
         stem = f"{one.fingerprint()} {self._reads_pivot(spec, parts)}"
         return TaskCell(spec.name, view, split, count, text_digest(stem))
 
-    def _reads_pivot(self, spec: TaskSpec, parts: Mapping[str, Part]) -> str:
-        """The fingerprint of the rows that name the clusters, where languages are parallel."""
+    def _reads_pivot(self, spec: TaskSpec, parts: Mapping[str, HubPart]) -> str:
+        """The fingerprint of the pivot's rows, which name the clusters of parallel languages; else an empty text."""
         return parts[self.pivot].fingerprint() if self._parallel(spec, parts) else ""
 
-    def _parallel(self, spec: TaskSpec, parts: Mapping[str, Part]) -> bool:
+    def _parallel(self, spec: TaskSpec, parts: Mapping[str, HubPart]) -> bool:
         """Whether row i is a translation of row i in every language: classification with equal counts."""
         if spec.family.record is not TextPair or self.pivot not in parts:
             return False
         return len({one.count() for one in parts.values()}) == 1
 
-    def _records(self, spec: TaskSpec, view: str, split: str, parts: Mapping[str, Part]) -> list[Record]:
+    def _records(self, spec: TaskSpec, view: str, split: str, parts: Mapping[str, HubPart]) -> list[Record]:
         from harness.data.hub import rows
 
         one, key = parts[view], f"{spec.name}-{view}-{split}"
@@ -204,12 +209,12 @@ class Hub(Source):
             yield TextPair(f"train-{row}", first, second, label, f"xnli-train-{row}")
 
     @cached_property
-    def _nli_part(self) -> Part:
-        from harness.data.hub.part import Part
+    def _nli_part(self) -> HubPart:
+        from harness.data.hub.part import HubPart
 
         assert self.settings.nli is not None
         config = NLI_CONFIGS[self.settings.nli.repo]
-        return Part(self._repository(self.settings.nli), config, "train", NLI_COLUMNS)
+        return HubPart(self._repository(self.settings.nli), config, "train", NLI_COLUMNS)
 
     def _corpora(self) -> Iterator[CorpusCell]:
         if self.settings.parallel is not None:
@@ -221,7 +226,7 @@ class Hub(Source):
             yield CorpusCell(Corpus.NLI, self.pivot, self._nli_part.count(), fingerprint)
 
     def _notes(self, specs: Sequence[TaskSpec]) -> Iterator[str]:
-        """Which commits are read, and how the hub's copy differs from the official data."""
+        """The commits that are read, and how the hub's copy differs from the official data."""
         for one in self._opened.values():
             yield f"{one.name} is read at commit {one.commit}"
             if one.moved_to:

@@ -37,18 +37,22 @@ def cells(repository: Repository, pivot: str, size: int) -> Iterator[CorpusCell]
         yield CorpusCell(Corpus.PARALLEL, language, count, text_digest(stem))
 
 
-def read(repository: Repository, language: str, pivot: str, size: int) -> list[ParallelPair]:
-    """The first `size` pairs with text on both sides; what was streamed once is kept and read from disk."""
+def stream(repository: Repository, language: str, pivot: str, size: int) -> Iterator[ParallelPair]:
+    """The first `size` pairs with text on both sides. They are streamed from the hub once and then read from disk."""
     config = configs(repository, pivot)[language]
     kept = _kept(repository, config, size)
     if not kept.is_file():
-        rows = list(islice(_pairs(repository, config, language, pivot), size))
-        table = pa.Table.from_pylist(rows, schema=_SCHEMA)
-        write_atomically(kept, lambda path: pq.write_table(table, path))
-    return [
-        ParallelPair(f"{language}-{row['row']}", language, row["source"], row["target"])
-        for row in pq.read_table(kept).to_pylist()
-    ]
+        rows = islice(_pairs(repository, config, language, pivot), size)
+        write_atomically(kept, lambda path: _write_rows(path, rows))
+    for batch in pq.ParquetFile(kept).iter_batches():
+        for row in batch.to_pylist():
+            yield ParallelPair(f"{language}-{row['row']}", language, row["source"], row["target"])
+
+
+def _write_rows(path: Path, rows: Iterator[dict[str, object]]) -> None:
+    with pq.ParquetWriter(path, _SCHEMA) as writer:
+        while chunk := list(islice(rows, 10_000)):
+            writer.write_table(pa.Table.from_pylist(chunk, schema=_SCHEMA))
 
 
 def _pairs(repository: Repository, config: str, language: str, pivot: str) -> Iterator[dict[str, object]]:

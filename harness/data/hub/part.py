@@ -16,15 +16,15 @@ from harness.task import TaskSpec
 
 
 @dataclass(frozen=True)
-class Part:
-    """A view's rows: a split of a config, and of it those of one language where `key` is not None."""
+class HubPart:
+    """The rows of a view: a split of a config, or those of one language in it if `key` is not None."""
 
     repository: Repository
     config: str
     split: str
     columns: tuple[str, ...]
     key: str | None = None
-    by: str = ""  # "language": `key` is the value of that column; "id": what stands before the id's first hyphen
+    by: str = ""  # "language": `key` is the value of that column; "id": the part of the id before its first hyphen
     language: str = ""
 
     @property
@@ -32,7 +32,7 @@ class Part:
         return f"{self.repository.name}@{self.repository.commit}/{self.config}/{self.split}"
 
     def there(self) -> bool:
-        """Whether the hub has the split, and of it rows in the view's language."""
+        """Whether the hub has the split with rows in the view's language."""
         return self.repository.has(self.config, self.split) and (self.key is None or self.count() > 0)
 
     def count(self) -> int:
@@ -45,7 +45,7 @@ class Part:
         return f"{self.repository.fingerprint(self.config, self.split)} {self.by} {self.key} {self.columns}"
 
     def rows(self) -> list[dict[str, Any]]:
-        """The rows as plain values, label numbers turned into their names."""
+        """The rows as plain values, with label names in place of their numbers."""
         wanted = list(dict.fromkeys((*self.columns, *([self.language] if self.key is not None else []))))
         table = self.repository.table(self.config, self.split, wanted)
         if self.key is not None:
@@ -73,21 +73,21 @@ class Part:
         return names[value]
 
 
-def part(where: HubSplit, view: str, repository: Repository) -> Part:
-    """The part of a view, whether or not the hub has it."""
+def part(where: HubSplit, view: str, repository: Repository) -> HubPart:
+    """The part of a view; `there` says whether the hub has it."""
     context, _, question = view.partition(".")
     fields = {"view": where.names.get(view, view), "context": context, "question": question or context}
     config = where.config.format(**fields)
     if where.language_column:
-        return Part(repository, config, where.split, where.columns, view, "language", where.language_column)
+        return HubPart(repository, config, where.split, where.columns, view, "language", where.language_column)
     if where.id_prefixes:
         prefix = where.id_prefixes.get(view, view)
-        return Part(repository, config, where.split, where.columns, prefix, "id", "id")
-    return Part(repository, config, where.split, where.columns)
+        return HubPart(repository, config, where.split, where.columns, prefix, "id", "id")
+    return HubPart(repository, config, where.split, where.columns)
 
 
 def views(spec: TaskSpec, where: HubSplit, split: str, pivot: str) -> list[str]:
-    """The views that may be there, the task's own languages first; training sets are in the pivot language."""
+    """The possible views of a split, the task's languages first. Training sets are in the pivot language."""
     if split == "train":
         return [pivot]
     if "{question}" not in where.config:

@@ -1,4 +1,4 @@
-"""Records from the rows of the hub's tables, equal to those that the folder source reads from the official files."""
+"""Converts rows of the hub into the records that the folder source reads from the official files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Row = dict[str, Any]
 
 
 def pairs(key: str, split: str, rows: list[tuple[str, str, str]], clusters: list[str]) -> list[Record]:
-    """Classification: (first, second, label) rows; `clusters` is empty where languages are not parallel."""
+    """Classification: (first, second, label) rows; `clusters` is empty if languages are not parallel."""
     return [
         TextPair(f"{split}-{row}", first, second, label, clusters[row] if clusters else f"{key}-{row}")
         for row, (first, second, label) in enumerate(rows)
@@ -30,11 +30,11 @@ def premise_clusters(spec: TaskSpec, split: str, firsts: Sequence[str]) -> list[
 
 
 def labelled(where: str, rows: list[tuple[str, str, str]], labels: Sequence[str]) -> list[tuple[str, str, str]]:
-    """The rows with today's label names. Raises UserError for a label outside the set."""
+    """The rows with current label names. Raises UserError for a label outside the set."""
     plain = [(first, second, OLD_LABELS.get(label.strip(), label.strip())) for first, second, label in rows]
     for number, (_, _, label) in enumerate(plain):
         if label not in labels:
-            raise _foreign(where, number, label, labels)
+            raise _label_error(where, number, label, labels)
     return plain
 
 
@@ -47,7 +47,7 @@ def tagged(
     for number, (tokens, tags) in enumerate(rows):
         for tag in tags:
             if tag not in labels:
-                raise _foreign(where, number, tag, labels)
+                raise _label_error(where, number, tag, labels)
         kept = [(token.split(), tag) for token, tag in zip(tokens, tags, strict=True) if token.strip()]
         lost = "X" if "X" in labels else "O"
         words = tuple(pieces[0] for pieces, _ in kept)
@@ -59,7 +59,7 @@ def tagged(
 
 
 def questions(prefix: str, language: str, rows: list[Row], *, repeated_ids: bool, where: str) -> list[Record]:
-    """Question answering: rows that follow each other on one context share a cluster, named after their first id."""
+    """Question answering: consecutive rows on one context share a cluster, named after their smallest id."""
     records: list[Record] = []
     seen: dict[str, int] = {}
     for context, group in groupby(rows, key=lambda row: str(row["context"])):
@@ -84,7 +84,7 @@ def _answers(row: Row, context: str) -> tuple[Answer, ...]:
 
 
 def aligned(spec: TaskSpec, view: str, split: str, pivot: str, rows: list[tuple[str, str]], where: str) -> list[Record]:
-    """Tatoeba: (foreign, English) rows that translate each other, their line ends removed."""
+    """Tatoeba: (foreign, English) rows that are translations of each other, without line ends."""
     texts = [(source.rstrip("\r\n"), target.rstrip("\r\n")) for source, target in rows]
     for number, pair in enumerate(texts):
         if not all(text.strip() for text in pair):
@@ -103,7 +103,7 @@ def aligned(spec: TaskSpec, view: str, split: str, pivot: str, rows: list[tuple[
     return [*source, *target]
 
 
-def _foreign(where: str, number: int, label: str, labels: Sequence[str]) -> UserError:
+def _label_error(where: str, number: int, label: str, labels: Sequence[str]) -> UserError:
     return UserError(
         "a label outside the set",
         file=where,

@@ -1,4 +1,4 @@
-"""What a user may set: `hub:google/xtreme@REVISION,nli=facebook/xnli,parallel=Helsinki-NLP/un_pc,bucc=PATH`."""
+"""The settings of the source: `hub:google/xtreme@REVISION,nli=facebook/xnli,parallel=Helsinki-NLP/un_pc,bucc=PATH`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NONE = "none"
 
 
 class Named(NamedTuple):
-    """A data set on the hub and the revision asked for: a commit, tag or branch."""
+    """A data set on the hub and a revision: a commit, tag or branch."""
 
     repo: str
     revision: str = "main"
@@ -25,21 +25,21 @@ class Named(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Where the data lie. `parallel_size` caps the sentence pairs of each language."""
+class HubSettings:
+    """The data sets to read. `parallel_size` is the maximal number of sentence pairs per language."""
 
     xtreme: Named
     nli: Named | None
     parallel: Named | None
     parallel_size: int
     bucc: Path | None
-    label: str  # how the settings are written on the board
+    label: str  # the settings as the board shows them
 
 
-def parse(location: str) -> Settings:
-    """Settings from `REPO@REVISION,name=value,...`. Raises UsageError on an unknown setting or a value it cannot be."""
+def parse_settings(location: str) -> HubSettings:
+    """Settings from `REPO@REVISION,name=value,...`. Raises UsageError for an unknown setting or value."""
     parts = [part.strip() for part in location.split(",") if part.strip()]
-    first = _named("the data set", parts.pop(0)) if parts and "=" not in parts[0] else Named("google/xtreme")
+    first = _parse_name("the data set", parts.pop(0)) if parts and "=" not in parts[0] else Named("google/xtreme")
     given: dict[str, str] = {}
     for part in parts:
         name, equals, value = (piece.strip() for piece in part.partition("="))
@@ -48,22 +48,22 @@ def parse(location: str) -> Settings:
         if name in given:
             raise UsageError("a setting of hub is given twice", found=location, remedy="give each setting once")
         given[name] = value
-    known = [f.name for f in dataclasses.fields(Settings) if f.name not in ("xtreme", "label")]
+    known = [f.name for f in dataclasses.fields(HubSettings) if f.name not in ("xtreme", "label")]
     for name in given:
         if name not in known:
             raise unknown("setting of hub", name, known)
     shown = [str(first)] * (first != Named("google/xtreme")) + [f"{k}={v}" for k, v in given.items() if k != "bucc"]
-    return Settings(
+    return HubSettings(
         first,
-        _choice("nli", given.get("nli"), tuple(NLI_CONFIGS)),
-        _choice("parallel", given.get("parallel"), PARALLEL),
-        _count(given.get("parallel_size", "100000")),
+        _parse_choice("nli", given.get("nli"), tuple(NLI_CONFIGS)),
+        _parse_choice("parallel", given.get("parallel"), PARALLEL),
+        _parse_count(given.get("parallel_size", "100000")),
         Path(given["bucc"]).expanduser() if "bucc" in given else None,
         f"hub:{','.join(shown)}" if shown else "hub",
     )
 
 
-def _named(what: str, text: str) -> Named:
+def _parse_name(what: str, text: str) -> Named:
     repo, at, revision = text.partition("@")
     if repo.count("/") != 1 or not all(repo.split("/")) or (at and not revision):
         raise UsageError(
@@ -72,16 +72,16 @@ def _named(what: str, text: str) -> Named:
     return Named(repo, revision or "main")
 
 
-def _choice(name: str, text: str | None, known: tuple[str, ...]) -> Named | None:
+def _parse_choice(name: str, text: str | None, known: tuple[str, ...]) -> Named | None:
     if text == NONE:
         return None
-    named = Named(known[0]) if text is None else _named(name, text)
+    named = Named(known[0]) if text is None else _parse_name(name, text)
     if named.repo not in known:
         raise unknown(f"data set for {name} of hub", named.repo, [*known, NONE])
     return named
 
 
-def _count(text: str) -> int:
+def _parse_count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text)):
         raise UsageError("parallel_size of hub is a whole number from 1 on", found=repr(text))
     return int(text)

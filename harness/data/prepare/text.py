@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.data.lines import MAX_LINE, empty, shorten
+from harness.data.lines import MAX_LINE, empty_file_error, shorten
 from harness.errors import UserError
 
 MAX_JSON = 1 << 30  # bytes; the largest set, TyDiQA's training data, has 58 MB
@@ -29,7 +29,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
             found = f"byte 0x{error.object[error.start]:02x} in or after this line"
             raise content_error(path, number + 1, "bytes that are not UTF-8", found, "UTF-8 text") from error
     if number == 0:
-        raise empty(path)
+        raise empty_file_error(path)
 
 
 def split_fields(path: Path, number: int, text: str, needed: int) -> list[str]:

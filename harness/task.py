@@ -124,8 +124,10 @@ class Family:
     """What the tasks of a family have in common, for code that has only their specs: sources, planner and board.
 
     `name` labels the family on the board and its average in `alignboard score`. `record` is the type of the items that
-    a source yields for its tasks. A `trained` family is fine-tuned on the pivot's training set; a `calibrated` one
-    tunes a parameter on each view's dev predictions. `how` says in a sentence or two how a task of the family works.
+    a source yields for its tasks. `how` says in a sentence or two how a task of the family works. A `trained` family is
+    fine-tuned on the pivot's training set; a `calibrated` one tunes a parameter on each view's dev predictions. The
+    items of an `embedded` one are pairs of translations, whose sentences `alignboard project` measures and maps,
+    embedded by `Task.vectors`.
     """
 
     name: str
@@ -133,6 +135,7 @@ class Family:
     how: str
     trained: bool = True
     calibrated: bool = False
+    embedded: bool = False
 
 
 @dataclass(frozen=True)
@@ -269,12 +272,7 @@ class Task(ABC):
 
     @abstractmethod
     def predict(
-        self,
-        model: nn.Module,
-        views: Mapping[str, Sequence[Record]],
-        settings: Any,
-        *,
-        precision: str = "fp32",
+        self, model: nn.Module, views: Mapping[str, Sequence[Record]], settings: Any, *, precision: str = "fp32"
     ) -> dict[str, list[Any]]:
         """JSON-like predictions per view, aligned with its records (candidates for mining). All views in one sweep."""
 
@@ -334,6 +332,10 @@ class Task(ABC):
     @abstractmethod
     def show(self, final: Sequence[Any], records: Sequence[Any]) -> Iterator[Example]:
         """The items of a view with their final predictions, in order, as the board shows them."""
+
+    def vectors(self, encoder: Encoder, texts: Sequence[str], settings: Any, *, precision: str = "fp32") -> Tensor:
+        """(n, H) float32 embeddings of sentences, as the task compares them. Only `embedded` families implement it."""
+        raise TypeError(f"{self.spec.name} embeds no sentences")
 
     @abstractmethod
     def texts(self, record: Any, view: str, pivot: str) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The contamination guard: which test items stand, exactly or nearly, in the text that a method is aligned on.
+"""The contamination guard: which test items occur, exactly or nearly, in the text that a method is aligned on.
 
 Texts are compared language by language in a normal form: NFKC, case folded, and of that only letters, marks and
 numbers, so that case, punctuation, symbols, spaces and tokenisation do not tell texts apart. Two texts are exact
@@ -41,7 +41,7 @@ _PLACES = _SEED.integers(0, 2**63, SHINGLE, dtype=np.uint64) * np.uint64(2) + np
 
 
 class Overlap(NamedTuple):
-    """Of `items` test items of a task and view, `exact` have a text that stands in the alignment text, and `near` more
+    """Of `items` test items of a task and view, `exact` have a text that occurs in the alignment text, and `near` more
     have one with a near duplicate there."""
 
     task: str

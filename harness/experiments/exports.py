@@ -17,13 +17,13 @@ from harness.task import ENGLISH
 
 
 def export(
-    plan: RunPlan, made_by: Mapping[str, str], artifacts: Artifacts, predictions: Path, labels: Path | None = None
+    plan: RunPlan, fingerprints: Mapping[str, str], artifacts: Artifacts, predictions: Path, labels: Path | None = None
 ) -> list[Path]:
     """Writes a run's predictions, and with `labels` their gold, and returns the files.
 
-    `made_by` has the fingerprint of each task's predictions in the store: the plan of today's code may have others.
-    The headline's selection is written, on the items that the run was scored on. Raises UserError where an artifact is
-    gone, and where a folder is not empty; then nothing is written.
+    `fingerprints` are those of each task's predictions in the store; a plan by newer code may have others. Exports the
+    headline selection, on the items that the run was scored on. Raises UserError if an artifact is missing or a folder
+    is not empty; then nothing is written.
     """
     for folder in filter(None, (predictions, labels)):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -31,12 +31,11 @@ def export(
     stages = [stage for stage in plan.stages if isinstance(stage, Embed)]
     texts: dict[Path, str] = {}
     for stage in stages:
-        made = _made(str(stage.task), made_by, artifacts)
-        gold = stage.gold_records()
+        by_view = _headline_predictions(str(stage.task), fingerprints, artifacts)
         task = TASKS.get(str(stage.task))()
-        for view, records in gold.items():
+        for view, records in stage.gold_records().items():
             name = Path(task.spec.name) / task.file_name(view)
-            texts[predictions / name] = task.format_predictions(made[view]["final"], records)
+            texts[predictions / name] = task.format_predictions(by_view[view]["final"], records)
             if labels is not None:
                 texts[labels / name] = task.format_gold(records)
     for path, text in texts.items():
@@ -44,15 +43,15 @@ def export(
     return list(texts)
 
 
-def _made(task: str, made_by: Mapping[str, str], artifacts: Artifacts) -> Mapping[str, Any]:
-    """The predictions of the headline's selection by view."""
-    artifact = artifacts.find(made_by[task]) if task in made_by else None
+def _headline_predictions(task: str, fingerprints: Mapping[str, str], artifacts: Artifacts) -> Mapping[str, Any]:
+    """The predictions of the headline selection by view."""
+    artifact = artifacts.find(fingerprints[task]) if task in fingerprints else None
     if artifact is None:
         raise UserError(
-            f"the predictions of {task} are not there",
-            found=f"no artifact {made_by.get(task, '')[:12]}".rstrip(),
-            remedy="give the command of the run again: what is missing is made anew",
+            f"the predictions of {task} are missing",
+            found=f"no artifact {fingerprints.get(task, '')[:12]}".rstrip(),
+            remedy="repeat the command of the run: missing stages are computed again",
         )
     stored = json.loads((artifact.path / PREDICTIONS).read_text(encoding="utf-8"))
-    made: Mapping[str, Any] = stored.get(ENGLISH, stored.get(""))
-    return made
+    by_view: Mapping[str, Any] = stored.get(ENGLISH, stored.get(""))
+    return by_view

@@ -8,7 +8,7 @@ sample -> [pretrain] -> align -> finetune(task) -> predict(task) -> score(task)
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -259,10 +259,9 @@ def project_stage(plan: RunPlan) -> Project:
     Raises UserError for a suite without one.
     """
     for stage in plan.stages:
-        if stage.kind == Embed.kind and not TASKS.get(str(stage.task)).spec.calibrated:
+        if stage.kind == Embed.kind and TASKS.get(str(stage.task)).spec.family.embedded:
             assert isinstance(stage, Embed)
-            fields: dict[str, Any] = {name: getattr(stage, name) for name in stage.__dataclass_fields__}
-            return Project(**fields)
+            return Project(**{field.name: getattr(stage, field.name) for field in fields(stage)})
     raise UserError(
         f"the suite {plan.recipe.suite} has no translation search to take sentences from",
         expected="a task such as tatoeba",

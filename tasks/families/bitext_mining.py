@@ -59,12 +59,12 @@ class BitextMining(BitextTask):
         how: Any = {"k": settings.neighbours, "margin": settings.margin}
         if settings.strong:
             mined, strong = mine_strong(vectors.of(x), vectors.of(y), **how)
-            told = [[int(flag)] for flag in strong]
+            flags = [[int(flag)] for flag in strong]
         else:
             mined = mine(vectors.of(x), vectors.of(y), **how)
-            told = [[] for _ in mined.scores]
-        found = zip(*(part.tolist() for part in mined), told, strict=True)
-        return [[score, x[i].id, y[j].id, *more] for score, i, j, more in found if x_alone[i] and y_alone[j]]
+            flags = [[] for _ in mined.scores]
+        candidates = zip(*(part.tolist() for part in mined), flags, strict=True)
+        return [[score, x[i].id, y[j].id, *more] for score, i, j, more in candidates if x_alone[i] and y_alone[j]]
 
     def calibrate(self, predictions: list[Any], records: Sequence[Any]) -> dict[str, float]:
         gold = self._gold(records)

@@ -34,6 +34,7 @@ class BitextRetrieval(BitextTask):
         "Nothing is trained: sentences are vectors, the mean of the token states of one layer, and the translation of "
         "a sentence is the one with the highest cosine.",
         trained=False,
+        embedded=True,
     )
 
     def search(self, sides: PoolSides, vectors: Vectors, settings: PoolSettings) -> list[Any]:

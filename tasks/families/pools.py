@@ -108,7 +108,6 @@ class BitextTask(Task):
     def vectors(
         self, encoder: Encoder, texts: Sequence[str], settings: PoolSettings, *, precision: str = "fp32"
     ) -> Tensor:
-        """(n, H) float32 embeddings, as the search compares them."""
         return embed(encoder, texts, settings, precision)
 
     def texts(self, record: PoolSentence, view: str, pivot: str) -> Iterator[tuple[str, str]]:

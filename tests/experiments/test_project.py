@@ -36,7 +36,7 @@ def rows(home: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
 def test_a_run_gets_measures_and_a_map(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = Store.open(f"sqlite:///{home / 'board.db'}", read_only=True).summaries().to_dict("records")
     assert run_command("project", "mbert", "--workers", "1") == 0
-    assert "1 maps made, 0 found, for 1 runs" in capsys.readouterr().out
+    assert "1 maps computed, 0 reused, for 1 runs" in capsys.readouterr().out
     scores, (stage,) = rows(home)
     assert {(row["view"], row["metric"]) for row in scores} == {(f"qa{c}", m) for c in "bcdefgh" for m in MEASURES}
     found = json.loads((home / "artifacts" / stage["artifact"] / PROJECTION).read_text(encoding="utf-8"))
@@ -45,7 +45,7 @@ def test_a_run_gets_measures_and_a_map(home: Path, capsys: pytest.CaptureFixture
     after = Store.open(f"sqlite:///{home / 'board.db'}", read_only=True).summaries().to_dict("records")
     assert str(after) == str(before), "measures enter no average"
     assert run_command("project", "--workers", "1") == 0
-    assert "0 maps made, 1 found, for 1 runs" in capsys.readouterr().out
+    assert "0 maps computed, 1 reused, for 1 runs" in capsys.readouterr().out
     assert rows(home)[0] == scores
 
 

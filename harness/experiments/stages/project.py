@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
@@ -27,12 +27,11 @@ class Project(Embed):
     kind: ClassVar[str] = "project"
 
     def run(self, bench: Workbench, folder: Path) -> None:
-        task: Any = task_of(self)
+        task = task_of(self)
         encoder = load_encoder(self, bench, self.inputs).to(bench.device).eval()
 
         def encode(texts: Sequence[str]) -> torch.Tensor:
-            vectors: torch.Tensor = task.vectors(encoder, texts, self.settings, precision=self.precision)
-            return vectors
+            return task.vectors(encoder, texts, self.settings, precision=self.precision)
 
         write_json(folder / PROJECTION, project(encode, self.gold_records()))
 

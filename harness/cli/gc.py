@@ -10,42 +10,56 @@ from harness.cli.options import Db
 from harness.storage.artifacts import Artifacts
 from harness.storage.home import artifacts_root, database_url
 from harness.storage.store import Store
-
-UNFINISHED = ("planned", "running", "interrupted", "failed")
+from harness.storage.store.database import NoStoreError
+from harness.storage.usage import collect, forget_store, in_use, registered_stores
 
 
 def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted, delete nothing.")] = False,
+    trials: Annotated[bool, typer.Option("--trials", help="Also delete the trials of ablations.")] = False,
+    forget: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DB", help="Forget a database: its runs keep nothing."),
+    ] = None,
     db: Db = None,
 ) -> None:
     """Delete artifacts that no run needs.
 
-    Keeps every artifact that a run in the database uses. Deletes the others: those of deleted runs and of earlier
-    versions of code and data, damaged ones, and files that killed processes left unfinished. Keeps checkpoints while
-    any run is unfinished, so that `alignboard resume` can use them. Prints the freed space in MiB.
+    Keeps every artifact that a run uses, in any of the databases that were used with these artifacts, those of running
+    commands, and the trials of ablations, which the same ablation reuses. Deletes the others: those of deleted runs and
+    of earlier versions of code and data, damaged ones, and files that killed processes left unfinished. Keeps
+    checkpoints while any run is unfinished, so that `alignboard resume` can use them. Prints the freed space in MiB.
 
     \b
     Examples:
       alignboard gc --dry-run
       alignboard gc
     """
-    store = Store.open(db or database_url(), read_only=True)
     artifacts = Artifacts(artifacts_root())
-    keep = needed(store, artifacts)
+    for location in forget or ():
+        forget_store(artifacts, location)
+    locations = _databases(artifacts, db)
+    if len(locations) > 1:
+        typer.echo(f"databases: {', '.join(locations)}")
     if dry_run:
-        doomed = [found for name in artifacts.fingerprints() if name not in keep and (found := artifacts.find(name))]
+        kept = in_use(artifacts, locations, trials=not trials)
+        doomed = [found for name in artifacts.fingerprints() if name not in kept and (found := artifacts.find(name))]
         for artifact in doomed:
             typer.echo(f"{artifact.fingerprint[:12]}  {artifact.kind:<9} {artifact.size / 2**20:8.1f} MiB")
         typer.echo(f"artifacts to remove: {len(doomed)}, {sum(artifact.size for artifact in doomed) / 2**20:.1f} MiB")
         return
-    gone = artifacts.gc(keep)
+    gone = collect(artifacts, locations, trials=trials)
     typer.echo(f"artifacts removed: {len(gone.fingerprints)}, {gone.size / 2**20:.1f} MiB")
 
 
-def needed(store: Store, artifacts: Artifacts) -> set[str]:
-    """Fingerprints of the stages that runs used and, while a run is unfinished, of all stages with a checkpoint."""
-    runs = store.runs()
-    used = {fingerprint for run in runs["id"] for fingerprint in store.stages(run)["fingerprint"]}
-    if runs["status"].isin(UNFINISHED).any():
-        used |= {folder.name for folder in artifacts.root.glob("work/*")}
-    return used
+def _databases(artifacts: Artifacts, db: str | None) -> list[str]:
+    """The databases of these artifacts: those registered, and the one that this command names or defaults to."""
+    registered = registered_stores(artifacts)
+    try:
+        store = Store.open(db or database_url(), read_only=True)
+    except NoStoreError:
+        if db or not registered:
+            raise
+        return registered
+    store.close()
+    return [db or database_url(), *(location for location in registered if location != store.location)]

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import pandas as pd
 import typer
 
-from harness.cli.gc import needed
 from harness.cli.options import Db, Json
 from harness.cli.output import print_json
 from harness.files import STATISTICS
@@ -18,6 +17,7 @@ from harness.registry import TASKS
 from harness.storage.artifacts import Artifacts
 from harness.storage.home import artifacts_root, database_url
 from harness.storage.store import Store
+from harness.storage.usage import used_by
 
 TOLERANCE = 1e-9  # percent: another version of numpy may round the sums differently
 
@@ -56,7 +56,7 @@ def verify(
     store = Store.open(db or database_url(), read_only=True)
     artifacts = Artifacts(artifacts_root())
     stages, scores = store.stages(), store.scores(split="test", kind=["trained", "external"])
-    stages = stages[stages["fingerprint"].isin(needed(store, artifacts))]  # gc may have deleted the others
+    stages = stages[stages["fingerprint"].isin(used_by(store))]  # gc may have deleted the others
     problems = [*damaged_artifacts(stages, artifacts), *wrong_scores(scores, artifacts)]
     counts = {"artifacts": len(stages), "scores": len(scores)}
     if as_json:

@@ -5,6 +5,7 @@ and SHA-256 in its manifest, flushed to disk and renamed into place. Published f
 
     objects/ab/abcd...   published         work/abcd...   checkpoints of a stage in progress
     staging/             being written     damaged/       set aside, each with a note         locks/
+    stores/  leases/  trials/              who uses the artifacts, see harness/storage/usage.py
 """
 
 from __future__ import annotations
@@ -127,23 +128,32 @@ class Artifacts:
         """The fingerprints of all published artifacts, sorted."""
         return sorted(path.name for path in self.root.glob("objects/*/*"))
 
-    def gc(self, keep: Collection[str]) -> Collected:
-        """Removes artifacts and work folders not in `keep`, what dead processes were writing, and damaged ones.
+    def gc(self, keep: Callable[[], Collection[str]]) -> Collected:
+        """Removes artifacts and work folders that are not among the fingerprints which `keep` returns, what dead
+        processes were writing, and damaged artifacts.
 
-        A stage that some process holds the lock of is left alone.
+        `keep` is called under the lock of collections. A stage whose lock another process holds is left alone.
         """
         gone, size = [], 0
-        for path in [*self.root.glob("objects/*/*"), *self.root.glob("work/*")]:
-            if path.name in keep:
-                continue
-            with _try_locked(self.root / "locks" / path.name) as held:
-                if held:
-                    size += self._remove(path)
-                    gone.append(path.name)
-        size += self._sweep_staging()
-        for path in self.root.glob("damaged/*"):
-            size += self._remove(path)
+        with self.collection_lock():
+            kept = keep()
+            for path in [*self.root.glob("objects/*/*"), *self.root.glob("work/*")]:
+                if path.name in kept:
+                    continue
+                with _try_locked(self.root / "locks" / path.name) as held:
+                    if held:
+                        size += self._remove(path)
+                        gone.append(path.name)
+            size += self._sweep_staging()
+            for path in self.root.glob("damaged/*"):
+                size += self._remove(path)
         return Collected(tuple(sorted(set(gone))), size)
+
+    @contextmanager
+    def collection_lock(self) -> Iterator[None]:
+        """Held while artifacts are collected, and while a process says which ones it needs."""
+        with _locked(self.root / "locks" / ".collection"):
+            yield
 
     def _object(self, fingerprint: str) -> Path:
         return self.root / artifact_folder(_checked(fingerprint))

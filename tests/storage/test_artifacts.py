@@ -189,11 +189,11 @@ def test_killed_writer_leaves_no_artifact_and_gc_removes_its_remains(artifacts: 
             time.sleep(60)
         """,
     )
-    artifacts.gc(set())
+    artifacts.gc(set)
     assert len(list(artifacts.root.glob("staging/*/half"))) == 1  # the writer lives
     kill(child)
     assert artifacts.find("abcd") is None
-    assert artifacts.gc(set()).size == 4
+    assert artifacts.gc(set).size == 4
     assert files_under(artifacts.root) == []
 
 
@@ -249,7 +249,7 @@ def test_gc_keeps_what_is_asked_for_or_locked(artifacts: Artifacts) -> None:
         make(artifacts, fingerprint)
     (artifacts.work("dddd") / "old").write_text("checkpoint")
     with artifacts.lock("cccc"):
-        collected = artifacts.gc({"aaaa"})
+        collected = artifacts.gc(lambda: {"aaaa"})
     assert collected.fingerprints == ("bbbb", "dddd")
     assert collected.size > 10
     assert artifacts.fingerprints() == ["aaaa", "cccc"]

@@ -72,8 +72,15 @@ class Store:
 
     @property
     def place(self) -> str:
-        """The file's path, or the URL without its password."""
+        """The file's path, or the URL with its password hidden: for messages."""
         return shown(self._url)
+
+    @property
+    def location(self) -> str:
+        """What `open` accepts: the file's absolute path, or the URL without its password."""
+        if self._url.get_backend_name() == "sqlite":
+            return str(Path(str(self._url.database)).absolute())
+        return self._url._replace(password=None).render_as_string()
 
     def add_run(self, run: RunRow) -> None:
         """Adds a run, or renews all but `created` of the one with this id."""

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 REVISION: Final = "0003"  # the newest migration: what this version of the code reads and writes
 
 STATUSES: Final = ("planned", "running", "done", "failed", "interrupted")
+UNFINISHED: Final = ("planned", "running", "failed", "interrupted")  # what `alignboard resume` runs again
 KINDS: Final = ("trained", "external", "published")
 RECIPES: Final = ("matched", "paper")
 AVERAGE: Final = "average"  # the task name of the mean over tasks

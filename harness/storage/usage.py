@@ -1,0 +1,141 @@
+"""Who uses artifacts: databases, processes at work and the trials of ablations. `collect` keeps what they use.
+
+stores/NAME.json   a database whose runs have artifacts here
+leases/NAME.json   what a process is computing or reading; the lease ends with the process
+trials/NAME.json   the stages of an ablation's trials, which no run has
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.errors import UserError, unknown
+from harness.files import json_digest, text_digest, write_json
+from harness.storage.artifacts import Artifacts, Collected
+from harness.storage.store import Store
+from harness.storage.store.schema import UNFINISHED
+
+
+def register_store(artifacts: Artifacts, store: Store) -> None:
+    """Remembers that the runs of a database use these artifacts; its password is not stored."""
+    location, home = store.location, artifacts.root.parent
+    if "://" not in location and Path(location).is_relative_to(home):
+        location = str(Path(location).relative_to(home))  # so that the home folder can be moved
+    entry = _entry(artifacts, location)
+    if not entry.is_file():
+        write_json(entry, {"store": location})
+
+
+def registered_stores(artifacts: Artifacts) -> list[str]:
+    """The databases that use these artifacts: absolute paths, and URLs without passwords."""
+    texts = [str(json.loads(entry.read_text(encoding="utf-8"))["store"]) for entry in _files(artifacts, "stores")]
+    return sorted(text if "://" in text else str(artifacts.root.parent / text) for text in texts)
+
+
+def forget_store(artifacts: Artifacts, location: str) -> None:
+    """Forgets a database, so that its runs no longer keep artifacts. Raises UsageError where it is not registered."""
+    known = registered_stores(artifacts)
+    place = location if "://" in location else str(Path(location).absolute())
+    if place not in known:
+        raise unknown("database of these artifacts", location, known)
+    home = str(artifacts.root.parent) + os.sep
+    for text in (place, place.removeprefix(home)):
+        _entry(artifacts, text).unlink(missing_ok=True)
+
+
+@contextmanager
+def lease(artifacts: Artifacts, fingerprints: Iterable[str]) -> Iterator[None]:
+    """Keeps artifacts from being collected inside the block, whether or not they exist yet.
+
+    Waits for a collection that is under way. A lease ends when its process dies.
+    """
+    names = sorted(fingerprints)
+    path = artifacts.root / "leases" / f"{os.getpid()}-{json_digest([names, os.urandom(8).hex()])[:16]}.json"
+    with artifacts.collection_lock():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        path.write_text(json.dumps(names), encoding="utf-8")
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def keep_trials(artifacts: Artifacts, fingerprints: Iterable[str]) -> None:
+    """Keeps the stages of an ablation's trials, so that the same ablation reuses them."""
+    names = sorted(fingerprints)
+    if names:
+        write_json(artifacts.root / "trials" / f"{json_digest(names)[:16]}.json", names)
+
+
+def used_by(store: Store) -> set[str]:
+    """The stages that the runs of a database have used, and those that unfinished runs are going to use."""
+    runs = store.runs(["card"], status=list(UNFINISHED))
+    planned = {str(stage[0]) for card in runs["card"] for stage in card.get("stages", ())}
+    return {*store.links()["fingerprint"], *planned}
+
+
+def in_use(artifacts: Artifacts, locations: Sequence[str], *, trials: bool = True) -> set[str]:
+    """All fingerprints that a collection keeps: of the databases at `locations`, of processes at work, and of `trials`.
+
+    Checkpoints are kept while any run is unfinished. Raises UserError where a database cannot be read.
+    """
+    files = _files(artifacts, "trials") if trials else []
+    kept = {name for file in files for name in json.loads(file.read_text(encoding="utf-8"))}
+    for file in _files(artifacts, "leases"):
+        kept |= _leased(file)
+    for location in locations:
+        try:
+            store = Store.open(location, read_only=True)
+        except UserError as error:
+            raise UserError(
+                f"nothing was deleted, since a database that uses these artifacts cannot be read: {error.what}",
+                file=error.file or location,
+                found=error.found,
+                remedy=f"{error.remedy}; or give --forget {location} to delete what only its runs need",
+            ) from error
+        kept |= used_by(store)
+        if len(store.runs(["id"], status=list(UNFINISHED))):
+            kept |= {folder.name for folder in artifacts.root.glob("work/*")}
+        store.close()
+    return kept
+
+
+def collect(artifacts: Artifacts, locations: Sequence[str], *, trials: bool = False) -> Collected:
+    """Deletes the artifacts that nothing uses, and with `trials` those that only the trials of ablations use.
+
+    What is in use is read while no process can take a lease, immediately before anything is deleted.
+    """
+    collected = artifacts.gc(lambda: in_use(artifacts, locations, trials=not trials))
+    for file in _files(artifacts, "trials") if trials else []:
+        file.unlink()
+    return collected
+
+
+def _entry(artifacts: Artifacts, location: str) -> Path:
+    return artifacts.root / "stores" / f"{text_digest(location)[:16]}.json"
+
+
+def _files(artifacts: Artifacts, kind: str) -> list[Path]:
+    return sorted(artifacts.root.glob(f"{kind}/[!.]*.json"))
+
+
+def _leased(file: Path) -> set[str]:
+    """The fingerprints of a lease; none, with the file deleted, where its process is gone."""
+    handle = os.open(file, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return set(json.loads(file.read_text(encoding="utf-8")))
+    else:
+        file.unlink(missing_ok=True)
+        return set()
+    finally:
+        os.close(handle)

@@ -156,7 +156,7 @@ def test_class_names_are_unique() -> None:
     assert {name: found for name, found in places.items() if len(found) > 1 and name not in pending} == {}
 
 
-def test_the_core_runs_on_a_bare_gpu_machine() -> None:
+def test_core_imports_only_what_a_gpu_machine_has() -> None:
     start = [path for name in BARE if (path := ROOT / "harness" / f"{name}.py").is_file()]
     assert start
     strange = {
@@ -167,7 +167,7 @@ def test_the_core_runs_on_a_bare_gpu_machine() -> None:
     assert not strange, f"only {sorted(BARE_PACKAGES)} and the standard library are there"
 
 
-def test_the_board_imports_no_torch() -> None:
+def test_board_imports_no_torch() -> None:
     start = [path for path in FILES if path.relative_to(ROOT).parts[0] == "leaderboard"]
     heavy = {"torch", "transformers", "datasets", "evaluate", "seqeval", "ray"}
     assert not {package: by for package, by in closure(start, lazy=False).items() if package in heavy}
@@ -191,7 +191,7 @@ def test_files_are_short() -> None:
     assert not {name: lines for name, lines in lengths.items() if lines > MAX_FILE}
 
 
-def test_a_method_is_read_at_a_sitting() -> None:
+def test_methods_are_short() -> None:
     lengths = {cls.__module__: length_of(sys.modules[cls.__module__]) for cls in map(METHODS.get, METHODS.names())}
     assert len(lengths) > 20
     assert max(lengths.values()) < 200
@@ -202,7 +202,7 @@ def length_of(module: ModuleType) -> int:
     return len(Path(module.__file__ or "").read_text(encoding="utf-8").splitlines())
 
 
-def test_functions_fit_on_a_screen() -> None:
+def test_functions_are_short() -> None:
     long = {
         f"{name_of(path)}:{node.lineno} {node.name}": lines
         for path in FILES
@@ -233,7 +233,7 @@ def _typed(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     )
 
 
-def test_only_one_module_renames_flushes_and_digests() -> None:
+def test_one_module_writes_atomically_and_digests() -> None:
     """Atomic writes and digests are those of harness/files.py; the others digest while they do something else too."""
     while_reading = {"harness/data/lines.py", "harness/data/prepare/archives.py", "harness/modeling/tokenizer.py"}
     git_blobs = {"harness/data/hub/repository.py"}
@@ -243,7 +243,7 @@ def test_only_one_module_renames_flushes_and_digests() -> None:
     assert not [name for name, text in words.items() if "fsync(" in text or "os.replace(" in text or "mkstemp(" in text]
 
 
-def test_no_code_asks_which_family_a_task_is_of() -> None:
+def test_no_code_switches_on_the_family_of_a_task() -> None:
     """What differs between families is a method or a field of the family's class; sources read its type of record."""
 
     def is_family(node: ast.AST) -> bool:

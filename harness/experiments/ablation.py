@@ -27,6 +27,7 @@ from harness.experiments.trials import pivot_score
 from harness.records import Corpus
 from harness.registry import ABLATIONS, EVERYTHING, METHODS, TASKS
 from harness.storage.artifacts import Artifacts
+from harness.storage.usage import keep_trials
 
 CONTROL = "continued-mlm"  # costs are relative to it: the same text and steps
 TRIAL_KINDS = ("sample", "pretrain", "align", "finetune")  # the stages of a trial; none reads a test set
@@ -175,6 +176,7 @@ def tune(searches: Sequence[RateSearch], executor: Local, display: Display) -> l
     Raises UserError where a trial fails, after all others have ended.
     """
     stages = {fingerprint: stage for row in searches for fingerprint, stage in row.stages.items()}
+    keep_trials(executor.artifacts, stages)
     failures = execute_stages(stages, executor, display).failures
     if failures:
         reasons = "\n".join(sorted({failure.message for failure in failures}))

@@ -27,6 +27,7 @@ from harness.results.submissions import GoldLabels, LabelFolder, SubmissionRepor
 from harness.storage.artifacts import Artifacts, artifact_folder
 from harness.storage.store import RunRow, ScoreRow, StageRow, Store
 from harness.storage.store.schema import now
+from harness.storage.usage import register_store
 from harness.task import Suite, Task
 
 if TYPE_CHECKING:
@@ -195,6 +196,7 @@ def submit(
     }
     told = {"files": files, "gold": {task: target.gold_hash[task] for task in report.views}, "scheme": target.scheme}
     run = target.run_id(claim)
+    register_store(artifacts, store)
     with artifacts.lock(f"external-{run}"):
         former: list[Any] = store.runs(id=run).to_dict("records")
         done = bool(former) and former[0]["status"] == "done"

@@ -21,6 +21,7 @@ from harness.files import json_digest
 from harness.registry import METHODS
 from harness.storage.artifacts import Artifacts, artifact_folder
 from harness.storage.store import RunRow, StageRow, Store
+from harness.storage.usage import register_store
 
 
 class Display(Listener, Protocol):
@@ -75,6 +76,7 @@ class Runner:
         stages = {stage.fingerprint: stage for plan in plans for stage in plan.stages}
         left = {plan.id: {stage.fingerprint for stage in plan.stages} for plan in plans}
         users: dict[str, list[tuple[RunPlan, Stage]]] = {}
+        register_store(self.artifacts, self.store)
         for plan in plans:
             self.store.add_run(_run_row(plan))
             for stage in plan.stages:

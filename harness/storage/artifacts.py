@@ -1,4 +1,4 @@
-"""Content-addressed folders: each holds what one stage wrote and is named by the fingerprint of all that went into it.
+"""Content-addressed folders: each holds the output of one stage and is named by the fingerprint of its inputs.
 
 An artifact appears whole or not at all: it is written in a temporary folder of the same file system, listed with sizes
 and SHA-256 in its manifest, flushed to disk and renamed into place. Published folders are never changed again.
@@ -78,7 +78,7 @@ class Artifacts:
     def find(self, fingerprint: str, *, verify: bool = False) -> Artifact | None:
         """The artifact with this fingerprint, or None. Files must be there with their sizes; `verify` also hashes them.
 
-        A damaged artifact is moved to `damaged/` with a note of what is wrong, and is a miss.
+        A damaged artifact is moved to `damaged/` with a note of what is wrong, and counts as missing.
         """
         path = self._object(fingerprint)
         if not path.is_dir():
@@ -108,7 +108,7 @@ class Artifacts:
         shutil.rmtree(self._work(fingerprint), ignore_errors=True)
 
     def work(self, fingerprint: str) -> Path:
-        """A folder for checkpoints of the stage in progress: it outlives the process, and goes on publication."""
+        """A folder for checkpoints of the stage in progress: kept when the process ends, deleted on publication."""
         path = self._work(fingerprint)
         with disk_errors(self.root):
             path.mkdir(parents=True, exist_ok=True)
@@ -116,11 +116,11 @@ class Artifacts:
 
     @contextmanager
     def lock(self, fingerprint: str, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
-        """Holds the stage for this process; the system lets go of it when the process dies.
+        """Locks the stage for this process; the system releases the lock when the process dies.
 
-        Waits while another process holds it, after calling `on_wait` once. Look for the artifact again inside.
+        Waits while another process holds it, after calling `on_wait` once. Check for the artifact again inside.
         """
-        path = self.root / "locks" / _checked(fingerprint)
+        path = self.root / "locks" / _check_name(fingerprint)
         with _locked(path, on_wait):
             yield
 
@@ -132,9 +132,9 @@ class Artifacts:
         """Removes artifacts and work folders that are not among the fingerprints which `keep` returns, what dead
         processes were writing, and damaged artifacts.
 
-        `keep` is called under the lock of collections. A stage whose lock another process holds is left alone.
+        `keep` is called under the lock of collections. A stage that another process has locked is skipped.
         """
-        gone, size = [], 0
+        removed, size = [], 0
         with self.collection_lock():
             kept = keep()
             for path in [*self.root.glob("objects/*/*"), *self.root.glob("work/*")]:
@@ -143,11 +143,11 @@ class Artifacts:
                 with _try_locked(self.root / "locks" / path.name) as held:
                     if held:
                         size += self._remove(path)
-                        gone.append(path.name)
+                        removed.append(path.name)
             size += self._sweep_staging()
             for path in self.root.glob("damaged/*"):
                 size += self._remove(path)
-        return Collected(tuple(sorted(set(gone))), size)
+        return Collected(tuple(sorted(set(removed))), size)
 
     @contextmanager
     def collection_lock(self) -> Iterator[None]:
@@ -156,16 +156,16 @@ class Artifacts:
             yield
 
     def _object(self, fingerprint: str) -> Path:
-        return self.root / artifact_folder(_checked(fingerprint))
+        return self.root / artifact_folder(_check_name(fingerprint))
 
     def _work(self, fingerprint: str) -> Path:
-        return self.root / work_folder(_checked(fingerprint))
+        return self.root / work_folder(_check_name(fingerprint))
 
     @contextmanager
     def _staging(self, fingerprint: str) -> Iterator[Path]:
         parent = self.root / "staging"
         parent.mkdir(parents=True, exist_ok=True)
-        with _locked(self.root / "locks" / ".staging"):  # so that no sweep sees the folder before it is held
+        with _locked(self.root / "locks" / ".staging"):  # so that no sweep sees the folder before it is locked
             folder = Path(tempfile.mkdtemp(prefix=f"{fingerprint}.", dir=parent))
             held = os.open(folder, os.O_RDONLY)
             fcntl.flock(held, fcntl.LOCK_EX)
@@ -195,28 +195,28 @@ class Artifacts:
         size = folder_size(path)
         parent = self.root / "staging"
         parent.mkdir(parents=True, exist_ok=True)
-        doomed = Path(tempfile.mkdtemp(prefix="removed.", dir=parent))
-        path.rename(doomed / path.name)
-        shutil.rmtree(doomed)
+        temporary = Path(tempfile.mkdtemp(prefix="removed.", dir=parent))
+        path.rename(temporary / path.name)
+        shutil.rmtree(temporary)
         return size
 
     def _sweep_staging(self) -> int:
         size = 0
         with _locked(self.root / "locks" / ".staging"):
             for folder in self.root.glob("staging/*"):
-                with _try_flock(folder) as dead:
-                    if dead:
+                with _try_flock(folder) as abandoned:
+                    if abandoned:
                         size += folder_size(folder)
                         shutil.rmtree(folder)
         return size
 
 
 class _DamageError(Exception):
-    """What is wrong with an artifact, in words."""
+    """An artifact is damaged; the message says how."""
 
 
-def _checked(fingerprint: str) -> str:
-    assert _NAME.fullmatch(fingerprint), f"no fingerprint: {fingerprint!r}"
+def _check_name(fingerprint: str) -> str:
+    assert _NAME.fullmatch(fingerprint), f"not a fingerprint: {fingerprint!r}"
     return fingerprint
 
 
@@ -245,7 +245,7 @@ def _check_files(artifact: Artifact, *, verify: bool) -> None:
 
 
 def _write_manifest(folder: Path, fingerprint: str, kind: str, meta: Mapping[str, Any]) -> None:
-    assert not (folder / MANIFEST).exists(), f"{MANIFEST} is the store's own file"
+    assert not (folder / MANIFEST).exists(), f"{MANIFEST} is written by the store"
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     files = {p.relative_to(folder).as_posix(): File(p.stat().st_size, file_digest(p))._asdict() for p in paths}
     content = {"fingerprint": fingerprint, "kind": kind, "meta": dict(meta), "files": files}
@@ -265,21 +265,21 @@ def _locked(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[N
 
 
 def _acquire(path: Path, on_wait: Callable[[], None] | None) -> int:
-    told = on_wait is None
+    notified = on_wait is None
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            if not told and not _flock(handle, wait=False):
-                told = True
+            if not notified and not _flock(handle, wait=False):
+                notified = True
                 assert on_wait is not None
                 on_wait()
             _flock(handle, wait=True)
-            if _same(handle, path):
+            if _is_same_file(handle, path):
                 return handle
         except BaseException:
             os.close(handle)
             raise
-        os.close(handle)  # the former holder removed this file: ours would exclude nobody
+        os.close(handle)  # the previous holder removed this file, so a lock on it excludes nobody
 
 
 @contextmanager
@@ -287,7 +287,7 @@ def _try_locked(path: Path) -> Iterator[bool]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        held = _flock(handle, wait=False) and _same(handle, path)
+        held = _flock(handle, wait=False) and _is_same_file(handle, path)
         yield held
         if held:
             path.unlink(missing_ok=True)
@@ -312,7 +312,7 @@ def _flock(handle: int, *, wait: bool) -> bool:
     return True
 
 
-def _same(handle: int, path: Path) -> bool:
+def _is_same_file(handle: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(handle), path.stat())
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Names come from entry points and loose files; a broken one is told, and stops nothing else."""
+"""Plug-ins come from entry points and loose files; a broken one is reported and does not affect others."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def alignboard(*arguments: str, path: Path | None = None, home: Path | None = No
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
 
 
-def test_a_package_outside_the_repository_is_listed(tmp_path: Path) -> None:
+def test_third_party_package_is_listed(tmp_path: Path) -> None:
     done = alignboard("methods", "--json", path=install_package(PLUGINS / "stranger", tmp_path))
     assert done.returncode == 0, done.stderr
     records = {record["name"]: record for record in json.loads(done.stdout)}
@@ -62,7 +62,7 @@ def test_a_package_outside_the_repository_is_listed(tmp_path: Path) -> None:
     assert "mbert" in records
 
 
-def test_a_package_outside_the_repository_runs_on_babel(tmp_path: Path) -> None:
+def test_third_party_method_runs_on_babel(tmp_path: Path) -> None:
     site, home = install_package(PLUGINS / "stranger", tmp_path / "site"), tmp_path / "home"
     chosen = ["--source", "babel:size=small", "--base", "init:1x64", "--protocol", "mini", "--seeds", "1"]
     sizes = {"pretrain.steps": 2, "pretrain.vocab_size": 500, "align.steps": 2, "sample.size": 100}
@@ -77,7 +77,7 @@ def test_a_package_outside_the_repository_runs_on_babel(tmp_path: Path) -> None:
     assert not list(wrong_scores(scores, Artifacts(home / "artifacts")))
 
 
-def test_a_loaded_class_knows_its_registered_name(stranger: Path) -> None:
+def test_loaded_class_has_its_registered_name(stranger: Path) -> None:
     assert fresh().get("squared-distance").name == "squared-distance"
 
 
@@ -86,14 +86,14 @@ def test_listing_names_imports_nothing(stranger: Path) -> None:
     assert "stranger_methods" not in sys.modules
 
 
-def test_a_broken_plugin_names_its_package_when_asked_for(stranger: Path) -> None:
+def test_broken_plugin_names_its_package(stranger: Path) -> None:
     with pytest.raises(UserError, match="half-installed") as caught:
         fresh().get("half-installed")
     assert caught.value.found == "stranger_methods_gpu:HalfInstalled (stranger)"
     assert caught.value.exit_code == 1
 
 
-def test_a_duplicate_names_both_origins(stranger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_duplicate_name_lists_both_origins(stranger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(install_package(PLUGINS / "stranger", tmp_path / "other", name="impostor"))
     with pytest.raises(UsageError) as caught:
         fresh().get("squared-distance")
@@ -102,14 +102,14 @@ def test_a_duplicate_names_both_origins(stranger: Path, tmp_path: Path, monkeypa
     assert "(impostor)" in caught.value.found
 
 
-def test_the_same_package_on_two_paths_is_no_duplicate(
+def test_same_package_on_two_paths_is_no_duplicate(
     stranger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(install_package(PLUGINS / "stranger", tmp_path / "again"))
     assert fresh().get("squared-distance").__name__ == "SquaredDistance"
 
 
-def test_an_unknown_name_gets_the_nearest_ones(stranger: Path) -> None:
+def test_unknown_name_suggests_similar_ones(stranger: Path) -> None:
     with pytest.raises(UsageError) as caught:
         fresh().get("squared-distanse")
     assert caught.value.remedy == "did you mean 'squared-distance'? `alignboard methods` lists them"
@@ -125,19 +125,19 @@ def methods(monkeypatch: pytest.MonkeyPatch) -> Registry[Any]:
     return own
 
 
-def test_a_loose_file_registers_itself(methods: Registry[Any]) -> None:
+def test_loose_file_registers_its_method(methods: Registry[Any]) -> None:
     load_plugin(PLUGINS / "loose.py")
     assert methods.get("loose-method").name == "loose-method"
     assert str(methods.origin("loose-method")) == f"{PLUGINS / 'loose.py'} (plug-in file)"
 
 
-def test_a_loose_file_may_be_loaded_twice(methods: Registry[Any]) -> None:
+def test_loose_file_can_be_loaded_twice(methods: Registry[Any]) -> None:
     load_plugin(PLUGINS / "loose.py")
     load_plugin(PLUGINS / "loose.py")
     assert "loose-method" in methods
 
 
-def test_a_loose_file_cannot_take_a_name(methods: Registry[Any], tmp_path: Path) -> None:
+def test_loose_file_cannot_reuse_a_name(methods: Registry[Any], tmp_path: Path) -> None:
     taken = tmp_path / "taken.py"
     taken.write_text((PLUGINS / "loose.py").read_text(encoding="utf-8").replace("loose-method", "mbert"), "utf-8")
     with pytest.raises(UsageError, match="two methods are registered as 'mbert'") as caught:
@@ -151,7 +151,7 @@ def test_a_loose_file_cannot_take_a_name(methods: Registry[Any], tmp_path: Path)
     ("file", "message"),
     [("broken.py", "no_such_package"), ("nothing.py", "neither a Method nor a Task"), ("absent.py", "missing")],
 )
-def test_a_loose_file_that_cannot_be_used_says_why(methods: Registry[Any], file: str, message: str) -> None:
+def test_unusable_loose_file_is_an_error(methods: Registry[Any], file: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         load_plugin(PLUGINS / file)
 
@@ -171,7 +171,7 @@ def loose(folder: Path, code: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "message"),
     [
         ("class Mine(PairMethod):\n    def loss(self, encoder, batch, step): ...\n", "registers nothing"),
         ("@register\nclass Mine(PairMethod):\n    trains = False\n", "@register has no name"),
@@ -183,17 +183,17 @@ def loose(folder: Path, code: str) -> Path:
         ('@register("mine")\ndef loss(encoder, batch, step): ...\n', "above the function loss, which is no class"),
     ],
 )
-def test_a_mistake_in_a_loose_file_is_reported_at_once(
-    methods: Registry[Any], tmp_path: Path, code: str, told: str
+def test_mistake_in_a_loose_file_is_reported_on_load(
+    methods: Registry[Any], tmp_path: Path, code: str, message: str
 ) -> None:
-    with pytest.raises(UsageError, match=told) as caught:
+    with pytest.raises(UsageError, match=message) as caught:
         load_plugin(loose(tmp_path, code))
     assert caught.value.remedy or caught.value.expected
     assert not registry.loaded_plugins()
     assert "mine" not in methods
 
 
-def test_a_loose_file_may_add_to_another_registry(
+def test_loose_file_can_add_an_ablation(
     methods: Registry[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ABLATIONS, "_local", {})
@@ -213,12 +213,12 @@ class Later(Method):
 """
 
 
-def test_a_control_may_be_registered_after_its_method(methods: Registry[Any], tmp_path: Path) -> None:
+def test_control_can_be_registered_after_its_method(methods: Registry[Any], tmp_path: Path) -> None:
     load_plugin(loose(tmp_path, CONTROLLED.format(control="later")))
     assert methods.get("mine").control == "later"
 
 
-def test_an_unregistered_control_breaks_only_its_method(methods: Registry[Any], tmp_path: Path) -> None:
+def test_unregistered_control_breaks_its_method_alone(methods: Registry[Any], tmp_path: Path) -> None:
     load_plugin(loose(tmp_path, CONTROLLED.format(control="continued-mln")))
     with pytest.raises(UserError, match="'mine' is broken: its control 'continued-mln' is not registered") as caught:
         methods.get("mine")
@@ -226,14 +226,14 @@ def test_an_unregistered_control_breaks_only_its_method(methods: Registry[Any], 
     assert methods.get("later").control is None
 
 
-def test_a_method_of_a_package_that_lacks_its_loss_is_broken(stranger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packaged_method_without_loss_is_broken(stranger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = stranger / "stranger_methods.py"
     file.write_text(file.read_text(encoding="utf-8").replace("def loss(", "def los("), encoding="utf-8")
     with pytest.raises(UserError, match="'squared-distance' is broken: it trains and lacks loss"):
         fresh().get("squared-distance")
 
 
-def test_a_loose_file_joins_the_list_for_one_command() -> None:
+def test_loose_file_is_listed_by_its_command() -> None:
     done = alignboard("--plugin", str(PLUGINS / "loose.py"), "methods", "loose-method", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["description"] == "Trains nothing."

@@ -33,6 +33,7 @@ from harness.experiments.stages.finetune import CURVE
 from harness.records import Corpus
 from harness.registry import METHODS
 from harness.storage.artifacts import Artifacts
+from harness.storage.usage import in_use
 from tests.support.small_babel import isolated
 from tests.support.tiny_runs import TINY, RecordingDisplay
 
@@ -82,6 +83,8 @@ def test_the_best_rate_is_taken_and_recorded_outside_of_the_hash(executor: Local
     final = plan_run(tuned.recipe, 0)
     known = [stage.title for stage in final.stages if executor.artifacts.find(stage.fingerprint)]
     assert {"finetune xnli seed 0", "align info-snt seed 0"} <= set(known), "the first seed is not trained again"
+    trials = {stage.fingerprint for trial in plan_search(recipes[1], GRID).trials for stage in trial.stages}
+    assert trials <= in_use(executor.artifacts, []), "gc keeps the trials"
 
 
 def by_hand(stages: Any, artifacts: Artifacts) -> float:

@@ -80,7 +80,7 @@ def flip(path: Path) -> None:
         (flip, True, "has changed since it was written"),
     ],
 )
-def test_damaged_artifact_is_set_aside_and_made_again(artifacts, damage, verify, note) -> None:  # type: ignore[no-untyped-def]
+def test_damaged_artifact_is_set_aside_and_recomputed(artifacts, damage, verify, note) -> None:  # type: ignore[no-untyped-def]
     make(artifacts)
     damage(artifacts.root / "objects/ab/abcd/weights/model.bin")
     assert artifacts.find("abcd", verify=verify) is None
@@ -111,7 +111,7 @@ def test_changed_content_of_the_same_size_is_seen_only_by_verify(artifacts: Arti
     assert artifacts.find("abcd") is not None
 
 
-def test_second_maker_loses_gracefully(artifacts: Artifacts) -> None:
+def test_first_of_two_writers_wins(artifacts: Artifacts) -> None:
     with artifacts.create("abcd", "align", {}) as folder:
         (folder / "a").write_text("second")
         make(artifacts, text="first")
@@ -129,7 +129,7 @@ def race(root: Path, barrier: Barrier, name: str) -> None:
             (folder / "data").write_text(name * 1000)
 
 
-def test_processes_racing_for_the_same_artifacts_all_end_well(artifacts: Artifacts) -> None:
+def test_concurrent_writers_of_one_artifact_all_succeed(artifacts: Artifacts) -> None:
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(2)
     racers = [context.Process(target=race, args=(artifacts.root, barrier, name)) for name in "xy"]
@@ -145,7 +145,7 @@ def test_processes_racing_for_the_same_artifacts_all_end_well(artifacts: Artifac
     assert not list(artifacts.root.glob("damaged/*"))
 
 
-def test_full_disk_is_told_and_leaves_nothing(artifacts: Artifacts) -> None:
+def test_full_disk_is_reported_and_leaves_nothing(artifacts: Artifacts) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     with pytest.raises(UserError) as caught, artifacts.create("abcd", "align", {}) as folder:  # noqa: PT012
@@ -197,7 +197,7 @@ def test_killed_writer_leaves_no_artifact_and_gc_removes_its_remains(artifacts: 
     assert files_under(artifacts.root) == []
 
 
-def test_lock_excludes_and_is_let_go_by_a_dead_process(artifacts: Artifacts) -> None:
+def test_lock_is_released_when_its_process_dies(artifacts: Artifacts) -> None:
     child = start(
         artifacts.root,
         """
@@ -244,7 +244,7 @@ def test_work_folder_lasts_until_publication(artifacts: Artifacts) -> None:
     assert not (artifacts.root / "work/abcd").exists()
 
 
-def test_gc_keeps_what_is_asked_for_or_locked(artifacts: Artifacts) -> None:
+def test_gc_keeps_requested_and_locked_artifacts(artifacts: Artifacts) -> None:
     for fingerprint in ("aaaa", "bbbb", "cccc"):
         make(artifacts, fingerprint)
     (artifacts.work("dddd") / "old").write_text("checkpoint")

@@ -73,7 +73,7 @@ def store(location: str) -> Iterator[Store]:
 # the contract
 
 
-def test_run_comes_back_as_it_went_in(store: Store) -> None:
+def test_run_is_read_as_it_was_written(store: Store) -> None:
     created = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
     run = replace(
         RUN, config={"temperature": 0.1}, languages=("de", "en"), dirty=True, created=created, recipe={"steps": [1, 2]}
@@ -87,7 +87,7 @@ def test_run_comes_back_as_it_went_in(store: Store) -> None:
     assert (row["align_seed"], row["dirty"], row["finished"]) == (1, True, None) or row["finished"] is pd.NaT
 
 
-def test_adding_a_run_again_renews_it_and_keeps_its_birth(store: Store) -> None:
+def test_adding_a_run_again_replaces_all_but_created(store: Store) -> None:
     store.add_run(RUN)
     store.add_run(replace(RUN, created=RUN.created + timedelta(days=1), code_version="c2"))
     runs = store.runs()
@@ -96,7 +96,7 @@ def test_adding_a_run_again_renews_it_and_keeps_its_birth(store: Store) -> None:
     assert runs.loc[0, "created"] == RUN.created
 
 
-def test_status_goes_with_the_time_it_ended(store: Store) -> None:
+def test_final_status_sets_finished(store: Store) -> None:
     store.add_run(RUN)
     store.set_status("r1", "running")
     assert store.runs(status="running").loc[0, "finished"] in (None, pd.NaT)
@@ -134,7 +134,7 @@ def test_link_to_an_unknown_stage_is_refused(store: Store) -> None:
         store.link_stage("r1", "nowhere", hit=False)
 
 
-def test_scores_come_back_with_their_run_and_can_be_put_twice(store: Store) -> None:
+def test_scores_are_read_with_their_run_and_can_be_put_twice(store: Store) -> None:
     store.add_run(RUN)
     store.put_scores("r1", SCORES)
     store.put_scores("r1", [replace(SCORES[0], value=81.5), *SCORES[1:]])
@@ -147,7 +147,7 @@ def test_scores_come_back_with_their_run_and_can_be_put_twice(store: Store) -> N
         store.scores(languag="de")
 
 
-def test_scores_of_a_stage_made_again_replace_the_former_ones(store: Store) -> None:
+def test_scores_of_a_recomputed_stage_replace_earlier_ones(store: Store) -> None:
     store.add_run(RUN)
     store.put_scores("r1", SCORES)
     curve = [score("xnli", "en", 50.0 + step, split="dev", step=step) for step in (100, 200)]
@@ -177,7 +177,7 @@ def summaries(store: Store, **where: str) -> dict[str, tuple[float | None, int, 
     return dict(zip(frame["task"], zip(values, frame["n_views"], frame["expected_views"], strict=True), strict=True))
 
 
-def test_average_is_the_mean_of_tasks_of_means_of_views(store: Store) -> None:
+def test_average_is_the_mean_over_tasks_of_means_over_views(store: Store) -> None:
     store.add_run(RUN)
     store.put_scores("r1", [*SCORES, score("xnli", "en", 1.0, metric="loss"), score("xnli", "fr", 1.0)])
     store.refresh_summary("r1", EXPECTED, METRIC)
@@ -185,7 +185,7 @@ def test_average_is_the_mean_of_tasks_of_means_of_views(store: Store) -> None:
     assert list(store.summaries()["task"]) == ["xnli", "tatoeba", "average"]
 
 
-def test_nothing_is_averaged_over_a_gap(store: Store) -> None:
+def test_incomplete_task_has_no_average(store: Store) -> None:
     store.add_run(RUN)
     store.put_scores("r1", SCORES[:1])
     store.refresh_summary("r1", EXPECTED, METRIC)
@@ -195,7 +195,7 @@ def test_nothing_is_averaged_over_a_gap(store: Store) -> None:
     assert summaries(store)["average"] == (50.0, 3, 3)
 
 
-def test_oracle_stands_beside_the_headline(store: Store) -> None:
+def test_oracle_selection_has_its_own_average(store: Store) -> None:
     store.add_run(RUN)
     oracle = [replace(row, value=row.value + 2, selection="oracle") for row in SCORES[:2]]
     store.put_scores("r1", [*SCORES, *oracle, score("xnli", "en", 9.0, split="dev")])
@@ -205,7 +205,7 @@ def test_oracle_stands_beside_the_headline(store: Store) -> None:
     assert set(store.summaries()["split"]) == {"test"}
 
 
-def test_deleting_a_run_takes_its_scores_and_leaves_shared_stages(store: Store) -> None:
+def test_deleting_a_run_deletes_its_scores_and_keeps_shared_stages(store: Store) -> None:
     store.add_run(RUN)
     store.put_stage(StageRow(fingerprint="f1", kind="align"))
     store.link_stage("r1", "f1", hit=False)
@@ -229,7 +229,7 @@ def test_reader_sees_what_is_committed_and_cannot_write(store: Store, location: 
     reader.close()
 
 
-def test_full_disk_is_told_and_nothing_is_half_written(tmp_path: Path) -> None:
+def test_full_disk_is_reported_and_leaves_no_partial_write(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "board.db", create=True)
     store.add_run(RUN)
 
@@ -289,13 +289,13 @@ def test_migrations_lead_to_the_schema_of_the_code(store: Store) -> None:
             assert checks == {c.name for c in table.constraints if isinstance(c, sa.CheckConstraint)}
 
 
-def test_newest_migration_is_the_one_the_code_names() -> None:
+def test_newest_migration_is_the_revision_of_the_code() -> None:
     config = Config()
     config.set_main_option("script_location", str(database.MIGRATIONS))
     assert ScriptDirectory.from_config(config).get_current_head() == schema.REVISION
 
 
-def test_newer_schema_is_refused_with_both_revisions(store: Store, location: str) -> None:
+def test_newer_schema_is_refused(store: Store, location: str) -> None:
     with store._engine.connect().execution_options(writes=True) as connection, connection.begin():
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9001'"))
     for read_only in (True, False):
@@ -345,13 +345,15 @@ def nothing(path: Path) -> None:
     ("make", "create", "words"),
     [
         (text_file, True, "not a database"),
-        (foreign, True, "belongs to something else"),
+        (foreign, True, "belongs to another program"),
         (Path.mkdir, True, "is a folder"),
         (nothing, False, "no store here yet"),
         (Path.touch, False, "is empty"),
     ],
 )
-def test_place_without_a_store_is_told(make: Callable[[Path], None], create: bool, words: str, tmp_path: Path) -> None:
+def test_location_without_a_store_is_an_error(
+    make: Callable[[Path], None], create: bool, words: str, tmp_path: Path
+) -> None:
     path = tmp_path / "board.db"
     make(path)
     before = path.read_bytes() if path.is_file() else None
@@ -362,7 +364,7 @@ def test_place_without_a_store_is_told(make: Callable[[Path], None], create: boo
     assert before == (path.read_bytes() if path.is_file() else None)
 
 
-def test_other_databases_and_servers_out_of_reach_are_told() -> None:
+def test_other_databases_and_unreachable_servers_are_errors() -> None:
     with pytest.raises(UsageError, match="mysql"):
         Store.open("mysql://localhost/board")
     pytest.importorskip("psycopg")
@@ -372,7 +374,7 @@ def test_other_databases_and_servers_out_of_reach_are_told() -> None:
     assert caught.value.remedy
 
 
-def test_a_folder_that_needs_quoting(tmp_path: Path) -> None:
+def test_path_with_special_characters(tmp_path: Path) -> None:
     location = tmp_path / "50% ünder #1?" / "board.db"
     Store.open(location, create=True).add_run(RUN)
     assert location.is_file()

@@ -22,6 +22,7 @@ import torch
 from harness.errors import UserError
 from harness.experiments.stage import Stage, StageResult, Workbench
 from harness.storage.artifacts import Artifacts
+from harness.storage.usage import lease
 from harness.training.loop import Rate
 
 
@@ -72,16 +73,17 @@ class Local:
 
     def run(self, stages: Sequence[Stage], listener: Listener) -> Iterator[StageResult | StageFailure]:
         """Runs the stages, each after its inputs, and yields how each ended. Those behind a failure are not started."""
-        left = []
-        for stage in stages:
-            known = stage.find(self.artifacts)
-            if known is None:
-                left.append(stage)
-            else:
-                yield known
-        if left:
-            with self._pool(listener) as pool:
-                yield from _schedule(pool, left, self.workers)
+        with lease(self.artifacts, (stage.fingerprint for stage in stages)):
+            left = []
+            for stage in stages:
+                known = stage.find(self.artifacts)
+                if known is None:
+                    left.append(stage)
+                else:
+                    yield known
+            if left:
+                with self._pool(listener) as pool:
+                    yield from _schedule(pool, left, self.workers)
 
     @contextmanager
     def _pool(self, listener: Listener) -> Iterator[WorkerPool]:

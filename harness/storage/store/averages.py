@@ -1,6 +1,6 @@
 """XTREME's averages: a task's score is the plain mean over its views, the suite's the mean over its tasks.
 
-An average exists only when every task and view of the declared list has a score; nothing is averaged over gaps.
+An average exists only when every task and view of the declared list has a score; incomplete ones have no average.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ _FIRST_ROW = "`alignboard run METHOD --suite SUITE --source SOURCE` makes the fi
 
 
 class NoStoreError(UserError):
-    """There is nothing to read at this place yet."""
+    """There is no database here yet, or it is empty."""
 
 
 def parse(location: str | Path) -> URL:
@@ -31,30 +31,30 @@ def parse(location: str | Path) -> URL:
     try:
         url = make_url(text)
     except sa.exc.ArgumentError as error:
-        raise UsageError("this is no database URL", found=repr(text), expected="a path or postgresql://...") from error
+        raise UsageError("not a database URL", found=repr(text), expected="a path or postgresql://...") from error
     backend = url.drivername.partition("+")[0]
     if backend == "postgres" or url.drivername == "postgresql":
         return url.set(drivername="postgresql+psycopg")
     if backend not in ("sqlite", "postgresql"):
-        raise UsageError("no such kind of database", found=backend, expected="an SQLite path, or postgresql://...")
+        raise UsageError("unsupported kind of database", found=backend, expected="an SQLite path, or postgresql://...")
     return url
 
 
-def shown(url: URL) -> str:
+def display_url(url: URL) -> str:
     """The store's place for messages: the file's path, or the URL without its password."""
     return url.database or "" if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
 
 
 def connect(url: URL, *, create: bool, read_only: bool) -> Engine:
-    """An engine on a database of the current schema. Raises UserError where that cannot be had, saying what to do."""
+    """An engine for a database with the current schema. Raises UserError, with a remedy, where there is none."""
     if url.get_backend_name() == "sqlite":
         _check_file(url, create=create and not read_only)
     engine = _engine(url, read_only=read_only)
     try:
-        with explained(url):
+        with database_errors(url):
             found = _revision(engine, url)
             if found != schema.REVISION:
-                _bring_up(engine, url, found, create=create, read_only=read_only)
+                _upgrade(engine, url, found, create=create, read_only=read_only)
             if url.get_backend_name() == "sqlite" and not read_only:
                 _write_ahead(engine)
     except BaseException:
@@ -64,8 +64,8 @@ def connect(url: URL, *, create: bool, read_only: bool) -> Engine:
 
 
 @contextmanager
-def explained(url: URL) -> Iterator[None]:
-    """Turns what a user can mend (not a database, unreachable, locked, full) into a UserError."""
+def database_errors(url: URL) -> Iterator[None]:
+    """Turns what a user can fix (not a database, unreachable, locked, full) into a UserError."""
     try:
         yield
     except sa.exc.DatabaseError as error:
@@ -73,7 +73,7 @@ def explained(url: URL) -> Iterator[None]:
         remedy = _remedy(reason, error)
         if remedy is None:
             raise
-        raise UserError("the store cannot be used", file=shown(url), found=reason, remedy=remedy) from error
+        raise UserError("the store cannot be used", file=display_url(url), found=reason, remedy=remedy) from error
 
 
 def _remedy(reason: str, error: sa.exc.DatabaseError) -> str | None:
@@ -81,7 +81,8 @@ def _remedy(reason: str, error: sa.exc.DatabaseError) -> str | None:
         "not a database": "give the path of a store; this file is something else or is damaged",
         "malformed": "the file is damaged: restore a copy, or move it away and run again (artifacts are kept)",
         "disk is full": "free some space, then rerun; nothing was half written",
-        "locked": f"another process has held the store for {BUSY_SECONDS} seconds; wait for it or end it",
+        "disk I/O error": "check the disk, then rerun; nothing was half written",
+        "locked": f"another process has locked the store for {BUSY_SECONDS} seconds; wait for it or stop it",
         "readonly": "make the file and its folder writable",
         "unable to open": "check that the folder exists and that you may read and write in it",
     }
@@ -89,7 +90,7 @@ def _remedy(reason: str, error: sa.exc.DatabaseError) -> str | None:
         if words in reason:
             return remedy
     unreachable = isinstance(error, sa.exc.OperationalError) and not isinstance(error.orig, sqlite3.Error)
-    return "check the URL, and that the server runs and lets you in" if unreachable else None
+    return "check the URL, that the server runs, and that you may connect" if unreachable else None
 
 
 def _check_file(url: URL, *, create: bool) -> None:
@@ -133,10 +134,10 @@ def _sqlite(url: URL, *, read_only: bool) -> Engine:
 
 
 def _write_ahead(engine: Engine) -> None:
-    """Lets readers go on beside a writer. The mode is kept in the file, so a foreign database must never get here.
+    """Lets readers work beside a writer. The mode is stored in the file, so never call it on another's database.
 
-    The switch needs the file alone, and SQLite answers a switch that meets another connection with "locked" at once,
-    without the wait that every other statement gets; so this waits itself.
+    The switch needs exclusive access. SQLite refuses it at once where another connection is open, without the timeout
+    of other statements, so this function waits itself.
     """
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
@@ -155,7 +156,7 @@ def _write_ahead(engine: Engine) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    # a writer that begins as a reader fails at once, whatever the timeout, when another one writes in between
+    # a transaction that starts as a reader and then writes fails at once where another writer was faster
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -172,8 +173,8 @@ def _revision_of(connection: Connection, url: URL) -> str | None:
         return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
     if tables:
         raise UserError(
-            "this database belongs to something else",
-            file=shown(url),
+            "this database belongs to another program",
+            file=display_url(url),
             found=f"tables {', '.join(sorted(tables)[:5])}",
             expected="a store of alignboard",
             remedy="give another path or database",
@@ -181,13 +182,13 @@ def _revision_of(connection: Connection, url: URL) -> str | None:
     return None
 
 
-def _bring_up(engine: Engine, url: URL, found: str | None, *, create: bool, read_only: bool) -> None:
+def _upgrade(engine: Engine, url: URL, found: str | None, *, create: bool, read_only: bool) -> None:
     if found is None and (read_only or not create):
-        raise NoStoreError("the store is empty", file=shown(url), remedy=_FIRST_ROW)
+        raise NoStoreError("the store is empty", file=display_url(url), remedy=_FIRST_ROW)
     if found is not None and found > schema.REVISION:
         raise UserError(
             "the store was written by a newer version of alignboard",
-            file=shown(url),
+            file=display_url(url),
             found=f"schema revision {found}",
             expected=f"schema revision {schema.REVISION} or older",
             remedy="`pip install --upgrade alignboard`, or use another store",
@@ -195,7 +196,7 @@ def _bring_up(engine: Engine, url: URL, found: str | None, *, create: bool, read
     if read_only:
         raise UserError(
             "the store was written by an older version of alignboard",
-            file=shown(url),
+            file=display_url(url),
             found=f"schema revision {found}",
             expected=f"schema revision {schema.REVISION}",
             remedy="`alignboard show` with this store upgrades it",

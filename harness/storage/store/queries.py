@@ -1,4 +1,4 @@
-"""The store's one class: what the runner writes and what tables and boards read."""
+"""The class `Store`: what the runner writes, and what tables and the board read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 from harness.errors import unknown
 from harness.storage.store import schema
 from harness.storage.store.averages import by_selection, summarise
-from harness.storage.store.database import connect, explained, parse, shown
+from harness.storage.store.database import connect, database_errors, display_url, parse
 from harness.storage.store.schema import RunRow, ScoreRow, StageRow
 
 Where = str | int | bool | Sequence[str]
@@ -73,7 +73,7 @@ class Store:
     @property
     def place(self) -> str:
         """The file's path, or the URL with its password hidden: for messages."""
-        return shown(self._url)
+        return display_url(self._url)
 
     @property
     def location(self) -> str:
@@ -83,51 +83,51 @@ class Store:
         return self._url._replace(password=None).render_as_string()
 
     def add_run(self, run: RunRow) -> None:
-        """Adds a run, or renews all but `created` of the one with this id."""
+        """Adds a run, or replaces all but `created` of the run with this id."""
         with self._write() as connection:
             row = {**asdict(run), "languages": list(run.languages)}
             _upsert(connection, schema.run, [row], keep=("created", *schema.LATER))
 
     def set_alignment(self, run: str, facts: Mapping[str, Any]) -> None:
-        """Notes what is known of the data that a run was aligned on, as `harness.data.languages.Alignment` reads it."""
+        """Stores facts about the data that a run was aligned on, in the form of `harness.data.languages.Alignment`."""
         with self._write() as connection:
             connection.execute(sa.update(schema.run).where(schema.run.c.id == run).values(alignment=dict(facts)))
 
     def set_status(self, run: str, status: str, error: str | None = None) -> None:
-        """Moves a run to a status; `finished` is set when it can get no further by itself."""
-        over = status in ("done", "failed", "interrupted")
-        values = {"status": status, "error": error, "finished": schema.now() if over else None}
+        """Sets the status of a run, and the time `finished` where the run has ended."""
+        ended = status in ("done", "failed", "interrupted")
+        values = {"status": status, "error": error, "finished": schema.now() if ended else None}
         with self._write() as connection:
             changed = connection.execute(sa.update(schema.run).where(schema.run.c.id == run).values(values))
             assert changed.rowcount == 1, f"no run {run}"
 
     def put_stage(self, stage: StageRow) -> None:
-        """Adds a stage, or renews the one with this fingerprint."""
+        """Adds a stage, or replaces the one with this fingerprint."""
         with self._write() as connection:
             _upsert(connection, schema.stage, [asdict(stage)])
 
     def link_stage(self, run: str, fingerprint: str, hit: bool) -> None:
-        """Notes that a run used a stage; `hit` where it was there already."""
+        """Stores that a run used a stage; `hit` where it was cached."""
         with self._write() as connection:
             _upsert(connection, schema.run_stage, [{"run": run, "fingerprint": fingerprint, "hit": hit}])
 
     def put_scores(self, run: str, rows: Sequence[ScoreRow]) -> None:
-        """Adds or renews scores of a run, all or none.
+        """Adds or replaces scores of a run, all or none.
 
-        Scores that a former stage gave the run for the same task, view, split, selection and metric are replaced: when
-        code or data changed, the stage has a new fingerprint.
+        Scores of an earlier stage for the same task, view, split, selection and metric are replaced: where code or data
+        changed, the stage has a new fingerprint.
         """
         assert all(math.isfinite(row.value) for row in rows), "a score is a finite number"
         values = [{"run": run, **asdict(row)} for row in rows]
         with self._write() as connection:
             for cell in {(row.task, row.view, row.split, row.selection, row.metric, row.stage) for row in rows}:
-                connection.execute(_former(run, *cell))
+                connection.execute(_delete_former(run, *cell))
             _upsert(connection, schema.score, values)
 
     def refresh_summary(
         self, run: str, expected: Mapping[str, Sequence[str]], metric: Mapping[str, str], *, split: str = "test"
     ) -> None:
-        """Computes the run's averages again. `expected` lists every task's views in the order of the suite, and is kept
+        """Recomputes the run's averages. `expected` lists every task's views in the order of the suite, and is stored
         with the run; `metric` names every task's official metric."""
         table = schema.score
         query = sa.select(table).where(table.c.run == run, table.c.split == split).order_by(table.c.step)
@@ -199,14 +199,14 @@ class Store:
     @contextmanager
     def _write(self) -> Iterator[Connection]:
         with (
-            explained(self._url),
+            database_errors(self._url),
             self._engine.connect().execution_options(writes=True) as connection,
             connection.begin(),
         ):
             yield connection
 
     def _with_runs(self, table: sa.Table, where: Mapping[str, Where], order: Sequence[str]) -> pd.DataFrame:
-        """The rows of `table` with the settings of their runs, which are read once per run: they are long."""
+        """The rows of `table` with the settings of their runs. The settings are long, so they are read once per run."""
         run = schema.run
         conditions = _conditions(where, table, run)
         own = [run.c[name] for name in _OF_RUN if name not in table.c]
@@ -214,13 +214,13 @@ class Store:
         facts = sa.select(table).join(run, run.c.id == table.c.run).where(*conditions).order_by(*by)
         used = sa.select(table.c.run).join(run, run.c.id == table.c.run).where(*conditions)
         settings = sa.select(run.c.id.label("run"), *own).where(run.c.id.in_(used))
-        with explained(self._url), self._engine.connect() as connection, connection.begin():
-            rows, runs = (_fetched(connection, query) for query in (facts, settings))
+        with database_errors(self._url), self._engine.connect() as connection, connection.begin():
+            rows, runs = (_fetch(connection, query) for query in (facts, settings))
         return rows.merge(runs, on="run", how="left", sort=False)
 
     def _read(self, query: sa.Select[Any]) -> pd.DataFrame:
-        with explained(self._url), self._engine.connect() as connection:
-            return _fetched(connection, query)
+        with database_errors(self._url), self._engine.connect() as connection:
+            return _fetch(connection, query)
 
     def _frame(self, query: sa.Select[Any], where: Mapping[str, Where], order: Sequence[str]) -> pd.DataFrame:
         inner = query.subquery()
@@ -229,15 +229,15 @@ class Store:
         )
 
 
-def _fetched(connection: Connection, query: sa.Select[Any]) -> pd.DataFrame:
+def _fetch(connection: Connection, query: sa.Select[Any]) -> pd.DataFrame:
     result = connection.execute(query)
     names, rows = list(result.keys()), result.all()
     columns = zip(*rows, strict=True) if rows else ([] for _ in names)
-    return pd.DataFrame(dict(zip(names, map(list, columns), strict=True)), columns=names)  # by column: half the time
+    return pd.DataFrame(dict(zip(names, map(list, columns), strict=True)), columns=names)  # by column: twice as fast
 
 
 def _conditions(where: Mapping[str, Where], *tables: sa.FromClause) -> list[sa.ColumnElement[bool]]:
-    """Filters by the names of columns; the first table that has one is meant."""
+    """Filters by column name; a name in several tables means that of the first table."""
     columns = {column.name: column for table in reversed(tables) for column in table.c}
     for name in where:
         if name not in columns:
@@ -251,7 +251,7 @@ def _matches(column: sa.ColumnElement[Any], value: Where) -> sa.ColumnElement[bo
     return column.in_(list(value))
 
 
-def _former(run: str, task: str, view: str, split: str, selection: str, metric: str, stage: str) -> sa.Delete:
+def _delete_former(run: str, task: str, view: str, split: str, selection: str, metric: str, stage: str) -> sa.Delete:
     column = schema.score.c
     same = {"run": run, "task": task, "view": view, "split": split, "selection": selection, "metric": metric}
     return sa.delete(schema.score).where(
@@ -262,7 +262,7 @@ def _former(run: str, task: str, view: str, split: str, selection: str, metric: 
 def _upsert(
     connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], *, keep: Sequence[str] = ()
 ) -> None:
-    """Inserts rows; those whose primary key is there are overwritten, but for the columns in `keep`."""
+    """Inserts rows; existing ones (by primary key) are overwritten except for the columns in `keep`."""
     if not rows:
         return
     dialect = {"sqlite": sqlite, "postgresql": postgresql}[connection.dialect.name]

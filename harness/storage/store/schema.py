@@ -24,13 +24,13 @@ LATER: Final = ("views", "alignment")  # columns of a run that its `RunRow` does
 
 
 class UtcTime(sa.TypeDecorator[datetime]):
-    """A point in time that comes back aware, in UTC, from back ends without time zones too."""
+    """A time in UTC. Values read are aware even from back ends without time zones."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        assert value is None or value.tzinfo is not None, "times in the store are aware"
+        assert value is None or value.tzinfo is not None, "a time needs a time zone"
         return None if value is None else value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
@@ -78,7 +78,7 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRow:
-    """One stage that was worked on, and what it cost. `artifact` is the folder's place under the artifact root."""
+    """One stage and its cost. `artifact` is the path of its folder under the artifact root."""
 
     fingerprint: str
     kind: str
@@ -100,7 +100,7 @@ class StageRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRow:
-    """One fact. `selection` is "" for a task that selects no checkpoint; `n` counts the items behind `value`."""
+    """One score. `selection` is "" for a task that selects no checkpoint; `n` counts the items behind `value`."""
 
     stage: str
     task: str

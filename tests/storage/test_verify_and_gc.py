@@ -1,4 +1,4 @@
-"""`alignboard verify` and `gc` on a small store with real artifacts: nothing wrong, then each kind of damage."""
+"""`alignboard verify` and `gc` on a small store with real artifacts, intact and with each kind of damage."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ def score(view: str, value: float) -> ScoreRow:
 def command(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
     with pytest.raises(SystemExit) as stop:
         main(list(arguments))
-    told = capsys.readouterr()
-    assert (stop.value.code or 0) == code, told
-    return told.out
+    printed = capsys.readouterr()
+    assert (stop.value.code or 0) == code, printed
+    return printed.out
 
 
 def problems(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -72,25 +72,25 @@ def problems(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return [problem["what"] for problem in found]
 
 
-def test_nothing_is_wrong(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_finds_no_problem(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(capsys, "verify") == "artifacts 2, scores 2, problems 0\n"
 
 
-def test_a_score_that_was_changed_is_found(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_finds_a_changed_score(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     store.put_scores("r", [score("sw", 26.0)])
     assert problems(capsys) == ["r xnli english sw accuracy: 26.0 in the database, 25.0 from the statistics"]
 
 
-def test_a_byte_that_was_changed_is_found(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_finds_a_changed_byte(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "artifacts" / "objects" / ENCODER[:2] / ENCODER / "weights").write_bytes(b"weighty")
     assert problems(capsys) == ["missing or damaged: align"]
     assert Artifacts(tmp_path / "artifacts").find(ENCODER) is None
 
 
-def test_collection_keeps_what_a_run_used(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_gc_keeps_artifacts_of_runs(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     artifacts = Artifacts(tmp_path / "artifacts")
     with artifacts.create("ef" * 20, "align", {}) as folder:
-        (folder / "weights").write_bytes(b"nobody's")
+        (folder / "weights").write_bytes(b"unused")
     assert "artifacts to remove: 1," in command(capsys, "gc", "--dry-run")
     assert len(artifacts.fingerprints()) == 3
     assert "artifacts removed: 1," in command(capsys, "gc")
@@ -100,7 +100,7 @@ def test_collection_keeps_what_a_run_used(store: Store, tmp_path: Path, capsys: 
     assert artifacts.fingerprints() == []
 
 
-def test_checkpoints_of_an_unfinished_run_stay(
+def test_gc_keeps_checkpoints_of_unfinished_runs(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = Artifacts(tmp_path / "artifacts").work("12" * 20) / "state"

@@ -62,8 +62,12 @@ def base_shape(recipe: Recipe) -> Shape:
 
 
 def base_name(base: str) -> str:
-    """A base as the board shows it: a folder by its own name, without its path."""
-    return Path(base).expanduser().resolve().name if Path(base).expanduser().is_dir() else base
+    """A base as the board shows it: a folder by its own name, without its path, a hub name with a short commit."""
+    folder = Path(base).expanduser()
+    if folder.is_dir():
+        return folder.resolve().name
+    name, at, commit = base.partition("@")
+    return f"{name}{at}{commit[:12]}"
 
 
 def _has_no_effect(name: str) -> bool:

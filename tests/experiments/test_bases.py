@@ -9,10 +9,18 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from harness.errors import UserError
 from harness.experiments.bases import base_fingerprint, resolve_base
+from harness.experiments.plan import plan_run
+from harness.experiments.recipe import make_recipe
+from harness.experiments.stage import Workbench
+from harness.storage.artifacts import Artifacts
+from harness.training.loop import Rate
 from tests.support.hub_server import COMMIT, Hub, serving
+from tests.support.small_babel import URI, encoder
 from tests.support.tiny_encoder import tiny_encoder
 
 NAME = "google-bert/tiny"
@@ -118,3 +126,25 @@ def test_a_revision_that_the_hub_does_not_know_is_named(base: Path, tmp_path: Pa
     assert "Traceback" not in done.stderr
     for words in (f"{NAME}@v9", "found:", "remedy:"):
         assert words in done.stderr
+
+
+class SilentWatch:
+    def update(self, rate: Rate) -> None:
+        """Shows nothing."""
+
+
+def test_a_missing_language_model_head_is_drawn_from_the_seed_of_the_run(tmp_path: Path) -> None:
+    headless = encoder()
+    headless.model.base_model.save_pretrained(tmp_path / "base")
+    headless.tokenizer.hf.save_pretrained(tmp_path / "base")
+    changes = ["align.steps=1", "align.batch_size=4", "sample.size=16", "align.max_length=48"]
+    common = {"source": URI, "suite": "xtreme-align", "protocol": "mini", "changes": changes}
+    plan = plan_run(make_recipe(method="continued-mlm", base=str(tmp_path / "base"), **common), 3)
+    weights = []
+    for noise in (1, 2):
+        bench = Workbench(Artifacts(tmp_path / str(noise)), torch.device("cpu"), SilentWatch())
+        torch.manual_seed(noise)
+        for stage in (stage for stage in plan.stages if stage.kind in ("sample", "align")):
+            stage.execute(bench)
+        weights.append(load_file(bench.input(stage.fingerprint) / "model.safetensors"))
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])

@@ -38,6 +38,7 @@ class Align(Stage):
         return f"{self.kind} {self.method} seed {self.seed}"
 
     def run(self, bench: Workbench, folder: Path) -> Trace:
+        torch.manual_seed(self.seed)  # of a language-model head that the base lacks
         encoder = load_encoder(self, bench, self.inputs).to(bench.device)
         pairs = load_sample(bench.input(self.inputs["sample"])).pairs
         if self.transform:

@@ -60,3 +60,11 @@ def test_links_in_docs_have_targets() -> None:
     for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
             assert target.startswith("http") or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_architecture_page_names_existing_files() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    paths = [name for name in re.findall(r"`([\w/.]+)`", page) if "/" in name]
+    assert len(paths) > 20
+    missing = [path for path in paths if not any((ROOT / room / path).exists() for room in ("", "harness"))]
+    assert not missing

@@ -4,9 +4,9 @@
 
 Makes a parallel corpus of synthetic words with dictionaries, then reads it into Arrow files, draws the sample (which
 matches the words of the dictionary), tokenizes both sides, and places every dictionary word. Each step has a process of
-its own. Prints pairs per second and peak resident memory (`ru_maxrss`, which counts pages of mapped files) and writes
-them to FOLDER/figures.json. After a kill the same command resumes: finished steps are not repeated, and the step that
-was killed goes on after its last finished file. Delete FOLDER to start again.
+its own. Prints pairs per second, CPU seconds and peak resident memory (`ru_maxrss`, which counts pages of mapped files),
+and writes them to FOLDER/figures.json. After a kill the same command resumes: finished steps are not repeated, and the
+step that was killed continues after its last finished file. Delete FOLDER to start again.
 """
 
 from __future__ import annotations
@@ -142,11 +142,17 @@ def run_step(name: str, setting: Setting) -> dict[str, Any]:
     started = setting.folder / f"{name}.started"
     resumed = started.is_file()
     started.touch()
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     pairs = STEPS[name](setting)
-    seconds = time.perf_counter() - start
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    return {"pairs": pairs, "seconds": seconds, "peak_mebibytes": peak, "resumed": resumed}
+    return {
+        "pairs": pairs,
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "peak_mebibytes": peak,
+        "resumed": resumed,
+    }
 
 
 def main() -> None:
@@ -174,7 +180,7 @@ def main() -> None:
         rate, note = took["pairs"] / took["seconds"], "  (resumed)" if took["resumed"] else ""
         print(
             f"{step:15} {took['pairs']:>10,} pairs {took['seconds']:8.1f} s {rate:>8,.0f} pairs/s"
-            f" {took['peak_mebibytes']:6,.0f} MiB{note}",
+            f" {took['cpu_seconds']:8.1f} s of CPU {took['peak_mebibytes']:6,.0f} MiB{note}",
             flush=True,
         )
     print(f"written to {results}")

@@ -3,10 +3,10 @@
     python -m benchmarks.scale [--pairs 3840000] [--languages 8] [--folder FOLDER]
 
 Makes a parallel corpus of synthetic words with dictionaries, then reads it into Arrow files, draws the sample (which
-matches the words of the dictionary), tokenizes both sides, and places every dictionary word. Each step has a process of
-its own. Prints pairs per second, CPU seconds and peak resident memory (`ru_maxrss`, which counts pages of mapped files),
-and writes them to FOLDER/figures.json. After a kill the same command resumes: finished steps are not repeated, and the
-step that was killed continues after its last finished file. Delete FOLDER to start again.
+matches the words of the dictionary), tokenizes both sides, and places every dictionary word. Each step has a process
+of its own. Prints pairs per second, CPU seconds and peak resident memory (`ru_maxrss`, which counts pages of mapped
+files), and writes them to FOLDER/figures.json. After a kill the same command resumes: finished steps are not repeated,
+and the step that was killed continues after its last finished file. Delete FOLDER to start again.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ Array = NDArray[np.float32]
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-class Setting(NamedTuple):
+class SearchSetting(NamedTuple):
     rows: int
     width: int
     k: int
@@ -85,14 +85,14 @@ CONTESTS: dict[str, dict[str, Callable[[Any, Any, int], Any]]] = {
 MODULES = {"harness": "harness", "scikit-learn": "sklearn", "faiss": "faiss"}
 
 
-def vectors(setting: Setting) -> tuple[Array, Array]:
+def vectors(setting: SearchSetting) -> tuple[Array, Array]:
     """Two sides of which the first rows are noisy copies of each other."""
     rng = np.random.default_rng(0)
     x, noise = rng.standard_normal((2, setting.rows, setting.width), dtype=np.float32)
     return x, (x + 2 * noise)[rng.permutation(setting.rows)]
 
 
-def measure(contest: str, contestant: str, setting: Setting) -> Measured:
+def measure(contest: str, contestant: str, setting: SearchSetting) -> Measured:
     """One timed call in this process, after a small one that loads what it needs."""
     torch.set_num_threads(setting.threads)
     call = CONTESTS[contest][contestant]
@@ -118,7 +118,7 @@ def _measure_cuda(call: Callable[..., Any], x: torch.Tensor, y: torch.Tensor, k:
     return Measured(time.perf_counter() - start, (torch.cuda.max_memory_allocated() - before) / 2**20)
 
 
-def contest(name: str, setting: Setting, runs: int) -> dict[str, list[Measured]]:
+def contest(name: str, setting: SearchSetting, runs: int) -> dict[str, list[Measured]]:
     """`runs` rounds of one measurement per contestant that is installed."""
     entered = [c for c in CONTESTS[name] if importlib.util.find_spec(MODULES[c])]
     results: dict[str, list[Measured]] = {contestant: [] for contestant in entered}
@@ -149,7 +149,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(options.threads)))
-    setting = Setting(options.rows, options.width, options.k, options.threads, options.device)
+    setting = SearchSetting(options.rows, options.width, options.k, options.threads, options.device)
     print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {options.runs} runs, {setting}")
     for name in CONTESTS:
         report(name, contest(name, setting, options.runs))

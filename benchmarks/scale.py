@@ -41,7 +41,7 @@ SPARE = 1.02  # sentence pairs in the corpus for each one in the sample
 TOKENIZER_TEXTS, VOCABULARY, MAX_LENGTH = 20_000, 30_000, 64
 
 
-class Setting(NamedTuple):
+class ScaleSetting(NamedTuple):
     folder: Path
     pairs: int
     languages: tuple[str, ...]
@@ -59,7 +59,7 @@ class Setting(NamedTuple):
         return load_sample(self.folder / "sample")
 
 
-def make_corpus(setting: Setting) -> int:
+def make_corpus(setting: ScaleSetting) -> int:
     """Sentences of random words, of which the first thousand are as frequent as all others; translated word by word."""
     corpus, count = setting.folder / "corpus", int(setting.pairs * SPARE / len(setting.languages)) + 1
     english = spell("a", 0)
@@ -93,12 +93,12 @@ def spell(letter: str, seed: int) -> np.ndarray:
     return np.array(list(words), dtype=object)
 
 
-def read_pool(setting: Setting) -> int:
+def read_pool(setting: ScaleSetting) -> int:
     records: Iterator[Any] = setting.source.stream(Corpus.PARALLEL, setting.languages)
     return len(write_table(records, setting.pool, POOL_LAYOUT, "reading the corpus"))
 
 
-def draw(setting: Setting) -> int:
+def draw(setting: ScaleSetting) -> int:
     """One word for each sentence pair, so that the sample has as many sentence pairs as sample pairs."""
     pool: RecordTable[ParallelPair] = RecordTable(setting.pool, POOL_LAYOUT)
     dictionary: Any = setting.source.corpus(Corpus.DICTIONARY, setting.languages)
@@ -109,18 +109,18 @@ def draw(setting: Setting) -> int:
     return len(sample.pairs)
 
 
-def tokenizer(setting: Setting) -> Tokenizer:
+def tokenizer(setting: ScaleSetting) -> Tokenizer:
     texts = [text for pair in setting.sample.pairs[:TOKENIZER_TEXTS] for text in (pair.source, pair.target)]
     return Tokenizer(learn_tokenizer(texts, VOCABULARY, MAX_LENGTH), setting.folder / "tokens")
 
 
-def tokenize(setting: Setting) -> int:
+def tokenize(setting: ScaleSetting) -> int:
     examples = PairExamples.of(setting.sample.pairs, tokenizer(setting), MAX_LENGTH)
     print(f"{examples.lengths.mean() / 2:.1f} tokens a side, special tokens included")
     return len(examples)
 
 
-def place_words(setting: Setting) -> int:
+def place_words(setting: ScaleSetting) -> int:
     """Every dictionary word, as word-contrast and l2-align need them; the tokens are there already."""
     pairs: Any = setting.sample.pairs
     needs = frozenset({Corpus.PARALLEL, Corpus.DICTIONARY})
@@ -128,7 +128,7 @@ def place_words(setting: Setting) -> int:
     return len(WordPairExamples.of(corpora))
 
 
-STEPS: dict[str, Callable[[Setting], int]] = {
+STEPS: dict[str, Callable[[ScaleSetting], int]] = {
     "corpus": make_corpus,
     "read": read_pool,
     "draw and match": draw,
@@ -137,7 +137,7 @@ STEPS: dict[str, Callable[[Setting], int]] = {
 }
 
 
-def run_step(name: str, setting: Setting) -> dict[str, Any]:
+def run_step(name: str, setting: ScaleSetting) -> dict[str, Any]:
     """Runs one step in this process and measures it."""
     started = setting.folder / f"{name}.started"
     resumed = started.is_file()
@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     name = f"alignboard-scale-{options.pairs}-{options.languages}"
-    setting = Setting(
+    setting = ScaleSetting(
         options.folder or Path(tempfile.gettempdir()) / name, options.pairs, tuple(CODES)[: options.languages]
     )
     setting.folder.mkdir(parents=True, exist_ok=True)

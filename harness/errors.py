@@ -1,7 +1,7 @@
 """Errors that a person can act on.
 
 A user's mistake raises `UserError` (exit code 1) or `UsageError` (exit code 2); both name what was found, what was
-expected and what to do. Broken invariants of our own are `assert`s.
+expected and what to do. Our own invariants are `assert`s.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 class UserError(ValueError):
-    """A mistake in the user's data or settings, told as file, line, found, expected, remedy."""
+    """A mistake in the user's data or settings, reported with file, line, found, expected and remedy."""
 
     exit_code = 1
 

@@ -49,7 +49,7 @@ def package_versions() -> dict[str, str]:
 def host() -> dict[str, Any]:
     """The machine: hashed name, CPU model, usable cores, memory in bytes, Python, platform, names of accelerators."""
     return {
-        "name": text_digest(socket.gethostname())[:12],  # a shared board tells no host names
+        "name": text_digest(socket.gethostname())[:12],  # a shared board shows no host names
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),

@@ -145,15 +145,13 @@ def test_rooms_of_harness_import_only_those_below() -> None:
 
 
 def test_class_names_are_unique() -> None:
-    pending = {"Choice", "Chosen", "Family", "Language", "Layout", "Lexicon", "PairExample", "PairExamples", "Part"}
-    pending |= {"Point", "Question", "Setting", "Settings", "Source", "Step", "Tokenizer", "Watch"}
     places: dict[str, list[str]] = {}
     for path in FILES:
         if path.relative_to(ROOT).parts[0] != "tests":
             for node in tree(path).body:
                 if isinstance(node, ast.ClassDef):
                     places.setdefault(node.name, []).append(name_of(path))
-    assert {name: found for name, found in places.items() if len(found) > 1 and name not in pending} == {}
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
 def test_core_imports_only_what_a_gpu_machine_has() -> None:

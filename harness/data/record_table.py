@@ -73,7 +73,7 @@ class SelectedRows(Rows[R]):
         return self._items[int(self._numbers[number])]
 
 
-class Layout(NamedTuple, Generic[R]):
+class TableLayout(NamedTuple, Generic[R]):
     """How a record lies in a table: the Arrow type of each column, the record's values, and the record of values."""
 
     columns: Mapping[str, str]
@@ -84,7 +84,7 @@ class Layout(NamedTuple, Generic[R]):
 class RecordTable(Rows[R]):
     """The records that `write_table` wrote to a folder. Raises ValueError where it is unfinished or damaged."""
 
-    def __init__(self, folder: Path, layout: Layout[R]) -> None:
+    def __init__(self, folder: Path, layout: TableLayout[R]) -> None:
         self._record, self._files = layout.record, []
         total = _read_total(folder)
         for number in range(-(-total // ROWS)):
@@ -110,7 +110,7 @@ class RecordTable(Rows[R]):
         return found
 
 
-def write_table(records: Iterable[R], folder: Path, layout: Layout[R], title: str) -> RecordTable[R]:
+def write_table(records: Iterable[R], folder: Path, layout: TableLayout[R], title: str) -> RecordTable[R]:
     """Writes records to a folder, a file at a time, and opens them. A finished table is reused.
 
     After a kill, the records of finished files are read again but not written again. `title` is for lines of progress.
@@ -136,7 +136,7 @@ def write_table(records: Iterable[R], folder: Path, layout: Layout[R], title: st
 class _File:
     """One Arrow file: its columns, and the mapping that holds them."""
 
-    def __init__(self, path: Path, layout: Layout[Any], rows: int) -> None:
+    def __init__(self, path: Path, layout: TableLayout[Any], rows: int) -> None:
         import pyarrow as pa  # a sample can be drawn without it
 
         try:
@@ -154,7 +154,7 @@ class _File:
         self._mapping.madvise(mmap.MADV_DONTNEED)
 
 
-def _write_file(records: Sequence[R], layout: Layout[R], path: Path) -> None:
+def _write_file(records: Sequence[R], layout: TableLayout[R], path: Path) -> None:
     import pyarrow as pa
 
     columns = zip(*map(layout.values, records), strict=True)
@@ -164,7 +164,7 @@ def _write_file(records: Sequence[R], layout: Layout[R], path: Path) -> None:
         writer.write_batch(pa.record_batch(arrays, schema=schema))
 
 
-def _is_full(path: Path, layout: Layout[Any]) -> bool:
+def _is_full(path: Path, layout: TableLayout[Any]) -> bool:
     try:
         _File(path, layout, ROWS)
     except ValueError:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.data.matching import Lexicon, Matching
-from harness.data.record_table import Layout, RecordTable, Rows, write_table
+from harness.data.record_table import RecordTable, Rows, TableLayout, write_table
 from harness.errors import UsageError, UserError
 from harness.files import short_digest, write_json
 from harness.method import SamplePair, Span
@@ -170,12 +170,12 @@ def _pair_values(pair: SamplePair) -> tuple[int | str, ...]:
     return pair.sentence, pair.language, pair.source, pair.target, *spans
 
 
-POOL_LAYOUT: Layout[ParallelPair] = Layout(
+POOL_LAYOUT: TableLayout[ParallelPair] = TableLayout(
     dict.fromkeys(("id", "language", "source", "target"), "string"),
     attrgetter("id", "language", "source", "target"),
     ParallelPair,
 )
-PAIR_LAYOUT: Layout[SamplePair] = Layout(
+PAIR_LAYOUT: TableLayout[SamplePair] = TableLayout(
     {
         "sentence": "int32",
         **dict.fromkeys(("language", "source", "target"), "string"),

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from harness.evaluation.metrics import AdditiveMetric
 
 
-class PairExample(NamedTuple):
+class LabelledPair(NamedTuple):
     ids: np.ndarray
     segments: np.ndarray
     label: int
 
 
 @dataclass(frozen=True)
-class PairExamples:
+class LabelledPairs:
     """Tokenised pairs and the numbers of their labels (empty where not asked for)."""
 
     encoded: Encoded
@@ -44,8 +44,8 @@ class PairExamples:
     def __len__(self) -> int:
         return len(self.encoded.ids)
 
-    def __getitem__(self, number: int) -> PairExample:
-        return PairExample(self.encoded.ids[number], self.encoded.segments[number], int(self.labels[number]))
+    def __getitem__(self, number: int) -> LabelledPair:
+        return LabelledPair(self.encoded.ids[number], self.encoded.segments[number], int(self.labels[number]))
 
 
 class PairHead(Head):
@@ -81,7 +81,7 @@ class PairHead(Head):
         return {"cross-entropy": Term(cross_entropy(logits, labels, reduction="sum"), len(labels))}
 
 
-class Classification(TrainedTask[PairExamples]):
+class Classification(TrainedTask[LabelledPairs]):
     """Pairs of sentences with one of `spec.labels`. A prediction is a label.
 
     A file of predictions or gold has one label a line.
@@ -99,18 +99,18 @@ class Classification(TrainedTask[PairExamples]):
 
     def encode(
         self, tokenizer: Tokenizer, records: Sequence[Any], settings: TrainedSettings, *, gold: bool
-    ) -> PairExamples:
+    ) -> LabelledPairs:
         pairs: Sequence[TextPair] = records
         encoded = tokenizer.encode_pairs([p.first for p in pairs], [p.second for p in pairs], settings.max_length)
         labels = [self._number(pair) for pair in pairs] if gold else []
-        return PairExamples(encoded, np.asarray(labels, dtype=np.int64))
+        return LabelledPairs(encoded, np.asarray(labels, dtype=np.int64))
 
     def collate(self, examples: Sequence[Any], special_ids: frozenset[int]) -> Batch:
-        chosen: Sequence[PairExample] = examples
+        chosen: Sequence[LabelledPair] = examples
         text = pack([e.ids for e in chosen], segments=[e.segments for e in chosen], special_ids=special_ids)
         return {"text": text, "labels": torch.tensor([e.label for e in chosen])}
 
-    def label(self, model: Model, examples: PairExamples, precision: str) -> list[Any]:
+    def label(self, model: Model, examples: LabelledPairs, precision: str) -> list[Any]:
         head = cast(PairHead, model.head)
         numbers = np.zeros(len(examples), dtype=np.int64)
         for swept in sweep(model.encoder, partial(head, model.encoder), *examples.encoded, precision=precision):

@@ -191,7 +191,7 @@ def test_hostile_names_have_no_effect(
     assert [text for text in complaints if "Content Security" not in text] == []
 
 
-def test_sentence_of_the_table_is_on_the_page(visit: Callable[..., Page], served: Served) -> None:
+def test_caption_of_the_table_is_on_the_page(visit: Callable[..., Page], served: Served) -> None:
     page = visit(page_url(served, "", protocol="official"))
     opened = Store.open(served.store, read_only=True)
     (official,) = [t for t in tables_by_task(opened.summaries(split="test")) if t.key.protocol == "official"]

@@ -1,4 +1,4 @@
-"""Published figures: every one with a permitted source, as it was printed; and what the file must not hold."""
+"""Published figures: each has a permitted source and its printed value; invalid files are refused."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_the_averages_follow_from_their_parts_by_the_official_rule() -> None:
         assert round(sum(parts) / 9, 1) == row["average"], row["method"]
 
 
-def test_what_ml_ctl_quotes_is_what_xtreme_printed(published: Published) -> None:
+def test_ml_ctl_quotes_the_figures_of_xtreme(published: Published) -> None:
     xtreme = {row.method: row for row in table(published, "xtreme").rows}
     for row in table(published, "ml-ctl").rows[:3]:
         assert row.scores == {task: xtreme[row.method].score(task) for task in SUITES.get("xtreme-align").tasks}
@@ -86,7 +86,7 @@ def test_the_correlations_follow_from_the_twelve_points(published: Published) ->
     assert study.spearman == {"xnli": 0.727}
 
 
-def test_every_figure_stands_in_the_notes_that_it_is_from(published: Published, shared: Path) -> None:
+def test_every_figure_is_in_the_notes_on_its_source(published: Published, shared: Path) -> None:
     """Row by row against the tables of the notes; the XTREME rows against those whose average was reproduced."""
     methods, xtreme = ((shared / name).read_text(encoding="utf-8") for name in ("methods.md", "xtreme.md"))
     printed = methods[methods.index("### 2.5 Reported results [paper slides, poster]") :]
@@ -105,7 +105,7 @@ def test_every_figure_stands_in_the_notes_that_it_is_from(published: Published, 
 
 
 def cells(text: str, *names: str) -> list[float]:
-    """The numbers of the first table row that begins with these names; "XLM (...)" is told by "XLM" too."""
+    """The numbers of the first table row that begins with these names; "XLM" also matches "XLM (...)"."""
     start = r"\| " + r"[^|]*\| ".join(map(re.escape, names)) + r"(?: \([^|]*)? ?\|"
     match = re.search(rf"^{start}(.*)$", text, re.MULTILINE)
     assert match, names
@@ -164,7 +164,7 @@ HOSTILE: dict[str, tuple[str, str, str]] = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_what_is_unclear_or_hostile_is_refused(kind: str, tmp_path: Path) -> None:
+def test_invalid_or_hostile_files_are_refused(kind: str, tmp_path: Path) -> None:
     old, new, told = HOSTILE[kind]
     assert old in SMALL
     file = written(tmp_path, SMALL.replace(old, new, 1))
@@ -173,7 +173,7 @@ def test_what_is_unclear_or_hostile_is_refused(kind: str, tmp_path: Path) -> Non
     assert refused.value.file == file
 
 
-def test_a_row_that_occurs_twice_is_refused(tmp_path: Path) -> None:
+def test_repeated_row_is_refused(tmp_path: Path) -> None:
     content: dict[str, Any] = yaml.safe_load(SMALL)
     content["tables"][0]["rows"] *= 2
     file = written(tmp_path, yaml.dump(content, Dumper=_Plain))
@@ -186,7 +186,7 @@ class _Plain(yaml.SafeDumper):
         return True
 
 
-def test_files_that_are_missing_or_no_text_are_told(tmp_path: Path) -> None:
+def test_missing_or_binary_files_are_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="missing"):
         load(tmp_path / "none.yaml")
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe")

@@ -1,4 +1,4 @@
-"""What makes an open page of the board draw itself anew."""
+"""When an open page of the board redraws itself."""
 
 from __future__ import annotations
 

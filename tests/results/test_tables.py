@@ -1,4 +1,4 @@
-"""The results table: means over seeds, honest gaps, order, and every format of it."""
+"""The results table: means over seeds, gaps, order of rows, and every format."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_controls_come_first_then_the_best_average(results: ResultTable) -> None
     assert labels == [*((name, "control") for name in controls), *((name, "") for name in methods)]
 
 
-def test_incomplete_seed_is_left_out_of_the_mean_and_told(results: ResultTable) -> None:
+def test_incomplete_seed_is_left_out_of_the_mean_and_counted(results: ResultTable) -> None:
     row = row_of(results, "ml-ctl-cz")
     assert format_cell(row.cell("xnli"), row.seeds) == f"{row.cell('xnli').mean:.1f} ± {row.cell('xnli').sd:.1f}"
     assert row.cell("panx").mean == pytest.approx(mean_of(scores(56.0, 1), "panx"))
@@ -83,7 +83,7 @@ def test_incomplete_seed_is_left_out_of_the_mean_and_told(results: ResultTable) 
     assert results.notes == ("Fewer than 3 seeds: differences carry no verdict.", "1 run not finished.")
 
 
-def test_gap_in_every_seed_is_a_dash_with_its_count(store: Store) -> None:
+def test_gap_in_every_seed_is_a_dash_with_a_count(store: Store) -> None:
     store_run(store, run_row("ml-ctl", 1), scores(50.0, 1)[:24])
     (table,) = tables_by_task(store.summaries())
     row = table.rows[0]
@@ -91,7 +91,7 @@ def test_gap_in_every_seed_is_a_dash_with_its_count(store: Store) -> None:
     assert told[3:] == ["– (3/7)", "– (0/6)", "– (0/6)", "– (24/40)"]
 
 
-def test_runs_that_differ_in_more_than_the_method_never_share_a_table(store: Store, tmp_path: Path) -> None:
+def test_runs_with_different_keys_are_in_different_tables(store: Store, tmp_path: Path) -> None:
     for name in ("suite", "protocol", "base", "source", "languages_hash"):
         store_run(store, run_row("mbert", 1, **{name: "other"}), scores(1.0, 1))
     store_run(store, run_row("mbert", 1, recipe_kind="paper"), scores(1.0, 1))
@@ -101,7 +101,7 @@ def test_runs_that_differ_in_more_than_the_method_never_share_a_table(store: Sto
     assert all(len(table.rows) == 1 and table.rows[0].seeds == 1 for table in tables)
 
 
-def test_configurations_of_one_method_are_rows_of_their_own(store: Store) -> None:
+def test_configurations_of_one_method_are_separate_rows(store: Store) -> None:
     for heat in (0.1, 0.2):
         store_run(store, run_row("ml-ctl", 1, config={"temperature": heat, "layer": 8}), scores(heat, 1))
     store_run(store, run_row("cz-snt", 1, recipe_hash="aaaaaaaaaa"), scores(3.0, 1))
@@ -119,7 +119,7 @@ def steps(number: int, **changes: object) -> dict[str, object]:
     return {"base": "here", "source": "babel", "align": {"steps": number, "schedule": "linear"}, **changes}
 
 
-def test_recipes_of_one_method_are_rows_named_by_what_differs(store: Store) -> None:
+def test_recipes_of_one_method_are_labelled_by_their_differences(store: Store) -> None:
     store_run(store, run_row("ml-ctl", 1, recipe=steps(100), id="a"), scores(3.0, 1))
     store_run(store, run_row("ml-ctl", 2, recipe=steps(100, base="./here", source="/x"), id="b"), scores(3.0, 2))
     store_run(store, run_row("ml-ctl", 1, recipe=steps(900), id="c"), scores(9.0, 1))
@@ -130,7 +130,7 @@ def test_recipes_of_one_method_are_rows_named_by_what_differs(store: Store) -> N
     ]
 
 
-def test_unequal_budgets_of_two_methods_are_told(store: Store) -> None:
+def test_unequal_budgets_are_noted(store: Store) -> None:
     store_run(store, run_row("ml-ctl", 1, recipe=steps(100), id="a", base_fingerprint="b1"), scores(3.0, 1))
     store_run(store, run_row("cz-snt", 1, recipe=steps(900), id="b", base_fingerprint="b2"), scores(9.0, 1))
     (table,) = tables_by_task(store.summaries())
@@ -139,7 +139,7 @@ def test_unequal_budgets_of_two_methods_are_told(store: Store) -> None:
     assert "These runs used 2 different versions of the base encoder." in table.notes
 
 
-def test_rates_that_pivot_dev_chose_are_no_inequality(store: Store) -> None:
+def test_tuned_learning_rates_are_not_a_mismatch(store: Store) -> None:
     for name, rate, tuning in (("ml-ctl", 1e-3, {"0.001": 70.0}), ("cz-snt", 1e-4, {"0.0001": 71.0})):
         recipe = {**steps(100, tuning=tuning), "align": {"steps": 100, "learning_rate": rate}}
         store_run(store, run_row(name, 1, recipe=recipe, id=name), scores(3.0, 1))
@@ -155,7 +155,7 @@ def test_rates_that_pivot_dev_chose_are_no_inequality(store: Store) -> None:
     assert "Each row at the learning rate that pivot dev chose." not in table.notes
 
 
-def test_contamination_that_one_row_removed_is_told(store: Store) -> None:
+def test_contamination_removed_in_one_row_is_noted(store: Store) -> None:
     store_run(store, run_row("ml-ctl", 1, recipe=steps(100), id="a"), scores(3.0, 1))
     store_run(store, run_row("xlm", 1, recipe=steps(100), id="b"), scores(3.0, 1))
     store_run(store, run_row("cz-snt", 1, recipe=steps(100, contamination="remove"), id="c"), scores(3.0, 1))
@@ -163,7 +163,7 @@ def test_contamination_that_one_row_removed_is_told(store: Store) -> None:
     assert "Not the same recipe in all rows: contamination=null, but remove in cz-snt." in table.notes
 
 
-def test_newest_of_two_equal_runs_counts(store: Store) -> None:
+def test_newest_of_two_equal_runs_is_used(store: Store) -> None:
     store_run(store, run_row("mbert", 1, id="b", data_fingerprint="d2"), scores(10.0, 1))
     store_run(store, run_row("mbert", 1, id="a", created=run_row("mbert", 9).created), scores(20.0, 1))
     (table,) = tables_by_task(store.summaries())
@@ -172,13 +172,13 @@ def test_newest_of_two_equal_runs_counts(store: Store) -> None:
     assert table.rows[0].cell("qaa").mean > 20
 
 
-def test_different_data_under_one_name_is_told(store: Store) -> None:
+def test_different_data_under_one_name_is_noted(store: Store) -> None:
     for seed in (1, 2):
         store_run(store, run_row("mbert", seed, data_fingerprint=f"d{seed}"), scores(10.0, seed))
     assert "These runs used 2 different versions of the data." in tables_by_task(store.summaries())[0].notes
 
 
-def test_oracle_is_a_table_of_its_own(store: Store) -> None:
+def test_oracle_is_a_separate_table(store: Store) -> None:
     store_run(store, run_row("mbert", 1), [*scores(50.0, 1), *_oracle(scores(51.0, 1))])
     (english,), (oracle,) = tables_by_task(store.summaries()), tables_by_task(store.summaries(), "oracle")
     assert english.rows[0].cell("tatoeba") == oracle.rows[0].cell("tatoeba")
@@ -204,14 +204,14 @@ def test_languages_of_a_task(store: Store, results: ResultTable) -> None:
     assert format_cell(short.cell("qag"), short.seeds).endswith("(1 seed)")
 
 
-def test_sentence_names_what_is_shown(results: ResultTable) -> None:
+def test_table_caption(results: ResultTable) -> None:
     assert table_caption(results) == (
         "7 rows of 6 methods, xtreme-align, protocol mini, matched recipe, source babel, base init:4x128, 7 languages, "
         "1 to 2 seeds"
     )
 
 
-def test_score_records_have_what_show_promises(store: Store) -> None:
+def test_score_records_have_the_documented_fields(store: Store) -> None:
     store_run(store, run_row("mbert", 1), scores(50.0, 1))
     store_run(store, run_row("cz-snt", 1, finetune_seed=2), scores(50.0, 2))
     store_run(store, run_row("given", 1, align_seed=None, finetune_seed=None, kind="published"), scores(50.0, 3))
@@ -242,7 +242,7 @@ def test_csv_reads_back(results: ResultTable) -> None:
     assert (line["panx seeds"], line["missing"], line["protocol"]) == ("2", "", "mini")
 
 
-def test_csv_tells_gaps_beside_empty_figures(store: Store) -> None:
+def test_csv_lists_missing_figures(store: Store) -> None:
     store_run(store, run_row("ml-ctl", 1), scores(50.0, 1)[:24])
     (line,) = csv.DictReader(io.StringIO(to_csv(tables_by_task(store.summaries()))))
     assert (line["panx"], line["xnli sd"]) == ("", "")
@@ -255,7 +255,7 @@ def evil(store: Store) -> ResultTable:
     return table
 
 
-def test_csv_cells_are_no_formulas(store: Store) -> None:
+def test_csv_cells_are_not_formulas(store: Store) -> None:
     (line,) = csv.DictReader(io.StringIO(to_csv([evil(store)])))
     assert line["method"] == "'=cmd()|[31mred_&{}"
     assert line["base"] == "'@base"
@@ -268,7 +268,7 @@ def printed(results: ResultTable, width: int = 150) -> str:
     return stream.getvalue()
 
 
-def test_terminal_gets_no_control_characters(store: Store) -> None:
+def test_terminal_output_has_no_control_characters(store: Store) -> None:
     text = printed(evil(store))
     assert "=cmd()|[31mred_&{}" in text
     assert "\x1b" not in text
@@ -304,7 +304,7 @@ def test_markdown_is_one_table_with_escaped_names(store: Store) -> None:
     assert len({line.replace(r"\|", "").count("|") for line in table}) == 1
 
 
-def test_names_in_notes_are_as_harmless_as_in_the_table(store: Store) -> None:
+def test_names_in_notes_are_escaped(store: Store) -> None:
     store_run(store, run_row("ml-ctl", 1, recipe=steps(900), id="a"), scores(3.0, 1))
     store_run(store, run_row("xlm", 1, recipe=steps(900), id="c"), scores(3.0, 1))
     store_run(store, run_row("[x](y)\x1b[31m\n\\input{z}", 1, recipe=steps(100), id="b"), scores(3.0, 1))
@@ -331,10 +331,10 @@ def test_clean_keeps_ordinary_names(name: str) -> None:
     assert clean(name) == name
 
 
-def test_a_single_missing_figure_is_a_bare_dash() -> None:
+def test_single_missing_figure_is_a_plain_dash() -> None:
     assert format_cell(ResultCell((), 0, 1), 3) == "–"
 
 
-def test_made_up_board_has_two_tables(tmp_path: Path) -> None:
+def test_fake_store_has_two_tables(tmp_path: Path) -> None:
     store = Store.open(write_store(tmp_path / "b.db"), read_only=True)
     assert [table.key.protocol for table in tables_by_task(store.summaries())] == ["mini", "official"]

@@ -113,7 +113,7 @@ def test_another_seed_asks_other_questions(cells: dict[tuple[str, str, str], Seq
 # Answers
 
 
-def test_every_answer_stands_at_its_offset_in_every_script(
+def test_answers_match_their_offsets_in_every_script(
     cells: dict[tuple[str, str, str], Sequence[Question]],
 ) -> None:
     for key, records in cells.items():
@@ -197,7 +197,7 @@ def test_no_sentence_and_no_question_is_in_two_splits(
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_all_that_is_told_or_asked_belongs_to_the_split(split: str) -> None:
+def test_statements_and_questions_belong_to_the_split(split: str) -> None:
     for passage in passages(0, "qa", split, 200, 3):
         for statement in passage.statements:
             assert split_of(0, statement.event) == split
@@ -249,7 +249,7 @@ def test_exactly_one_statement_answers_a_question() -> None:
     assert min(seen[word] for word in ("who", "what", "where", "when")) >= 15, seen
 
 
-def test_at_least_two_other_statements_have_all_words_of_what_is_asked() -> None:
+def test_test_questions_have_at_least_two_decoys() -> None:
     for passage in passages(0, "qa", "test", 500, 3):
         for asked in passage.questions:
             events = [statement.event for statement in passage.statements]
@@ -363,7 +363,7 @@ def test_the_suite_of_nine_tasks_runs_on_babel(tmp_path: Path) -> None:
         assert set(mine["n"]) == {12}
 
 
-def test_questions_in_another_language_are_scored_where_they_are_asked_for() -> None:
+def test_available_views_include_questions_in_another_language() -> None:
     assert xtreme("official").expected["mlqa"] == tuple(LANGUAGES)
     assert len(xtreme("available").expected["mlqa"]) == len(LANGUAGES) ** 2
 

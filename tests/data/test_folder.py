@@ -166,7 +166,7 @@ def test_last_lines(write: Write, ending: str) -> None:
     assert folder.manifest([UDPOS]).tasks[0].count == 2
 
 
-def test_a_byte_order_mark_is_ignored_and_told(write: Write) -> None:
+def test_byte_order_mark_is_ignored_with_a_note(write: Write) -> None:
     folder = write({"pawsx/dev-en.tsv": b"\xef\xbb\xbfa\tb\t1\n"})
     assert folder.task(PAWSX, "en", "dev")[0].first == "a"
     assert "byte order mark" in manifest_notes(folder, PAWSX)

@@ -89,7 +89,7 @@ FAULTS: list[tuple[str, TaskSpec, str, dict[str, str | bytes], str]] = [
 @pytest.mark.parametrize(
     ("task", "split", "files", "words"), [fault[1:] for fault in FAULTS], ids=[f[0] for f in FAULTS]
 )
-def test_faults_of_a_file_are_told(
+def test_file_errors_name_file_line_and_remedy(
     write: Write, task: TaskSpec, split: str, files: dict[str, str | bytes], words: str
 ) -> None:
     folder = write(files)

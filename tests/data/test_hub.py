@@ -133,7 +133,7 @@ def test_counts_are_those_of_the_published_sets(server: Server) -> None:
     "location",
     ["xtreme", "google/xtreme@", "nli=x/y", "bucc", "size=3", "parallel_size=0", "nli=none,nli=none", "a/b,c"],
 )
-def test_settings_that_cannot_be(location: str) -> None:
+def test_invalid_settings_are_refused(location: str) -> None:
     with pytest.raises(UsageError):
         parse_settings(location)
 

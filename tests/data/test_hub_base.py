@@ -40,7 +40,7 @@ def load(server: Hub, tmp_path: Path, name: str, **settings: str) -> subprocess.
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
 
 
-def test_a_base_is_found_by_its_hub_name_and_kept(server: Hub, tmp_path: Path) -> None:
+def test_base_is_loaded_by_hub_name_and_cached(server: Hub, tmp_path: Path) -> None:
     done = load(server, tmp_path, NAME)
     assert done.returncode == 0, done.stderr
     weights = torch.load(tmp_path / "weights.pt")

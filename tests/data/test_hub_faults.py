@@ -36,10 +36,10 @@ def read(location: str = SOURCE) -> list:
 def refused(location: str = SOURCE) -> str:
     with pytest.raises(UserError) as refusal:
         read(location)
-    told = str(refusal.value)
+    message = str(refusal.value)
     assert refusal.value.exit_code == 1
-    assert all(word in told for word in ("google/xtreme", "found:", "expected:", "remedy:")), told
-    return told
+    assert all(word in message for word in ("google/xtreme", "found:", "expected:", "remedy:")), message
+    return message
 
 
 def kept(tmp_path: Path) -> list[Path]:
@@ -47,29 +47,29 @@ def kept(tmp_path: Path) -> list[Path]:
     return [path for path in (tmp_path / "home").rglob("*.parquet") if path.is_file()]
 
 
-def test_a_config_that_is_not_there(server: Server) -> None:
+def test_missing_config_is_named(server: Server) -> None:
     del server.repos[hub_world.XTREME][FILE]
     assert f"@{COMMIT}: the config lacks this split: PAN-X.ar, split test" in refused()
 
 
-def test_a_file_that_is_listed_and_not_there(server: Server, tmp_path: Path) -> None:
+def test_listed_file_without_content_is_named(server: Server, tmp_path: Path) -> None:
     server.faults.append(Fault(FILE, status=404, method="HEAD", code="EntryNotFound"))
     assert FILE in refused()
     assert kept(tmp_path) == []
 
 
 @pytest.mark.parametrize(("status", "code"), [(401, ""), (401, "GatedRepo"), (403, "GatedRepo")])
-def test_a_set_that_is_closed(server: Server, status: int, code: str) -> None:
+def test_gated_or_private_data_set_names_the_remedy(server: Server, status: int, code: str) -> None:
     server.faults.append(Fault("/api/datasets/google/xtreme", status=status, code=code))
-    told = refused()
-    assert "HF_TOKEN" in told
-    assert ("accept the terms" in told) == (code == "GatedRepo")
+    message = refused()
+    assert "HF_TOKEN" in message
+    assert ("accept the terms" in message) == (code == "GatedRepo")
 
 
-def test_a_revision_that_is_not_there(server: Server) -> None:
-    told = refused(f"google/xtreme@beef,{SOURCE}")
-    assert "google/xtreme@beef" in told
-    assert "name a commit" in told
+def test_missing_revision_is_named(server: Server) -> None:
+    message = refused(f"google/xtreme@beef,{SOURCE}")
+    assert "google/xtreme@beef" in message
+    assert "name a commit" in message
 
 
 def test_a_connection_that_drops_is_resumed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,14 +82,14 @@ def test_a_connection_that_drops_is_resumed(server: Server, monkeypatch: pytest.
     assert 0 < start <= size // 2
 
 
-def test_false_bytes_are_told_and_removed(server: Server, tmp_path: Path) -> None:
+def test_corrupt_download_is_reported_and_removed(server: Server, tmp_path: Path) -> None:
     server.faults.append(Fault(f"/cdn/.*{FILE}", corrupt=True, times=1))
     assert "damaged" in refused()
     assert kept(tmp_path) == []
     assert len(read()) == hub_world.ROWS
 
 
-def test_a_file_damaged_on_disk_is_told(server: Server, tmp_path: Path) -> None:
+def test_damaged_cached_file_is_reported_and_fetched_again(server: Server, tmp_path: Path) -> None:
     read()
     (path,) = kept(tmp_path)[:1]
     path.resolve().write_bytes(path.read_bytes()[:-9] + b"?")
@@ -100,19 +100,19 @@ def test_a_file_damaged_on_disk_is_told(server: Server, tmp_path: Path) -> None:
 def test_rows_that_the_card_does_not_declare(server: Server) -> None:
     card = hub_world._card("PAN-X.ar", "test", "PAN-X.ar/test-*", 8)
     server.repos[hub_world.XTREME]["README.md"] = card
-    told = refused()
-    assert "7 rows" in told
-    assert "8 rows" in told
+    message = refused()
+    assert "7 rows" in message
+    assert "8 rows" in message
 
 
 @pytest.mark.parametrize("path", ["/api/datasets/google/xtreme", f"/cdn/.*{FILE}"])
-def test_a_server_error_passes(server: Server, path: str) -> None:
+def test_passing_server_error_is_retried(server: Server, path: str) -> None:
     server.faults.append(Fault(path, status=500, times=1))
     assert len(read()) == hub_world.ROWS
 
 
 @pytest.mark.parametrize("path", ["/api/datasets/google/xtreme", f"/cdn/.*{FILE}"])
-def test_a_server_error_that_stays(server: Server, tmp_path: Path, path: str) -> None:
+def test_lasting_server_error_is_reported(server: Server, tmp_path: Path, path: str) -> None:
     server.faults.append(Fault(path, status=500))
     assert "run the command again" in refused()
     assert kept(tmp_path) == []

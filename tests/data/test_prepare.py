@@ -172,7 +172,7 @@ def test_damage_other_options_and_other_downloads_are_noticed(downloads: Path, f
     assert not (folder / "xnli/train-en.tsv").exists()
 
 
-def test_a_sum_that_is_not_the_one_on_record(downloads: Path, folder: Path) -> None:
+def test_unexpected_checksum_is_refused(downloads: Path, folder: Path) -> None:
     results = run(downloads, folder, ["pawsx", "xquad"], Options())
     assert results["xquad"].state == "prepared"  # none is on record for it
     error = str(results["pawsx"].error)
@@ -241,7 +241,7 @@ def test_content_that_would_choose_its_own_path(downloads: Path, folder: Path) -
         (squad("q").replace("abc", "ab"), "an answer that is not at its place"),
     ],
 )
-def test_question_files_that_are_something_else(content: str, words: str, downloads: Path, folder: Path) -> None:
+def test_malformed_question_files_are_refused(content: str, words: str, downloads: Path, folder: Path) -> None:
     for path in downloads.glob("xquad*"):
         path.unlink()
     (downloads / "xquad.de.json").write_text(content)
@@ -255,14 +255,14 @@ def test_question_files_that_are_something_else(content: str, words: str, downlo
     [(b"id\na\xff\n", "bytes that are not UTF-8"), (b"", "is empty"), (b"x" * (2 << 20), "the line is too long")],
     ids=["latin-1", "empty", "one line"],
 )
-def test_text_that_is_not_text(content: bytes, words: str, downloads: Path, folder: Path) -> None:
+def test_malformed_text_files_are_refused(content: bytes, words: str, downloads: Path, folder: Path) -> None:
     (downloads / "x-final.tar.gz").write_bytes(tar_of({"x-final/en/train.tsv": content}))
     error = str(run(downloads, folder, ["pawsx"])["pawsx"].error)
     assert "train.tsv" in error
     assert words in error
 
 
-def test_folders_that_cannot_be_used(downloads: Path, folder: Path) -> None:
+def test_unusable_folders_are_refused(downloads: Path, folder: Path) -> None:
     (folder / "xnli").mkdir(parents=True)
     (folder / "xnli/train-en.tsv").write_text("mine")
     result = run(downloads, folder, ["xnli"])["xnli"]
@@ -315,7 +315,7 @@ def test_names_that_anybody_may_use(downloads: Path, folder: Path) -> None:
 @pytest.mark.parametrize(
     "path", ["en/train", "x/de/test", "en/train.tsv", "other/de/dev_2k.tsv", "en_x-ud-test.conllu"]
 )
-def test_files_of_other_data_sets_are_not_taken(path: str) -> None:
+def test_files_of_other_data_sets_are_ignored(path: str) -> None:
     assert not [d for p in PACKAGES.values() for d in p.downloads if d.selection.pick(path) or d.selection.nested(path)]
 
 

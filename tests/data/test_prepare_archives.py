@@ -262,7 +262,7 @@ def test_a_tar_header_that_would_fill_the_memory(read: Read) -> None:
 @pytest.mark.parametrize("kind", FORMATS)
 @given(share=st.floats(0, 1))
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_a_truncated_archive_is_told_wherever_it_is_cut(
+def test_archive_truncated_anywhere_is_reported(
     kind: str, share: float, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.getbasetemp()
@@ -307,7 +307,7 @@ def test_a_flipped_bit_is_noticed(read: Read) -> None:
         (b"\x89PNG....", r"a file that begins with b'\x89PNG"),
     ],
 )
-def test_what_is_no_archive_is_named(content: bytes, found: str, read: Read) -> None:
+def test_non_archive_is_described(content: bytes, found: str, read: Read) -> None:
     with pytest.raises(UserError, match=f"(?s)this is not an archive.*{re.escape(found)}"):
         read(content)
 

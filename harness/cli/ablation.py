@@ -72,7 +72,7 @@ def ablation(
     if name == EVERYTHING:
         recipes = _with_corpora(recipes)
     note_missing_paper_settings(recipes)
-    with interrupt_hint("resume by giving the same command again"):
+    with interrupt_hint("to resume, give the same command again"):
         _run(recipes, rates, seeds, execution)
 
 

@@ -5,10 +5,8 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.data.source import Manifest, Source, TaskCell, missing_task
-from harness.errors import UserError
-from harness.records import Corpus, CorpusRecord, Record, TextPair
-from harness.task import TaskSpec
+from alignboard import Corpus, Manifest, Source, TaskCell, TaskSpec, TextPair, UserError, missing_task
+from harness.records import CorpusRecord, Record
 
 
 class Spreadsheet(Source):

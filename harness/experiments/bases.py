@@ -2,7 +2,7 @@
 
 A folder is fingerprinted by the content of every file that can decide its behaviour: weights of any format and their
 index, configuration, tokenizer files of any kind. A hub base is resolved to a commit, `NAME` or `NAME@REVISION`; the
-commit is its fingerprint, stands in the row, and is what the weights are loaded from.
+commit is its fingerprint, is kept in the row, and is what the weights are loaded from.
 """
 
 from __future__ import annotations

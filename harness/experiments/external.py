@@ -1,6 +1,6 @@
 """Predictions from elsewhere on the board: checked as a whole, scored here, and kept as a run that is marked external.
 
-A submission is known by its name, its seed and the table that it stands in. The same bytes again change nothing; other
+A submission is identified by its name, its seed and the table it enters. The same bytes again change nothing; other
 bytes under the same name are refused unless they shall replace the former. What is kept is what a run of our own
 leaves: predictions, statistics of every item, scores, averages; and besides, who gave it when and the SHA-256 of every
 file.
@@ -194,22 +194,22 @@ def submit(
         for task, made in report.views.items()
         for name, value in _file_digests(predictions, task, made).items()
     }
-    told = {"files": files, "gold": {task: target.gold_hash[task] for task in report.views}, "scheme": target.scheme}
+    inputs = {"files": files, "gold": {task: target.gold_hash[task] for task in report.views}, "scheme": target.scheme}
     run = target.run_id(claim)
     register_store(artifacts, store)
     with artifacts.lock(f"external-{run}"):
         former: list[Any] = store.runs(id=run).to_dict("records")
         done = bool(former) and former[0]["status"] == "done"
-        same = done and {key: former[0]["card"][KIND].get(key) for key in told} == told
+        same = done and {key: former[0]["card"][KIND].get(key) for key in inputs} == inputs
         whole = all(artifacts.find(fingerprint) is not None for fingerprint in store.stages(run)["fingerprint"])
         if same and whole and not replace:
             return Outcome(run, Change.SAME)
         if done and not same and not replace:
-            raise _conflict_error(claim, former[0], told)
-        stages = [_write_artifacts(artifacts, task, report, told) for task in report.views]
+            raise _conflict_error(claim, former[0], inputs)
+        stages = [_write_artifacts(artifacts, task, report, inputs) for task in report.views]
         if former:
             store.delete_run(run)
-        _put_rows(store, _row(run, target, claim, told), stages, target)
+        _put_rows(store, _row(run, target, claim, inputs), stages, target)
     return Outcome(run, Change.RESTORED if same and not whole else Change.REPLACED if done else Change.NEW)
 
 
@@ -221,7 +221,9 @@ class _StoredTask(NamedTuple):
     scores: list[dict[str, Any]]
 
 
-def _write_artifacts(artifacts: Artifacts, task: str, report: SubmissionReport, told: Mapping[str, Any]) -> _StoredTask:
+def _write_artifacts(
+    artifacts: Artifacts, task: str, report: SubmissionReport, inputs: Mapping[str, Any]
+) -> _StoredTask:
     """Writes the artifacts of one task. Both are named by their content."""
     spec = TASKS.get(task).spec
     made = report.views[task]
@@ -232,7 +234,7 @@ def _write_artifacts(artifacts: Artifacts, task: str, report: SubmissionReport, 
     predicted = json_digest([KIND, kind, task, final])
     with artifacts.create(predicted, kind, {"title": f"{KIND} {task}"}) as folder:
         (folder / PREDICTIONS).write_text(json.dumps(final, ensure_ascii=False), encoding="utf-8")
-    scored = json_digest([KIND, "score", task, predicted, told["gold"][task], told["scheme"], scores])
+    scored = json_digest([KIND, "score", task, predicted, inputs["gold"][task], inputs["scheme"], scores])
     with artifacts.create(scored, "score", {"title": f"{KIND} score {task}"}) as folder:
         evidence.write(folder, TASKS.get(task)(), parts, scores)
     return _StoredTask(_stage(predicted, kind, task), _stage(scored, "score", task), scores)
@@ -246,7 +248,7 @@ def _stage(fingerprint: str, kind: str, task: str) -> StageRow:
     )
 
 
-def _row(run: str, target: Target, claim: Claim, told: Mapping[str, Any]) -> RunRow:
+def _row(run: str, target: Target, claim: Claim, inputs: Mapping[str, Any]) -> RunRow:
     version = provenance.code_version()
     views = dict.fromkeys(view for views in target.expected.values() for view in views)
     return RunRow(
@@ -268,20 +270,20 @@ def _row(run: str, target: Target, claim: Claim, told: Mapping[str, Any]) -> Run
         dirty=version.dirty,
         packages=provenance.package_versions(),
         host=provenance.host(),
-        card=_card(claim, told),
+        card=_card(claim, inputs),
     )
 
 
-def _card(claim: Claim, told: Mapping[str, Any]) -> dict[str, Any]:
+def _card(claim: Claim, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """What the board tells of it, in the fields of a method's card, and under `external` where it comes from."""
-    given = {"by": claim.by, "note": claim.note, "url": claim.url, **told}
+    details = {"by": claim.by, "note": claim.note, "url": claim.url, **inputs}
     return {
         "docstring": claim.note,
         "reference": claim.url,
         "objective": "",
         "control": False,
         "needs": [],
-        KIND: given,
+        KIND: details,
     }
 
 
@@ -315,11 +317,11 @@ def _file_digests(folder: Path, task: str, views: Sequence[str] | Mapping[str, A
     return {name: file_digest(folder / name) for name in names if (folder / name).is_file()}
 
 
-def _conflict_error(claim: Claim, former: Mapping[str, Any], told: Mapping[str, Any]) -> UserError:
+def _conflict_error(claim: Claim, former: Mapping[str, Any], inputs: Mapping[str, Any]) -> UserError:
     """The refusal of other predictions, or of the same on other labels, under a name that is taken."""
     known = former["card"][KIND]
     differing = sorted(
-        name for name in {*known["files"], *told["files"]} if known["files"].get(name) != told["files"].get(name)
+        name for name in {*known["files"], *inputs["files"]} if known["files"].get(name) != inputs["files"].get(name)
     )
     listed = ", ".join(differing[:5]) + (f" and {len(differing) - 5} more" if len(differing) > 5 else "")
     return UserError(

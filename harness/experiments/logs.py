@@ -63,7 +63,7 @@ class StageLog:
         self._write_evaluations()
         now = time.monotonic()
         if self._last is None and rate.step:
-            self.say(STEP, f"goes on from the checkpoint of step {rate.step:,}")
+            self.say(STEP, f"resumes from the checkpoint of step {rate.step:,}")
         rare = max(PAUSE, (now - self.began) / 60)
         if rate.step == rate.total or self._last is None or now - self._last >= rare:
             self._last = now

@@ -264,8 +264,10 @@ def _settings_error(error: ValidationError, what: str, model: type[BaseModel]) -
     path = [str(part) for part in problem["loc"]]
     if problem["type"] == "extra_forbidden":
         return unknown(f"field of the {what}", ".".join(path), _field_names(model, path))
-    told = "; ".join(": ".join(filter(None, (".".join(map(str, p["loc"])), p["msg"]))) for p in error.errors()[:3])
-    return UsageError(f"the {what} has a field that is wrong or contradictory", found=told.replace("Value error, ", ""))
+    problems = "; ".join(": ".join(filter(None, (".".join(map(str, p["loc"])), p["msg"]))) for p in error.errors()[:3])
+    return UsageError(
+        f"the {what} has a field that is wrong or contradictory", found=problems.replace("Value error, ", "")
+    )
 
 
 def _field_names(model: type[BaseModel], path: Sequence[str]) -> list[str]:

@@ -139,7 +139,7 @@ def test_a_resumed_stage_goes_on_in_the_same_log(tmp_path: Path) -> None:
     found = [kind for kind, _ in kinds(tmp_path)]
     assert found == ["start", "step", "step", "stop", "start", "step", "step", "end"]
     assert kinds(tmp_path / "artifact") == kinds(tmp_path)
-    assert ("step", "goes on from the checkpoint of step 40") in kinds(tmp_path)
+    assert ("step", "resumes from the checkpoint of step 40") in kinds(tmp_path)
 
 
 def test_evaluations_are_told_once(tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ def _exit_worker(*_: Any) -> None:
 
 
 def _exit_with_parent(parent: int) -> None:
-    """Ends this worker when the process that started it is gone, so that no orphan goes on."""
+    """Ends this worker when the process that started it is gone, so that no orphan keeps running."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)

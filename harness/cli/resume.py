@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typer
+from pydantic import ValidationError
 
 from harness.cli.execution import run_plans
 from harness.cli.options import ExecutionOptions
@@ -31,9 +32,17 @@ def resume(execution: ExecutionOptions = EXECUTION) -> None:
     for row in unfinished.to_dict("records"):
         try:
             recipe = Recipe.model_validate(row["recipe"])
-            plans.append(plan_run(recipe, int(row["align_seed"]), loaded_plugins()))
-        except UserError as error:
+            plan = plan_run(recipe, int(row["align_seed"]), loaded_plugins())
+        except (UserError, ValidationError) as error:
             refused.append(f"{row['method']} seed {int(row['align_seed'])}: {error}")
+            continue
+        if plan.id == row["id"]:
+            plans.append(plan)
+        else:
+            refused.append(
+                f"{row['method']} seed {int(row['align_seed'])}: its base, data or settings have changed; "
+                "give the command of the run again"
+            )
     if plans:
         run_plans(plans, execution)
     elif not refused:

@@ -155,17 +155,25 @@ def with_rate(recipe: Recipe, rate: float) -> Recipe:
 def plan_search(recipe: Recipe, grid: Sequence[float], seed: int = 0, plugins: Sequence[Path] = ()) -> RateSearch:
     """One trial per rate of the grid; none for a single rate or for a method that does not train.
 
-    Raises UserError for data that the recipe asks for and the source lacks.
+    Raises UserError for data that the recipe asks for and the source lacks, and for a suite without a fine-tuned task
+    that has a dev set.
     """
     if not grid or recipe.align is None:
         return RateSearch(recipe)
     if len(grid) == 1:
         return RateSearch(with_rate(recipe, grid[0]))
     plans = [(tried := with_rate(recipe, rate), plan_run(tried, seed, plugins)) for rate in grid]
-    return RateSearch(recipe, tuple(RateTrial(tried, tuple(filter(_measures, plan.stages))) for tried, plan in plans))
+    trials = tuple(RateTrial(tried, tuple(filter(_in_trial, plan.stages))) for tried, plan in plans)
+    if not any(isinstance(stage, Finetune) for stage in trials[0].stages):
+        raise UserError(
+            "no learning rate can be chosen: no task of the suite is fine-tuned and has a dev set",
+            found=f"the suite {recipe.suite}",
+            remedy="give a single rate, such as --grid 3e-4, or another suite",
+        )
+    return RateSearch(recipe, trials)
 
 
-def _measures(stage: Stage) -> bool:
+def _in_trial(stage: Stage) -> bool:
     """Whether a trial needs the stage. A task without a dev set does not affect the choice."""
     return stage.kind in TRIAL_KINDS and (not isinstance(stage, Finetune) or bool(stage.dev))
 

@@ -24,7 +24,6 @@ _PUBLIC = "alignboard"  # the package of the public names
 # Modules that cannot change a result, and whose imports are not followed. Each has its reason.
 NEUTRAL = {
     "harness.errors": "the wording of errors",
-    "harness.files": "how files are written, not what is in them",
     "harness.provenance": "what is recorded beside a result",
     "harness.registry": "finds plug-ins by name; the modules that it finds are added to the closure themselves",
     "harness.storage": "keeps artifacts and rows",
@@ -69,7 +68,7 @@ def _closure(module: str) -> frozenset[str]:
 
 
 def plugin_module(cls: object) -> str:
-    """The module of a registered class: its dotted name, or the file of a loose plug-in, which is its own closure."""
+    """The module of a registered class: its dotted name, or the file of a loose plug-in."""
     module = str(getattr(cls, "__module__", type(cls).__module__))
     file = getattr(sys.modules.get(module), "__file__", None)
     return str(file) if module.startswith("alignboard_plugin_") and file else module
@@ -126,15 +125,19 @@ def _imports(module: str, text: str) -> frozenset[str]:
     for node in _nodes(ast.parse(text)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names if _find(alias.name)}
+            if any(alias.name == _PUBLIC for alias in node.names):
+                found |= set(_public_names().values())
         elif isinstance(node, ast.ImportFrom):
             base = _base(module, node)
             found |= {target for alias in node.names if (target := _target(base, alias.name))}
+            if base == _PUBLIC and any(alias.name == "*" for alias in node.names):
+                found |= set(_public_names().values())
     return frozenset(found)
 
 
 def _nodes(node: ast.AST) -> Iterator[ast.AST]:
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+        if isinstance(child, ast.If) and ast.unparse(child.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
             for other in child.orelse:
                 yield other
                 yield from _nodes(other)

@@ -76,7 +76,7 @@ def plan_runs(recipes: Sequence[Recipe], seeds: Sequence[int], plugins: Sequence
 def plan_run(recipe: Recipe, seed: int, plugins: Sequence[Path] = ()) -> RunPlan:
     """The plan of one run on the diagonal: `seed` is both its alignment and its fine-tuning seed.
 
-    Reads the source's manifest and the base's configuration. Raises UserError for data that the recipe asks for and
+    Reads the source's manifest and hashes the files of the base. Raises UserError for data that the recipe asks for and
     the source lacks, for a base that cannot be used, and for a layer that the base does not have.
     """
     return _Planner(recipe, seed, plugins).plan()
@@ -125,6 +125,10 @@ class _Planner:
         stages.append(pretrain_stage(self.recipe.pretrain, self.source, self.place))
         return stages[-1].fingerprint
 
+    def _encoder_role(self, is_aligned: bool = False) -> str:
+        """The role of an encoder among a stage's inputs: an artifact of this run, or the base itself."""
+        return "encoder" if is_aligned or self.recipe.pretrain is not None else "base"
+
     def _align(self, stages: list[Stage], base: str, views: Mapping[str, tuple[str, ...]]) -> str:
         """The fingerprint of the encoder that the tasks get; a method that trains adds sample and alignment."""
         if not self.method.trains:
@@ -142,7 +146,7 @@ class _Planner:
             tests=views,
         )
         align = Align(
-            inputs={"encoder": base, "sample": sample.fingerprint},
+            inputs={self._encoder_role(): base, "sample": sample.fingerprint},
             data=self._corpora(self.method.needs - {Corpus.PARALLEL, Corpus.DICTIONARY}, languages),
             modules=(*self.source_modules, plugin_module(self.method)),
             place=self.place,
@@ -172,7 +176,7 @@ class _Planner:
 
     def _task(self, spec: TaskSpec, encoder: str, views: tuple[str, ...]) -> list[Stage]:
         settings = self._settings(spec)
-        inputs = {"encoder": encoder}
+        inputs = {self._encoder_role(self.method.trains): encoder}
         models: list[Finetune] = []
         if isinstance(settings, TrainedSettings):
             trials = settings.trials()
@@ -215,7 +219,7 @@ class _Planner:
             data |= self._corpora(self.method.needs, languages)
         return Finetune(
             task=spec.name,
-            inputs={"encoder": encoder},
+            inputs={self._encoder_role(self.method.trains): encoder},
             data=data,
             modules=tuple(modules),
             place=self.place,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -50,18 +50,19 @@ def execute_stages(
 ) -> RunReport:
     """Runs stages, given by fingerprint, and reports each to the display after its callback."""
     report = RunReport()
-    for end in executor.run(list(stages.values()), display):
-        stage = stages[end.fingerprint]
-        if isinstance(end, StageFailure):
-            report.failures.append(end)
-            if on_failure is not None:
-                on_failure(stage, end)
-            display.failed(stage, end)
-        else:
-            report.reused, report.computed = report.reused + end.reused, report.computed + (not end.reused)
-            if on_result is not None:
-                on_result(stage, end)
-            display.ended(stage, end)
+    with closing(executor.run(list(stages.values()), display)) as ends:  # ends its workers whatever a callback raises
+        for end in ends:
+            stage = stages[end.fingerprint]
+            if isinstance(end, StageFailure):
+                report.failures.append(end)
+                if on_failure is not None:
+                    on_failure(stage, end)
+                display.failed(stage, end)
+            else:
+                report.reused, report.computed = report.reused + end.reused, report.computed + (not end.reused)
+                if on_result is not None:
+                    on_result(stage, end)
+                display.ended(stage, end)
     return report
 
 
@@ -74,13 +75,9 @@ class Runner:
     def run(self, plans: Sequence[RunPlan]) -> RunReport:
         """Runs all stages of all plans, shared ones once. Interrupted runs are marked so and can be resumed."""
         stages = {stage.fingerprint: stage for plan in plans for stage in plan.stages}
-        left = {plan.id: {stage.fingerprint for stage in plan.stages} for plan in plans}
+        left: dict[str, set[str]] = {}
         users: dict[str, list[tuple[RunPlan, Stage]]] = {}
         register_store(self.artifacts, self.store)
-        for plan in plans:
-            self.store.add_run(_run_row(plan))
-            for stage in plan.stages:
-                users.setdefault(stage.fingerprint, []).append((plan, stage))
         finished = 0
 
         def on_result(stage: Stage, result: StageResult) -> None:
@@ -103,6 +100,11 @@ class Runner:
                     self.store.set_status(plan.id, "failed", failure.message)
 
         with self._status_on_exit(left):
+            for plan in plans:
+                self.store.add_run(_run_row(plan))
+                left[plan.id] = {stage.fingerprint for stage in plan.stages}
+                for stage in plan.stages:
+                    users.setdefault(stage.fingerprint, []).append((plan, stage))
             report = execute_stages(stages, self.executor, self.display, on_result, on_failure)
         report.finished = finished
         return report

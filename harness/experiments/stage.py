@@ -26,7 +26,6 @@ from harness import provenance
 from harness.experiments.code import code_hash
 from harness.experiments.logs import log_stage
 from harness.files import json_digest
-from harness.registry import load_plugin
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import ScoreRow
 
@@ -99,7 +98,7 @@ class Stage(ABC):
     place: StagePlace = field(compare=False)
 
     def __post_init__(self) -> None:
-        assert self.fingerprint, "computed now, before a source file can change"
+        self.fingerprint  # noqa: B018 (computed now, before a source file can change)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -141,8 +140,6 @@ class Stage(ABC):
             known = self.find(bench.artifacts)
             if known is not None:
                 return known
-            for plugin in self.place.plugins:
-                load_plugin(Path(plugin))
             first_line = f"{self.title}: {bench.device}, {torch.get_num_threads()} threads, process {os.getpid()}"
             with (
                 log_stage(bench.artifacts.work(self.fingerprint), first_line, bench.watch) as log,

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ import torch
 
 from harness.errors import UserError
 from harness.experiments.stage import Stage, StageResult, Workbench
+from harness.registry import load_plugin
 from harness.storage.artifacts import Artifacts
 from harness.storage.usage import lease
 from harness.training.loop import Rate
@@ -71,7 +72,7 @@ class Local:
         count = workers or (gpus if chosen == "cuda" else min(2, _cores()))
         return cls(artifacts, count, chosen, max(1, _cores() // count), _cores())
 
-    def run(self, stages: Sequence[Stage], listener: Listener) -> Iterator[StageResult | StageFailure]:
+    def run(self, stages: Sequence[Stage], listener: Listener) -> Generator[StageResult | StageFailure, None, None]:
         """Runs the stages, each after its inputs, and yields how each ended. Those behind a failure are not started."""
         with lease(self.artifacts, (stage.fingerprint for stage in stages)):
             left = []
@@ -82,18 +83,20 @@ class Local:
                 else:
                     yield known
             if left:
-                with self._pool(listener) as pool:
+                plugins = tuple(dict.fromkeys(plugin for stage in left for plugin in stage.place.plugins))
+                with self._pool(listener, plugins) as pool:
                     yield from _schedule(pool, left, self.workers)
 
     @contextmanager
-    def _pool(self, listener: Listener) -> Iterator[WorkerPool]:
+    def _pool(self, listener: Listener, plugins: Sequence[str]) -> Iterator[WorkerPool]:
         threads = (self.threads, self.all_threads)
         if self.workers == 1:
             yield _ThisProcess(self.artifacts.root, self.device, threads, listener)
             return
         context = multiprocessing.get_context("spawn")
         messages: Any = context.Manager().Queue()
-        settings = (str(self.artifacts.root), self.device, threads, os.getpid(), messages, context.Value("i", 0))
+        counter = context.Value("i", 0)
+        settings = (str(self.artifacts.root), self.device, threads, plugins, os.getpid(), messages, counter)
         stop = threading.Event()
         threading.Thread(target=_relay, args=(messages, listener, stop), daemon=True).start()
         pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_start_worker, initargs=settings)
@@ -159,8 +162,16 @@ class _Processes:
 _worker: dict[str, Any] = {}
 
 
-def _start_worker(root: str, device: str, threads: tuple[int, int], parent: int, messages: Any, counter: Any) -> None:
-    """Sets up a worker process: its number decides its GPU."""
+def _start_worker(
+    root: str,
+    device: str,
+    threads: tuple[int, int],
+    plugins: Sequence[str],
+    parent: int,
+    messages: Any,
+    counter: Any,
+) -> None:
+    """Sets up a worker process: its number decides its GPU. Plug-ins are loaded before any stage is unpickled."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
     signal.signal(signal.SIGTERM, _exit_worker)
     with counter.get_lock():
@@ -168,6 +179,8 @@ def _start_worker(root: str, device: str, threads: tuple[int, int], parent: int,
         counter.value += 1
     if device == "cuda":
         device = f"cuda:{number % torch.cuda.device_count()}"
+    for plugin in plugins:
+        load_plugin(Path(plugin))
     _worker.update(root=Path(root), device=device, threads=threads, messages=messages)
     threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
 

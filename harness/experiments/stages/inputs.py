@@ -35,7 +35,6 @@ def read_cell(source: str, task: str, view: str, split: str) -> Sequence[Record]
 
 
 def load_encoder(stage: Stage, bench: Workbench, inputs: Mapping[str, str]) -> Encoder:
-    """The encoder a stage starts from: an artifact's, or the base itself."""
-    artifact = bench.artifacts.find(inputs["encoder"])
-    path = artifact.path if artifact is not None else stage.place.base
+    """The encoder that a stage starts from: its input `encoder`, or the base itself where it has an input `base`."""
+    path = stage.place.base if "base" in inputs else bench.input(inputs["encoder"])
     return Encoder.load(path, bench.tokens)

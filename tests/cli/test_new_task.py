@@ -78,6 +78,22 @@ def test_the_commands_of_the_guide_end_in_a_row(
     assert len(re.findall(r"\d+\.\d", row)) == 2, "the task and the average"
 
 
+def test_a_family_of_a_loose_file_with_settings_of_its_own_runs_on_two_workers(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_data(here / "data", "cosine-pairs")
+    (code,) = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+    own = "@dataclass(frozen=True)\nclass OwnSettings(PoolSettings):\n    slack: float = 0.5\n\n\n"
+    code = code.replace("PoolSettings(", "OwnSettings(").replace("Settings = PoolSettings", "Settings = OwnSettings")
+    code = "from dataclasses import dataclass\n" + code.replace(
+        "class CosineThreshold(Task):", f"{own}class CosineThreshold(Task):"
+    )
+    (here / "cosine_pairs.py").write_text(code)
+    (words,) = [words for words in commands("A new family") if "run" in words]
+    words[words.index("--workers") + 1] = "2"
+    assert run_command(*words) == 0, capsys.readouterr().err
+
+
 def test_the_package_registers_and_passes_its_own_test(here: Path) -> None:
     assert run_command("new-task", "same-topic", "--package") == 0
     package = here / "alignboard-same-topic"

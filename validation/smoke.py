@@ -134,7 +134,7 @@ class SmokeWorld:
         task, settings = PAWSX(), TrainedSettings(max_length=self.max_length)
         torch.manual_seed(0)
         model = task.build(self.start.clone().to(self.device), settings).to(self.device)
-        model.head.start(model.encoder.config.initializer_range)  # type: ignore[operator]
+        model.head.initialise(model.encoder.config.initializer_range)  # type: ignore[operator]
         records = self.source.task(task.spec, self.source.pivot, "train")
         tokenizer = model.encoder.tokenizer
         examples: Any = task.encode(tokenizer, records, settings, gold=True)
@@ -159,7 +159,7 @@ def random_encoder(texts: Sequence[str], device: str) -> Encoder:
         max_position_embeddings=128,
         pad_token_id=tokenizer.pad_id,
     )
-    return Encoder.random_encoder(config, tokenizer)
+    return Encoder.fresh(config, tokenizer)
 
 
 def disable_dropout(encoder: Encoder) -> Encoder:

@@ -75,7 +75,7 @@ def test_an_encoder_that_is_gone(home: Path, capsys: pytest.CaptureFixture[str])
     made = stages[stages["kind"] == "pretrain"].iloc[0]["artifact"]
     shutil.rmtree(home / "artifacts" / made)
     assert run_command("project") == 1
-    assert "is not there" in capsys.readouterr().err
+    assert "is missing" in capsys.readouterr().err
 
 
 def test_points_are_the_first_pairs_of_every_language() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import evaluate
 import numpy as np
+import pandas as pd
 import pytest
 from datasets import Features, Value
 from evaluate import MetricInfo
@@ -180,9 +181,10 @@ def test_third_party_metric_has_scores_and_error_bars(monkeypatch: pytest.Monkey
     assert (tmp_path / SCORES).is_file()
     assert read_ratios(tmp_path / STATISTICS) == {ratio.name: ratio for ratio in task.ratios()}
 
-    monkeypatch.setattr(item_errors, "file", lambda stage, name: tmp_path / name)
-    influence = item_errors.influences("stage", "english", "yes_recall").set_index("cluster")["influence"]
+    monkeypatch.setattr(item_errors, "find_file", lambda stage, name: tmp_path / name)
+    cells = pd.DataFrame({"stage": ["stage"], "selection": ["english"], "view": ["de"]})
+    influence = item_errors.score_influences(cells, "yes_recall").set_index("cluster")["influence"]
     ratio = 2 / 3  # two of three `yes` items; cluster c0 has one of them, c1 two
     assert influence.to_dict() == pytest.approx({"c0": 100 * (1 - ratio) / 3, "c1": 100 * (1 - 2 * ratio) / 3})
-    assert item_errors.error(influence) == pytest.approx(math.sqrt(2 * (influence**2).sum()))
-    assert item_errors.influences("stage", "english", "an undeclared metric").empty
+    assert item_errors.standard_error(influence) == pytest.approx(math.sqrt(2 * (influence**2).sum()))
+    assert item_errors.score_influences(cells, "an undeclared metric").empty

@@ -109,8 +109,8 @@ def test_selection_keeps_the_first_strictly_best_step_and_each_views_oracle(tmp_
     for step, (english, other) in enumerate([(50, 10), (70, 30), (70, 20), (60, 30), (65, 40)], start=1):
         nn.init.constant_(model.weight, step)
         curve.add(step, {"en": {"accuracy": english}, "xx": {"accuracy": other}}, model)
-    assert curve.kept(until=5) == {"english": 2, "en": 2, "xx": 5}
-    assert curve.kept(until=4) == {"english": 2, "en": 2, "xx": 2}
+    assert curve.best_steps(until=5) == {"english": 2, "en": 2, "xx": 5}
+    assert curve.best_steps(until=4) == {"english": 2, "en": 2, "xx": 2}
     assert sorted(file.name for file in curve.states.iterdir()) == ["2.safetensors", "5.safetensors"]
     assert {step: float(s["weight"]) for step, s in curve.fit(trace=None).states.items()} == {2: 2.0, 5: 5.0}  # type: ignore[arg-type]
 
@@ -126,7 +126,7 @@ def test_curve_keeps_the_weights_that_a_resumed_run_needs(tmp_path: Path) -> Non
     again = Curve(tmp_path, "accuracy", "en")
     assert again.points == curve.points
     again.add(3, {"en": {"accuracy": 55}}, model)
-    assert again.kept(until=3) == {"english": 2}
+    assert again.best_steps(until=3) == {"english": 2}
     assert [point.step for point in again.points] == [1, 2, 3]
     assert [file.name for file in again.states.iterdir()] == ["2.safetensors"]
 

@@ -83,14 +83,14 @@ def test_a_method_that_goes_wrong_in_half_precision_fails(
     ],
 )
 def test_the_allowed_gap(full: float, half: float, ok: bool) -> None:
-    assert smoke.Row("", *(smoke.Measured(loss, 1, 1, 1) for loss in (full, half))).ok is ok
+    assert smoke.SmokeRow("", *(smoke.TrainingMeasure(loss, 1, 1, 1) for loss in (full, half))).ok is ok
 
 
 def test_the_attention_checks_hold_for_the_padded_back_end() -> None:
     checks = smoke.attention_checks(torch.device("cpu"), "padded", torch.float32)
     assert [check.ok for check in checks] == [True] * 3
     assert max(check.gap for check in checks) < 1e-5
-    world = smoke.World(smoke.parsed(SMALLEST))
+    world = smoke.SmokeWorld(smoke.parse_arguments(SMALLEST))
     checks = smoke.encoder_checks(world, "padded", "fp32") + smoke.encoder_checks(world, "padded", "bf16")
     assert all(check.ok for check in checks)
     assert checks[-1].gap > 1e-4, "bf16 rounds"
@@ -112,5 +112,5 @@ def test_wrong_usage(arguments: tuple[str, str]) -> None:
     if "cuda" in arguments and torch.cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(SystemExit) as ended:
-        smoke.parsed(arguments)
+        smoke.parse_arguments(arguments)
     assert ended.value.code == 2

@@ -81,7 +81,7 @@ class Finetune(Stage):
 
     def rows(self, folder: Path, protocol: str) -> StageRows:
         selection = f"{CURVE_ROWS} {self.settings.learning_rate:g}" if self.is_trial else CURVE_ROWS
-        return StageRows(list(curve_rows(self, read_json(folder / CURVE), selection, protocol)))
+        return StageRows(list(curve_rows(self.fingerprint, self.task, read_json(folder / CURVE), selection, protocol)))
 
     def _record_hook(self, tokenizer: Tokenizer) -> Prepare | None:
         """What the method does to training records, where it takes part in fine-tuning."""
@@ -96,14 +96,16 @@ class Finetune(Stage):
         return method.finetune_example
 
 
-def curve_rows(stage: Stage, fit: Mapping[str, Any], selection: str, protocol: str) -> Iterator[ScoreRow]:
-    """The dev scores of a fine-tuning, as `fit.json` holds them, under the name of a selection."""
-    assert stage.task is not None
+def curve_rows(
+    fingerprint: str, task: str | None, fit: Mapping[str, Any], selection: str, protocol: str
+) -> Iterator[ScoreRow]:
+    """The dev scores in a fine-tuning's `fit.json`, under the name of a selection."""
+    assert task is not None
     for point in fit["curve"]:
         for metric, value in point["metrics"].items():
             yield ScoreRow(
-                stage=stage.fingerprint,
-                task=stage.task,
+                stage=fingerprint,
+                task=task,
                 view=point["view"],
                 language=point["view"].partition(".")[0],
                 split="dev",

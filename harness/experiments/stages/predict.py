@@ -12,7 +12,7 @@ from harness.experiments.stage import StageRows, Workbench, read_json, write_jso
 from harness.experiments.stages.embed import PREDICTIONS, Embed
 from harness.experiments.stages.finetune import CURVE, CURVE_ROWS, curve_rows
 from harness.experiments.stages.inputs import load_encoder, task_of
-from harness.experiments.trials import CHOICE, choose, trials
+from harness.experiments.trials import CHOICE, LearningRateTrial, choose, trials
 from harness.task import ENGLISH, Task, TrainedSettings
 from harness.training.checkpoint import load_tensors
 
@@ -45,7 +45,8 @@ class Predict(Embed):
         """The dev curve of the chosen model, where there was a choice."""
         if not (folder / CHOICE).is_file():
             return StageRows()
-        return StageRows(list(curve_rows(self, read_json(folder / CURVE), CURVE_ROWS, protocol)))
+        chosen = LearningRateTrial(*read_json(folder / CHOICE)[0]).fingerprint
+        return StageRows(list(curve_rows(chosen, self.task, read_json(folder / CURVE), CURVE_ROWS, protocol)))
 
     def _headline(self, task: Task) -> str:
         """The selection of the headline; empty where an oracle is asked for and no dev set tells it from the rest."""

@@ -16,6 +16,7 @@ from typing import Any
 from harness.errors import UserError
 
 # Files of stages that the board reads, named here because it imports none of the modules that write them.
+PREDICTIONS = "predictions.json"  # selection -> view -> final predictions, calibration, step of the model
 STATISTICS = "statistics.parquet"  # one row per item: selection, view, item, cluster and the task's own columns
 EXAMPLES = "examples.parquet"  # the first items of each view: text, gold and prediction
 LOG = "stage.log"  # what a stage printed while it ran

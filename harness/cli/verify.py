@@ -14,12 +14,11 @@ from harness.cli.options import Db, Json
 from harness.cli.output import print_json
 from harness.files import STATISTICS
 from harness.registry import TASKS
+from harness.statistics import TOLERANCE
 from harness.storage.artifacts import Artifacts
 from harness.storage.home import artifacts_root, database_url
 from harness.storage.store import Store
 from harness.storage.usage import used_by
-
-TOLERANCE = 1e-9  # percent: another version of numpy may round the sums differently
 
 
 class ArtifactProblem(NamedTuple):

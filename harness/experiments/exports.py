@@ -9,8 +9,8 @@ from typing import Any
 
 from harness.errors import UserError
 from harness.experiments.plan import RunPlan
-from harness.experiments.stages.embed import PREDICTIONS, Embed
-from harness.files import write_text
+from harness.experiments.stages.embed import Embed
+from harness.files import PREDICTIONS, write_text
 from harness.registry import TASKS
 from harness.storage.artifacts import Artifacts
 from harness.task import ENGLISH

@@ -19,7 +19,7 @@ from harness import provenance
 from harness.errors import UsageError, UserError
 from harness.evaluation import item_statistics as evidence
 from harness.evaluation.item_statistics import Scored
-from harness.files import file_digest, json_digest
+from harness.files import PREDICTIONS, file_digest, json_digest
 from harness.records import Record
 from harness.registry import TASKS
 from harness.results.rendering import clean
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 KIND = "external"
 LONGEST = {"name": 80, "by": 80, "note": 2000, "url": 500}  # characters
-PREDICTIONS = "predictions.json"
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,9 @@ from torch import nn
 
 from harness.experiments.stage import Stage, Workbench, write_json
 from harness.experiments.stages.inputs import load_encoder, read_records, task_of
+from harness.files import PREDICTIONS
 from harness.records import Record
 from harness.task import Task, TaskSettings
-
-PREDICTIONS = "predictions.json"  # selection -> view -> final predictions, calibration, step of the model
 
 
 @dataclass(frozen=True, kw_only=True)

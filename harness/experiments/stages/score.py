@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from harness.evaluation.item_statistics import SCORES, Scored, scores_of, write
 from harness.experiments.stage import Stage, StageRows, Workbench, read_json
-from harness.experiments.stages.embed import PREDICTIONS
 from harness.experiments.stages.inputs import read_records, task_of
+from harness.files import PREDICTIONS
 from harness.storage.store import ScoreRow
 from harness.task import TaskSettings
 

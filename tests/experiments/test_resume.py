@@ -10,20 +10,23 @@ import pytest
 from harness.cli import failures
 from harness.cli import resume as command
 from harness.cli.app import main
+from harness.experiments.plan import plan_run
 from harness.experiments.recipe import make_recipe
 from harness.registry import METHODS
 from harness.storage.store import Store
 from tests.support.fake_store import run_row, store_run
 
 
-def stored(place: Path, *methods: str) -> None:
-    made = make_recipe(
+def store_interrupted_runs(place: Path, *methods: str) -> None:
+    """A store with one interrupted run of each method; a method that is not registered keeps its name as its id."""
+    recipe = make_recipe(
         method="info-snt", base="init:1x64", source="babel:size=small", suite="xtreme-align", protocol="mini"
     )
     store = Store.open(str(place), create=True)
     for method in methods:
-        recipe = {**made.model_dump(mode="json"), "method": method}
-        store_run(store, run_row(method, 0, recipe=recipe, status="interrupted", id=method), [])
+        run_id = plan_run(recipe, 0, []).id if method == "info-snt" else method
+        stored_recipe = {**recipe.model_dump(mode="json"), "method": method}
+        store_run(store, run_row(method, 0, recipe=stored_recipe, status="interrupted", id=run_id), [])
     store.close()
 
 
@@ -41,17 +44,17 @@ def resumed(monkeypatch: pytest.MonkeyPatch, home: Path) -> tuple[list[str], int
 def test_a_run_of_a_loose_file_that_is_not_given_keeps_no_other_from_going_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stored(tmp_path / "board.db", "near-pairs", "info-snt")
+    store_interrupted_runs(tmp_path / "board.db", "near-pairs", "info-snt")
     assert resumed(monkeypatch, tmp_path) == (["info-snt"], 1)
-    told = capsys.readouterr().err
-    assert "1 run cannot be resumed\nnear-pairs seed 0: unknown method 'near-pairs'" in told
-    assert "alignboard --plugin FILE resume" in told
+    message = capsys.readouterr().err
+    assert "1 run cannot be resumed\nnear-pairs seed 0: unknown method 'near-pairs'" in message
+    assert "alignboard --plugin FILE resume" in message
 
 
 def test_nothing_to_do_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stored(tmp_path / "board.db")
+    store_interrupted_runs(tmp_path / "board.db")
     assert resumed(monkeypatch, tmp_path) == ([], 0)
     assert "every run is finished" in capsys.readouterr().out
 

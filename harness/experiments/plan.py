@@ -12,12 +12,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from harness.code import plugin_module
 from harness.data.source import Manifest, Source
 from harness.data.transforms import ShuffledPairs, TransformedSource
 from harness.errors import UserError
 from harness.experiments.availability import cell_of, check_corpora, missing_data, scored_views
 from harness.experiments.bases import base_fingerprint, base_shape, resolve_base
-from harness.experiments.code import plugin_module
 from harness.experiments.recipe import Recipe, method_config
 from harness.experiments.stage import Stage, StagePlace
 from harness.experiments.stages.align import Align

@@ -23,7 +23,7 @@ import torch
 from pydantic import BaseModel
 
 from harness import provenance
-from harness.experiments.code import code_hash
+from harness.code import code_hash
 from harness.experiments.logs import log_stage
 from harness.files import json_digest
 from harness.storage.artifacts import Artifacts

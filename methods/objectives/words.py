@@ -13,15 +13,14 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from harness.data import matching
+from harness.code import code_hash
 from harness.data.matching import Lexicon
 from harness.errors import UserError
-from harness.files import file_digest, json_digest, short_digest
+from harness.files import json_digest, short_digest
 from harness.method import Corpora, SamplePair, Span
 from harness.modeling.array_cache import Arrays, Progress, cached_arrays
 from harness.modeling.tokenizer import Ragged
@@ -112,9 +111,8 @@ class _Matcher:
         for entry in dictionary:
             entries[entry.language].append(entry)
         self.lexicons = defaultdict(lambda: Lexicon(()), {code: Lexicon(own) for code, own in entries.items()})
-        code = [file_digest(Path(path)) for path in (matching.__file__, __file__)]
         known = [(entry.language, entry.source, entry.target) for entry in dictionary]
-        self.fingerprint = json_digest([skip_identical, stop_words, code, known])
+        self.fingerprint = json_digest([skip_identical, stop_words, code_hash(__name__), known])
         self.progress = Progress("matching words", "sentence pairs", len(rows))
 
     def match_block(self, number: int) -> Arrays:

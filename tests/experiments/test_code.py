@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from harness import code
+from harness.code import NEUTRAL, closure, code_hash
 from harness.errors import UserError
-from harness.experiments import code
-from harness.experiments.code import NEUTRAL, closure, code_hash
 
 ROOT = Path(__file__).resolve().parents[2]
 CORE = "def nce(x): return x\n"

@@ -93,7 +93,7 @@ def kinds_that_miss(old: list[RunPlan], new: list[RunPlan]) -> set[tuple[str, st
 
 
 def test_editing_one_objective_remakes_only_what_depends_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.experiments import code
+    from harness import code
 
     old = tiny_plans("continued-mlm", "ml-ctl-cz")
     text = code.source_text

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.code import closure
 from harness.data.matching import Lexicon
 from harness.errors import UserError
 from harness.method import SamplePair
+from harness.modeling.tokenizer import Tokenizer
+from methods.objectives import words
 from methods.objectives.words import WordPairExamples, most_frequent_words
 from methods.word_contrast import WordContrast
 from tests.support.small_babel import Trial, corpora, method_class, sample
@@ -54,6 +59,16 @@ def test_the_setting_reaches_the_examples(name: str) -> None:
     assert pivot_words(fewer.examples) < pivot_words(plain.examples)
     with pytest.raises(UserError, match=r"matches no sentence of the sample\n(.*\n)*.*fewer than 100000 stop words"):
         Trial(name, stop_words=100_000)
+
+
+def test_cached_matches_follow_the_code_that_made_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = corpora(WordContrast)
+    reads = replace(reads, tokenizer=Tokenizer(reads.tokenizer.hf, tmp_path))
+    for version in ("one", "one", "two"):
+        monkeypatch.setattr(words, "code_hash", lambda *modules, version=version: f"{modules} {version}")
+        WordPairExamples.of(reads)
+    assert len(list(tmp_path.glob("words-*"))) == 2
+    assert "harness.data.matching" in closure([words.__name__])
 
 
 def test_a_sentence_pair_is_matched_once(monkeypatch: pytest.MonkeyPatch) -> None:

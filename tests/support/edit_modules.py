@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from harness.experiments import code
+from harness import code
 from harness.experiments.plan import RunPlan, plan_runs
 from harness.experiments.recipe import make_recipe
 from harness.experiments.stage import Stage

@@ -27,7 +27,7 @@ NEUTRAL = {
     "harness.provenance": "what is recorded beside a result",
     "harness.registry": "finds plug-ins by name; the modules that it finds are added to the closure themselves",
     "harness.storage": "keeps artifacts and rows",
-    "harness.experiments.code": "this hash",
+    "harness.code": "this hash",
     "harness.experiments.logs": "lines of a log",
     "harness.experiments.stage": "runs a stage and measures its cost",
 }

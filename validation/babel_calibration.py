@@ -32,6 +32,7 @@ from harness.training.loop import Rate, Step, TrainSettings, train
 from harness.training.pretraining import pretrain
 from harness.training.settings import PretrainSettings
 from methods.objectives.contrastive import info_nce
+from tasks.families.tagging import Tagging
 from tasks.metrics import f1_scores, span_counts
 
 PAIRS, TAGS, POOLS = ("xnli", "pawsx"), ("udpos", "panx"), ("bucc2018", "tatoeba")
@@ -97,7 +98,9 @@ def tag_baselines(train: Sequence[TaggedSentence], test: Sequence[TaggedSentence
 
 def tag_score(predicted: Sequence[Sequence[str]], gold: Sequence[Sequence[str]], task: str) -> float:
     """The task's own F1 in percent."""
-    counts = span_counts(gold, predicted, TASKS.get(task).scheme)
+    tagging = TASKS.get(task)
+    assert issubclass(tagging, Tagging)
+    counts = span_counts(gold, predicted, tagging.scheme)
     return f1_scores(*(float(np.sum(column)) for column in counts))["f1"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, NamedTuple
@@ -35,9 +36,9 @@ class TrainedMethod:
     encoder: Encoder
     method: Any
     corpora: SourceCorpora
-    held_out: tuple[SamplePair, ...]
+    held_out: Sequence[SamplePair]
 
-    def on(self, pairs: tuple[SamplePair, ...]) -> SourceCorpora:
+    def on(self, pairs: Sequence[SamplePair]) -> SourceCorpora:
         """The corpora with another sample, such as the held-out pairs."""
         return replace(self.corpora, sample=pairs)
 
@@ -45,8 +46,8 @@ class TrainedMethod:
 class ProbeWorld(NamedTuple):
     source: Babel
     base: Encoder
-    sample: tuple[SamplePair, ...]
-    held_out: tuple[SamplePair, ...]
+    sample: Sequence[SamplePair]
+    held_out: Sequence[SamplePair]
 
 
 @cache

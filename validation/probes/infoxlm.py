@@ -57,4 +57,4 @@ def _tlm(trained: TrainedMethod, *, turned: bool) -> float:
     partners = next_of_language(examples) if turned else examples
     pairs = [a._replace(target=b.target) for a, b in zip(examples, partners, strict=True)]
     term = trained.method.loss(trained.encoder, trained.method.collate(pairs, np.random.default_rng(0)), 0)["tlm"]
-    return float(term.sum) / term.count
+    return float(term.sum) / int(term.count)

@@ -54,7 +54,8 @@ def _bleu(made: list[str], reference: list[str]) -> float:
 
 def _common_words(trained: TrainedMethod) -> dict[int, list[str]]:
     """The words of each language's side of the sample, the most frequent first."""
-    numbers, counts = trained.method.numbers, {}
+    numbers = trained.method.numbers
+    counts: dict[int, Counter[str]] = {}
     for pair in trained.corpora.sample:
         for code, text in ((trained.corpora.pivot, pair.source), (pair.language, pair.target)):
             counts.setdefault(numbers[code], Counter()).update(text.split())

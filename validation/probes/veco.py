@@ -67,7 +67,7 @@ def shuffled(states: Tensor, text: PackedText, codes: Sequence[str]) -> tuple[Te
     """`states` (T, H) of n sentences and their translations, each pair replaced by another one of its language, and the
     layout of the other sides: arguments of `VECO.states_with_plugs`."""
     n, order = len(codes), other_of_language(codes)
-    rows = states.split(text.lengths)
+    rows = torch.split(states, list(text.lengths))
     moved = [*(rows[i] for i in order), *(rows[n + i] for i in order)]
     lengths = [len(row) for row in (*moved[n:], *moved[:n])]
     return torch.cat(moved), Layout.of(tuple(lengths))
@@ -91,7 +91,7 @@ def unplugged_difference(trained: TrainedMethod, text: PackedText) -> float:
         trained.method.export(trained.encoder).save(Path(folder))
         plain = AutoModel.from_pretrained(folder, add_pooling_layer=False, attn_implementation="sdpa").eval()
     layers, largest = range(trained.encoder.depth + 1), 0.0
-    for ids in text.ids.split(text.lengths):
+    for ids in torch.split(text.ids, list(text.lengths)):
         ours = trained.encoder(pack([ids.numpy()]), layers=layers)
         theirs = plain(ids[None], output_hidden_states=True).hidden_states
         gaps = [float((ours.tokens(layer) - theirs[layer][0]).abs().max()) for layer in layers]

@@ -19,6 +19,7 @@ from harness.errors import UserError
 PREDICTIONS = "predictions.json"  # selection -> view -> final predictions, calibration, step of the model
 STATISTICS = "statistics.parquet"  # one row per item: selection, view, item, cluster and the task's own columns
 EXAMPLES = "examples.parquet"  # the first items of each view: text, gold and prediction
+TRACE = "trace.json"  # the record of a training loop; after alignment also the weights that the base lacked
 LOG = "stage.log"  # what a stage printed while it ran
 PROJECTION = "projection.json"  # intrinsic measures and the points of maps
 INTRINSIC = "intrinsic"  # the split of measures that need no task; averages and tables of scores leave it out

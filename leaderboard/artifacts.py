@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from harness.files import LOG
+from harness.files import LOG, TRACE
 from harness.storage.artifacts import artifact_folder, work_folder
 from harness.storage.home import artifacts_root
 
@@ -30,6 +30,6 @@ def find_log(fingerprint: str) -> Path | None:
 
 def load_trace(fingerprint: str) -> dict[str, Any]:
     """The loss curves of a training stage; {} if they are not on this machine."""
-    path = find_file(fingerprint, "trace.json")
+    path = find_file(fingerprint, TRACE)
     trace: dict[str, Any] = {} if path is None else json.loads(path.read_text(encoding="utf-8"))
     return trace

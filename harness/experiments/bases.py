@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.errors import UserError
 from harness.experiments.recipe import Recipe
-from harness.files import file_digest, json_digest
+from harness.files import TRACE, file_digest, json_digest
 from harness.modeling.encoder import supported_config
 from harness.task import Shape
 
@@ -21,7 +21,7 @@ from harness.task import Shape
 _WITHOUT_EFFECT = (
     *(".*", "*.md", "LICENSE*", "NOTICE*", "*.png", "*.jpg", "*.svg", "*.lock"),
     *("optimizer.*", "scheduler.*", "rng_state*", "scaler.*", "trainer_state.json", "training_args.bin", "*.log"),
-    *("*.h5", "*.msgpack", "*.ot", "*.onnx", "manifest.json", "cost.json", "trace.json"),
+    *("*.h5", "*.msgpack", "*.ot", "*.onnx", "manifest.json", "cost.json", TRACE),
 )
 
 

@@ -125,7 +125,7 @@ class Runner:
         assert artifact is not None, f"{stage.title}: its artifact is gone"
         rows = stage.rows(artifact.path, plan.recipe.protocol)
         if rows.alignment is not None:
-            self.store.set_alignment(plan.id, dict(rows.alignment))
+            self.store.add_alignment(plan.id, dict(rows.alignment))
         if rows.scores:
             self.store.put_scores(plan.id, list(rows.scores))
         if any(row.split == "test" for row in rows.scores):

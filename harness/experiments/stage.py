@@ -66,7 +66,7 @@ class Workbench:
 
 
 class StageRows(NamedTuple):
-    """What a stage's artifact adds to the rows of a run: scores, and the findings on its alignment data."""
+    """What a stage's artifact adds to the rows of a run: scores, and facts about its alignment."""
 
     scores: Sequence[ScoreRow] = ()
     alignment: Mapping[str, Any] | None = None

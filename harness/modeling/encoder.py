@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from harness.errors import UserError
@@ -74,25 +74,44 @@ class States:
 
 
 class Encoder(nn.Module):
-    """A masked language model as an encoder, with its tokenizer and the pooler of the checkpoint, if it has one."""
+    """A masked language model as an encoder, with its tokenizer and the pooler of the checkpoint, if it has one.
 
-    def __init__(self, model: PreTrainedModel, tokenizer: Tokenizer, pooler: nn.Linear | None = None) -> None:
+    `initialised` names the weights of the masked-LM head that the checkpoint lacked and that are random.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: Tokenizer,
+        pooler: nn.Linear | None = None,
+        initialised: tuple[str, ...] = (),
+    ) -> None:
         super().__init__()
         model.set_attn_implementation(attention.NAME)
-        self.model, self.tokenizer, self.pooler = model, tokenizer, pooler
+        self.model, self.tokenizer, self.pooler, self.initialised = model, tokenizer, pooler, initialised
         self.shift = int(model.config.pad_token_id) + 1 if model.config.model_type != "bert" else 0
 
     @classmethod
     def load(cls, path: str | Path, cache: Path | None = None) -> Encoder:
-        """An encoder from a checkpoint folder or a hub name. Raises UserError where it is no supported encoder."""
+        """An encoder from a checkpoint folder or a hub name, whatever the format of its weights.
+
+        A masked-LM head that the checkpoint lacks gets random weights (seed torch first). Raises UserError where it is
+        no supported encoder, or where weights of the encoder itself are missing.
+        """
         config = supported_config(path)
+        source = {**pretrained(path), "dtype": torch.float32}
         with _quiet():
             try:
-                model = AutoModelForMaskedLM.from_pretrained(**pretrained(path), dtype=torch.float32)
+                model, found = AutoModelForMaskedLM.from_pretrained(**source, output_loading_info=True)
+                pooled = any("pooler.dense." in name for name in found["unexpected_keys"])
+                pooler = AutoModel.from_pretrained(**source).pooler.dense if pooled else None
             except (OSError, ValueError, RuntimeError) as error:
                 raise _no_encoder(path, str(error).splitlines()[0]) from error
+        missing = sorted(found["missing_keys"])
+        if lost := [name for name in missing if name.startswith(model.base_model_prefix)]:
+            raise _no_encoder(path, f"a checkpoint without {len(lost)} of its weights, such as {lost[0]}")
         _check_vocabulary(path, config, tokenizer := Tokenizer.load(path, cache))
-        return cls(model, tokenizer, _pooler(path, config.hidden_size))
+        return cls(model, tokenizer, pooler, tuple(missing))
 
     @classmethod
     def fresh(cls, config: Any, tokenizer: Tokenizer) -> Encoder:
@@ -256,29 +275,6 @@ def _check_vocabulary(path: str | Path, config: Any, tokenizer: Tokenizer) -> No
             found=f"{tokenizer.vocab_size} entries in the tokenizer, {config.vocab_size} embeddings",
             expected="at most one entry per embedding",
         )
-
-
-def _pooler(path: str | Path, width: int) -> nn.Linear | None:
-    """The pooler of a local checkpoint's safetensors, if it has one."""
-    from safetensors import safe_open
-    from transformers.utils.hub import cached_file
-
-    at = pretrained(path)
-    file = cached_file(
-        at["pretrained_model_name_or_path"],
-        "model.safetensors",
-        revision=at.get("revision"),
-        _raise_exceptions_for_missing_entries=False,
-    )
-    if file is None:
-        return None
-    with safe_open(file, framework="pt") as weights:
-        names = {n.rpartition("pooler.dense.")[2]: n for n in weights.keys() if "pooler.dense." in n}  # noqa: SIM118
-        if set(names) != {"weight", "bias"}:
-            return None
-        pooler = nn.Linear(width, width)
-        pooler.load_state_dict({short: weights.get_tensor(full).float() for short, full in names.items()})
-        return pooler
 
 
 @contextmanager

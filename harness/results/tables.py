@@ -303,6 +303,9 @@ def _notes(records: Sequence[Record], rows: Sequence[ResultRow]) -> tuple[str, .
         versions = {row[column] for row in records if row[column]}
         if len(versions) > 1:
             notes.append(f"These runs used {len(versions)} different versions of {what}.")
+    if headless := {row["run"] for row in records if row["alignment"].get("initialised")}:
+        runs = counted(len(headless), "run")
+        notes.append(f"The base of {runs} has no masked-LM head; one was initialised from the run's seed.")
     shares: dict[str, float] = {}
     for one in (one for row in records for one in _contaminated_sets(row)):
         name = f"{one.task} {one.view}"

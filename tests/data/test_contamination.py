@@ -281,7 +281,7 @@ def with_overlap(place: Path, exact: int, near: int) -> Store:
         store_run(store, run_row(method, 1), scores(50.0, 1))
     cells = [Overlap("tatoeba", "qab", 1000, exact, near), Overlap("tatoeba", "qac", 1000, 0, 3)]
     facts = {"pivot": "qaa", "languages": ["qab"], "overlap": [cell._asdict() for cell in cells]}
-    store.set_alignment(run_row("ml-ctl", 1).id, facts)
+    store.add_alignment(run_row("ml-ctl", 1).id, facts)
     return store
 
 

@@ -168,7 +168,7 @@ def test_runs_aligned_on_other_languages_stand_apart_with_the_control_in_both(st
     for method, languages in (("ml-ctl", ["qab", "qac"]), ("info-snt", list(FAR))):
         run = run_row(method, 1)
         store_run(store, run, scores(50.0, 1))
-        store.set_alignment(run.id, {"pivot": "qaa", "languages": languages})
+        store.add_alignment(run.id, {"pivot": "qaa", "languages": languages})
     made = tables_by_group(store.scores(split="test"), store.summaries(split="test"), "aligned")
     suites = [table for table in made if table.view == AVERAGE]
     assert {tuple(row.label for row in table.rows) for table in suites} == {("mbert", "info-snt"), ("mbert", "ml-ctl")}
@@ -179,7 +179,7 @@ def test_runs_aligned_on_other_languages_stand_apart_with_the_control_in_both(st
 def test_resumed_run_keeps_what_it_was_aligned_on(store: Store) -> None:
     run = run_row("ml-ctl", 1)
     store_run(store, run, scores(50.0, 1))
-    store.set_alignment(run.id, ALIGNED)
+    store.add_alignment(run.id, ALIGNED)
     store.add_run(run)
     (row,) = store.runs().to_dict("records")
     assert row["alignment"] == ALIGNED
@@ -198,7 +198,7 @@ def show(capsys: pytest.CaptureFixture[str], place: str, *arguments: str, code: 
 def test_command_prints_groups_in_every_format(store: Store, by: str, capsys: pytest.CaptureFixture[str]) -> None:
     run = run_row("ml-ctl", 1)
     store_run(store, run, scores(50.0, 1))
-    store.set_alignment(run.id, ALIGNED)
+    store.add_alignment(run.id, ALIGNED)
     expected = tables(store, by)
     assert to_latex(list(expected.values())) == show(capsys, store.place, "--group", by, "--format", "latex")
     assert to_markdown(list(expected.values())) == show(capsys, store.place, "--group", by, "--format", "markdown")

@@ -133,7 +133,7 @@ class SilentWatch:
         """Shows nothing."""
 
 
-def test_a_missing_language_model_head_is_drawn_from_the_seed_of_the_run(tmp_path: Path) -> None:
+def test_a_missing_language_model_head_is_drawn_from_the_seed_of_the_run_and_noted(tmp_path: Path) -> None:
     headless = encoder()
     headless.model.base_model.save_pretrained(tmp_path / "base")
     headless.tokenizer.hf.save_pretrained(tmp_path / "base")
@@ -148,3 +148,6 @@ def test_a_missing_language_model_head_is_drawn_from_the_seed_of_the_run(tmp_pat
             stage.execute(bench)
         weights.append(load_file(bench.input(stage.fingerprint) / "model.safetensors"))
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    facts = stage.rows(bench.input(stage.fingerprint), "mini").alignment
+    assert facts is not None
+    assert "cls.predictions.transform.dense.weight" in facts["initialised"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel, BertConfig, XLMRobertaConfig
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel, BertConfig, BertForPreTraining, XLMRobertaConfig
 
 from harness.errors import UserError
 from harness.modeling import attention
@@ -150,6 +152,34 @@ def test_plain_auto_model_loads_what_was_saved(tmp_path: Path) -> None:
     plain = AutoModel.from_pretrained(tmp_path)
     assert torch.equal(plain.pooler.dense.weight, encoder.pooler.weight)
     assert torch.equal(plain.embeddings.word_embeddings.weight, encoder.input_embeddings)
+
+
+def test_file_format_of_the_weights_does_not_change_the_encoder(tmp_path: Path) -> None:
+    saved = make("bert")
+    saved.pooler = torch.nn.Linear(32, 32)
+    saved.save(tmp_path / "safetensors")
+    whole = BertForPreTraining.from_pretrained(tmp_path / "safetensors")
+    whole.save_pretrained(tmp_path / "shards", max_shard_size="20KB")
+    whole.config.save_pretrained(tmp_path / "bin")
+    torch.save(whole.state_dict(), tmp_path / "bin" / "pytorch_model.bin")
+    for other in ("shards", "bin"):
+        saved.tokenizer.hf.save_pretrained(tmp_path / other)
+        assert not (tmp_path / other / "model.safetensors").exists()
+        loaded = Encoder.load(tmp_path / other)
+        assert loaded.initialised == ()
+        assert loaded.state_dict().keys() == saved.state_dict().keys()
+        for name, weight in loaded.state_dict().items():
+            assert torch.equal(weight, saved.state_dict()[name]), name
+
+
+def test_checkpoint_without_some_weights_of_the_encoder_is_refused(tmp_path: Path) -> None:
+    encoder = make("bert")
+    encoder.save(tmp_path)
+    lost = "bert.encoder.layer.1.output.dense.weight"
+    weights = {name: value for name, value in load_file(tmp_path / "model.safetensors").items() if name != lost}
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=re.escape(f"without 1 of its weights, such as {lost}")):
+        Encoder.load(tmp_path)
 
 
 @pytest.mark.parametrize("content", [None, "{}", '{"model_type": "gpt2"}', "not json"])

@@ -338,3 +338,14 @@ def test_single_missing_figure_is_a_plain_dash() -> None:
 def test_fake_store_has_two_tables(tmp_path: Path) -> None:
     store = Store.open(write_store(tmp_path / "b.db"), read_only=True)
     assert [table.key.protocol for table in tables_by_task(store.summaries())] == ["mini", "official"]
+
+
+def test_base_without_a_masked_lm_head_is_noted(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "board.db", create=True)
+    store_run(store, run_row("ml-ctl", 1), scores(50.0, 1))
+    store.add_alignment(run_row("ml-ctl", 1).id, {"pivot": "qaa", "languages": ["qab"]})
+    store.add_alignment(run_row("ml-ctl", 1).id, {"initialised": ["cls.predictions.bias"]})
+    (row,) = store.runs().to_dict("records")
+    assert row["alignment"] == {"pivot": "qaa", "languages": ["qab"], "initialised": ["cls.predictions.bias"]}
+    (table,) = tables_by_task(store.summaries(split="test"))
+    assert "The base of 1 run has no masked-LM head; one was initialised from the run's seed." in table.notes

@@ -119,7 +119,7 @@ def add_full_run(store: Store, home: Path, method: str, level: float, seed: int,
         for stage in stages(home, run):
             store.put_stage(stage)
             store.link_stage(run.id, stage.fingerprint, False)
-            store.set_alignment(run.id, {"pivot": "qaa", "languages": list(LANGUAGES[1:4])})
+            store.add_alignment(run.id, {"pivot": "qaa", "languages": list(LANGUAGES[1:4])})
     return run
 
 

@@ -12,8 +12,9 @@ import torch
 from harness.data.corpora import SourceCorpora
 from harness.data.sample import load_sample
 from harness.data.transforms import transform_of
-from harness.experiments.stage import Stage, Workbench, write_json
+from harness.experiments.stage import Stage, StageRows, Workbench, read_json, write_json
 from harness.experiments.stages.inputs import cached_source, load_encoder
+from harness.files import TRACE
 from harness.method import Method, check_layers
 from harness.registry import METHODS
 from harness.training.loop import Step, Trace, TrainSettings, train
@@ -66,8 +67,12 @@ class Align(Stage):
             watch=bench.watch,
         )
         method.export(encoder).save(folder)
-        write_json(folder / "trace.json", asdict(trace))
+        write_json(folder / TRACE, {**asdict(trace), "initialised": encoder.initialised})
         return trace
+
+    def rows(self, folder: Path, protocol: str) -> StageRows:
+        initialised = read_json(folder / TRACE)["initialised"]
+        return StageRows(alignment={"initialised": initialised} if initialised else None)
 
     def _loop_settings(self) -> TrainSettings:
         settings = self.settings.model_dump(exclude={"batch_size", "max_length"})

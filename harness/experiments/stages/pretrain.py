@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from harness.data.source import Manifest, Source
 from harness.experiments.stage import Stage, Workbench, write_json
 from harness.experiments.stages.inputs import cached_source
+from harness.files import TRACE
 from harness.records import Corpus
 from harness.registry import OBJECTIVES
 from harness.training.loop import Trace
@@ -37,7 +38,7 @@ class Pretrain(Stage):
             watch=bench.watch,
         )
         encoder.save(folder)
-        write_json(folder / "trace.json", asdict(trace))
+        write_json(folder / TRACE, asdict(trace))
         return trace
 
 

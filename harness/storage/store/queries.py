@@ -88,10 +88,14 @@ class Store:
             row = {**asdict(run), "languages": list(run.languages)}
             _upsert(connection, schema.run, [row], keep=("created", *schema.LATER))
 
-    def set_alignment(self, run: str, facts: Mapping[str, Any]) -> None:
-        """Stores facts about the data that a run was aligned on, in the form of `harness.data.languages.Alignment`."""
+    def add_alignment(self, run: str, facts: Mapping[str, Any]) -> None:
+        """Adds facts about a run's alignment: its data (see `harness.data.overlap`), and the weights of the masked-LM
+        head that its base lacked (`initialised`)."""
+        column = schema.run.c.alignment
         with self._write() as connection:
-            connection.execute(sa.update(schema.run).where(schema.run.c.id == run).values(alignment=dict(facts)))
+            known = connection.execute(sa.select(column).where(schema.run.c.id == run)).scalar_one()
+            values = {"alignment": {**(known or {}), **facts}}
+            connection.execute(sa.update(schema.run).where(schema.run.c.id == run).values(values))
 
     def set_status(self, run: str, status: str, error: str | None = None) -> None:
         """Sets the status of a run, and the time `finished` where the run has ended."""

@@ -21,6 +21,7 @@ from harness.modeling.packing import PackedText as PackedText
 from harness.modeling.packing import Spans as Spans
 from harness.modeling.packing import pack as pack
 from harness.pair_method import PairMethod as PairMethod
+from harness.protocols import Choice as Choice
 from harness.records import Corpus as Corpus
 from harness.records import PoolSentence as PoolSentence
 from harness.records import Question as Question
@@ -31,7 +32,6 @@ from harness.statistics import MetricInputs as MetricInputs
 from harness.statistics import Ratio as Ratio
 from harness.statistics import Statistics as Statistics
 from harness.task import AlignedPredictions as AlignedPredictions
-from harness.task import Choice as Choice
 from harness.task import Example as Example
 from harness.task import Family as Family
 from harness.task import Task as Task

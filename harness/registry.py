@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from harness.data.source import Source
     from harness.experiments.ablation import Ablation
     from harness.method import Method
-    from harness.task import Suite, Task
+    from harness.protocols import Suite
+    from harness.task import Task
 
 T = TypeVar("T")
 EVERYTHING = "all"  # the ablation of every method; no plug-in may register this name
@@ -144,7 +145,7 @@ class SuiteRegistry(Registry["Suite"]):
     def get(self, name: str) -> Suite:
         if name in self or name not in TASKS:
             return super().get(name)
-        from harness.task import Suite
+        from harness.protocols import Suite
 
         spec = TASKS.get(name).spec
         return Suite(name, spec.title, (name,), spec.description)

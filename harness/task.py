@@ -22,7 +22,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
 
 from harness.errors import UsageError
-from harness.records import PoolSentence, Record
+from harness.protocols import Choice, Shape, Variant
+from harness.records import Record
 from harness.statistics import TOLERANCE, MetricInputs, Ratio, Statistics
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ ENGLISH = "english"  # the name of the headline selection: the dev set of the tr
 class TaskSettings:
     """The settings that every task has. A family adds its own in a subclass, named as its `Task.Settings`.
 
-    `max_length` is in subwords. `max_dev` and `max_test` cap the items used (see `cap`); None means all.
+    `max_length` is in subwords. `max_dev` and `max_test` cap the items used (see `Task.cap`); None means all.
     """
 
     max_length: int = 128
@@ -87,38 +88,6 @@ class TrainedSettings(TaskSettings):
         return run if self.seed is None else self.seed + run
 
 
-class Shape(NamedTuple):
-    """What of a base encoder decides its settings: its type, as in its configuration, and its number of layers."""
-
-    model_type: str
-    depth: int
-
-
-@dataclass(frozen=True)
-class Variant:
-    """What a protocol changes for one kind of base: of these types (none: of any), with so many layers."""
-
-    name: str
-    changes: Mapping[str, Any]
-    model_types: tuple[str, ...] = ()
-    depths: tuple[int, int] = (1, 10**6)  # the fewest and the most layers
-
-    def fits(self, shape: Shape) -> bool:
-        least, most = self.depths
-        return shape.model_type in (self.model_types or (shape.model_type,)) and least <= shape.depth <= most
-
-
-class Choice(NamedTuple):
-    """What is done here where the official code is broken, or differs from its paper or from itself over time.
-
-    `name` is a setting of the task, or a name for what no setting changes.
-    """
-
-    name: str
-    here: str
-    official: str
-
-
 @dataclass(frozen=True)
 class Family:
     """What the tasks of a family have in common, for code that has only their specs: sources, planner and board.
@@ -127,7 +96,8 @@ class Family:
     a source yields for its tasks. `how` says in a sentence or two how a task of the family works. A `trained` family is
     fine-tuned on the pivot's training set; a `calibrated` one tunes a parameter on each view's dev predictions. The
     items of an `embedded` one are pairs of translations, whose sentences `alignboard project` measures and maps,
-    embedded by `Task.vectors`.
+    embedded by `Task.vectors`. The sentences of a `gold_file` one have ids, and a file beside the two pools names the
+    pairs; without one, line i of a pool translates line i of the other.
     """
 
     name: str
@@ -136,6 +106,7 @@ class Family:
     trained: bool = True
     calibrated: bool = False
     embedded: bool = False
+    gold_file: bool = False
 
 
 @dataclass(frozen=True)
@@ -176,16 +147,6 @@ class TaskSpec:
         """The settings under a protocol, for a base of this shape where it is known; every variant that fits counts."""
         fitting = [v for v in self.variants.get(protocol, ()) if shape is not None and v.fits(shape)]
         return replace(self.protocols[protocol], **{name: v.changes[name] for v in fitting for name in v.changes})
-
-
-@dataclass(frozen=True)
-class Suite:
-    """A named list of tasks that one table shows; a task's languages are its own official list."""
-
-    name: str
-    title: str
-    tasks: tuple[str, ...]
-    description: str
 
 
 class Point(NamedTuple):
@@ -237,12 +198,17 @@ class Task(ABC):
     spec: ClassVar[TaskSpec]
     Settings: ClassVar[type[TaskSettings]] = TaskSettings
     extension: ClassVar[str] = "tsv"  # of the files of predictions and gold
+    scheme: str = ""  # whose spans of tags count; only families that score such spans read it
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         spec = cls.__dict__.get("spec")
         if spec is not None and spec.family is not cls.family:
             raise TypeError(f"{cls.__name__}.spec has another family: write family={cls.__name__}.family")
+        family = getattr(cls, "family", None)
+        if family is not None and family.trained != issubclass(cls.Settings, TrainedSettings):
+            settings = "TrainedSettings" if family.trained else "TaskSettings alone"
+            raise TypeError(f"{cls.__name__}: trained={family.trained}, so its Settings must derive from {settings}")
 
     def build(self, encoder: Encoder, settings: Any) -> nn.Module:
         """The model that is fine-tuned: the encoder (`model.encoder`) under a head; by default the bare encoder."""
@@ -269,6 +235,18 @@ class Task(ABC):
         `prepare` changes each training record before it is tokenised, with a generator that depends on (seed, step).
         """
         raise TypeError(f"{self.spec.name} is not a trained task")
+
+    def cap(self, records: Sequence[R], limit: int | None) -> Sequence[R]:
+        """At most `limit` records, in their order: the first of a permutation that depends on their number alone.
+
+        Parallel sets of equal length keep the same items, and what is cut to a smaller limit lies within the larger.
+        """
+        if limit is None or len(records) <= limit:
+            return records
+        import numpy as np  # here, so that listing tasks imports nothing heavy
+
+        chosen = np.random.default_rng(len(records)).permutation(len(records))[:limit]
+        return [records[i] for i in np.sort(chosen)]
 
     @abstractmethod
     def predict(
@@ -380,19 +358,3 @@ class Task(ABC):
             expected="read_gold, read_predictions, format_predictions and format_gold in its class",
             remedy=f"choose a suite without {self.spec.name}",
         )
-
-
-def cap(records: Sequence[R], limit: int | None) -> Sequence[R]:
-    """At most `limit` records, in their order: the first ones of a permutation that depends on their number alone.
-
-    Parallel sets of equal length keep the same items, and what is cut to a smaller limit lies within the larger. Raises
-    UsageError for a retrieval pool, which is used whole.
-    """
-    if limit is None or len(records) <= limit:
-        return records
-    if isinstance(records[0], PoolSentence):
-        raise UsageError("a retrieval pool cannot be cut", found=f"a cap of {limit}", remedy="leave the cap out")
-    import numpy as np  # here, so that listing tasks imports nothing heavy
-
-    chosen = np.random.default_rng(len(records)).permutation(len(records))[:limit]
-    return [records[i] for i in np.sort(chosen)]

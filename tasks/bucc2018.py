@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from harness.task import Choice, TaskSpec
+from harness.protocols import Choice
+from harness.task import TaskSpec
 from tasks.families.bitext_mining import BitextMining, MiningSettings
 from tasks.variants import xlmr_large
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.task import Choice
+from harness.protocols import Choice
 from tasks.families.question_answering import AnswerSettings
 from tasks.variants import small
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.task import Suite
+from harness.protocols import Suite
 
 XTREME_ALIGN = Suite(
     name="xtreme-align",

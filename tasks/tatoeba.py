@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from harness.task import Choice, TaskSpec
+from harness.protocols import Choice
+from harness.task import TaskSpec
 from tasks.families.bitext_retrieval import BitextRetrieval
 from tasks.families.pools import PoolSettings
 from tasks.variants import xlmr_large

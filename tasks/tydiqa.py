@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from harness.task import Choice, TaskSpec
+from harness.protocols import Choice
+from harness.task import TaskSpec
 from tasks.families.question_answering import QuestionAnswering
 from tasks.qa_settings import ALIGNBOARD, CHOICES, DEVIATIONS, MINI, OFFICIAL, VARIANTS
 

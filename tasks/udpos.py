@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from harness.task import Choice, TaskSpec, TrainedSettings
+from harness.protocols import Choice
+from harness.task import TaskSpec, TrainedSettings
 from tasks.families.tagging import Tagging
 from tasks.variants import ALIGNBOARD, PIECES, RATES, xlmr_large
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.task import Variant
+from harness.protocols import Variant
 
 RATES = (1e-5, 2e-5, 5e-5)  # learning rates that the protocol `alignboard` tries
 SMALL_RATES = (1e-4, 3e-4, 1e-3)

@@ -59,5 +59,5 @@ def files_of(spec: TaskSpec) -> SplitFiles:
 
 def _conventional(spec: TaskSpec, split: str) -> tuple[Patterns, ...]:
     if spec.family.record is PoolSentence:
-        return _pools(f"{spec.name}/{{view}}-{{pivot}}.{split}", gold=spec.calibrated)
+        return _pools(f"{spec.name}/{{view}}-{{pivot}}.{split}", gold=spec.family.gold_file)
     return _data(f"{spec.name}/{split}-{{view}}.{'json' if spec.family.record is Question else 'tsv'}")

@@ -15,7 +15,7 @@ from harness.errors import UserError
 from harness.experiments.recipe import Recipe
 from harness.files import TRACE, file_digest, json_digest
 from harness.modeling.encoder import supported_config
-from harness.task import Shape
+from harness.protocols import Shape
 
 # Files beside a checkpoint that no loader of ours reads: texts, pictures, the state of a trainer, other frameworks.
 _WITHOUT_EFFECT = (

@@ -20,6 +20,7 @@ from harness.errors import UsageError, UserError
 from harness.evaluation import item_statistics as evidence
 from harness.evaluation.item_statistics import Scored
 from harness.files import PREDICTIONS, file_digest, json_digest
+from harness.protocols import Suite
 from harness.records import Record
 from harness.registry import TASKS
 from harness.results.rendering import clean
@@ -28,7 +29,7 @@ from harness.storage.artifacts import Artifacts, artifact_folder
 from harness.storage.store import RunRow, ScoreRow, StageRow, Store
 from harness.storage.store.schema import now
 from harness.storage.usage import register_store
-from harness.task import Suite, Task
+from harness.task import Task
 
 if TYPE_CHECKING:
     from harness.experiments.plan import RunPlan

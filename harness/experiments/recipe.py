@@ -20,8 +20,9 @@ from harness.data.transforms import ShuffledPairs, transform_of
 from harness.errors import UsageError, UserError, unknown
 from harness.experiments.trials import check_trials
 from harness.files import json_digest
+from harness.protocols import Shape
 from harness.registry import METHODS, SUITES, TASKS
-from harness.task import Shape, TaskSettings
+from harness.task import TaskSettings
 from harness.training.settings import AlignSettings, FrozenSettings, PretrainSettings
 
 KINDS = ("matched", "paper")

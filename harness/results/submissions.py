@@ -10,10 +10,11 @@ from typing import Any, NamedTuple, Protocol
 
 from harness.data.checked_file import CheckedFile, Problem
 from harness.errors import UserError
+from harness.protocols import Suite
 from harness.records import Record
 from harness.registry import TASKS
 from harness.statistics import Statistics
-from harness.task import Suite, Task
+from harness.task import Task
 
 Scores = dict[str, dict[str, float]]  # metric -> language -> percent
 
@@ -123,7 +124,7 @@ def score_against(predictions: Path, gold: GoldLabels, suite: Suite, scheme: str
         if not views:
             report.notices.append(f"{name}: left out, since there are no labels for it")
             continue
-        if scheme is not None and hasattr(task, "scheme"):
+        if scheme is not None:
             task.scheme = scheme
         _score_task(report, task, views, predictions / name, gold)
     return report

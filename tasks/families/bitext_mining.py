@@ -43,6 +43,7 @@ class BitextMining(BitextTask):
         "mined by the margin of their cosine.",
         trained=False,
         calibrated=True,
+        gold_file=True,
     )
 
     Settings: ClassVar[type[TaskSettings]] = MiningSettings

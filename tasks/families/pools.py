@@ -10,11 +10,11 @@ from typing import Any, ClassVar, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from harness.errors import UserError
+from harness.errors import UsageError, UserError
 from harness.modeling.encoder import Encoder, States
 from harness.modeling.packing import PackedText
 from harness.records import PoolSentence, Record
-from harness.task import Task, TaskSettings
+from harness.task import R, Task, TaskSettings
 from harness.training.finetuning import sweep
 from tasks.families.trained import limit_length, withheld_gold
 
@@ -91,6 +91,12 @@ class BitextTask(Task):
         if settings.pooling not in ("mean", "cls"):
             raise UserError(f"unknown pooling {settings.pooling!r}", expected="mean, cls")
         return encoder
+
+    def cap(self, records: Sequence[R], limit: int | None) -> Sequence[R]:
+        """The whole pool. Raises UsageError for a limit."""
+        if limit is not None:
+            raise UsageError("a retrieval pool cannot be cut", found=f"a cap of {limit}", remedy="leave the cap out")
+        return records
 
     def predict(
         self,

@@ -17,7 +17,7 @@ from harness.method import Batch
 from harness.modeling.encoder import Encoder
 from harness.modeling.tokenizer import Tokenizer
 from harness.records import Record
-from harness.task import ENGLISH, Fit, Prepare, Task, TaskSettings, TrainedSettings, cap
+from harness.task import ENGLISH, Fit, Prepare, Task, TaskSettings, TrainedSettings
 from harness.training.finetuning import Metrics, Model, Training, finetune
 from harness.training.loop import Watch
 
@@ -99,7 +99,7 @@ class TrainedTask(Task, Generic[E]):
         cast(Head, model.head).initialise(model.encoder.config.initializer_range)
         return finetune(
             model,
-            self._training(model.encoder, cap(train, settings.max_train), settings, prepare),
+            self._training(model.encoder, self.cap(train, settings.max_train), settings, prepare),
             self._evaluation(model, self._dev(dev, pivot, settings), settings, precision)
             if "dev" in self.spec.splits
             else None,
@@ -152,7 +152,7 @@ class TrainedTask(Task, Generic[E]):
                 found=f"dev sets: {', '.join(dev) or 'none'}",
             )
         others = [] if settings.dev_languages == ENGLISH else [view for view in dev if view != pivot]
-        return {view: cap(dev[view], settings.max_dev) for view in (pivot, *others)}
+        return {view: self.cap(dev[view], settings.max_dev) for view in (pivot, *others)}
 
     def _evaluation(
         self, model: Model, dev: Mapping[str, Sequence[Record]], settings: Any, precision: str

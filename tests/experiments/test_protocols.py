@@ -22,10 +22,11 @@ from harness.experiments.runner import Runner
 from harness.experiments.trials import choose, model_inputs, trials
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import pack
+from harness.protocols import Shape, Suite
 from harness.registry import SUITES, TASKS
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import Store
-from harness.task import Shape, Suite, TrainedSettings
+from harness.task import TrainedSettings
 from tasks.families.classification import PairHead
 from tests.support.cli_calls import run_command
 from tests.support.tiny_encoder import tiny_encoder

@@ -20,12 +20,13 @@ import harness.training.finetuning
 from harness.errors import UsageError, UserError
 from harness.modeling.encoder import Encoder
 from harness.modeling.tokenizer import Tokenizer
-from harness.records import PoolSentence, TaggedSentence, TextPair
-from harness.task import Fit, Task, TrainedSettings, cap
+from harness.records import TaggedSentence, TextPair
+from harness.task import Fit, Task, TrainedSettings
 from harness.training.checkpoint import load_tensors
 from harness.training.finetuning import Curve, train_settings, updates_per_epoch
 from tasks.panx import PANX
 from tasks.pawsx import PAWSX
+from tasks.tatoeba import Tatoeba
 from tasks.udpos import UDPOS
 from tasks.xnli import XNLI
 from tests.support.tiny_encoder import tiny_encoder
@@ -234,14 +235,14 @@ def test_mistakes_in_the_data_raise_errors(tmp_path: Path) -> None:
 
 def test_a_cap_takes_the_same_items_of_parallel_sets() -> None:
     english, german = random_records(XNLI(), 90, seed=1), random_records(XNLI(), 90, seed=2)
-    few, more = cap(english, 10), cap(german, 40)
-    assert [r.id for r in few] == [r.id for r in cap(german, 10)]
+    few, more = XNLI().cap(english, 10), XNLI().cap(german, 40)
+    assert [r.id for r in few] == [r.id for r in XNLI().cap(german, 10)]
     assert {r.id for r in few} < {r.id for r in more}
     assert [int(r.id) for r in more] == sorted(int(r.id) for r in more)
-    assert cap(more, 40) is more
-    assert cap(english, None) is english
+    assert XNLI().cap(more, 40) is more
+    assert XNLI().cap(english, None) is english
     with pytest.raises(UsageError, match="pool cannot be cut"):
-        cap([PoolSentence(str(i), "source", "a", ()) for i in range(3)], 2)
+        Tatoeba().cap(english, 100)
 
 
 RESUMED = replace(SETTINGS, evaluate_every=7, epochs=1.5, dev_languages="all")

@@ -10,7 +10,7 @@ from harness.experiments.stage import Stage, Workbench
 from harness.modeling.encoder import Encoder
 from harness.records import Record
 from harness.registry import TASKS
-from harness.task import Task, TaskSettings, cap
+from harness.task import Task, TaskSettings
 
 cached_source = cache(open_source)
 
@@ -23,9 +23,9 @@ def task_of(stage: Stage) -> Task:
 
 def read_records(stage: Stage, views: Sequence[str], split: str, settings: TaskSettings) -> dict[str, Sequence[Record]]:
     """The records of a task's test or dev set by view, at most as many as the settings allow."""
-    assert stage.task is not None
     limit = settings.max_test if split == "test" else settings.max_dev
-    return {view: cap(read_cell(stage.place.source, stage.task, view, split), limit) for view in views}
+    task = task_of(stage)
+    return {view: task.cap(read_cell(stage.place.source, task.spec.name, view, split), limit) for view in views}
 
 
 @cache

@@ -37,7 +37,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def location() -> str:
     """The store's path or URL: from the server's command line, else from the environment, else the default."""
     program, *arguments = sys.argv
-    return arguments[0] if arguments and Path(program).name == "app.py" else database_url()
+    return arguments[0] if arguments and Path(program).parent.name == "shell" else database_url()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 APP = Path(__file__).resolve().parent / "shell" / "app.py"
+SERVER = APP.with_name("server.py")
 
 
 def command(db_url: str, port: int, base_path: str) -> list[str]:
@@ -23,7 +24,7 @@ def command(db_url: str, port: int, base_path: str) -> list[str]:
     arguments = [f"--{name}={value}" for name, value in options.items()]
     # a URL from the environment stays there: it may hold a password, and command lines are public
     database = [] if db_url == os.environ.get("ALIGNBOARD_DB") else ["--", db_url]
-    return [sys.executable, "-m", "streamlit", "run", str(APP), *arguments, *database]
+    return [sys.executable, "-m", "streamlit", "run", str(SERVER), *arguments, *database]
 
 
 def _has_display() -> bool:

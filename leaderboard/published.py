@@ -6,7 +6,7 @@ follows from them; anything unclear is refused. They enter no average and no com
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -225,8 +225,8 @@ def _once(what: str, names: list[str]) -> None:
             raise ValueError(f"the {what} {name!r} occurs twice")
 
 
-def add_published_rows(table: ResultTable, published: Published) -> ResultTable:
-    """A table by task with the published rows of its suite below its own."""
+def published_rows(table: ResultTable, published: Published) -> ResultTable:
+    """The published rows of the suite of a table by task, under its columns."""
     rows = []
     for row in (row for part in published.tables if part.suite == table.key.suite for row in part.rows):
         cells = {task: ResultCell((value,), 1, 1) for task, value in row.scores.items()}
@@ -234,7 +234,12 @@ def add_published_rows(table: ResultTable, published: Published) -> ResultTable:
             cells[AVERAGE] = ResultCell((row.average,), 1, 1)
         label = f"{row.method} ({row.base})" if row.base else row.method
         rows.append(ResultRow(label, row.method, "", BADGE, 1, cells))
-    return replace(table, rows=(*table.rows, *rows))
+    return replace(table, rows=tuple(rows))
+
+
+def is_comparable(source: str, recipes: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether runs were scored on the data and the languages of the published figures: the suite's own."""
+    return source == "hub" and all(recipe["languages"] == "official" for recipe in recipes)
 
 
 def source_notes(published: Published, suite: str) -> list[str]:

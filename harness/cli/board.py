@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -37,11 +36,7 @@ def board(
     """
     command = load_board(name)(db or database_url(), port, base_path)
     sys.stdout.flush()
-    with subprocess.Popen(command, env=os.environ) as server:
-        try:
-            raise typer.Exit(server.wait())
-        except KeyboardInterrupt:  # the usual way to stop it
-            server.terminate()
+    os.execv(command[0], command)  # the server takes this process's place, so that every signal reaches it
 
 
 def load_board(name: str) -> Callable[[str, int, str], list[str]]:

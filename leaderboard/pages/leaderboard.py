@@ -29,8 +29,9 @@ GROUPING_HELP = {
 NARROWING = ("languages", "columns_shown", *GROUPINGS)  # filters in the expander
 BANDS = {
     "external": "Predictions made elsewhere, scored here. Their training is not ours.",
-    "published": "Figures as printed by others, under their own settings. They enter no comparison.",
+    published.BADGE: "Figures as printed by others, under their own settings. They enter no comparison, no download.",
 }
+NOT_COMPARABLE = "Published figures: the suite's own data, other bases, not comparable with this table"
 RUNS_BEHIND = {
     "seed": st.column_config.NumberColumn("Seed", format="%d", width=64),
     "value": st.column_config.NumberColumn("Score, %", format="%.1f", width=90),
@@ -128,8 +129,6 @@ def load_table(summaries: pd.DataFrame, choice: TableChoice) -> ResultTable | No
         by_protocol = [rows for _, rows in foreign.groupby("protocol", sort=False)]
         others = [other for rows in by_protocol for other in board.build_tables(rows, values, choice)]
         table = board.add_foreign_rows(table, others)
-    if choice.columns == TASKS and choice.languages is None:
-        table = published.add_published_rows(table, data.published_figures())
     return table
 
 
@@ -140,8 +139,14 @@ def show_bands(state: LeaderboardState, table: ResultTable) -> None:
     messages.write_notes([tables.table_unit(table), *table.notes, "Click a figure to see the runs behind it."])
     for badge, about in BANDS.items():
         band = board.without_costs(board.with_badges(table, badge))
-        if band.rows:
+        if badge == published.BADGE and state.choice.columns == TASKS and state.choice.languages is None:
+            band = published.published_rows(band, data.published_figures())
+        if not band.rows:
+            continue
+        comparable = badge != published.BADGE or published.is_comparable(table.key.source, state.summaries["recipe"])
+        if comparable:
             st.subheader(f"{badge.capitalize()} figures", anchor=False)
+        with st.container() if comparable else st.expander(NOT_COMPARABLE):
             st.caption(about)
             clicked = show_band(band, badge) or clicked
             if badge == published.BADGE:

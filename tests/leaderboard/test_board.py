@@ -233,6 +233,22 @@ def test_maps_are_side_by_side(furnished: Path) -> None:
     assert "Translation pairs of qaf" in page_text(app)
 
 
+@pytest.mark.parametrize(
+    ("source", "languages", "closed"), [("babel", "official", True), ("hub", ["de"], True), ("hub", "official", False)]
+)
+def test_published_figures_are_beside_a_table_of_the_same_data_only(
+    path: Path, source: str, languages: object, closed: bool
+) -> None:
+    store = Store.open(path, create=True)
+    row = run_row("ml-ctl", 1, suite="xtreme", source=source, recipe={"languages": languages})
+    store_run(store, row, scores(50.0, 1))
+    store.close()
+    app = open_page()
+    assert ("Published figures" in [heading.value for heading in app.subheader]) is not closed
+    assert any(label.startswith("Published figures:") for label in [box.label for box in app.expander]) is closed
+    assert any("XLM (xlm-mlm-100-1280)" in str(frame.value) for frame in app.dataframe)
+
+
 def test_shared_board_asks_to_sign_in(filled: Path) -> None:
     app = AppTest.from_file(str(launch.APP), default_timeout=30)
     app.secrets["auth"] = {"redirect_uri": "https://board.example/oauth2callback"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import pytest
 
 from harness.storage.store import Store
 from leaderboard.components.messages import FIRST_ROWS
-from tests.support.board_browser import PAGES, Served, cells, page_url, serve
+from tests.support.board_browser import PAGES, Served, cells, page_url, serve, wait_for
 from tests.support.demo_store import SETTINGS
 
 if TYPE_CHECKING:
@@ -83,3 +84,26 @@ def test_empty_board_shows_the_command_for_the_first_rows(
     assert page.locator('[role="dialog"]').count() == 0
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert complaints == []
+
+
+def test_first_page_is_also_found_under_its_name(
+    visit: Callable[..., Page], complaints: list[str], empty: Served
+) -> None:
+    page = visit(f"{empty.address}/leaderboard?suite=mini")
+    assert page.url.startswith(f"{empty.address}/?suite=mini")
+    assert page.locator("h1").inner_text() == "Leaderboard"
+    assert complaints == []
+
+
+def test_sigterm_ends_the_command_and_its_server(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    command = [str(Path(sys.executable).with_name("alignboard")), "board", "--port", str(port)]
+    environment = {**os.environ, "ALIGNBOARD_HOME": str(tmp_path)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as board:
+        wait_for(f"http://localhost:{port}/_stcore/health", board)
+        board.terminate()
+        board.wait(30)
+    with socket.socket() as probe:
+        assert probe.connect_ex(("localhost", port)) != 0

@@ -108,9 +108,8 @@ def visit(browser: Browser, complaints: list[str]) -> Iterator[Callable[..., Pag
 
 
 def complaint(message: ConsoleMessage) -> list[str]:
-    """An error on the console. Streamlit asks below the page for what lies at the root, and finds nothing there."""
-    url = message.location.get("url", "")
-    return [message.text] if message.type == "error" and "/_stcore/" not in url else []
+    """An error on the console."""
+    return [message.text] if message.type == "error" else []
 
 
 def failure(request: Request) -> list[str]:

@@ -17,7 +17,7 @@ harness/statistics.py. To add a metric, write one subclass of `AdditiveMetric` a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
 
@@ -322,8 +322,8 @@ class Task(ABC):
         The contamination guard judges each text alone, so a long one is best taken apart into sentences.
         """
 
-    def item_id(self, record: Any) -> str:
-        """What tells the items of a test set apart, for counting those that are contaminated."""
+    def item_id(self, record: Any) -> Hashable:
+        """What tells the items of a test set apart."""
         return str(record.id)
 
     @classmethod

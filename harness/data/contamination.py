@@ -16,7 +16,7 @@ the alignment text, whose length therefore does not matter. Time is linear in bo
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
@@ -131,7 +131,7 @@ class Guard:
         self._owners: dict[str, dict[str, list[tuple[_Cell, int]]]] = {}  # language -> normal form -> items
         for task, view, records in tests:
             cell = self._cells[task.spec.name, view] = _Cell(len({task.item_id(record) for record in records}))
-            numbers: dict[str, int] = {}
+            numbers: dict[Hashable, int] = {}
             for record in records:
                 number = numbers.setdefault(task.item_id(record), len(numbers))
                 for language, text in task.texts(record, view, pivot):

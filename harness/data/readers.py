@@ -270,8 +270,8 @@ def text_cluster(task: str, split: str, english: str) -> str:
 def _read_mining(cell: Cell) -> list[Record]:
     """BUCC: `id TAB sentence` on both sides; gold lines are `foreign id TAB English id`."""
     texts = {
-        "source": _identified(cell.files["source"], cell.view),
-        "target": _identified(cell.files["target"], cell.pivot),
+        "source": _identified(cell.files["source"], cell.pivot),
+        "target": _identified(cell.files["target"], cell.view),
     }
     partners = _partners(cell, texts) if _mining_labelled(cell) else None
     records: list[Record] = []
@@ -284,21 +284,23 @@ def _read_mining(cell: Cell) -> list[Record]:
     return records
 
 
-def _identified(path: Path, language: str) -> dict[str, str]:
+def _identified(path: Path, other: str) -> dict[str, str]:
+    """The sentences of a file by id. Ids may be any text, but not all of them those of the other side's official file:
+    then the two files were swapped."""
     sentences: dict[str, str] = {}
     for number, text in read_lines(path):
         name, sentence = fields_of(path, number, text, 2, "id, sentence")
-        if name in sentences or not name.startswith(f"{language}-"):
-            raise UserError(
-                "an id that occurs twice" if name in sentences else "an id of another language",
-                file=path,
-                line=number,
-                found=shorten(name),
-                expected=f"ids like {language}-000000001, each once",
-                remedy="repair the ids; the gold file refers to them",
-            )
+        if name in sentences:
+            raise _id_error("an id that occurs twice", path, number, name, "each id once")
         sentences[name] = sentence
+    if all(name.startswith(f"{other}-") for name in sentences):
+        raise _id_error("an id of another language", path, 1, next(iter(sentences)), f"the other side of {other}")
     return sentences
+
+
+def _id_error(what: str, path: Path, line: int, name: str, expected: str) -> UserError:
+    remedy = "repair the ids; the gold file refers to them"
+    return UserError(what, file=path, line=line, found=shorten(name), expected=expected, remedy=remedy)
 
 
 def _partners(cell: Cell, texts: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, tuple[str, ...]]]:

@@ -27,20 +27,19 @@ def read_questions(path: Path, prefix: str, language: str, *, repeated_ids: bool
     """The questions of a file, text as it stands. Answers that are all empty are withheld ones.
 
     Questions of a paragraph share a cluster, which is named after the first of their ids in order, so that XQuAD's
-    parallel paragraphs share theirs. TyDiQA's training ids repeat: with `repeated_ids` a later one gets a number of its
-    own. Raises UserError with the place in the file for anything that is missing or of another type.
+    parallel paragraphs share theirs. TyDiQA's training ids repeat: `repeated_ids` allows it. Raises UserError with the
+    place in the file for anything that is missing or of another type.
     """
-    seen: dict[str, int] = {}
+    seen: set[str] = set()
     for paragraph in _paragraphs(path):
         rows = [_question(path, f"{paragraph.place}.qas[{i}]", qa) for i, qa in enumerate(paragraph.questions)]
         cluster = f"{prefix}-{min(name for name, _, _ in rows)}" if rows else ""
         for number, (name, question, answers) in enumerate(rows):
-            seen[name] = seen.get(name, 0) + 1
-            if seen[name] > 1 and not repeated_ids:
+            if name in seen and not repeated_ids:
                 raise _error(path, f"{paragraph.place}.qas[{number}].id", "an id that occurs twice", name)
-            key = name if seen[name] == 1 else f"{name}#{seen[name]}"
+            seen.add(name)
             yield Question(
-                key, question, paragraph.context, _locate_answers(answers, paragraph.context), cluster, language
+                name, question, paragraph.context, _locate_answers(answers, paragraph.context), cluster, language
             )
 
 

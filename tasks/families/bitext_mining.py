@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -124,16 +124,23 @@ class BitextMining(BitextTask):
         return [PoolSentence(name, "source", name, mates) for name, mates in partners.items()]
 
     def read_predictions(self, file: CheckedFile, gold: Sequence[Any] | None) -> AlignedPredictions:
-        """Without the pool of pivot sentences, as in a file of gold, any id counts as a sentence of it."""
-        pairs = _id_pairs(file)
+        """Without the pool of pivot sentences, as in a file of gold, any id counts as a sentence of it.
+
+        Blanks around an id count, unless it is known only without them, or only with them.
+        """
+        sides = PoolSides.of(gold or ())
+        partners = (name for sentence in sides.source for name in sentence.partners or ())
+        sources = _by_text(sentence.id for sentence in sides.source)
+        targets = _by_text([sentence.id for sentence in sides.target] or partners)
+        lines = _id_pairs(file).items()
+        pairs = {(_find_id(source, sources), _find_id(target, targets)): line for (source, target), line in lines}
         predictions: list[Any] = list(map(list, pairs))
-        ids = [{sentence.id for sentence in side} for side in PoolSides.of(gold or ())]
-        if not ids[1]:
-            unknown = dict.fromkeys(source for source, _ in pairs if source not in ids[0])
+        if not sides.target:
+            unknown = dict.fromkeys(source for source, _ in pairs if source not in sources)
             records = [*(gold or ()), *(PoolSentence(name, "source", name, ()) for name in unknown)]
             return AlignedPredictions(predictions, records)
         for pair, number in pairs.items():
-            for name, known, language in zip(pair, ids, ("foreign", "English"), strict=True):
+            for name, known, language in zip(pair, (sources, targets), ("foreign", "English"), strict=True):
                 if name not in known:
                     file.report(number, f"{shorten(name)} is no id of the {language} sentences")
         return AlignedPredictions(predictions, gold or ())
@@ -150,11 +157,21 @@ class BitextMining(BitextTask):
         return {(s.id, partner) for s in sources for partner in partners_of(self.spec.name, s)}
 
 
+def _by_text(ids: Iterable[str]) -> dict[str, str]:
+    """Ids by their text, and by their text without blanks around it where that is no other id."""
+    names = list(ids)
+    return {**{name.strip(): name for name in names}, **{name: name for name in names}}
+
+
+def _find_id(name: str, known: Mapping[str, str]) -> str:
+    return known.get(name, known.get(name.strip(), name))
+
+
 def _id_pairs(file: CheckedFile) -> dict[tuple[str, str], int]:
     """Pairs of ids, each with its line."""
     pairs: dict[tuple[str, str], int] = {}
     for number, text in file.lines():
-        fields = text.strip().split("\t")
+        fields = text.split("\t")
         if len(fields) != 2:
             file.report(number, f"{shorten(text)} is not foreign id TAB English id")
             continue

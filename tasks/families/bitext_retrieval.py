@@ -9,6 +9,7 @@ import numpy as np
 
 from harness.data.checked_file import CheckedFile
 from harness.data.lines import shorten
+from harness.errors import UserError
 from harness.evaluation.retrieval import distinct_lines, nearest
 from harness.evaluation.strong_alignment import rivals
 from harness.records import PoolSentence
@@ -97,7 +98,15 @@ class BitextRetrieval(BitextTask):
         return "".join(f"{rows[_nearest_id(prediction)]}\n" for prediction in final)
 
     def format_gold(self, records: Sequence[Any]) -> str:
+        """Raises UserError for a query that has not exactly one translation: a line of the file holds one."""
         queries = PoolSides.of(records).target
+        for query in queries:
+            if len(query.partners or ()) != 1:
+                raise UserError(
+                    f"{self.spec.name}: the gold of {shorten(query.id)} has no line in the official format",
+                    found=f"{len(query.partners or ())} translations",
+                    expected="one",
+                )
         return self.format_predictions([partner for query in queries for partner in query.partners or ()], records)
 
 
@@ -106,7 +115,8 @@ def _nearest_id(prediction: Any) -> str:
 
 
 def _line_numbers(file: CheckedFile) -> list[str]:
-    return file.column(lambda text: text.isascii() and text.isdigit(), "a line number")
+    numbers = file.column(lambda text: text.isascii() and text.isdigit(), "a line number")
+    return [number.lstrip("0") or "0" for number in numbers]
 
 
 class Rival(NamedTuple):

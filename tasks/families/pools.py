@@ -119,8 +119,8 @@ class BitextTask(Task):
     def texts(self, record: PoolSentence, view: str, pivot: str) -> Iterator[tuple[str, str]]:
         yield (view if record.side == "source" else pivot), record.text
 
-    def item_id(self, record: PoolSentence) -> str:
-        return f"{record.side} {record.id}"  # the two sides may use the same ids
+    def item_id(self, record: PoolSentence) -> tuple[str, str]:
+        return record.side, record.id  # the two sides may use the same ids
 
     @abstractmethod
     def search(self, sides: PoolSides, vectors: Vectors, settings: Any) -> list[Any]:

@@ -229,7 +229,7 @@ class QuestionAnswering(TrainedTask[Windows]):
     def read_predictions(self, file: CheckedFile, gold: Sequence[Any] | None) -> AlignedPredictions:
         """A question without an answer scores 0, an answer to no question is ignored; a notice counts both."""
         answers = file.json_texts("answers")
-        ids = [question.id.partition("#")[0] for question in gold or ()]
+        ids = [question.id for question in gold or ()]
         if gold is not None and not file.problems:
             lacking, extra = sum(name not in answers for name in ids), len(answers.keys() - set(ids))
             if lacking or extra:

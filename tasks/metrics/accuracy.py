@@ -50,7 +50,7 @@ class RetrievalAccuracy(AdditiveMetric):
         )
 
     def statistics(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:
-        return _columns(p.strip() in gold for p, gold in zip(predictions, references, strict=True))
+        return _columns(p in gold for p, gold in zip(predictions, references, strict=True))
 
 
 class StrongRetrievalAccuracy(AdditiveMetric):
@@ -78,7 +78,7 @@ class StrongRetrievalAccuracy(AdditiveMetric):
         self, predictions: Sequence[str], references: Sequence[Sequence[str]], rivals: Sequence[str]
     ) -> dict[str, np.ndarray]:
         rows = zip(predictions, references, rivals, strict=True)
-        columns = _columns(p.strip() in gold and not rival for p, gold, rival in rows)
+        columns = _columns(p in gold and not rival for p, gold, rival in rows)
         return {"strong": columns["correct"], "items": columns["items"]}
 
 

@@ -61,17 +61,16 @@ def tagged(
 def questions(prefix: str, language: str, rows: list[Row], *, repeated_ids: bool, where: str) -> list[Record]:
     """Question answering: consecutive rows on one context share a cluster, named after their smallest id."""
     records: list[Record] = []
-    seen: dict[str, int] = {}
+    seen: set[str] = set()
     for context, group in groupby(rows, key=lambda row: str(row["context"])):
         members = list(group)
         cluster = f"{prefix}-{min(row['id'] for row in members)}"
         for row in members:
             name = row["id"]
-            seen[name] = seen.get(name, 0) + 1
-            if seen[name] > 1 and not repeated_ids:
+            if name in seen and not repeated_ids:
                 raise UserError("an id occurs twice", file=where, found=name, expected="each id once")
-            key = name if seen[name] == 1 else f"{name}#{seen[name]}"
-            records.append(Question(key, row["question"], context, _answers(row, context), cluster, language))
+            seen.add(name)
+            records.append(Question(name, row["question"], context, _answers(row, context), cluster, language))
     return records
 
 

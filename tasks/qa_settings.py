@@ -43,6 +43,7 @@ CHOICES = (
     Choice("selection", "the last model", "the same: no dev set is read"),
 )
 DEVIATIONS = (
-    "the answer is cut from the text by the offsets of its subwords; the official code looks for the words again",
+    "the answer is cut from the text by the offsets of its subwords, in whole graphemes; the official code looks for "
+    "the words again",
     "mini: a part of the training and test questions, windows of 128",
 )

@@ -42,7 +42,7 @@ BARE = (
     "training/loop",
     "evaluation/retrieval",
 )  # what runs on a bare GPU machine
-BARE_PACKAGES = {"torch", "transformers", "numpy", "safetensors"}
+BARE_PACKAGES = {"torch", "transformers", "regex", "numpy", "safetensors"}  # transformers requires regex
 MAX_FILE, MAX_FUNCTION = 400, 60
 
 FILES = sorted(

@@ -16,6 +16,7 @@ from transformers import AutoTokenizer
 from harness.errors import UserError
 from harness.files import text_digest
 from harness.modeling.array_cache import Arrays, Progress, cached_arrays
+from harness.modeling.graphemes import cover_graphemes
 
 BLOCK = 16_384  # texts that are tokenized at once
 
@@ -170,12 +171,12 @@ class Tokenizer:
         return self._cached(("pair", max_length), len(first), read, compute, Encoded)
 
     def encode_offsets(self, texts: Sequence[str], max_length: int) -> Offsets:
-        """Single texts with the code points of each token."""
+        """Single texts with the code points of each token, which cover a grapheme whole where no other token does."""
 
         def compute(rows: slice) -> Offsets:
             return self._encode_offsets(list(texts[rows]), max_length)
 
-        return self._cached(("offsets", max_length), len(texts), lambda rows: texts[rows], compute, Offsets)
+        return self._cached(("grapheme offsets", max_length), len(texts), lambda rows: texts[rows], compute, Offsets)
 
     def encode_words(self, sentences: Sequence[Sequence[str]], max_length: int) -> Words:
         """Sentences of words, cut into pieces of at most `max_length` subwords with specials, never inside a word.
@@ -211,7 +212,10 @@ class Tokenizer:
         ids = Ragged.of([e.ids for e in out])
         numbers = chain.from_iterable(chain.from_iterable(e.offsets for e in out))
         starts, ends = np.fromiter(numbers, np.int32, 2 * len(ids.flat)).reshape(-1, 2).T.copy()
-        return Offsets(ids, Ragged(starts, ids.offsets), Ragged(ends, ids.offsets))
+        offsets = Offsets(ids, Ragged(starts, ids.offsets), Ragged(ends, ids.offsets))
+        for row, text in enumerate(texts):
+            cover_graphemes(text, offsets.starts[row], offsets.ends[row])
+        return offsets
 
     def _encode_words(self, sentences: Sequence[Sequence[str]], start: int, max_length: int) -> Words:
         """The pieces of these sentences, the first of which has the number `start`."""

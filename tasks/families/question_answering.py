@@ -20,6 +20,7 @@ from harness.data.squad_json import read_questions
 from harness.errors import UserError
 from harness.method import Batch, Term
 from harness.modeling.encoder import Encoder
+from harness.modeling.graphemes import whole_graphemes
 from harness.modeling.packing import PackedText, pack
 from harness.modeling.tokenizer import Offsets, Ragged, Tokenizer
 from harness.records import Answer, Question
@@ -81,10 +82,13 @@ class Windows:
         return WindowExample(self.ids[number], self.segments[number], int(start), int(end))
 
     def text(self, question: int, span: AnswerSpan) -> str:
-        """The part of the context that a span covers, without blanks at its ends."""
+        """The part of the context that a span covers, in whole graphemes, without blanks at its ends."""
         start = int(self.contexts.starts[question][1 + span.first])
         end = int(self.contexts.ends[question][1 + span.last])
-        return self.questions[question].context[start:end].strip()
+        context = self.questions[question].context
+        covered = context[start:end]
+        start, end = start + len(covered) - len(covered.lstrip()), end - len(covered) + len(covered.rstrip())
+        return context[whole_graphemes(context, start, end)]
 
 
 class SpanHead(Head):

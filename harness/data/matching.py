@@ -1,18 +1,17 @@
 """Dictionary words in a sentence pair: which English word and which translation of it stand there exactly once.
 
 Positions are code points of the original text. Letter case is ignored. A word ends at a word boundary, except next to
-characters of scripts written without spaces (Chinese, Japanese, Thai, ...), where any position may be one that cuts no
-grapheme: a combining mark always belongs to the character before it.
+characters of scripts written without spaces (Chinese, Japanese, Thai, ...), where any position may be one; a combining
+mark always belongs to the character before it.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Literal, NamedTuple
-
-import regex
 
 from harness.method import Span
 from harness.records import DictionaryEntry
@@ -20,7 +19,7 @@ from harness.records import DictionaryEntry
 Matching = Literal["word", "substring"]
 _TOKEN = re.compile(r"\w+")
 _PREFIX = 4  # headwords are looked up by their first characters; longer prefixes gain nothing on real dictionaries
-_CONTINUES = regex.compile(r"[\p{M}\p{GCB=Extend}\p{GCB=SpacingMark}\p{GCB=ZWJ}]")  # the grapheme before it
+_JOINERS = "\u200c\u200d"  # zero-width, inside words of Persian and Indic scripts
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U0001b000-\U0001b16f\U00020000-\U0003ffff]"
@@ -168,7 +167,7 @@ def _boundary(text: str, at: int) -> bool:
 
 @lru_cache(maxsize=65536)
 def _kind(character: str) -> str:
-    if _CONTINUES.match(character):
+    if unicodedata.category(character).startswith("M") or character in _JOINERS:
         return "mark"
     if _UNSPACED.match(character):
         return "unspaced"

@@ -13,12 +13,11 @@ from tokenizers import Regex, models, normalizers, pre_tokenizers, processors
 from tokenizers import Tokenizer as FastTokenizer
 from transformers import PreTrainedTokenizerFast
 
-from harness.data.matching import Lexicon
 from harness.method import Span
 from harness.modeling.graphemes import boundaries, whole_graphemes
 from harness.modeling.tokenizer import Tokenizer
 from harness.pair_method import word_tokens
-from harness.records import Answer, DictionaryEntry, Question
+from harness.records import Answer, Question
 from tasks.families.question_answering import AnswerSettings
 from tasks.families.windows import AnswerSpan
 from tasks.xquad import XQuAD
@@ -108,11 +107,3 @@ def test_a_word_that_ends_the_sentence_in_a_mark_is_not_taken_for_cut(normalizer
     assert tokens is not None
     assert tokens[0] == 3
     assert word_tokens(tokenizer.encode_offsets([text], 6), 0, Span(3, 8)) is None
-
-
-def test_a_dictionary_word_cuts_no_grapheme() -> None:
-    lexicon = Lexicon([DictionaryEntry("th", "water", "น"), DictionaryEntry("th", "fall", "ตก")])
-    assert not lexicon.matches("water", "น้ำตก")
-    assert not lexicon.matches("water", "นำ")
-    (match,) = lexicon.matches("fall", "น้ำตก")
-    assert match.target == Span(3, 5)

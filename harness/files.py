@@ -1,4 +1,4 @@
-"""Files on disk: digests, writes that leave the new content or the old one, and failures of the disk as UserErrors."""
+"""Files on disk: digests, JSON, and writes that leave the new content or the old one."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
+from harness.faults import disk_errors
 
 # Files of stages that the board reads, named here because it imports none of the modules that write them.
 PREDICTIONS = "predictions.json"  # selection -> view -> final predictions, calibration, step of the model
@@ -25,22 +26,7 @@ PROJECTION = "projection.json"  # intrinsic measures and the points of maps
 INTRINSIC = "intrinsic"  # the split of measures that need no task; averages and tables of scores leave it out
 
 _CHUNK = 2**20  # bytes
-_CHOOSE = "choose another folder (ALIGNBOARD_HOME)"
-_FREE = f"free some space (`alignboard gc` helps) or {_CHOOSE}, then run the same command again: what is finished stays"
-_ALLOW = f"change the permissions, or {_CHOOSE}"
-_FAULTS = {  # what can be done about a failure of the disk
-    errno.ENOSPC: ("the disk is full", _FREE),
-    errno.EDQUOT: ("the disk quota is used up", _FREE),
-    errno.EIO: ("the disk cannot be read or written", f"check the disk, or {_CHOOSE}"),
-    errno.EROFS: ("the disk is read-only", _CHOOSE),
-    errno.EACCES: ("permission denied", _ALLOW),
-    errno.EPERM: ("operation not permitted", _ALLOW),
-    errno.ENOTDIR: ("a file is where a folder is expected", _CHOOSE),
-}
-
-
-class DiskError(UserError):
-    """The disk is full, over quota, broken or cannot be written."""
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def text_digest(text: str) -> str:
@@ -95,6 +81,41 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda part: part.write_text(text, encoding="utf-8", newline=""))
 
 
+def parse_json(content: str | bytes, *, file: str | Path | None = None, expected: str = "JSON in UTF-8") -> Any:
+    """The value of a JSON text. Raises UserError where it is not JSON in UTF-8, is nested too deeply for a reader, or
+    holds half of a character (a lone surrogate), which no text in UTF-8 can."""
+    try:
+        text = content if isinstance(content, str) else content.decode("utf-8-sig")
+        value = json.loads(text)
+        if _SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        found = f"byte 0x{error.object[error.start]:02x} at byte offset {error.start:,}"
+        raise UserError("bytes that are not UTF-8", file=file, line=line, found=found, expected=expected) from error
+    except UnicodeEncodeError as error:
+        raise UserError(
+            "half of a character (a lone surrogate) in a text",
+            file=file,
+            found=ascii(error.object[max(0, error.start - 20) : error.start + 1]),
+            expected="both halves, such as \\ud83d\\ude00",
+            remedy="write the whole character, or \\ufffd in its place",
+        ) from error
+    except json.JSONDecodeError as error:
+        found = f"{error.msg}, column {error.colno}" if text.strip() else "an empty file"
+        raise UserError("this is not JSON", file=file, line=error.lineno, found=found, expected=expected) from error
+    except RecursionError as error:
+        raise UserError("JSON that is nested too deeply", file=file, expected=expected) from error
+    except ValueError as error:  # a number of thousands of digits
+        raise UserError("a number that is too long", file=file, found=str(error), expected=expected) from error
+    return value
+
+
+def read_json(path: Path, *, expected: str = "JSON in UTF-8") -> Any:
+    """The value of a JSON file. Raises UserError as `parse_json`."""
+    return parse_json(path.read_bytes(), file=path, expected=expected)
+
+
 def write_json(path: Path, value: Any, *, indent: int | None = None) -> None:
     """Writes a value as JSON atomically, with a line end."""
     write_text(path, json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
@@ -147,34 +168,6 @@ def sync_folder(folder: Path) -> None:
     """Waits until a folder and all below it are on the disk."""
     for path in [*folder.rglob("*"), folder]:
         sync(path)
-
-
-@contextmanager
-def disk_errors(folder: Path) -> Iterator[None]:
-    """Turns a failure of the disk inside the block into a DiskError, about `folder` where the error names no file."""
-    try:
-        yield
-    except Exception as error:
-        if (explained := disk_error(error, folder)) is None:
-            raise
-        raise explained from error
-
-
-def disk_error(error: Exception, folder: Path = Path()) -> DiskError | None:
-    """What to report where an error comes from the disk; None for any other error."""
-    number = error.errno if isinstance(error, OSError) else None
-    if number is None and not isinstance(error, UserError):
-        # writers in compiled code (safetensors) pass on the system's words without its number
-        number = next((n for n in (errno.ENOSPC, errno.EDQUOT) if os.strerror(n) in str(error)), None)
-    if number not in _FAULTS:
-        return None
-    what, remedy = _FAULTS[number]
-    file = Path(getattr(error, "filename", None) or folder)
-    found = None
-    if remedy == _FREE:
-        existing = next(path for path in (file.absolute(), *file.absolute().parents) if path.exists())
-        found = f"{shutil.disk_usage(existing).free / 2**20:.0f} MiB free"
-    return DiskError(what, file=file, found=found, remedy=remedy)
 
 
 def _aside(folder: Path) -> Path:

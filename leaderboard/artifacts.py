@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from harness.files import LOG, TRACE
+from harness.files import LOG, TRACE, read_json
 from harness.storage.artifacts import artifact_folder, work_folder
 from harness.storage.home import artifacts_root
 
@@ -31,5 +30,5 @@ def find_log(fingerprint: str) -> Path | None:
 def load_trace(fingerprint: str) -> dict[str, Any]:
     """The loss curves of a training stage; {} if they are not on this machine."""
     path = find_file(fingerprint, TRACE)
-    trace: dict[str, Any] = {} if path is None else json.loads(path.read_text(encoding="utf-8"))
+    trace: dict[str, Any] = {} if path is None else read_json(path)
     return trace

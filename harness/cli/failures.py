@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from harness.cli.output import print_message
-from harness.errors import UserError
-from harness.files import disk_error
+from harness.faults import explain
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -26,11 +25,8 @@ def report_errors() -> Iterator[None]:
     """Turns errors that the user can fix, and Ctrl-C, into a message on stderr and an exit code."""
     try:
         yield
-    except UserError as error:
-        print_message("error", str(error))
-        sys.exit(error.exit_code)
-    except OSError as error:
-        if (explained := disk_error(error)) is None:
+    except Exception as error:
+        if (explained := explain(error)) is None:
             raise
         print_message("error", str(explained))
         sys.exit(explained.exit_code)

@@ -7,7 +7,6 @@ goes through a seeded permutation of each language's pairs until its quota is me
 
 from __future__ import annotations
 
-import json
 import re
 from array import array
 from collections import Counter
@@ -26,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from harness.data.matching import Lexicon, Matching
 from harness.data.record_table import RecordTable, Rows, TableLayout, write_table
 from harness.errors import UsageError, UserError
-from harness.files import short_digest, write_json
+from harness.files import read_json, short_digest, write_json
 from harness.method import SamplePair, Span
 from harness.modeling.array_cache import Arrays, Progress, cached_part
 from harness.records import DictionaryEntry, ParallelPair
@@ -131,7 +130,7 @@ def save_sample(sample: Sample, folder: Path) -> None:
 
 def load_sample(folder: Path) -> Sample:
     """The sample that `save_sample` wrote to a folder; the pairs are memory-mapped."""
-    card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    card = read_json(folder / CARD)
     pairs = RecordTable(folder / PAIRS, PAIR_LAYOUT)
     return Sample(pairs, tuple(Coverage(**part) for part in card["coverage"]), tuple(card["notes"]))
 

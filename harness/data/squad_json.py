@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from harness.data.lines import shorten
 from harness.errors import UserError
+from harness.files import read_json
 from harness.records import Answer, Question
 
 _SHAPE = '{"data": [{"paragraphs": [{"context": ..., "qas": [{"id": ..., "question": ..., "answers": [...]}]}]}]}'
@@ -70,7 +71,7 @@ def _stands(text: str, context: str, start: int) -> bool:
 
 
 def _paragraphs(path: Path) -> Iterator[_Paragraph]:
-    content = _read_json(path)
+    content = read_json(path, expected=_SHAPE)
     articles = content.get("data") if isinstance(content, dict) else content
     for a, article in enumerate(_typed(path, "data", articles, list)):
         paragraphs = _field(path, f"data[{a}]", article, "paragraphs", list)
@@ -86,27 +87,6 @@ def _question(path: Path, place: str, qa: Any) -> tuple[str, str, list[tuple[str
         where = f"{place}.answers[{i}]"
         answers.append((_field(path, where, answer, "text", str), _field(path, where, answer, "answer_start", int)))
     return _field(path, place, qa, "id", str), _field(path, place, qa, "question", str), answers
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            "bytes that are not UTF-8", file=path, found=f"byte {error.start:,}", expected="JSON in UTF-8"
-        ) from error
-    if not text.strip():
-        raise UserError("the file is empty", file=path, expected=_SHAPE)
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(
-            "the file is not JSON",
-            file=path,
-            line=error.lineno,
-            found=f"{error.msg}, column {error.colno}",
-            expected=_SHAPE,
-        ) from error
 
 
 def _field(path: Path, place: str, record: Any, name: str, kind: type) -> Any:

@@ -20,10 +20,11 @@ from harness.experiments.executors.local import Local
 from harness.experiments.plan import RunPlan, plan_run
 from harness.experiments.recipe import Recipe
 from harness.experiments.runner import Display, execute_stages
-from harness.experiments.stage import Stage, read_json
+from harness.experiments.stage import Stage
 from harness.experiments.stages.finetune import CURVE, Finetune
 from harness.experiments.stages.inputs import cached_source
 from harness.experiments.trials import pivot_score
+from harness.files import read_json
 from harness.records import Corpus
 from harness.registry import ABLATIONS, EVERYTHING, METHODS, TASKS
 from harness.storage.artifacts import Artifacts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from harness.errors import UserError
 from harness.experiments.plan import RunPlan
 from harness.experiments.stages.embed import Embed
-from harness.files import PREDICTIONS, write_text
+from harness.files import PREDICTIONS, read_json, write_text
 from harness.registry import TASKS
 from harness.storage.artifacts import Artifacts
 from harness.task import ENGLISH
@@ -52,6 +51,6 @@ def _headline_predictions(task: str, fingerprints: Mapping[str, str], artifacts:
             found=f"no artifact {fingerprints.get(task, '')[:12]}".rstrip(),
             remedy="repeat the command of the run: missing stages are computed again",
         )
-    stored = json.loads((artifact.path / PREDICTIONS).read_text(encoding="utf-8"))
+    stored = read_json(artifact.path / PREDICTIONS)
     by_view: Mapping[str, Any] = stored.get(ENGLISH, stored.get(""))
     return by_view

@@ -7,7 +7,6 @@ without it. Output of compiled code that bypasses Python's streams is not logged
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import re
@@ -22,8 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from harness.errors import UserError
-from harness.files import LOG, DiskError, write_atomically
+from harness.faults import DiskError, explain
+from harness.files import LOG, read_json, write_atomically
 
 if TYPE_CHECKING:
     from harness.training.loop import Rate, Watch
@@ -127,11 +126,9 @@ def log_stage(folder: Path, title: str, watch: Watch) -> Iterator[StageLog]:
     try:
         with _copy_streams(log):
             yield log
-    except UserError as error:
-        log.say(FAIL, str(error))
-        raise
     except Exception as error:
-        log.say(FAIL, "".join(traceback.format_exception(error)))
+        known = explain(error, folder)
+        log.say(FAIL, "".join(traceback.format_exception(error)) if known is None else str(known))
         raise
     except BaseException as error:
         log.say(STOP, f"interrupted after {duration(time.monotonic() - log.began)}: {type(error).__name__}")
@@ -212,7 +209,7 @@ def _handlers() -> list[Any]:
 def _evaluations(file: Path) -> dict[int, str]:
     """What a fine-tuning has evaluated so far: by step, the dev metrics of each view."""
     try:
-        points = json.loads(file.read_text(encoding="utf-8"))
+        points = read_json(file)
     except (OSError, ValueError):
         return {}
     found: dict[int, list[str]] = {}

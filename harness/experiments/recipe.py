@@ -19,6 +19,7 @@ from harness.data.sample import SampleSettings
 from harness.data.transforms import ShuffledPairs, transform_of
 from harness.errors import UsageError, UserError, unknown
 from harness.experiments.trials import check_trials
+from harness.faults import quote
 from harness.files import json_digest
 from harness.protocols import Shape
 from harness.registry import METHODS, SUITES, TASKS
@@ -170,8 +171,8 @@ def _parse_kind(recipe: str) -> tuple[str, dict[str, Any]]:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UsageError("the recipe file is missing", file=file) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError("the recipe file is not TOML in UTF-8", file=file, found=str(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError("the recipe file is not TOML in UTF-8", file=file, found=quote(error)) from error
     return str(content.pop("kind", "matched")), content
 
 
@@ -195,7 +196,7 @@ def _apply_change(changes: dict[str, Any], text: str) -> None:
             raise UsageError("a setting contradicts another one", found=text, expected=f"{parent} to have fields")
     try:
         place[last] = json.loads(value)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         place[last] = value
 
 

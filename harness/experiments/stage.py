@@ -7,7 +7,6 @@ says where things are on this machine, does not, nor do the device and the numbe
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import sys
@@ -25,7 +24,7 @@ from pydantic import BaseModel
 from harness import provenance
 from harness.code import code_hash
 from harness.experiments.logs import log_stage
-from harness.files import json_digest
+from harness.files import json_digest, read_json, write_json
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import ScoreRow
 
@@ -170,14 +169,6 @@ class Stage(ABC):
             "host": provenance.host(),
             "code_version": provenance.code_version().commit,
         }
-
-
-def read_json(file: Path) -> Any:
-    return json.loads(file.read_text(encoding="utf-8"))
-
-
-def write_json(file: Path, value: Any) -> None:
-    file.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
 
 
 def _plain(value: Any) -> Any:

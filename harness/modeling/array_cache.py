@@ -7,7 +7,6 @@ read: parts by the checksums of their archive, the joined arrays by their digest
 from __future__ import annotations
 
 import fcntl
-import json
 import math
 import os
 import shutil
@@ -21,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.files import file_digest, write_atomically, write_json
+from harness.files import file_digest, read_json, write_atomically, write_json
 
 Arrays = Mapping[str, np.ndarray]
 INDEX = "index.json"  # type, shape and digest of each array; a folder without it is unfinished
@@ -124,7 +123,7 @@ def _join(parts: list[Path], folder: Path) -> None:
 def _open(folder: Path) -> Arrays | None:
     """The arrays of a finished folder, or None where there is none or it is damaged."""
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        index = read_json(folder / INDEX)
         if any(file_digest(folder / name) != entry["sha256"] for name, entry in index.items()):
             raise ValueError("damaged")
     except (OSError, ValueError):

@@ -23,7 +23,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.files import disk_errors, file_digest, folder_size, publish_folder, sync_folder
+from harness.faults import disk_errors
+from harness.files import file_digest, folder_size, publish_folder, read_json, sync_folder
 
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -222,7 +223,7 @@ def _check_name(fingerprint: str) -> str:
 
 def _read_manifest(path: Path, fingerprint: str) -> Artifact:
     try:
-        content = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        content = read_json(path / MANIFEST)
         files = {name: File(int(entry["size"]), str(entry["sha256"])) for name, entry in content["files"].items()}
         artifact = Artifact(content["fingerprint"], content["kind"], path, content["meta"], files)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness.errors import UserError, unknown
-from harness.files import json_digest, text_digest, write_json
+from harness.files import json_digest, read_json, text_digest, write_json
 from harness.storage.artifacts import Artifacts, Collected
 from harness.storage.store import Store
 from harness.storage.store.schema import UNFINISHED
@@ -33,7 +33,7 @@ def register_store(artifacts: Artifacts, store: Store) -> None:
 
 def registered_stores(artifacts: Artifacts) -> list[str]:
     """The databases that use these artifacts: absolute paths, and URLs without passwords."""
-    texts = [str(json.loads(entry.read_text(encoding="utf-8"))["store"]) for entry in _files(artifacts, "stores")]
+    texts = [str(read_json(entry)["store"]) for entry in _files(artifacts, "stores")]
     return sorted(text if "://" in text else str(artifacts.root.parent / text) for text in texts)
 
 
@@ -88,7 +88,7 @@ def in_use(artifacts: Artifacts, locations: Sequence[str], *, trials: bool = Tru
     Checkpoints are kept while any run is unfinished. Raises UserError where a database cannot be read.
     """
     files = _files(artifacts, "trials") if trials else []
-    kept = {name for file in files for name in json.loads(file.read_text(encoding="utf-8"))}
+    kept = {name for file in files for name in read_json(file)}
     for file in _files(artifacts, "leases"):
         kept |= _leased(file)
     for location in locations:
@@ -133,7 +133,7 @@ def _leased(file: Path) -> set[str]:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return set(json.loads(file.read_text(encoding="utf-8")))
+        return set(read_json(file))
     else:
         file.unlink(missing_ok=True)
         return set()

@@ -5,7 +5,6 @@ XTREME's rule: evaluate at a fixed cadence and after the last update, keep the f
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from harness.files import write_atomically, write_json
+from harness.files import read_json, write_atomically, write_json
 from harness.method import Batch
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText, pack, token_batches
@@ -126,7 +125,7 @@ class Curve:
         self.file = folder / "curve.json"
         self.points: list[Point] = []
         if self.file.is_file():
-            self.points = [Point(*point) for point in json.loads(self.file.read_text())]
+            self.points = [Point(*point) for point in read_json(self.file)]
 
     def add(self, step: int, metrics: Mapping[str, Metrics], model: nn.Module) -> None:
         """Records an evaluation. The weights are written before the curve that refers to them."""
@@ -168,7 +167,7 @@ class Curve:
     def _checkpoint_step(self) -> int:
         """The step of the newest checkpoint of the loop, 0 without one."""
         file = self.loop / "state.json"
-        return int(json.loads(file.read_text())["trace"]["steps"]) if file.is_file() else 0
+        return int(read_json(file)["trace"]["steps"]) if file.is_file() else 0
 
 
 class Swept(NamedTuple):

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from harness.errors import UserError
-from harness.files import replace_folder, restore_folder
+from harness.files import read_json, replace_folder, restore_folder
 from harness.training import distributed
 from harness.training.checkpoint import flatten, load_tensors, unflatten, unique_tensors
 from harness.training.order import Order
@@ -300,7 +300,7 @@ class Run:
             return
         device = str(self.device)
         load_tensors(self.module, load_file(self.checkpoint / "module.safetensors", device=device))
-        state = json.loads((self.checkpoint / "state.json").read_text())
+        state = read_json(self.checkpoint / "state.json")
         stored = load_file(self.checkpoint / "optimizer.safetensors")
         self._restore_generators(stored)
         full = self.optimizer.state_dict()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,7 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from harness.data.languages import language
-from harness.files import PROJECTION
+from harness.files import PROJECTION, read_json
 from harness.results.rendering import format_signed
 from harness.results.tables import ResultRow
 from leaderboard.analysis.board import row_name
@@ -121,4 +120,4 @@ def map_points(fingerprint: str) -> pd.DataFrame:
     path = find_file(fingerprint, PROJECTION)
     if path is None:
         return pd.DataFrame()
-    return pd.DataFrame(json.loads(path.read_text(encoding="utf-8")).get("points", []))
+    return pd.DataFrame(read_json(path).get("points", []))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -30,7 +29,7 @@ from huggingface_hub.errors import (
 
 from harness.data.hub.settings import Named
 from harness.errors import UserError
-from harness.files import file_digest, text_digest, write_json
+from harness.files import file_digest, read_json, text_digest, write_json
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -163,7 +162,7 @@ class Repository:
     def _listing(self) -> dict[str, Any]:
         kept = listing_file(self.named)
         if kept.is_file():
-            return dict(json.loads(kept.read_text(encoding="utf-8")))
+            return dict(read_json(kept))
         listing = self._retry("the list of its files", self._fetch_listing)
         write_json(kept, listing)
         return listing

@@ -7,7 +7,6 @@ archives are not read again after an interruption, and finished folders are reus
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -22,7 +21,8 @@ from harness.data.prepare.find import Downloads, FoundDownload, expected_files, 
 from harness.data.prepare.package import Download, Package
 from harness.data.prepare.record import DownloadRecord, PreparedRecord
 from harness.errors import UsageError, UserError
-from harness.files import DiskError, disk_errors, replace_folder, restore_folder, write_json
+from harness.faults import DiskError, disk_errors
+from harness.files import read_json, replace_folder, restore_folder, write_json
 from harness.storage.artifacts import File
 
 WORK = ".prepare"
@@ -191,7 +191,7 @@ def _extract_archive(
 
 def _read_note(note: Path, into: Path) -> dict[str, File] | None:
     try:
-        files = {name: File(**entry) for name, entry in json.loads(note.read_text(encoding="utf-8")).items()}
+        files = {name: File(**entry) for name, entry in read_json(note).items()}
         return files if all(record.measure(into / name) == file for name, file in files.items()) else None
     except (OSError, ValueError, TypeError, AttributeError):
         return None

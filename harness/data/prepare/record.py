@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.prepare.streams import ignore_progress
-from harness.files import file_digest, sync_folder
+from harness.files import file_digest, read_json, sync_folder
 from harness.storage.artifacts import File
 
 NAME = "prepared.json"
@@ -59,7 +59,7 @@ def write(folder: Path, record: PreparedRecord) -> None:
 def read(folder: Path) -> PreparedRecord | None:
     """The record of a folder, or None if this version cannot read one there."""
     try:
-        content: dict[str, Any] = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        content: dict[str, Any] = read_json(folder / NAME)
         if content.pop("format") != FORMAT:
             return None
         content["sources"] = [DownloadRecord(**entry) for entry in content["sources"]]

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness import files
 from harness.data.lines import MAX_LINE, empty_file_error, shorten
 from harness.errors import UserError
 
+DOWNLOAD_AGAIN = "this is not the published file: download it again"
 MAX_JSON = 1 << 30  # bytes; the largest set, TyDiQA's training data, has 58 MB
 
 
@@ -73,16 +75,10 @@ def read_json(path: Path) -> Any:
         found = f"{path.stat().st_size:,} bytes"
         raise content_error(path, None, "the file is too large", found, f"at most {MAX_JSON:,}")
     try:
-        return json.loads(path.read_bytes().decode())
-    except UnicodeDecodeError as error:
-        found = f"byte 0x{error.object[error.start]:02x} at byte offset {error.start}"
-        raise content_error(path, None, "bytes that are not UTF-8", found, "UTF-8 text") from error
-    except json.JSONDecodeError as error:
-        found = f"{error.msg}, column {error.colno}"
-        raise content_error(path, error.lineno, "this is not JSON", found, "JSON") from error
-    except RecursionError as error:
-        found = "lists nested too deeply"
-        raise content_error(path, None, "this JSON cannot be read", found, "SQuAD's layout") from error
+        return files.read_json(path, expected="JSON in SQuAD's layout")
+    except UserError as error:
+        error.remedy = DOWNLOAD_AGAIN
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -99,5 +95,5 @@ def content_error(path: Path, line: int | None, what: str, found: str, expected:
         line=line,
         found=found,
         expected=expected,
-        remedy="this is not the published file: download it again",
+        remedy=DOWNLOAD_AGAIN,
     )

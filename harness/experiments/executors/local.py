@@ -19,12 +19,15 @@ from typing import Any, Protocol
 
 import torch
 
-from harness.errors import UserError
+from harness.errors import UserError, unknown
 from harness.experiments.stage import Stage, StageResult, Workbench
+from harness.faults import explain
 from harness.registry import load_plugin
 from harness.storage.artifacts import Artifacts
 from harness.storage.usage import lease
 from harness.training.loop import Rate
+
+DEVICES = ("auto", "cpu", "cuda")
 
 
 class Listener(Protocol):
@@ -65,6 +68,8 @@ class Local:
     @classmethod
     def on(cls, artifacts: Artifacts, workers: int | None = None, device: str = "auto") -> Local:
         """The machine as it is: CUDA where there is one. Raises UserError for a device that is not there."""
+        if device not in DEVICES:
+            raise unknown("device", device, DEVICES)
         gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if device == "cuda" and not gpus:
             raise UserError("there is no CUDA device", remedy="leave --device out, or give --device cpu")
@@ -209,10 +214,11 @@ def _attempt(stage: Stage, root: Path, device: str, threads: tuple[int, int], wa
     torch.set_num_threads(every if stage.all_threads else share)
     try:
         return stage.execute(Workbench(Artifacts(root), torch.device(device), watch))
-    except UserError as error:
-        return StageFailure(stage.fingerprint, f"{stage.title}: {error}", fixable=True)
-    except Exception:
-        return StageFailure(stage.fingerprint, f"{stage.title}: {traceback.format_exc()}", fixable=False)
+    except Exception as error:
+        known = explain(error, root)
+        return StageFailure(
+            stage.fingerprint, f"{stage.title}: {known or traceback.format_exc()}", fixable=known is not None
+        )
 
 
 def _relay(messages: Any, listener: Listener, stop: threading.Event) -> None:

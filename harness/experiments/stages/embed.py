@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from harness.experiments.stage import Stage, Workbench, write_json
+from harness.experiments.stage import Stage, Workbench
 from harness.experiments.stages.inputs import load_encoder, read_records, task_of
-from harness.files import PREDICTIONS
+from harness.files import PREDICTIONS, write_json
 from harness.records import Record
 from harness.task import Task, TaskSettings
 

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 from safetensors.torch import load_file
 
-from harness.experiments.stage import StageRows, Workbench, read_json, write_json
+from harness.experiments.stage import StageRows, Workbench
 from harness.experiments.stages.embed import Embed
 from harness.experiments.stages.finetune import CURVE, CURVE_ROWS, curve_rows
 from harness.experiments.stages.inputs import load_encoder, task_of
 from harness.experiments.trials import CHOICE, LearningRateTrial, choose, trials
-from harness.files import PREDICTIONS
+from harness.files import PREDICTIONS, read_json, write_json
 from harness.task import ENGLISH, Task, TrainedSettings
 from harness.training.checkpoint import load_tensors
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from harness.data.source import Manifest, Source
-from harness.experiments.stage import Stage, Workbench, write_json
+from harness.experiments.stage import Stage, Workbench
 from harness.experiments.stages.inputs import cached_source
-from harness.files import TRACE
+from harness.files import TRACE, write_json
 from harness.records import Corpus
 from harness.registry import OBJECTIVES
 from harness.training.loop import Trace

@@ -13,10 +13,10 @@ from typing import ClassVar
 import torch
 
 from harness.evaluation.projection import project
-from harness.experiments.stage import StageRows, Workbench, read_json, write_json
+from harness.experiments.stage import StageRows, Workbench
 from harness.experiments.stages.embed import Embed
 from harness.experiments.stages.inputs import load_encoder, task_of
-from harness.files import INTRINSIC, PROJECTION
+from harness.files import INTRINSIC, PROJECTION, read_json, write_json
 from harness.storage.store import ScoreRow
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from harness.evaluation.item_statistics import SCORES, Scored, scores_of, write
-from harness.experiments.stage import Stage, StageRows, Workbench, read_json
+from harness.experiments.stage import Stage, StageRows, Workbench
 from harness.experiments.stages.inputs import read_records, task_of
-from harness.files import PREDICTIONS
+from harness.files import PREDICTIONS, read_json
 from harness.storage.store import ScoreRow
 from harness.task import TaskSettings
 

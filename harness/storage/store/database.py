@@ -12,10 +12,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from harness.errors import UsageError, UserError
+from harness.faults import quote
 from harness.storage.store import schema
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 BUSY_SECONDS = 60
+_DAMAGED = "the file is damaged: restore a copy, or move it away and run again (artifacts are kept)"
 _FIRST_ROW = "`alignboard run METHOD --suite SUITE --source SOURCE` makes the first rows"
 
 
@@ -30,7 +32,7 @@ def parse(location: str | Path) -> URL:
         return URL.create("sqlite", database=text)
     try:
         url = make_url(text)
-    except sa.exc.ArgumentError as error:
+    except (sa.exc.ArgumentError, ValueError) as error:
         raise UsageError("not a database URL", found=repr(text), expected="a path or postgresql://...") from error
     backend = url.drivername.partition("+")[0]
     if backend == "postgres" or url.drivername == "postgresql":
@@ -65,23 +67,32 @@ def connect(url: URL, *, create: bool, read_only: bool) -> Engine:
 
 @contextmanager
 def database_errors(url: URL) -> Iterator[None]:
-    """Turns what a user can fix (not a database, unreachable, locked, full) into a UserError."""
+    """Turns what a user can fix (not a database, unreachable, locked, full, damaged) into a UserError."""
     try:
         yield
-    except sa.exc.DatabaseError as error:
-        reason = str(error.orig).strip().splitlines()[0] if error.orig is not None else str(error)
-        remedy = _remedy(reason, error)
+    except (sa.exc.DatabaseError, sqlite3.Error) as error:
+        cause = error if isinstance(error, sqlite3.Error) else error.orig
+        remedy = _remedy(str(cause), cause)
         if remedy is None:
             raise
-        raise UserError("the store cannot be used", file=display_url(url), found=reason, remedy=remedy) from error
+        found = quote(cause or error)
+        raise UserError("the store cannot be used", file=display_url(url), found=found, remedy=remedy) from error
+    except (ValueError, RecursionError) as error:  # in the text of a column: JSON, a time
+        if isinstance(error, UserError | UnicodeError):
+            raise
+        found = quote(error)
+        raise UserError("the store cannot be read", file=display_url(url), found=found, remedy=_DAMAGED) from error
 
 
-def _remedy(reason: str, error: sa.exc.DatabaseError) -> str | None:
+def _remedy(reason: str, error: BaseException | None) -> str | None:
     known = {
         "not a database": "give the path of a store; this file is something else or is damaged",
-        "malformed": "the file is damaged: restore a copy, or move it away and run again (artifacts are kept)",
+        "malformed": _DAMAGED,
+        "no such": _DAMAGED,
         "disk is full": "free some space, then rerun; nothing was half written",
-        "disk I/O error": "check the disk, then rerun; nothing was half written",
+        "disk I/O error": "free some space, raise the limit on file sizes (`ulimit -f unlimited`), or give a database "
+        "on a local disk (--db), then rerun; nothing was half written",
+        "locking protocol": "the file system does not lock files: give a database on a local disk (--db)",
         "locked": f"another process has locked the store for {BUSY_SECONDS} seconds; wait for it or stop it",
         "readonly": "make the file and its folder writable",
         "unable to open": "check that the folder exists and that you may read and write in it",
@@ -89,12 +100,15 @@ def _remedy(reason: str, error: sa.exc.DatabaseError) -> str | None:
     for words, remedy in known.items():
         if words in reason:
             return remedy
-    unreachable = isinstance(error, sa.exc.OperationalError) and not isinstance(error.orig, sqlite3.Error)
+    if isinstance(error, sqlite3.Error):
+        return _DAMAGED if isinstance(error, sqlite3.OperationalError) else None
+    unreachable = type(error).__name__ in ("OperationalError", "ConnectionTimeout")
     return "check the URL, that the server runs, and that you may connect" if unreachable else None
 
 
 def _check_file(url: URL, *, create: bool) -> None:
-    assert url.database, "an SQLite store is a file"
+    if not url.database or url.database == ":memory:":
+        raise UsageError("an SQLite store is a file", found=str(url), expected="a path, or sqlite:///PATH")
     path = Path(url.database)
     if path.is_dir():
         raise UsageError("the store is a folder", file=path, expected="a file", remedy=f"try {path / 'alignboard.db'}")

@@ -49,10 +49,27 @@ class UsageError(UserError):
 def unknown(kind: str, name: str, known: Iterable[str], remedy: str | None = None) -> UsageError:
     """The error for a name that is not registered, with the nearest known ones."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    guess = f"did you mean {' or '.join(repr(c) for c in close)}?" if close else None
+    folded = {known.casefold(): known for known in names}
+    close = difflib.get_close_matches(name[:200].casefold(), folded, n=3, cutoff=0.5)
+    guess = f"did you mean {' or '.join(repr(folded[c]) for c in close)}?" if close else None
     hint = " ".join(filter(None, (guess, remedy))) or None
-    return UsageError(f"unknown {kind} {name!r}", expected=", ".join(names) or f"no {kind} is registered", remedy=hint)
+    shown = name if len(name) <= 200 else f"{name[:200]}…"
+    return UsageError(f"unknown {kind} {shown!r}", expected=", ".join(names) or f"no {kind} is registered", remedy=hint)
+
+
+def unique_names(kind: str, texts: Iterable[str], known: Iterable[str] | None = None) -> list[str]:
+    """The names that a user listed, in one text with commas or in several: stripped, each once, in their order.
+
+    Raises UsageError for a blank between two commas, and for a name that is not among `known`.
+    """
+    names = list(dict.fromkeys(part.strip() for text in texts for part in text.split(",")))
+    if "" in names:
+        raise UsageError(f"a {kind} without a name", found=", ".join(map(repr, names)), expected="names such as a,b")
+    everything = names if known is None else set(known)
+    for name in names:
+        if name not in everything:
+            raise unknown(kind, name, everything)
+    return names
 
 
 def counted(number: int, thing: str) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, get_type_hints
 
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
@@ -47,19 +47,30 @@ class LayerOf:
     lowest: int = 0
 
 
-def check_layers(config: MethodConfig, depth: int) -> None:
-    """Raises UsageError where a setting marked `LayerOf` is not a layer of a base with `depth` layers."""
-    for name, field in type(config).model_fields.items():
-        number = getattr(config, name)
-        for mark in (m for m in field.metadata if isinstance(m, LayerOf)):
+def check_layers(settings: object, depth: int, where: str = "config") -> None:
+    """Raises UsageError where a setting marked `LayerOf` is not a layer of a base with `depth` layers.
+
+    `settings` is a method's configuration or the settings of a task, `where` their place in the recipe.
+    """
+    for name, marks in _marks(type(settings)).items():
+        number = getattr(settings, name)
+        for mark in (m for m in marks if isinstance(m, LayerOf)):
             resolved = number if number is None or number >= 0 else depth + 1 + number
             if resolved is not None and not mark.lowest <= resolved <= depth:
                 raise UsageError(
-                    f"config.{name} is no layer that this method can take from the base",
+                    f"{where}.{name} is no layer that can be taken from this base",
                     found=f"{name}={number}, a base of {depth} layers",
                     expected=f"{mark.lowest} to {depth}, or {mark.lowest - depth - 1} to -1 counted from the last",
-                    remedy=f"choose another layer, or leave out --set config.{name}",
+                    remedy=f"choose another layer, or leave out --set {where}.{name}",
                 )
+
+
+def _marks(settings: Any) -> dict[str, Sequence[Any]]:
+    """What the annotation of each field says beside its type."""
+    if issubclass(settings, BaseModel):
+        return {name: field.metadata for name, field in settings.model_fields.items()}
+    hints = get_type_hints(settings, include_extras=True)
+    return {field.name: getattr(hints[field.name], "__metadata__", ()) for field in fields(settings)}
 
 
 class Span(NamedTuple):

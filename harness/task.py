@@ -19,7 +19,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeVar
+
+from pydantic import Field
 
 from harness.errors import UsageError
 from harness.protocols import Choice, Shape, Variant
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from harness.modeling.encoder import Encoder
     from harness.training.loop import Trace, Watch
 
+Count = Annotated[int, Field(gt=0, le=10**9)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Prepare = Callable[[Any, "np.random.Generator"], Any]  # a training record before it is tokenised -> what it becomes
 R = TypeVar("R", bound=Record)
 ENGLISH = "english"  # the name of the headline selection: the dev set of the training language
@@ -49,9 +53,9 @@ class TaskSettings:
     `max_length` is in subwords. `max_dev` and `max_test` cap the items used (see `Task.cap`); None means all.
     """
 
-    max_length: int = 128
-    max_dev: int | None = None
-    max_test: int | None = None
+    max_length: Annotated[int, Field(gt=2, le=2**20)] = 128
+    max_dev: Count | None = None
+    max_test: Count | None = None
 
 
 @dataclass(frozen=True)
@@ -63,20 +67,20 @@ class TrainedSettings(TaskSettings):
     pivot's dev set chooses; () means `learning_rate` alone. `seed` is the task's official seed (see `seed_of`).
     """
 
-    learning_rate: float = 2e-5
-    batch_size: int = 8
-    accumulation: int = 4
-    epochs: float = 5
-    warmup_steps: int = 0
-    weight_decay: float = 0.0
-    clip: float = 1.0
-    adam_epsilon: float = 1e-8
-    evaluate_every: int | None = None
-    dev_languages: str = "english"
+    learning_rate: Positive = 2e-5
+    batch_size: Count = 8
+    accumulation: Count = 4
+    epochs: Positive = 5
+    warmup_steps: Annotated[int, Field(ge=0, le=10**9)] = 0
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    clip: Positive = 1.0
+    adam_epsilon: Positive = 1e-8
+    evaluate_every: Count | None = None
+    dev_languages: Literal["english", "all"] = "english"
     attention_dropout: bool = True
-    max_train: int | None = None
-    seed: int | None = None
-    learning_rates: tuple[float, ...] = ()
+    max_train: Count | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    learning_rates: tuple[Positive, ...] = ()
 
     def trials(self) -> tuple[Self, ...]:
         """The settings of each fine-tuning among which the pivot's dev set chooses; a single one needs no choice."""

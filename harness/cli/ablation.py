@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.execution import note_missing_paper_settings, run_plans
-from harness.cli.options import ExecutionOptions, RecipeOptions
+from harness.cli.options import ExecutionOptions, RecipeOptions, Seeds
 from harness.cli.output import print_message, print_table
 from harness.errors import UsageError
 
@@ -28,7 +28,7 @@ def ablation(
         str | None, typer.Argument(metavar="NAME", help="A table or a method. Without it, the tables are listed.")
     ] = None,
     recipe: RecipeOptions = RECIPE,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; fewer than 3 give no verdict.")] = 3,
+    seeds: Seeds = 3,
     grid: Annotated[
         str, typer.Option(metavar="RATES", help="Learning rates to try, such as 1e-4,3e-4. One rate is used as it is.")
     ] = "",
@@ -102,10 +102,10 @@ def _rates_to_try(grid: str, protocol: str, recipe: str) -> tuple[float, ...]:
             remedy="leave out --grid, or use --recipe matched",
         )
     try:
-        rates = tuple(float(part) for part in grid.split(","))
+        rates = tuple(dict.fromkeys(float(part) for part in grid.split(",")))
     except ValueError:
         rates = ()
-    if not rates or not all(math.isfinite(r) and r > 0 for r in rates) or len(set(rates)) < len(rates):
+    if not rates or not all(math.isfinite(rate) and rate > 0 for rate in rates):
         raise UsageError("the grid cannot be read", found=grid, expected="learning rates such as 1e-4,3e-4,1e-3")
     return rates
 

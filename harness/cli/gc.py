@@ -36,7 +36,7 @@ def gc(
       alignboard gc
     """
     artifacts = Artifacts(artifacts_root())
-    for location in forget or ():
+    for location in dict.fromkeys(forget or ()):
         forget_store(artifacts, location)
     locations = _databases(artifacts, db)
     if len(locations) > 1:

@@ -26,6 +26,7 @@ Db = Annotated[
     typer.Option("--db", metavar="URL", help="Database: a path or URL. Default: ALIGNBOARD_DB, else board.db in home."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Seeds = Annotated[int, typer.Option(min=1, max=1000, help="Number of seeds; fewer than 3 give no verdict.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
@@ -67,7 +68,9 @@ class RecipeOptions:
 class ExecutionOptions:
     """Where stages run and where their scores go."""
 
-    workers: Annotated[int | None, typer.Option(help="Worker processes. Default: 2, or one per GPU.")] = None
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Worker processes. Default: 2, or one per GPU.")
+    ] = None
     device: Device = "auto"
     db: Db = None
 

@@ -20,7 +20,7 @@ from harness.data.prepare.find import expected_files, join_names
 from harness.data.prepare.package import Package
 from harness.data.prepare.pieces import SPECIALS, UNLABELLED, XLMR_SPECIALS, write_task
 from harness.data.prepare.record import PreparedRecord
-from harness.errors import UsageError, UserError, unknown
+from harness.errors import UsageError, UserError, unique_names
 
 
 class PrepareInterrupted(UserError):
@@ -49,7 +49,8 @@ Pieces = Annotated[
     ),
 ]
 MaxLength = Annotated[
-    int | None, typer.Option(min=8, help="Maximum length of the pieces in subwords, with special tokens. Default: 128.")
+    int | None,
+    typer.Option(min=8, max=2**20, help="Maximum length of the pieces in subwords, with special tokens. Default: 128."),
 ]
 List = Annotated[bool, typer.Option("--list", help="List what to download, from where, and its licence.")]
 
@@ -106,9 +107,7 @@ def prepare(
 
 def select_packages(names: Sequence[str]) -> list[Package]:
     """The packages of these names and those that they need; all packages for no names. Raises UsageError."""
-    for name in names:
-        if name not in PACKAGES:
-            raise unknown("data set", name, PACKAGES)
+    names = unique_names("data set", names, PACKAGES)
     wanted = {also for name in names or PACKAGES for also in (name, *PACKAGES[name].also)}
     return [package for name, package in PACKAGES.items() if name in wanted]
 

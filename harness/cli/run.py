@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from harness.cli.execution import note_missing_paper_settings, run_plans
-from harness.cli.options import ExecutionOptions, RecipeOptions
+from harness.cli.options import ExecutionOptions, RecipeOptions, Seeds
+from harness.errors import unique_names
 
 RECIPE, EXECUTION = RecipeOptions(), ExecutionOptions()
 
@@ -15,7 +16,7 @@ RECIPE, EXECUTION = RecipeOptions(), ExecutionOptions()
 def run(
     methods: Annotated[list[str], typer.Argument(metavar="METHOD...", help="Methods to run: `alignboard methods`.")],
     recipe: RecipeOptions = RECIPE,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; fewer than 3 give no verdict.")] = 3,
+    seeds: Seeds = 3,
     transform: Annotated[str, typer.Option(help="Transform of the sample: shuffled-pairs.")] = "",
     execution: ExecutionOptions = EXECUTION,
 ) -> None:
@@ -32,9 +33,7 @@ def run(
     from harness.experiments.plan import plan_runs
     from harness.registry import METHODS, loaded_plugins
 
-    methods = list(dict.fromkeys(methods))
-    for method in methods:
-        METHODS.origin(method)  # an unknown name is reported before any is loaded
+    methods = unique_names("method", methods, METHODS.names())  # an unknown name is reported before any is loaded
     recipes = [recipe.build(method, transform) for method in methods]
     note_missing_paper_settings(recipes)
     run_plans(plan_runs(recipes, range(seeds), loaded_plugins()), execution)

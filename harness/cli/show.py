@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ import typer
 
 from harness.cli.options import Db
 from harness.cli.output import print_json, print_rich
-from harness.errors import UsageError, UserError, unknown
+from harness.errors import UsageError, UserError, unique_names
 from harness.results.grouping import group_records, tables_by_group
 from harness.results.rendering import TerminalTable, to_csv, to_latex, to_markdown
 from harness.results.tables import HEADLINE, ResultTable, score_records, tables_by_language, tables_by_task
@@ -84,8 +84,7 @@ def show(
       alignboard show --format json --method ml-ctl-cz
     """
     store = Store.open(db or database_url())
-    filter_ = ScoreFilter(suite, tuple(method or ()), tuple(task or ()))
-    _check_names(store, filter_)
+    filter_ = _read_filter(store, suite, method or (), task or ())
     if by is Columns.LANGUAGE and (group or format_ is OutputFormat.JSON):
         other = "with --group, which makes the columns" if group else "on JSON, which holds every score"
         raise UsageError(f"--by has no effect {other}", remedy="leave --by out")
@@ -139,20 +138,16 @@ def _test_figures(store: Store, filter_: ScoreFilter) -> tuple[pd.DataFrame, pd.
     return summaries, store.scores(**where)
 
 
-def _check_names(store: Store, filter_: ScoreFilter) -> None:
-    """Raises UsageError for a name that no run has."""
+def _read_filter(store: Store, suite: str | None, methods: Sequence[str], tasks: Sequence[str]) -> ScoreFilter:
+    """The filter of the options. Raises UsageError for a name that no run has."""
     runs = store.runs()
-    suites = [filter_.suite] if filter_.suite else []
-    tasks: Iterable[str] = store.scores()["task"] if filter_.tasks else ()
-    for kind, names, column in (
-        ("suite", suites, runs["suite"]),
-        ("method", filter_.methods, runs["method"]),
-        ("task", filter_.tasks, tasks),
-    ):
-        known = set(column)
-        for name in names:
-            if name not in known:
-                raise unknown(kind, name, known)
+    if suite is not None:
+        unique_names("suite", [suite], runs["suite"])
+    return ScoreFilter(
+        suite,
+        tuple(unique_names("method", methods, runs["method"])),
+        tuple(unique_names("task", tasks, store.scores()["task"] if tasks else ())),
+    )
 
 
 def _print_tables(tables: Sequence[ResultTable], format_: OutputFormat) -> None:

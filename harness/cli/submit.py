@@ -28,7 +28,7 @@ def submit(
         str | None, typer.Option(help="official, or available: those that have labels. Default: official.")
     ] = None,
     base: Annotated[str | None, typer.Option(help="Base encoder. Default: that of --like, else none.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Random seed, if you submit several.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Random seed, if you submit several.")] = None,
     by: Annotated[str | None, typer.Option(help="Name of the submitter. Default: your login name.")] = None,
     note: Annotated[str, typer.Option(help="One-line description.")] = "",
     url: Annotated[str, typer.Option(help="Web page about it.")] = "",

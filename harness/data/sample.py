@@ -51,11 +51,11 @@ class SampleSettings(BaseModel):
     as the word list of the ML-CTL paper has none.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    size: int = Field(gt=0)
+    size: int = Field(gt=0, le=10**10)
     unmatched: Literal["drop", "sentence-only"] = "drop"
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     balance: Literal["equal", "proportional"] = "equal"
     max_words_per_pair: int = Field(default=3, gt=0)
     max_chars: int = Field(default=400, gt=0)

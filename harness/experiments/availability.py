@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from harness.data.source import Manifest, Source, TaskCell
-from harness.errors import UserError
+from harness.errors import UserError, unique_names
 from harness.experiments.recipe import Recipe
 from harness.registry import METHODS
 from harness.task import TaskSpec
+
+
+def check_languages(recipe: Recipe, source: Source, manifest: Manifest, specs: Iterable[TaskSpec]) -> None:
+    """Raises UsageError for a listed language that no task of the suite has, officially or in this source."""
+    if isinstance(recipe.languages, str):
+        return
+    known = {view for spec in specs for view in manifest.views(spec.name, "test")}
+    if not source.own_languages:
+        known |= {language for spec in specs for language in spec.languages}
+    unique_names("language", recipe.languages, known)
 
 
 def scored_views(recipe: Recipe, source: Source, manifest: Manifest, spec: TaskSpec) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from harness.code import plugin_module
 from harness.data.source import Manifest, Source
 from harness.data.transforms import ShuffledPairs, TransformedSource
 from harness.errors import UserError
-from harness.experiments.availability import cell_of, check_corpora, missing_data, scored_views
+from harness.experiments.availability import cell_of, check_corpora, check_languages, missing_data, scored_views
 from harness.experiments.bases import base_fingerprint, base_shape, resolve_base
 from harness.experiments.recipe import Recipe, method_config
 from harness.experiments.stage import Stage, StagePlace
@@ -97,6 +97,7 @@ class _Planner:
         self.method: type[Method] = METHODS.get(recipe.method)
 
     def plan(self) -> RunPlan:
+        check_languages(self.recipe, self.source, self.manifest, self.specs)
         expected = {spec.name: scored_views(self.recipe, self.source, self.manifest, spec) for spec in self.specs}
         check_corpora(self.recipe, self.manifest)
         if self.method.trains:
@@ -201,9 +202,11 @@ class _Planner:
         return [*models, predict, score]
 
     def _settings(self, spec: TaskSpec) -> TaskSettings:
-        """The task's settings; the base's configuration is read where they differ by kind of base."""
-        differ = bool(spec.variants.get(self.recipe.protocol))
-        return self.recipe.task_settings(spec.name, base_shape(self.recipe) if differ else None)
+        """The task's settings for this base. Raises UsageError for a layer that the base does not have."""
+        shape = base_shape(self.recipe)
+        settings = self.recipe.task_settings(spec.name, shape)
+        check_layers(settings, shape.depth, f"tasks.{spec.name}")
+        return settings
 
     def _finetune(self, spec: TaskSpec, settings: TrainedSettings, encoder: str, is_trial: bool) -> Finetune:
         pivot = self.source.pivot

@@ -13,11 +13,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator
 
+from harness.data.lines import shorten
 from harness.data.sample import SampleSettings
 from harness.data.transforms import ShuffledPairs, transform_of
-from harness.errors import UsageError, UserError, unknown
+from harness.errors import UsageError, UserError, unique_names, unknown
 from harness.experiments.trials import check_trials
 from harness.faults import quote
 from harness.files import json_digest
@@ -53,6 +54,16 @@ class Recipe(FrozenSettings):
     tasks: dict[str, dict[str, Any]] = Field(default_factory=dict)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     tuning: dict[str, float] = Field(default_factory=dict)  # no setting: rates tried, with their dev scores
+
+    @field_validator("languages", mode="before")
+    @classmethod
+    def _list_languages(cls, value: Any) -> Any:
+        """The languages of "de,fr" or of a list, each once and in one order, so that equal runs have one hash."""
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
+            return value
+        names = sorted(unique_names("language", texts))
+        return names[0] if names in (["official"], ["available"]) else tuple(names)
 
     @property
     def hash(self) -> str:
@@ -100,7 +111,7 @@ def make_recipe(
         "source": source,
         "suite": suite,
         "protocol": protocol,
-        "languages": languages if languages in ("official", "available") else tuple(languages.split(",")),
+        "languages": languages,
         "transform": transform,
         "precision": precision,
         **_budget(method, kind, protocol),
@@ -266,10 +277,16 @@ def _settings_error(error: ValidationError, what: str, model: type[BaseModel]) -
     path = [str(part) for part in problem["loc"]]
     if problem["type"] == "extra_forbidden":
         return unknown(f"field of the {what}", ".".join(path), _field_names(model, path))
-    problems = "; ".join(": ".join(filter(None, (".".join(map(str, p["loc"])), p["msg"]))) for p in error.errors()[:3])
+    problems = "; ".join(_problem_text(problem) for problem in error.errors()[:3])
     return UsageError(
         f"the {what} has a field that is wrong or contradictory", found=problems.replace("Value error, ", "")
     )
+
+
+def _problem_text(problem: Any) -> str:
+    """FIELD=VALUE: what is wrong with it."""
+    where, value = ".".join(map(str, problem["loc"])), shorten(str(problem["input"]))
+    return ": ".join(filter(None, (where and f"{where}={value}", problem["msg"])))
 
 
 def _field_names(model: type[BaseModel], path: Sequence[str]) -> list[str]:

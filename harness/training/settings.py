@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -10,23 +10,26 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class FrozenSettings(BaseModel):
     """Settings that cannot change and know no field but their own."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class AlignSettings(FrozenSettings):
     """The alignment stage. `batch_size` counts pairs per micro-batch and device: 2n - 2 negatives each in contrast."""
 
-    steps: int = Field(60_000, gt=0)
-    batch_size: int = Field(64, gt=0)
-    accumulation: int = Field(1, gt=0)
+    steps: int = Field(60_000, gt=0, le=10**9)
+    batch_size: int = Field(64, gt=0, le=10**6)
+    accumulation: int = Field(1, gt=0, le=10**6)
     learning_rate: float = Field(2e-5, gt=0)
     schedule: Literal["linear", "constant"] = "linear"
     warmup_steps: int = Field(0, ge=0)
     weight_decay: float = Field(0.0, ge=0)
-    clip: float | None = 1.0
-    adam_betas: tuple[float, float] = (0.9, 0.999)
+    clip: float | None = Field(1.0, gt=0)
+    adam_betas: tuple[Beta, Beta] = (0.9, 0.999)
     adam_epsilon: float = Field(1e-8, gt=0)
-    max_length: int = Field(128, gt=2)
+    max_length: int = Field(128, gt=2, le=2**20)
 
     @model_validator(mode="after")
     def _warm_up_ends(self) -> AlignSettings:
@@ -42,16 +45,16 @@ class PretrainSettings(FrozenSettings):
     With 0 steps the weights stay random, so that all later training starts from scratch.
     """
 
-    layers: int = Field(4, gt=0)
-    hidden: int = Field(128, gt=0)
-    vocab_size: int = Field(4000, gt=100)
-    max_length: int = Field(128, gt=2)
-    steps: int = Field(8000, ge=0)
-    batch_tokens: int = Field(512, gt=0)
+    layers: int = Field(4, gt=0, le=1000)
+    hidden: int = Field(128, gt=0, le=2**16)
+    vocab_size: int = Field(4000, gt=100, le=10**7)
+    max_length: int = Field(128, gt=2, le=2**16)
+    steps: int = Field(8000, ge=0, le=10**9)
+    batch_tokens: int = Field(512, gt=0, le=10**8)
     learning_rate: float = Field(2e-3, gt=0)
     mask_rate: float = Field(0.2, gt=0, lt=1)
     dropout: float = Field(0.0, ge=0, lt=1)
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**32)
 
     @model_validator(mode="after")
     def _heads_fit(self) -> PretrainSettings:

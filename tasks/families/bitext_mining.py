@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from harness.data.checked_file import CheckedFile
 from harness.data.lines import shorten
@@ -13,7 +13,7 @@ from harness.evaluation.retrieval import best_threshold, distinct_lines, find_re
 from harness.evaluation.strong_alignment import mine_strong
 from harness.records import PoolSentence
 from harness.statistics import MetricInputs
-from harness.task import AlignedPredictions, Example, Family, TaskSettings
+from harness.task import AlignedPredictions, Count, Example, Family, TaskSettings
 from tasks.families.pools import BitextTask, PoolSettings, PoolSides, Vectors, partners_of
 from tasks.families.trained import cluster_ids
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class MiningSettings(PoolSettings):
     """`neighbours` is the k of the margin, `margin` its kind: "ratio", "distance" or "absolute"."""
 
-    neighbours: int = 4
-    margin: str = "ratio"
+    neighbours: Count = 4
+    margin: Literal["ratio", "distance", "absolute"] = "ratio"
 
 
 class BitextMining(BitextTask):

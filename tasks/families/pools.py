@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from harness.errors import UsageError, UserError
+from harness.method import LayerOf
 from harness.modeling.encoder import Encoder, States
 from harness.modeling.packing import PackedText
 from harness.records import PoolSentence, Record
@@ -27,8 +28,8 @@ class PoolSettings(TaskSettings):
     tokens, special ones included) or "cls". With `strong`, candidates in both languages compete.
     """
 
-    layer: int | None = None
-    pooling: str = "mean"
+    layer: Annotated[int | None, LayerOf()] = None
+    pooling: Literal["mean", "cls"] = "mean"
     strong: bool = False
 
 

@@ -25,7 +25,7 @@ from harness.modeling.packing import PackedText, pack
 from harness.modeling.tokenizer import Offsets, Ragged, Tokenizer
 from harness.records import Answer, Question
 from harness.statistics import MetricInputs
-from harness.task import AlignedPredictions, Example, Family, TaskSettings, TrainedSettings
+from harness.task import AlignedPredictions, Count, Example, Family, TaskSettings, TrainedSettings
 from harness.training.finetuning import Model, sweep
 from tasks.families.trained import Head, TrainedTask, check_lengths, cluster_ids, withheld_gold
 from tasks.families.windows import AnswerSpan, Window, best_span, window_of_subwords, windows
@@ -46,10 +46,10 @@ class AnswerSettings(TrainedSettings):
     are combined.
     """
 
-    doc_stride: int = 128
-    question_length: int = 64
-    answer_length: int = 30
-    best: int = 20
+    doc_stride: Count = 128
+    question_length: Count = 64
+    answer_length: Count = 30
+    best: Count = 20
 
 
 class WindowExample(NamedTuple):

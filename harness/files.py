@@ -6,7 +6,6 @@ import errno
 import hashlib
 import json
 import os
-import re
 import shutil
 import threading
 from collections.abc import Callable
@@ -26,7 +25,6 @@ PROJECTION = "projection.json"  # intrinsic measures and the points of maps
 INTRINSIC = "intrinsic"  # the split of measures that need no task; averages and tables of scores leave it out
 
 _CHUNK = 2**20  # bytes
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def text_digest(text: str) -> str:
@@ -81,39 +79,22 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda part: part.write_text(text, encoding="utf-8", newline=""))
 
 
-def parse_json(content: str | bytes, *, file: str | Path | None = None, expected: str = "JSON in UTF-8") -> Any:
-    """The value of a JSON text. Raises UserError where it is not JSON in UTF-8, is nested too deeply for a reader, or
-    holds half of a character (a lone surrogate), which no text in UTF-8 can."""
+def read_json(path: Path, *, expected: str = "JSON in UTF-8") -> Any:
+    """The value of a JSON file. Raises UserError where it is not JSON in UTF-8, or is nested too deeply for a reader."""
     try:
-        text = content if isinstance(content, str) else content.decode("utf-8-sig")
-        value = json.loads(text)
-        if _SURROGATE.search(text):
-            json.dumps(value, ensure_ascii=False).encode()
+        text = path.read_bytes().decode("utf-8-sig")
+        return json.loads(text)
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         found = f"byte 0x{error.object[error.start]:02x} at byte offset {error.start:,}"
-        raise UserError("bytes that are not UTF-8", file=file, line=line, found=found, expected=expected) from error
-    except UnicodeEncodeError as error:
-        raise UserError(
-            "half of a character (a lone surrogate) in a text",
-            file=file,
-            found=ascii(error.object[max(0, error.start - 20) : error.start + 1]),
-            expected="both halves, such as \\ud83d\\ude00",
-            remedy="write the whole character, or \\ufffd in its place",
-        ) from error
+        raise UserError("bytes that are not UTF-8", file=path, line=line, found=found, expected=expected) from error
     except json.JSONDecodeError as error:
         found = f"{error.msg}, column {error.colno}" if text.strip() else "an empty file"
-        raise UserError("this is not JSON", file=file, line=error.lineno, found=found, expected=expected) from error
+        raise UserError("this is not JSON", file=path, line=error.lineno, found=found, expected=expected) from error
     except RecursionError as error:
-        raise UserError("JSON that is nested too deeply", file=file, expected=expected) from error
+        raise UserError("JSON that is nested too deeply", file=path, expected=expected) from error
     except ValueError as error:  # a number of thousands of digits
-        raise UserError("a number that is too long", file=file, found=str(error), expected=expected) from error
-    return value
-
-
-def read_json(path: Path, *, expected: str = "JSON in UTF-8") -> Any:
-    """The value of a JSON file. Raises UserError as `parse_json`."""
-    return parse_json(path.read_bytes(), file=path, expected=expected)
+        raise UserError("a number that is too long", file=path, found=str(error), expected=expected) from error
 
 
 def write_json(path: Path, value: Any, *, indent: int | None = None) -> None:

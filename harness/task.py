@@ -80,7 +80,7 @@ class TrainedSettings(TaskSettings):
     attention_dropout: bool = True
     max_train: Count | None = None
     seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
-    learning_rates: tuple[Positive, ...] = ()
+    learning_rates: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] = ()
 
     def trials(self) -> tuple[Self, ...]:
         """The settings of each fine-tuning among which the pivot's dev set chooses; a single one needs no choice."""

@@ -7,16 +7,14 @@ A line over 1 MiB and a JSON file over 256 MiB are refused unread. What a file m
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.data.lines import MAX_LINE, shorten
+from harness.data.lines import MAX_LINE, SURROGATE, shorten
 
 MAX_JSON = 256 << 20  # bytes; the predictions of MLQA's largest language are a hundredth of it
 MAX_PROBLEMS = 20  # problems of one file that are reported one by one
-_SURROGATE = re.compile("[\ud800-\udfff]")  # half of a character beyond U+FFFF: JSON can hold it, UTF-8 cannot
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -127,9 +125,9 @@ class CheckedFile:
         for name, text in content.items():
             if not isinstance(text, str):
                 self.report(0, f"the value of {shorten(name)} is not a text")
-            elif _SURROGATE.search(text):
+            elif SURROGATE.search(text):
                 self.notices.append(f"{self.path}: half of a character in {shorten(name)} is read as U+FFFD")
-                content[name] = _SURROGATE.sub("\ufffd", text)
+                content[name] = SURROGATE.sub("\ufffd", text)
         return content
 
     def _unique(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy as np
 from harness.errors import UserError
 
 MAX_LINE = 1 << 20  # bytes; a longer line is no sentence but a file of another kind
+SURROGATE = re.compile("[\ud800-\udfff]")  # half of a character beyond U+FFFF: JSON can hold it, UTF-8 cannot
 _CHUNK = 1 << 20
 _BOM = b"\xef\xbb\xbf"
 _BLANK = re.compile(

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.data.lines import shorten
+from harness.data.lines import SURROGATE, shorten
 from harness.errors import UserError
 from harness.files import read_json
 from harness.records import Answer, Question
@@ -72,6 +72,10 @@ def _stands(text: str, context: str, start: int) -> bool:
 
 def _paragraphs(path: Path) -> Iterator[_Paragraph]:
     content = read_json(path, expected=_SHAPE)
+    if half := SURROGATE.search(json.dumps(content, ensure_ascii=False)):
+        found = f"{half[0]!a} after {half.string[max(0, half.start() - 20) : half.start()]!r}"
+        remedy = "write the whole character, or \\ufffd in its place"
+        raise UserError("half of a character (a lone surrogate)", file=path, found=found, remedy=remedy)
     articles = content.get("data") if isinstance(content, dict) else content
     for a, article in enumerate(_typed(path, "data", articles, list)):
         paragraphs = _field(path, f"data[{a}]", article, "paragraphs", list)

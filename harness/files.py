@@ -24,6 +24,7 @@ LOG = "stage.log"  # what a stage printed while it ran
 PROJECTION = "projection.json"  # intrinsic measures and the points of maps
 INTRINSIC = "intrinsic"  # the split of measures that need no task; averages and tables of scores leave it out
 
+_LFS = b"version https://git-lfs"
 _CHUNK = 2**20  # bytes
 
 
@@ -53,6 +54,22 @@ def json_digest(value: Any) -> str:
     return text_digest(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str))
 
 
+def is_lfs_pointer(file: Path) -> bool:
+    """Whether a file is what Git LFS leaves where the content was not fetched."""
+    with file.open("rb") as stream:
+        return stream.read(len(_LFS)) == _LFS
+
+
+def lfs_pointer_error(file: Path) -> UserError:
+    """The error for a pointer of Git LFS."""
+    return UserError(
+        "a pointer of Git LFS in place of the file itself",
+        file=file,
+        found="version https://git-lfs...",
+        remedy="fetch the content with `git lfs pull`, or download the file",
+    )
+
+
 def folder_size(folder: Path) -> int:
     """Bytes of all files below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -80,7 +97,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_json(path: Path, *, expected: str = "JSON in UTF-8") -> Any:
-    """The value of a JSON file. Raises UserError where it is not JSON in UTF-8, or is nested too deeply for a reader."""
+    """The value of a JSON file. Raises UserError where it is not JSON in UTF-8, or is nested too deeply to be read."""
+    if is_lfs_pointer(path):
+        raise lfs_pointer_error(path)
     try:
         text = path.read_bytes().decode("utf-8-sig")
         return json.loads(text)

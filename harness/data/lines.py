@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.errors import UserError
+from harness.files import is_lfs_pointer, lfs_pointer_error
 
 MAX_LINE = 1 << 20  # bytes; a longer line is no sentence but a file of another kind
 SURROGATE = re.compile("[\ud800-\udfff]")  # half of a character beyond U+FFFF: JSON can hold it, UTF-8 cannot
@@ -55,6 +56,8 @@ def scan(path: Path) -> FileScan:
     stat = path.stat()
     if stat.st_size == 0:
         raise empty_file_error(path)
+    if is_lfs_pointer(path):
+        raise lfs_pointer_error(path)
     return _scan(path, stat.st_mtime_ns, stat.st_size)
 
 

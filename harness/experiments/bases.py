@@ -13,6 +13,7 @@ from pathlib import Path
 
 from harness.errors import UserError
 from harness.experiments.recipe import Recipe
+from harness.faults import quote
 from harness.files import TRACE, file_digest, json_digest
 from harness.modeling.encoder import supported_config
 from harness.protocols import Shape
@@ -91,7 +92,7 @@ def _commit(name: str, revision: str) -> str:
         raise UserError(
             "the base is no encoder that can be used here",
             file=name if revision == "main" else f"{name}@{revision}",
-            found=str(error).strip().splitlines()[0],
+            found=quote(error),
             expected="a repository on the hub that can be reached, or a local copy of it",
             remedy="give the folder of a checkpoint, a hub name or NAME@REVISION, or init:LAYERSxHIDDEN",
         ) from error

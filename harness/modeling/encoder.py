@@ -7,7 +7,6 @@ a feed-forward block. Layers are numbered as in `hidden_states`: 0 is the embedd
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +18,10 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from harness.errors import UserError
+from harness.errors import UsageError, UserError
 from harness.modeling import attention
 from harness.modeling.packing import PackedText, Spans, segment_mean
-from harness.modeling.tokenizer import Tokenizer, pretrained
+from harness.modeling.tokenizer import Tokenizer, loading_errors, pretrained
 
 FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert")
 AfterAttention = Callable[[int, Tensor], Tensor]
@@ -99,17 +98,20 @@ class Encoder(nn.Module):
         no supported encoder, or where weights of the encoder itself are missing.
         """
         config = supported_config(path)
-        source = {**pretrained(path), "dtype": torch.float32}
-        with _quiet():
-            try:
-                model, found = AutoModelForMaskedLM.from_pretrained(**source, output_loading_info=True)
-                pooled = any("pooler.dense." in name for name in found["unexpected_keys"])
-                pooler = AutoModel.from_pretrained(**source).pooler.dense if pooled else None
-            except (OSError, ValueError, RuntimeError) as error:
-                raise _no_encoder(path, str(error).splitlines()[0]) from error
+        source = {**pretrained(path), "dtype": torch.float32, "ignore_mismatched_sizes": True}
+        with _quiet(), loading_errors(path, _no_encoder):
+            model, found = AutoModelForMaskedLM.from_pretrained(**source, output_loading_info=True)
+            pooled = any("pooler.dense." in name for name in found["unexpected_keys"])
+            pooler = AutoModel.from_pretrained(**source).pooler.dense if pooled else None
         missing = sorted(found["missing_keys"])
         if lost := [name for name in missing if name.startswith(model.base_model_prefix)]:
             raise _no_encoder(path, f"a checkpoint without {len(lost)} of its weights, such as {lost[0]}")
+        if found["mismatched_keys"]:
+            name, here, needed = sorted(found["mismatched_keys"])[0]
+            shapes = f"{name} is {tuple(here)}, and config.json asks for {tuple(needed)}"
+            raise _no_encoder(path, f"weights of other shapes than config.json asks for: {shapes}")
+        if infinite := [name for name, weight in model.named_parameters() if not weight.isfinite().all()]:
+            raise _no_encoder(path, f"NaN or infinity in {len(infinite)} of the weights, such as {infinite[0]}")
         _check_vocabulary(path, config, tokenizer := Tokenizer.load(path, cache))
         return cls(model, tokenizer, pooler, tuple(missing))
 
@@ -152,7 +154,7 @@ class Encoder(nn.Module):
         """A layer number from 0 to `depth`; negative ones count from the last. Raises ValueError for any other."""
         resolved = number if number >= 0 else self.depth + 1 + number
         if not 0 <= resolved <= self.depth:
-            raise ValueError(f"layer {number} of an encoder with {self.depth} layers (0 is the embeddings)")
+            raise UsageError(f"layer {number} of an encoder with {self.depth} layers (0 is the embeddings)")
         return resolved
 
     def embed(self, text: PackedText, added: Tensor | None = None) -> Tensor:
@@ -248,10 +250,8 @@ def supported_config(path: str | Path) -> Any:
     """The configuration of a checkpoint. Raises UserError where it is no encoder of a supported type."""
     if Path(path).is_dir() and not (Path(path) / "config.json").is_file():
         raise _no_encoder(path, "config.json is missing")
-    try:
+    with loading_errors(path, _no_encoder):
         config = AutoConfig.from_pretrained(**pretrained(path))
-    except (OSError, ValueError, json.JSONDecodeError) as error:
-        raise _no_encoder(path, str(error).splitlines()[0]) from error
     if config.model_type not in FAMILIES:
         raise _no_encoder(path, f"a model of type {config.model_type!r}")
     return config

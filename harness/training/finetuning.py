@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from harness.errors import UserError
 from harness.files import read_json, write_atomically, write_json
 from harness.method import Batch
 from harness.modeling.encoder import Encoder
@@ -193,4 +194,22 @@ def sweep(
         text = pack([ids[i] for i in rows], special_ids=encoder.tokenizer.special_ids, segments=kinds)
         with torch.inference_mode(), autocast(precision, device):
             output = forward(text.to(device)).float().cpu()
+            if not output.isfinite().all():
+                raise _not_finite_error(encoder, text.to(device), rows)
         yield Swept(rows, text, output)
+
+
+def _not_finite_error(encoder: Encoder, text: PackedText, rows: np.ndarray) -> UserError:
+    """The error for outputs that are not finite: the first layer whose states are not, and a sentence of them."""
+    states, where, row = encoder(text, range(encoder.depth + 1)), "the head", 0
+    for layer in range(encoder.depth + 1):
+        broken = ~states.tokens(layer).isfinite().all(1)
+        if broken.any():
+            where, row = f"layer {layer} (0 is the embeddings)", int(text.layout.owner[broken][0])
+            break
+    ids = text.ids[text.layout.owner == row]
+    return UserError(
+        f"NaN or infinity in the output of {where}",
+        found=f"sentence {rows[row] + 1} of the stage: {encoder.tokenizer.hf.decode(ids)[:80]!r}",
+        remedy="check the base; lower the learning rate of what was trained on it, or its precision may be too low",
+    )

@@ -265,7 +265,7 @@ class Run:
             raise UserError(
                 f"the loss is no longer finite at step {self.trace.steps}",
                 found=", ".join(f"{n} = {v}" for n, v in losses.items()),
-                remedy="lower the learning rate, or use --precision fp32",
+                remedy="lower the learning rate" + (", or use --precision fp32" * (self.settings.precision != "fp32")),
             )
         self.trace.losses.append({"step": float(self.trace.steps), **losses})
         return losses

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -187,6 +189,56 @@ def test_a_base_that_is_not_an_encoder_is_refused(tmp_path: Path, content: str |
     if content is not None:
         (tmp_path / "config.json").write_text(content)
     with pytest.raises(UserError, match="the base is no encoder"):
+        Encoder.load(tmp_path)
+
+
+class Shell:
+    """Runs a command when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, ("touch RAN",)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("model.safetensors", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        ("vocab.txt", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        ("model.safetensors", b"cut", "no encoder that can be used here"),
+        ("pytorch_model.bin", b"cut", "no encoder that can be used here"),
+        ("pytorch_model.bin", {"a": Shell()}, "hold code, which is never run"),
+        ("config.json", b"[" * 200_000, "no encoder that can be used here"),
+        ("config.json", b"[]", "no encoder that can be used here"),
+        ("tokenizer.json", b'{"model": {}}', "no tokenizer can be loaded"),
+    ],
+)
+def test_files_that_cannot_be_read_are_refused(
+    file: str, content: Any, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make("bert").save(tmp_path)
+    if file == "pytorch_model.bin":
+        (tmp_path / "model.safetensors").unlink()
+    if isinstance(content, bytes):
+        whole = (tmp_path / file).read_bytes() if content == b"cut" and (tmp_path / file).exists() else b"PK\3\4"
+        (tmp_path / file).write_bytes(whole[:20_000] if content == b"cut" else content)
+    else:
+        torch.save(content, tmp_path / file)
+    with pytest.raises(UserError, match=words):
+        Encoder.load(tmp_path)
+    assert not (tmp_path / "RAN").exists()
+
+
+def test_weights_that_are_not_finite_or_of_other_shapes_are_named(tmp_path: Path) -> None:
+    encoder = make("bert")
+    name = "bert.encoder.layer.1.output.dense.weight"
+    encoder.model.get_parameter(name).data[0, 0] = float("nan")
+    encoder.save(tmp_path)
+    with pytest.raises(UserError, match=f"NaN or infinity in 1 of the weights, such as {name}"):
+        Encoder.load(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors") | {name: torch.zeros(3, 3)}
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=rf"{name} is \(3, 3\), and config.json asks for \("):
         Encoder.load(tmp_path)
 
 

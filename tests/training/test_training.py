@@ -14,8 +14,10 @@ from torch import multiprocessing, nn
 from harness.errors import UserError
 from harness.method import Term
 from harness.training.checkpoint import unique_tensors
+from harness.training.finetuning import sweep
 from harness.training.loop import Step, TrainSettings, learning_rate, train
 from harness.training.order import Order
+from tests.support.tiny_encoder import tiny_encoder
 
 
 class TwoTerms(nn.Module):
@@ -204,3 +206,19 @@ def test_tied_tensors_are_saved_once() -> None:
     layer = nn.Linear(3, 3)
     both = nn.ModuleDict({"a": layer, "b": layer})
     assert set(unique_tensors(both.state_dict())) == {"a.weight", "a.bias"}
+
+
+def test_states_that_are_not_finite_are_named_by_layer_and_sentence() -> None:
+    encoder = tiny_encoder(layers=3).eval()
+    rows = encoder.tokenizer.encode(["abc", "a long one", "xyz"], 32).ids
+
+    def first_error() -> str:
+        with pytest.raises(UserError) as caught:
+            list(sweep(encoder, lambda text: encoder(text).tokens(), rows))
+        return str(caught.value)
+
+    encoder.blocks[1].output.LayerNorm.weight.data[0] = float("inf")
+    assert "layer 2 (0 is the embeddings)" in first_error()
+    encoder.input_embeddings.data[int(rows[2][1])] = float("nan")
+    assert "layer 0 (0 is the embeddings)" in first_error()
+    assert "sentence 3 of the stage: '[CLS] x y z [SEP]'" in first_error().replace("##", "").replace("xyz", "x y z")

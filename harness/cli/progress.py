@@ -71,6 +71,9 @@ class StageProgress:
         if self.live and fingerprint in self.bars:
             self.progress.update(self.bars[fingerprint], total=rate.total, completed=rate.step, note=format_rate(rate))
 
+    def note(self, text: str) -> None:
+        self.console.print(Text.assemble(("note: ", "yellow"), text))
+
     def ended(self, stage: Stage, result: StageResult) -> None:
         cost = duration(float(result.cost["device_seconds"]))
         self._close(stage, None if result.reused else Text.assemble((f"{cost:>12}", "dim"), "  ", stage.title))

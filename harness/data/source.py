@@ -5,6 +5,7 @@ Asking for data that the manifest lacks raises UserError, which names the file o
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -78,6 +79,13 @@ class Source(ABC):
         """The source behind `KIND:LOCATION`; `location` is empty where only the kind was given."""
 
     @classmethod
+    def absolute(cls, location: str) -> str:
+        """The location as a run stores it, so that it holds in any working directory: by default a path that exists is
+        made absolute."""
+        path = os.path.expanduser(location)
+        return os.path.realpath(path) if location and os.path.exists(path) else location
+
+    @classmethod
     def locations(cls, spec: TaskSpec) -> dict[str, str]:  # noqa: ARG003 (the default knows no task)
         """Where sources of this kind look for a task's data, in words, for each split; empty where they lack it."""
         return {}
@@ -117,9 +125,21 @@ def missing_task(source: str, task: str, held: Iterable[str]) -> UserError:
 
 def open_source(uri: str) -> Source:
     """Opens `folder:PATH`, `babel`, `babel:seed=1`, or a plug-in's kind. Raises UsageError for an unknown kind."""
+    source, location = _parse_uri(uri)
+    return source.open(location)
+
+
+def absolute_uri(uri: str) -> str:
+    """The URI of a source as a run stores it, without relative paths. Raises UsageError for an unknown kind."""
+    source, location = _parse_uri(uri)
+    kind, colon, _ = uri.partition(":")
+    return f"{kind}{colon}{source.absolute(location)}"
+
+
+def _parse_uri(uri: str) -> tuple[type[Source], str]:
     from harness.registry import SOURCES
 
     kind, _, location = uri.partition(":")
     if not kind:
         raise UsageError("a source is written KIND or KIND:LOCATION", found=repr(uri), expected="such as folder:PATH")
-    return SOURCES.get(kind).open(location)
+    return SOURCES.get(kind), location

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.record_table import Rows
-from harness.data.source import CorpusCell, Manifest, Source, TaskCell, open_source
+from harness.data.source import CorpusCell, Manifest, Source, TaskCell, absolute_uri, open_source
 from harness.errors import UsageError, UserError, unknown
 from harness.files import short_digest, text_digest
 from harness.method import SamplePair
@@ -227,6 +227,11 @@ class TransformedSource(Source):
         if not name or not uri:
             raise UsageError("a transformed source is written transformed:NAME,SOURCE", found=repr(location))
         return transform_of(name).source(open_source(uri))
+
+    @classmethod
+    def absolute(cls, location: str) -> str:
+        name, comma, uri = location.partition(",")
+        return f"{name}{comma}{absolute_uri(uri) if uri else ''}"
 
     def manifest(self, specs: Sequence[TaskSpec]) -> Manifest:
         """The inner manifest with new fingerprints. Raises UserError if the source lacks the language."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,6 +25,7 @@ from harness.records import Record
 from harness.registry import TASKS
 from harness.results.rendering import clean
 from harness.results.submissions import GoldLabels, LabelFolder, SubmissionReport, score_against
+from harness.results.versions import data_cells
 from harness.storage.artifacts import Artifacts, artifact_folder
 from harness.storage.store import RunRow, ScoreRow, StageRow, Store
 from harness.storage.store.schema import now
@@ -70,7 +71,8 @@ class Claim:
 class Target:
     """The table that a submission enters, and the gold that it is scored on.
 
-    `expected` lists the views that every task of the suite must have; `gold_hash` has a hash of each task's gold.
+    `expected` lists the views that every task of the suite must have; `gold_hash` has a hash of each task's gold. `data`
+    has the cells of the run that the table comes from.
     """
 
     suite: Suite
@@ -83,6 +85,7 @@ class Target:
     gold_hash: Mapping[str, str]
     scheme: str | None = None
     data_fingerprint: str = ""
+    data: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def languages_hash(self) -> str:
@@ -108,16 +111,7 @@ def labels_target(
 
 
 def run_target(plan: RunPlan, run: Mapping[str, Any], suite: Suite, base: str | None = None) -> Target:
-    """The table of a stored run, on the very items that it was scored on.
-
-    Raises UserError where the run's data are no longer what they were.
-    """
-    if plan.data_fingerprint != run["data_fingerprint"]:
-        raise UserError(
-            "the data of this run have changed since it was scored",
-            found=f"run {run['id']} on {plan.recipe.source}",
-            remedy="give the run's command again, or give a folder of labels",
-        )
+    """The table of a stored run, on the very items that it was scored on: `plan` is on the same test data."""
     gold = StoredGold(plan)
     scored = [stage for stage in plan.stages if stage.kind == "score"]
     hashes = {str(stage.task): json_digest([stage.parameters, dict(stage.data)]) for stage in scored}
@@ -130,7 +124,8 @@ def run_target(plan: RunPlan, run: Mapping[str, Any], suite: Suite, base: str | 
         plan.expected,
         gold,
         hashes,
-        data_fingerprint=plan.data_fingerprint,
+        data_fingerprint=run["data_fingerprint"],
+        data=data_cells(run),
     )
 
 
@@ -197,7 +192,7 @@ def submit(
     inputs = {"files": files, "gold": {task: target.gold_hash[task] for task in report.views}, "scheme": target.scheme}
     run = target.run_id(claim)
     register_store(artifacts, store)
-    with artifacts.lock(f"external-{run}"):
+    with artifacts.lock(f"external-{run}"), artifacts.collection_lock():  # nothing is collected before its row exists
         former: list[Any] = store.runs(id=run).to_dict("records")
         done = bool(former) and former[0]["status"] == "done"
         same = done and {key: former[0]["card"][KIND].get(key) for key in inputs} == inputs
@@ -270,7 +265,7 @@ def _row(run: str, target: Target, claim: Claim, inputs: Mapping[str, Any]) -> R
         dirty=version.dirty,
         packages=provenance.package_versions(),
         host=provenance.host(),
-        card=_card(claim, inputs),
+        card={**_card(claim, inputs), "data": dict(target.data)},
     )
 
 

@@ -44,14 +44,15 @@ from harness.training.settings import PretrainSettings
 class RunPlan:
     """The stages of one run in an order that respects their inputs, and what its scores must cover.
 
-    `recipe` is the one that was asked for, with its base resolved.
+    `recipe` is the one that was asked for, with its base resolved. `data` has the fingerprint of every cell of the
+    source that a stage reads.
     """
 
     recipe: Recipe
     align_seed: int
     finetune_seed: int
     base_fingerprint: str
-    data_fingerprint: str
+    data: Mapping[str, str]
     stages: tuple[Stage, ...]
     expected: Mapping[str, tuple[str, ...]]
     metric: Mapping[str, str]
@@ -61,6 +62,10 @@ class RunPlan:
         """Hash of the recipe, the seeds, the base and the data: the key of the run's row."""
         parts = [self.recipe.hash, self.align_seed, self.finetune_seed, self.base_fingerprint, self.data_fingerprint]
         return json_digest(parts)[:16]
+
+    @property
+    def data_fingerprint(self) -> str:
+        return json_digest(dict(self.data))
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -107,13 +112,12 @@ class _Planner:
         encoder = self._align(stages, base, expected)
         for spec in self.specs:
             stages += self._task(spec, encoder, expected[spec.name])
-        cells = sorted({cell for stage in stages if stage.task for cell in stage.data.items()})
         return RunPlan(
             self.recipe,
             self.seed,
             self.seed,
             base,
-            json_digest(cells),
+            {cell: fingerprint for stage in stages for cell, fingerprint in stage.data.items()},
             tuple(stages),
             expected,
             {spec.name: spec.metric for spec in self.specs},

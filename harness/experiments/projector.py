@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 from harness.errors import UserError
 from harness.experiments.executors.local import Local
@@ -13,8 +12,10 @@ from harness.experiments.plan import RunPlan, project_stage
 from harness.experiments.runner import Display, RunReport, execute_stages, stage_row
 from harness.experiments.stage import Stage, StageResult
 from harness.experiments.stages.project import Project
+from harness.experiments.stored import check_base
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import Store
+from harness.storage.usage import register_store
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,12 @@ class Projector:
     @cached_property
     def stages(self) -> dict[str, Project]:
         """The stage of every run; runs that share their encoder share it. Raises UserError for an encoder that is
-        gone."""
+        gone, and for a base that has changed."""
         return {run: self._stage_of(run, plan) for run, plan in self.plans.items()}
 
     def run(self, executor: Local, display: Display) -> RunReport:
         """Computes what is not there yet, and gives every run its rows. Failures are in the report."""
+        register_store(self.artifacts, self.store)
         distinct: dict[str, Stage] = {stage.fingerprint: stage for stage in self.stages.values()}
         finished: list[str] = []
 
@@ -55,6 +57,7 @@ class Projector:
         made = self.store.stages(run)
         aligned = made.loc[made["kind"].isin(["align", "pretrain"])].sort_values("kind")["fingerprint"].tolist()
         if not aligned:
+            check_base(self.store.runs(id=run).to_dict("records")[0], plan)
             return stage
         if self.artifacts.find(aligned[0]) is None:
             raise UserError(
@@ -63,22 +66,3 @@ class Projector:
                 remedy="give the command of the run again: missing stages are computed again",
             )
         return replace(stage, inputs={"encoder": aligned[0]})
-
-
-def finished_runs(store: Store, names: Sequence[str]) -> list[Mapping[str, Any]]:
-    """The finished runs of our own, chosen by ids, beginnings of ids or methods; all where no name is given.
-
-    Raises UserError for a name without a run.
-    """
-    rows: list[Any] = store.runs(kind="trained", status="done").to_dict("records")
-    for name in names:
-        if not any(_matches(row, name) for row in rows):
-            listed = ", ".join(f"{row['id'][:8]} ({row['method']})" for row in rows)
-            raise UserError(
-                "no finished run has this id or method", found=name, expected=listed or "a run in the store"
-            )
-    return [row for row in rows if not names or any(_matches(row, name) for name in names)]
-
-
-def _matches(row: Mapping[str, Any], name: str) -> bool:
-    return bool(row["id"].startswith(name) or row["method"] == name)

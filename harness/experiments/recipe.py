@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_valid
 
 from harness.data.lines import shorten
 from harness.data.sample import SampleSettings
+from harness.data.source import absolute_uri
 from harness.data.transforms import ShuffledPairs, transform_of
 from harness.errors import UsageError, UserError, unique_names, unknown
 from harness.experiments.trials import check_trials
@@ -67,8 +68,9 @@ class Recipe(FrozenSettings):
 
     @property
     def hash(self) -> str:
-        """Hash of every setting; the source's path is left out, since its data are fingerprinted."""
-        return json_digest(self.model_dump(mode="json", exclude={"source", "tuning"}))
+        """Hash of every setting; source and base are left out, since a run has fingerprints of their content, which
+        holds wherever they lie."""
+        return json_digest(self.model_dump(mode="json", exclude={"source", "base", "tuning"}))
 
     def task_settings(self, task: str, shape: Shape | None = None) -> TaskSettings:
         """The task's settings under this protocol for a base of this shape, with the recipe's own changes on top."""
@@ -119,6 +121,7 @@ def make_recipe(
     if base.startswith("init:"):
         fields["pretrain"] = _parse_shape(base)
     made = _validate(_merge(fields, asked))
+    made = made.model_copy(update={"source": absolute_uri(made.source)})
     return made if trains else made.model_copy(update={"sample": None, "align": None, "contamination": "report"})
 
 

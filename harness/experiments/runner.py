@@ -17,8 +17,10 @@ from harness.experiments.plan import RunPlan
 from harness.experiments.recipe import method_config
 from harness.experiments.stage import Stage, StageResult
 from harness.experiments.stages.inputs import cached_source
+from harness.experiments.stored import describe_changes, run_name
 from harness.files import json_digest
 from harness.registry import METHODS
+from harness.results.versions import shorten_fingerprints
 from harness.storage.artifacts import Artifacts, artifact_folder
 from harness.storage.store import RunRow, StageRow, Store
 from harness.storage.usage import register_store
@@ -27,6 +29,7 @@ from harness.storage.usage import register_store
 class Display(Listener, Protocol):
     """What a person sees of a run."""
 
+    def note(self, text: str) -> None: ...
     def ended(self, stage: Stage, result: StageResult) -> None: ...
     def failed(self, stage: Stage, failure: StageFailure) -> None: ...
 
@@ -90,6 +93,7 @@ class Runner:
                 if waiting is not None:
                     waiting.discard(result.fingerprint)
                     if not waiting:
+                        self.store.keep_stages(plan.id, [stage.fingerprint for stage in plan.stages])
                         self.store.set_status(plan.id, "done")
                         del left[plan.id]
                         finished += 1
@@ -101,7 +105,9 @@ class Runner:
 
         with self._status_on_exit(left):
             for plan in plans:
-                self.store.add_run(_run_row(plan))
+                for former in self.store.add_run(_run_row(plan)):
+                    changes = describe_changes(former, plan)
+                    self.display.note(f"{run_name(former)}, which was {former['status']}, is superseded: {changes}")
                 left[plan.id] = {stage.fingerprint for stage in plan.stages}
                 for stage in plan.stages:
                     users.setdefault(stage.fingerprint, []).append((plan, stage))
@@ -161,6 +167,7 @@ def _run_row(plan: RunPlan) -> RunRow:
             **method_card(recipe.method),
             "settings": {str(s.task): s.parameters["settings"] for s in plan.stages if s.kind == "score"},
             "tasks": task_cards(plan.expected),
+            "data": shorten_fingerprints(plan.data),
             "stages": [[stage.fingerprint, stage.kind, stage.task] for stage in plan.stages],
             "ablations": ablation_cards(recipe.method, recipe.config, recipe.transform),
         },

@@ -9,7 +9,7 @@ from typing import Any
 
 Record = Mapping[str, Any]
 
-SHOWN = 5  # rows that a note lists
+SHOWN = 5  # rows or cells that a message lists
 RATE = "align.learning_rate"
 ALIGNMENT = ("align", "sample", "contamination")  # parts of a recipe without effect where nothing is aligned
 # parts of a recipe that are in the table's key or in the row's name
@@ -20,7 +20,17 @@ _NAMED = frozenset(
 
 def row_identity(row: Record) -> tuple[str, ...]:
     """What the seeds of one row have in common: method, transform, kind, and all settings as JSON."""
-    settings = json.dumps({**row["config"], **recipe_settings(row)}, sort_keys=True)
+    return _identity(row, {})
+
+
+def version_identity(row: Record) -> tuple[str, ...]:
+    """As `row_identity`, together with the versions of the data and of the base: what may be averaged over seeds."""
+    versions = {"data": row["data_fingerprint"][:8], "base": row["base_fingerprint"][:8]}
+    return _identity(row, {name: version for name, version in versions.items() if version})
+
+
+def _identity(row: Record, versions: Mapping[str, str]) -> tuple[str, ...]:
+    settings = json.dumps({**row["config"], **recipe_settings(row), **versions}, sort_keys=True)
     return (row["method"], row["transform"], row["kind"], settings)
 
 
@@ -90,7 +100,7 @@ def mismatch_notes(records: Sequence[Record], labels: Mapping[str, str]) -> list
         for label, value in sorted(values.items()):
             if value != common:
                 others.setdefault(value, []).append(label)
-        exceptions = [f"{value} in {_list_labels(rows)}" for value, rows in others.items()]
+        exceptions = [f"{value} in {list_first(rows)}" for value, rows in others.items()]
         more = "; …" if len(exceptions) > SHOWN else ""
         mismatches.append(f"{name}={common}, but {'; '.join(exceptions[:SHOWN])}{more}")
     notes = [f"Not the same recipe in all rows: {'. '.join(mismatches)}."] if mismatches else []
@@ -98,7 +108,8 @@ def mismatch_notes(records: Sequence[Record], labels: Mapping[str, str]) -> list
     return [*notes, "Each row at the learning rate that pivot dev chose."] if tuned and len(rates) > 1 else notes
 
 
-def _list_labels(labels: Sequence[str]) -> str:
+def list_first(labels: Sequence[str]) -> str:
+    """The first labels of a list, and how many more there are."""
     more = f" and {len(labels) - SHOWN} more" if len(labels) > SHOWN else ""
     return ", ".join(labels[:SHOWN]) + more
 

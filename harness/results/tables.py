@@ -1,7 +1,7 @@
 """The results table: methods by tasks, or by the languages of one task, averaged over seeds.
 
 Runs share a table only if suite, protocol, recipe, base, source and list of languages are equal. A row is a method with
-one configuration, averaged over its seeds. A figure that lacks a view is not averaged: it is a dash with the count of
+one configuration, averaged over its seeds on one version of data and base. A figure that lacks a view is not averaged: it is a dash with the count of
 views that have a score.
 """
 
@@ -10,14 +10,15 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from harness.errors import counted
-from harness.results.labels import Record, mismatch_notes, row_identity, row_labels
+from harness.results.labels import Record, list_first, mismatch_notes, row_identity, row_labels, version_identity
 from harness.results.overlaps import LIMIT, ContaminatedSet, contaminated_sets, overlap_counts
+from harness.results.versions import data_cells, differing_cells
 from harness.storage.store.schema import AVERAGE
 
 CONTROLS = ("mbert", "continued-mlm")  # a method on a transformed corpus is a control too
@@ -79,7 +80,8 @@ NOTHING = ResultCell((), 0, 1)
 
 @dataclass(frozen=True)
 class ResultRow:
-    """A method with one configuration; `runs` has one run per seed. `badge`: control, external, published or empty."""
+    """A method with one configuration on one version of data and base; `runs` has one run per seed. `badge`: control,
+    external, published or empty. `data` has a fingerprint of each cell of the data that the runs have read."""
 
     label: str
     method: str
@@ -88,6 +90,7 @@ class ResultRow:
     seeds: int
     cells: Mapping[str, ResultCell]
     runs: tuple[str, ...] = ()
+    data: Mapping[str, str] = field(default_factory=dict)
 
     def cell(self, column: str) -> ResultCell:
         return self.cells.get(column, NOTHING)
@@ -189,9 +192,10 @@ def frame_records(frame: pd.DataFrame) -> list[Record]:
 
 
 def select_newest(frame: pd.DataFrame, selection: str) -> list[Record]:
-    """The records of one checkpoint selection, and of tasks without one, of the newest run of each row and seed."""
+    """The records of one checkpoint selection, and of tasks without one, of the newest run of each row and seed: the
+    one that was added last."""
     records = [row for row in frame_records(frame) if row["selection"] in (selection, "")]
-    runs = sorted({row["run"]: row for row in records}.values(), key=lambda row: row["created"])
+    runs = sorted({row["run"]: row for row in records}.values(), key=lambda row: row["serial"])
     newest = {(_key(row), row_identity(row), _seeds(row)): row["run"] for row in runs}
     kept = set(newest.values())
     return [row for row in records if row["run"] in kept]
@@ -252,7 +256,7 @@ def build_table(
     """
     groups: dict[tuple[str, ...], list[Record]] = {}
     for own in group_by_run(records).values():
-        groups.setdefault(row_identity(own[0]), []).extend(own)
+        groups.setdefault(version_identity(own[0]), []).extend(own)
     labels = row_labels(groups)
     rows = sorted((_row(labels[identity], group) for identity, group in groups.items()), key=_rank)
     languages = max(len(row["languages"]) for row in records)
@@ -274,7 +278,7 @@ def _row(label: str, records: Sequence[Record]) -> ResultRow:
         cells[name] = ResultCell(values, int(fullest["n_views"]), int(fullest["expected_views"]), marked)
     runs = tuple(dict.fromkeys(row["run"] for row in records))
     seeds = len({_seeds(row) for row in records})
-    return ResultRow(label, first["method"], first["transform"], badge, seeds, cells, runs)
+    return ResultRow(label, first["method"], first["transform"], badge, seeds, cells, runs, data_cells(first))
 
 
 def _contaminated_sets(row: Record) -> list[ContaminatedSet]:
@@ -299,10 +303,7 @@ def _notes(records: Sequence[Record], rows: Sequence[ResultRow]) -> tuple[str, .
         notes.append(f"Fewer than {VERDICT_SEEDS} seeds: differences carry no verdict.")
     labels = {run: row.label for row in rows for run in row.runs}
     notes += mismatch_notes([row for row in records if row["recipe_kind"] == "matched" and row["recipe"]], labels)
-    for column, what in (("data_fingerprint", "the data"), ("base_fingerprint", "the base encoder")):
-        versions = {row[column] for row in records if row[column]}
-        if len(versions) > 1:
-            notes.append(f"These runs used {len(versions)} different versions of {what}.")
+    notes += _version_notes(records, rows)
     if headless := {row["run"] for row in records if row["alignment"].get("initialised")}:
         runs = counted(len(headless), "run")
         notes.append(f"The base of {runs} has no masked-LM head; one was initialised from the run's seed.")
@@ -319,3 +320,16 @@ def _notes(records: Sequence[Record], rows: Sequence[ResultRow]) -> tuple[str, .
     if unfinished:
         notes.append(f"{counted(len(unfinished), 'run')} not finished.")
     return tuple(notes)
+
+
+def _version_notes(records: Sequence[Record], rows: Sequence[ResultRow]) -> list[str]:
+    """Notes on data and bases that have changed between runs."""
+    notes, cells = [], differing_cells(row.data for row in rows)
+    if cells:
+        named = list_first([cell for cell in cells if cell])
+        count = max(cells.values())
+        notes.append(f"These runs used {count} different versions of the data{': ' if named else ''}{named}.")
+    bases = {row["base_fingerprint"] for row in records if row["base_fingerprint"]}
+    if len(bases) > 1:
+        notes.append(f"These runs used {len(bases)} different versions of the base encoder.")
+    return notes

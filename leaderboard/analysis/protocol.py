@@ -19,7 +19,7 @@ METRIC_HELP = {
 
 def newest_run(summaries: pd.DataFrame) -> Mapping[str, Any]:
     """The newest run of a group whose card describes its tasks; {} without one."""
-    rows = summaries.sort_values("created", ascending=False).drop_duplicates("run")
+    rows = summaries.sort_values("serial", ascending=False).drop_duplicates("run")
     runs = (dict(zip(rows.columns, row, strict=True)) for row in rows.itertuples(index=False, name=None))
     return next((run for run in runs if (run["card"] or {}).get("tasks")), {})
 

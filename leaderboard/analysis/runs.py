@@ -13,7 +13,7 @@ from harness.results.tables import seed_label
 
 NEWEST = 200  # runs in the list
 OPEN = ("planned", "running")
-STATUSES = ("running", "planned", "failed", "interrupted", "done")
+STATUSES = ("running", "planned", "failed", "interrupted", "done", "superseded")
 RUN_COLUMNS = (
     *("status", "method", "seed", "suite", "protocol", "source"),
     *("started", "minutes", "stages", "views", "message", "run"),

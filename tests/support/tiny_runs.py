@@ -37,9 +37,13 @@ class RecordingDisplay:
         self.made: list[str] = []
         self.found: list[str] = []
         self.failures: list[str] = []
+        self.notes: list[str] = []
 
     def started(self, fingerprint: str) -> None: ...
     def update(self, fingerprint: str, rate: Rate) -> None: ...
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def ended(self, stage: Stage, result: StageResult) -> None:
         (self.found if result.reused else self.made).append(stage.title)

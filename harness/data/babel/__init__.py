@@ -36,6 +36,10 @@ class Babel(Source):
         return cls(parse_settings(location))
 
     @classmethod
+    def absolute(cls, location: str) -> str:
+        return location  # settings, never a path
+
+    @classmethod
     def locations(cls, spec: TaskSpec) -> dict[str, str]:
         generator = tasks.GENERATORS.get(spec.name)
         return dict.fromkeys(tasks.SPLITS[generator], f"the generator `{generator}`") if generator else {}

@@ -42,6 +42,15 @@ class Hub(Source):
         return cls(parse_settings(location))
 
     @classmethod
+    def absolute(cls, location: str) -> str:
+        """Only the path given as bucc= is made absolute: names of data sets may look like paths."""
+        pairs = (part.partition("=") for part in location.split(","))
+        return ",".join(
+            f"{name}={super(Hub, cls).absolute(value.strip())}" if name.strip() == "bucc" else f"{name}{equals}{value}"
+            for name, equals, value in pairs
+        )
+
+    @classmethod
     def locations(cls, spec: TaskSpec) -> dict[str, str]:
         task = HUB_TASKS.get(spec.name, HubTask())
         if task.lacks:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
@@ -224,10 +225,18 @@ def _migrate(engine: Engine, url: URL) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+    with engine.connect().execution_options(writes=True) as connection, _without_foreign_keys(connection).begin():
         if connection.dialect.name == "postgresql":
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('alignboard'))"))
         if _revision_of(connection, url) == schema.REVISION:  # another process was faster
             return
         config.attributes["connection"] = connection
         command.upgrade(config, schema.REVISION)
+
+
+def _without_foreign_keys(connection: Connection) -> Connection:
+    """The connection, which on SQLite deletes no rows of other tables while a migration copies a table."""
+    if connection.dialect.name == "sqlite":
+        driver: Any = connection.connection.driver_connection
+        driver.execute("PRAGMA foreign_keys = OFF")  # without effect inside a transaction
+    return connection

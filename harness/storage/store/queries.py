@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -43,7 +43,7 @@ _OF_RUN = (
     "align_seed",
     "finetune_seed",
     "status",
-    "created",
+    "serial",
     "card",
     *schema.LATER,
 )
@@ -82,11 +82,24 @@ class Store:
             return str(Path(str(self._url.database)).absolute())
         return self._url._replace(password=None).render_as_string()
 
-    def add_run(self, run: RunRow) -> None:
-        """Adds a run, or replaces all but `created` of the run with this id."""
+    def add_run(self, run: RunRow) -> list[dict[str, Any]]:
+        """Adds a run as the newest, or replaces the run with this id but for `created`; an unfinished one also keeps
+        the names of its source and base, so that it stays in its table where these were moved.
+
+        Runs that this one makes impossible to resume are superseded, and returned: unfinished ones of the same recipe
+        and seeds on what lay in the same place, with other content.
+        """
+        table = schema.run
+        known = sa.select(table.c.status).where(table.c.id == run.id)
         with self._write() as connection:
-            row = {**asdict(run), "languages": list(run.languages)}
-            _upsert(connection, schema.run, [row], keep=("created", *schema.LATER))
+            names = ("source", "base") if connection.execute(known).scalar() in schema.UNFINISHED else ()
+            former = _replaced_by(connection, run) if run.recipe else []
+            closed = table.c.id.in_([row["id"] for row in former])
+            connection.execute(sa.update(table).where(closed).values(status=schema.SUPERSEDED, finished=schema.now()))
+            last = connection.execute(sa.select(sa.func.max(table.c.serial))).scalar() or 0
+            row = {**asdict(run), "languages": list(run.languages), "serial": last + 1}
+            _upsert(connection, table, [row], keep=("created", *names, *schema.LATER))
+        return former
 
     def add_alignment(self, run: str, facts: Mapping[str, Any]) -> None:
         """Adds facts about a run's alignment: its data (see `harness.data.overlap`), and the weights of the masked-LM
@@ -99,7 +112,7 @@ class Store:
 
     def set_status(self, run: str, status: str, error: str | None = None) -> None:
         """Sets the status of a run, and the time `finished` where the run has ended."""
-        ended = status in ("done", "failed", "interrupted")
+        ended = status not in ("planned", "running")
         values = {"status": status, "error": error, "finished": schema.now() if ended else None}
         with self._write() as connection:
             changed = connection.execute(sa.update(schema.run).where(schema.run.c.id == run).values(values))
@@ -114,6 +127,19 @@ class Store:
         """Stores that a run used a stage; `hit` where it was cached."""
         with self._write() as connection:
             _upsert(connection, schema.run_stage, [{"run": run, "fingerprint": fingerprint, "hit": hit}])
+
+    def keep_stages(self, run: str, fingerprints: Collection[str]) -> None:
+        """Forgets the stages that a run has used before its code changed, and their scores; `fingerprints` are those
+        of its plan. Measures and maps that were added later are kept only where no stage has changed."""
+        link, stage, score = schema.run_stage, schema.stage.c, schema.score
+        others = link.c.fingerprint.not_in(list(fingerprints))
+        of_run = sa.select(link.c.fingerprint).join(schema.stage, stage.fingerprint == link.c.fingerprint)
+        with self._write() as connection:
+            if connection.execute(of_run.where(link.c.run == run, others, stage.kind != "project")).first():
+                connection.execute(sa.delete(link).where(link.c.run == run, others))
+                connection.execute(
+                    sa.delete(score).where(score.c.run == run, score.c.stage.not_in(list(fingerprints)))
+                )
 
     def put_scores(self, run: str, rows: Sequence[ScoreRow]) -> None:
         """Adds or replaces scores of a run, all or none.
@@ -152,25 +178,27 @@ class Store:
             connection.execute(sa.delete(schema.run).where(schema.run.c.id == run))
 
     def runs(self, columns: Sequence[str] = (), newest: int | None = None, **where: Where) -> pd.DataFrame:
-        """One row per run, oldest first, with all or some columns of the table `run`; at most the `newest` ones."""
+        """One row per run, in the order in which they were added, with all or some columns of the table `run`; at most
+        the `newest` ones."""
         table = schema.run
         chosen = [table.c[name] for name in columns] or list(table.c)
-        query = sa.select(*chosen).where(*_conditions(where, table)).order_by(table.c.created.desc(), table.c.id.desc())
+        query = sa.select(*chosen).where(*_conditions(where, table)).order_by(table.c.serial.desc(), table.c.id.desc())
         return self._read(query.limit(newest)).iloc[::-1].reset_index(drop=True)
 
     def groups(self) -> pd.DataFrame:
         """One row per group of runs that one table may hold: their key, how many `runs` there are, how many are
-        `scored` on test data and how many are `open` (planned or running)."""
+        `scored` on test data and how many are `open` (planned or running). Superseded runs are left out."""
         run, summary = schema.run.c, schema.summary.c
         scored = sa.exists().where(summary.run == run.id, summary.split == "test")
         is_open = run.status.in_(["planned", "running"])
         counts = {"runs": sa.true(), "scored": scored, "open": is_open}
         sums = [sa.func.sum(sa.case((which, 1), else_=0)).label(name) for name, which in counts.items()]
         key = [run[name] for name in GROUP]
-        return self._read(sa.select(*key, *sums).group_by(*key).order_by(*key))
+        return self._read(sa.select(*key, *sums).where(_is_current()).group_by(*key).order_by(*key))
 
     def scores(self, **where: Where) -> pd.DataFrame:
-        """One row per score with its run's settings. Filters are columns of the result, each a value or a list."""
+        """One row per score with its run's settings, without those of superseded runs. Filters are columns of the
+        result, each a value or a list."""
         order = ("method", "align_seed", "finetune_seed", "task", "view", "run", "step")
         return self._with_runs(schema.score, where, order)
 
@@ -212,7 +240,7 @@ class Store:
     def _with_runs(self, table: sa.Table, where: Mapping[str, Where], order: Sequence[str]) -> pd.DataFrame:
         """The rows of `table` with the settings of their runs. The settings are long, so they are read once per run."""
         run = schema.run
-        conditions = _conditions(where, table, run)
+        conditions = [*_conditions(where, table, run), _is_current()]
         own = [run.c[name] for name in _OF_RUN if name not in table.c]
         by = [table.c[name] if name in table.c else run.c[name] for name in order]
         facts = sa.select(table).join(run, run.c.id == table.c.run).where(*conditions).order_by(*by)
@@ -249,10 +277,24 @@ def _conditions(where: Mapping[str, Where], *tables: sa.FromClause) -> list[sa.C
     return [_matches(columns[name], value) for name, value in where.items()]
 
 
+def _is_current() -> sa.ColumnElement[bool]:
+    return schema.run.c.status != schema.SUPERSEDED
+
+
 def _matches(column: sa.ColumnElement[Any], value: Where) -> sa.ColumnElement[bool]:
     if isinstance(value, (str, int)):
         return column == value
     return column.in_(list(value))
+
+
+def _replaced_by(connection: Connection, run: RunRow) -> list[dict[str, Any]]:
+    """The unfinished runs of the same recipe and seeds on what lay in the same place as that of `run`."""
+    same = ("kind", "method", "recipe_hash", "align_seed", "finetune_seed")
+    table, place = schema.run, [run.recipe.get(name) for name in ("source", "base")]
+    equal = [table.c[name] == getattr(run, name) for name in same]
+    query = sa.select(table).where(*equal, table.c.id != run.id, table.c.status.in_(schema.UNFINISHED))
+    rows = [dict(row) for row in connection.execute(query).mappings()]
+    return [row for row in rows if [row["recipe"].get(name) for name in ("source", "base")] == place]
 
 
 def _delete_former(run: str, task: str, view: str, split: str, selection: str, metric: str, stage: str) -> sa.Delete:

@@ -1,6 +1,7 @@
 """The tables of the store, and one record per table that callers fill.
 
-Two rows differ in seeds alone when their `recipe_hash` is equal: it covers every setting but the seeds. Text columns
+Two rows on the same data and base differ in seeds alone when their `recipe_hash` is equal: it covers every setting but
+the seeds. `serial` counts the runs that were added, so the newest has the highest one, whatever clocks say. Text columns
 that do not apply hold "" rather than NULL, so that unique constraints see them.
 """
 
@@ -13,9 +14,11 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-REVISION: Final = "0003"  # the newest migration: what this version of the code reads and writes
+REVISION: Final = "0004"  # the newest migration: what this version of the code reads and writes
 
-STATUSES: Final = ("planned", "running", "done", "failed", "interrupted")
+STAGE_STATUSES: Final = ("planned", "running", "done", "failed", "interrupted")
+SUPERSEDED: Final = "superseded"  # a run that never ends, since its data, its base or its settings have changed
+STATUSES: Final = (*STAGE_STATUSES, SUPERSEDED)
 UNFINISHED: Final = ("planned", "running", "failed", "interrupted")  # what `alignboard resume` runs again
 KINDS: Final = ("trained", "external", "published")
 RECIPES: Final = ("matched", "paper")
@@ -164,6 +167,7 @@ run = sa.Table(
     sa.Column("card", sa.JSON, nullable=False),
     sa.Column("created", UtcTime, nullable=False),
     sa.Column("finished", UtcTime),
+    sa.Column("serial", sa.BigInteger, nullable=False, server_default="0"),
     # written after the run itself: the views that each task must score, and what is known of the alignment data
     *(sa.Column(name, sa.JSON, nullable=False, server_default="{}") for name in LATER),
     _one_of("kind", KINDS),
@@ -190,7 +194,7 @@ stage = sa.Table(
     sa.Column("threads", sa.Integer),
     sa.Column("host", sa.JSON, nullable=False),
     sa.Column("code_version", sa.Text),
-    _one_of("status", STATUSES),
+    _one_of("status", STAGE_STATUSES),
 )
 
 run_stage = sa.Table(

@@ -7,22 +7,25 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import Db
+from harness.cli.options import Db, MovedOptions
 from harness.errors import UserError
 from harness.storage.home import artifacts_root, database_url
+
+MOVED = MovedOptions()
 
 
 def export_predictions(
     run: Annotated[str, typer.Argument(help="A run's id or the start of it, or a method that has one run.")],
     folder: Annotated[Path, typer.Argument(help="Folder to write to, new or empty.")],
     labels: Annotated[Path | None, typer.Option(help="Folder to write the gold labels to.")] = None,
+    moved: MovedOptions = MOVED,
     db: Db = None,
 ) -> None:
     """Export a run's predictions as files in XTREME's official layout.
 
     Writes the predictions behind the headline scores, for the items that the run was scored on. With --labels, the gold
     labels of the same items are written too. `alignboard score FOLDER LABELS --languages available` then reproduces the
-    stored scores.
+    stored scores. A run whose test data have changed is refused.
 
     \b
     Examples:
@@ -30,25 +33,22 @@ def export_predictions(
       alignboard export-predictions 3f2a91c0 predictions
     """
     from harness.experiments.exports import export
-    from harness.experiments.plan import plan_run
-    from harness.experiments.recipe import Recipe
-    from harness.registry import loaded_plugins
+    from harness.experiments.stored import finished_runs, plan_unchanged, run_name
     from harness.storage.artifacts import Artifacts
     from harness.storage.store import Store
 
     store = Store.open(db or database_url(), read_only=True)
-    rows = store.runs(kind="trained", status="done").to_dict("records")
-    chosen = [row for row in rows if row["id"].startswith(run) or row["method"] == run]
-    if len(chosen) != 1:
+    chosen, _ = plan_unchanged(finished_runs(store, [run]), moved.moved())
+    if len(chosen) > 1:
         raise UserError(
-            "no finished run matches" if not chosen else f"{len(chosen)} finished runs match",
+            f"{len(chosen)} finished runs match",
             found=run,
-            expected=", ".join(f"{row['id']} ({row['method']} seed {row['align_seed']})" for row in chosen or rows),
+            expected=", ".join(f"{row['id']} ({run_name(row)})" for row, _ in chosen),
             remedy="give the id, or more of its start",
         )
-    stages = store.stages(chosen[0]["id"])
+    ((row, plan),) = chosen
+    stages = store.stages(row["id"])
     stages = stages[stages["kind"].isin(["predict", "embed"])]
     fingerprints = dict(zip(stages["task"], stages["fingerprint"], strict=True))
-    plan = plan_run(Recipe.model_validate(chosen[0]["recipe"]), int(chosen[0]["align_seed"]), loaded_plugins())
     files = export(plan, fingerprints, Artifacts(artifacts_root()), folder, labels)
     typer.echo(f"Wrote {len(files)} files to {folder}")

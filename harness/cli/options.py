@@ -19,6 +19,7 @@ from harness.storage.home import artifacts_root, database_url
 if TYPE_CHECKING:
     from harness.experiments.executors.local import Local
     from harness.experiments.recipe import Recipe
+    from harness.experiments.stored import Moved
     from harness.storage.store import Store
 
 Db = Annotated[
@@ -62,6 +63,19 @@ class RecipeOptions:
             precision=self.precision,
             changes=(self.changes or ()) if changes is None else changes,
         )
+
+
+@dataclass(frozen=True)
+class MovedOptions:
+    """Where the source and the base of stored runs are today."""
+
+    source: Annotated[str | None, typer.Option(help="Where the runs' source is today, if it was moved.")] = None
+    base: Annotated[str | None, typer.Option(help="Where the runs' base is today, if it was moved.")] = None
+
+    def moved(self) -> Moved:
+        from harness.experiments.stored import Moved
+
+        return Moved(self.source or "", self.base or "")
 
 
 @dataclass(frozen=True)

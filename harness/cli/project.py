@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from harness.cli.options import ExecutionOptions
+from harness.cli.options import ExecutionOptions, MovedOptions
+from harness.cli.output import print_message
 from harness.errors import UserError
 
-EXECUTION = ExecutionOptions()
+MOVED, EXECUTION = MovedOptions(), ExecutionOptions()
 
 
 def project(
@@ -19,6 +20,7 @@ def project(
         list[str] | None,
         typer.Argument(metavar="[RUN]...", help="Run ids, starts of ids, or methods. Default: all finished runs."),
     ] = None,
+    moved: MovedOptions = MOVED,
     execution: ExecutionOptions = EXECUTION,
 ) -> None:
     """Measure how well the sentences of finished runs are aligned, and map them for the board.
@@ -33,20 +35,18 @@ def project(
       alignboard project mbert ml-ctl-cz
     """
     from harness.cli.progress import StageProgress
-    from harness.experiments.plan import plan_run
-    from harness.experiments.projector import Projector, finished_runs
-    from harness.experiments.recipe import Recipe
-    from harness.registry import loaded_plugins
+    from harness.experiments.projector import Projector
+    from harness.experiments.stored import finished_runs, plan_unchanged
 
     store, executor = execution.open_store(create=True), execution.executor()
     chosen = finished_runs(store, runs or ())
     if not chosen:
         typer.echo("Nothing to do: no run is finished.")
         return
-    plans = {
-        row["id"]: plan_run(Recipe.model_validate(row["recipe"]), int(row["align_seed"]), loaded_plugins())
-        for row in chosen
-    }
+    unchanged, refused = plan_unchanged(chosen, moved.moved())
+    for error in refused:
+        print_message("left out", str(error))
+    plans = {row["id"]: plan for row, plan in unchanged}
     projector = Projector(store, executor.artifacts, plans)
     titles = {stage.fingerprint: f"project {plans[run].recipe.method}" for run, stage in projector.stages.items()}
     with StageProgress(titles, Console(file=sys.stderr)) as progress:

@@ -2,53 +2,61 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
-from pydantic import ValidationError
 
 from harness.cli.execution import run_plans
-from harness.cli.options import ExecutionOptions
+from harness.cli.options import ExecutionOptions, MovedOptions
+from harness.cli.output import print_message
 from harness.errors import UserError, counted
 
-EXECUTION = ExecutionOptions()
+MOVED, EXECUTION = MovedOptions(), ExecutionOptions()
 
 
-def resume(execution: ExecutionOptions = EXECUTION) -> None:
+def resume(moved: MovedOptions = MOVED, execution: ExecutionOptions = EXECUTION) -> None:
     """Resume every run of the database that is not finished: interrupted, failed or never started.
 
-    Finished stages are reused; unfinished ones continue from their last checkpoint.
+    Finished stages are reused; unfinished ones continue from their last checkpoint. A run whose data, base or settings
+    have changed cannot be resumed and is closed as superseded. If a source or base was moved, name its new place.
 
     \b
-    Example:
+    Examples:
       alignboard resume
+      alignboard resume --source folder:/new/place/data
     """
-    from harness.experiments.plan import plan_run
-    from harness.experiments.recipe import Recipe
-    from harness.registry import loaded_plugins
+    from harness.experiments.stored import Moved, describe_changes, plan_again, run_name
+    from harness.storage.store.schema import SUPERSEDED, UNFINISHED
 
-    store = execution.open_store()
-    unfinished = store.runs(status=["planned", "running", "failed", "interrupted"], kind="trained")
-    store.close()
-    plans, refused = [], []
-    for row in unfinished.to_dict("records"):
+    store, places = execution.open_store(), moved.moved()
+    plans, refused, closed = [], [], []
+    rows: list[Any] = store.runs(status=list(UNFINISHED), kind="trained").to_dict("records")
+    for row in rows:
         try:
-            recipe = Recipe.model_validate(row["recipe"])
-            plan = plan_run(recipe, int(row["align_seed"]), loaded_plugins())
-        except (UserError, ValidationError) as error:
-            refused.append(f"{row['method']} seed {int(row['align_seed'])}: {error}")
+            plan = plan_again(row, places)
+        except UserError as error:
+            refused.append(f"{run_name(row)}: {error}")
             continue
         if plan.id == row["id"]:
             plans.append(plan)
-        else:
-            refused.append(
-                f"{row['method']} seed {int(row['align_seed'])}: its base, data or settings have changed; "
-                "give the command of the run again"
-            )
+            continue
+        changes = f"{run_name(row)}: {describe_changes(row, plan)}"
+        if places == Moved():
+            store.set_status(row["id"], SUPERSEDED)
+            closed.append(changes)
+        else:  # what it was made from may be in a third place
+            refused.append(changes)
+    store.close()
+    for changes in closed:
+        print_message(SUPERSEDED, f"{changes}; to start anew, give the command of the run again")
     if plans:
         run_plans(plans, execution)
-    elif not refused:
+    elif not refused and not closed:
         typer.echo("Nothing to resume: every run is finished.")
     if refused:
         raise UserError(
             f"{counted(len(refused), 'run')} cannot be resumed\n" + "\n".join(dict.fromkeys(refused)),
             remedy="if the method is in a plug-in file, name that file: alignboard --plugin FILE resume",
         )
+    if closed:
+        raise typer.Exit(1)

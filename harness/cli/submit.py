@@ -94,26 +94,25 @@ def _labels_target(
 
 def _run_target(like: str, base: str | None, db: str | None) -> Any:
     from harness.experiments.external import run_target
-    from harness.experiments.plan import plan_run
-    from harness.experiments.projector import finished_runs
-    from harness.experiments.recipe import Recipe
-    from harness.registry import SUITES, loaded_plugins
+    from harness.experiments.stored import finished_runs, plan_unchanged
+    from harness.registry import SUITES
     from harness.storage.store import Store
 
     store = Store.open(db or database_url())
     rows = finished_runs(store, [like])
     store.close()
-    tables = {(row["recipe_hash"], row["source"], row["data_fingerprint"]) for row in rows}
+    runs, _ = plan_unchanged(rows)
+    same = ("recipe_hash", "base", "base_fingerprint", "source", "data_fingerprint")
+    tables = {tuple(row[name] for name in same): (row, plan) for row, plan in reversed(runs)}
     if len(tables) > 1:
         raise UsageError(
             f"runs of {len(tables)} different tables match",
             found=like,
-            expected=", ".join(f"{row['id']} ({row['suite']}, {row['protocol']}, {row['source']})" for row in rows),
+            expected=", ".join(f"{row['id']} ({row['suite']}, {row['protocol']}, {row['source']})" for row, _ in runs),
             remedy="give the id of one",
         )
-    recipe = Recipe.model_validate(rows[0]["recipe"])
-    plan = plan_run(recipe, int(rows[0]["align_seed"]), loaded_plugins())
-    return run_target(plan, rows[0], SUITES.get(recipe.suite), base)
+    row, plan = runs[0]
+    return run_target(plan, row, SUITES.get(plan.recipe.suite), base)
 
 
 def _print_scores(report: Any, target: Any) -> None:

@@ -5,10 +5,10 @@ Asking for data that the manifest lacks raises UserError, which names the file o
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
 from harness.errors import UsageError, UserError
@@ -82,8 +82,8 @@ class Source(ABC):
     def absolute(cls, location: str) -> str:
         """The location as a run stores it, so that it holds in any working directory: by default a path that exists is
         made absolute."""
-        path = os.path.expanduser(location)
-        return os.path.realpath(path) if location and os.path.exists(path) else location
+        path = Path(location).expanduser()
+        return str(path.resolve()) if location and path.exists() else location
 
     @classmethod
     def locations(cls, spec: TaskSpec) -> dict[str, str]:  # noqa: ARG003 (the default knows no task)

@@ -8,9 +8,10 @@ file.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -71,8 +72,8 @@ class Claim:
 class Target:
     """The table that a submission enters, and the gold that it is scored on.
 
-    `expected` lists the views that every task of the suite must have; `gold_hash` has a hash of each task's gold. `data`
-    has the cells of the run that the table comes from.
+    `expected` lists the views that every task of the suite must have; `gold_hash` has a hash of each task's gold.
+    `data` has the cells of the run that the table comes from.
     """
 
     suite: Suite
@@ -85,7 +86,7 @@ class Target:
     gold_hash: Mapping[str, str]
     scheme: str | None = None
     data_fingerprint: str = ""
-    data: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def languages_hash(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from harness.errors import UserError
 from harness.experiments.executors.local import Local
@@ -57,7 +58,8 @@ class Projector:
         made = self.store.stages(run)
         aligned = made.loc[made["kind"].isin(["align", "pretrain"])].sort_values("kind")["fingerprint"].tolist()
         if not aligned:
-            check_base(self.store.runs(id=run).to_dict("records")[0], plan)
+            rows: list[Any] = self.store.runs(id=run).to_dict("records")
+            check_base(rows[0], plan)
             return stage
         if self.artifacts.find(aligned[0]) is None:
             raise UserError(

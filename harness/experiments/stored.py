@@ -6,9 +6,9 @@ command that reads both asks here.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -64,7 +64,7 @@ def run_name(row: Row) -> str:
     return f"{row['method']} seed {int(row['align_seed'])}"
 
 
-def plan_again(row: Row, moved: Moved = Moved()) -> RunPlan:  # noqa: B008 (frozen)
+def plan_again(row: Row, moved: Moved = Moved()) -> RunPlan:
     """The plan of a stored run on what is in the places that `moved` names or, where that is not what the run was made
     from, in those where the run found it.
 
@@ -99,12 +99,13 @@ def _plan_at(row: Row, place: Moved) -> RunPlan:
         raise UsageError("--base has no effect on a run that trains its own base", found=recipe.base)
     source = absolute_uri(place.source) if place.source else recipe.source
     recipe = recipe.model_copy(update={"source": source, "base": place.base or recipe.base})
-    for name, path in (("source", recipe.source.partition(":")[2]), ("base", recipe.base)):
-        if os.path.isabs(path) and not os.path.exists(path):
+    kind, _, path = recipe.source.partition(":")
+    for name, option, folder in (("source", f"--source {kind}:PATH", path), ("base", "--base PATH", recipe.base)):
+        if Path(folder).is_absolute() and not Path(folder).exists():
             raise UserError(
                 f"the {name} of {run_name(row)} is no longer there",
-                file=path,
-                remedy=f"put it back, or say where it is today: --{name} {'folder:PATH' if name == 'source' else 'PATH'}",
+                file=folder,
+                remedy=f"put it back, or say where it is today: {option}",
             )
     return plan_run(recipe, int(row["align_seed"]), loaded_plugins())
 
@@ -156,7 +157,8 @@ def check_base(row: Row, plan: RunPlan) -> None:
 
 
 def plan_unchanged(
-    rows: Sequence[Row], moved: Moved = Moved()  # noqa: B008 (frozen)
+    rows: Sequence[Row],
+    moved: Moved = Moved(),
 ) -> tuple[list[PlannedRun], list[UserError]]:
     """The runs that were scored on the test data of today, planned, and for each other run the reason.
 

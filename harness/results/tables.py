@@ -1,8 +1,8 @@
 """The results table: methods by tasks, or by the languages of one task, averaged over seeds.
 
 Runs share a table only if suite, protocol, recipe, base, source and list of languages are equal. A row is a method with
-one configuration, averaged over its seeds on one version of data and base. A figure that lacks a view is not averaged: it is a dash with the count of
-views that have a score.
+one configuration, averaged over its seeds on one version of data and base. A figure that lacks a view is not averaged:
+it is a dash with the count of views that have a score.
 """
 
 from __future__ import annotations

@@ -137,9 +137,7 @@ class Store:
         with self._write() as connection:
             if connection.execute(of_run.where(link.c.run == run, others, stage.kind != "project")).first():
                 connection.execute(sa.delete(link).where(link.c.run == run, others))
-                connection.execute(
-                    sa.delete(score).where(score.c.run == run, score.c.stage.not_in(list(fingerprints)))
-                )
+                connection.execute(sa.delete(score).where(score.c.run == run, score.c.stage.not_in(list(fingerprints))))
 
     def put_scores(self, run: str, rows: Sequence[ScoreRow]) -> None:
         """Adds or replaces scores of a run, all or none.

@@ -1,8 +1,8 @@
 """The tables of the store, and one record per table that callers fill.
 
 Two rows on the same data and base differ in seeds alone when their `recipe_hash` is equal: it covers every setting but
-the seeds. `serial` counts the runs that were added, so the newest has the highest one, whatever clocks say. Text columns
-that do not apply hold "" rather than NULL, so that unique constraints see them.
+the seeds. `serial` counts the runs that were added, so the newest has the highest one, whatever clocks say.
+Text columns that do not apply hold "" rather than NULL, so that unique constraints see them.
 """
 
 from __future__ import annotations

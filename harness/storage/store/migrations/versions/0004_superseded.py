@@ -34,6 +34,6 @@ def _limit_statuses(statuses: tuple[str, ...]) -> None:
         "ck_run_recipe_kind": "recipe_kind IN ('matched', 'paper')",
         "ck_run_status": condition,
     }  # SQLite changes a constraint by a copy of the table, and a copy has no checks but those that are given
-    arguments = [sa.CheckConstraint(text, name=name) for name, text in checks.items()]
+    arguments = tuple(sa.CheckConstraint(text, name=name) for name, text in checks.items())
     with op.batch_alter_table("run", recreate="always", table_args=arguments):
         pass

@@ -40,12 +40,12 @@ def resume(moved: MovedOptions = MOVED, execution: ExecutionOptions = EXECUTION)
         if plan.id == row["id"]:
             plans.append(plan)
             continue
-        changes = f"{run_name(row)}: {describe_changes(row, plan)}"
+        changes = describe_changes(row, plan)
         if places == Moved():
-            store.set_status(row["id"], SUPERSEDED)
-            closed.append(changes)
+            store.set_status(row["id"], SUPERSEDED, changes)
+            closed.append(f"{run_name(row)}: {changes}")
         else:  # what it was made from may be in a third place
-            refused.append(changes)
+            refused.append(f"{run_name(row)}: {changes}")
     store.close()
     for changes in closed:
         print_message(SUPERSEDED, f"{changes}; to start anew, give the command of the run again")

@@ -23,6 +23,7 @@ from harness.registry import METHODS
 from harness.results.versions import shorten_fingerprints
 from harness.storage.artifacts import Artifacts, artifact_folder
 from harness.storage.store import RunRow, StageRow, Store
+from harness.storage.store.schema import SUPERSEDED
 from harness.storage.usage import register_store
 
 
@@ -105,15 +106,22 @@ class Runner:
 
         with self._status_on_exit(left):
             for plan in plans:
-                for former in self.store.add_run(_run_row(plan)):
-                    changes = describe_changes(former, plan)
-                    self.display.note(f"{run_name(former)}, which was {former['status']}, is superseded: {changes}")
+                self._add_run(plan)
                 left[plan.id] = {stage.fingerprint for stage in plan.stages}
                 for stage in plan.stages:
                     users.setdefault(stage.fingerprint, []).append((plan, stage))
             report = execute_stages(stages, self.executor, self.display, on_result, on_failure)
         report.finished = finished
         return report
+
+    def _add_run(self, plan: RunPlan) -> None:
+        """Adds the row of a run, and closes the runs that it supersedes."""
+        row = _run_row(plan)
+        for former in self.store.unfinished_versions(row):
+            changes = describe_changes(former, plan)
+            self.store.set_status(former["id"], SUPERSEDED, changes)
+            self.display.note(f"{run_name(former)}, which was {former['status']}, is superseded: {changes}")
+        self.store.add_run(row)
 
     @contextmanager
     def _status_on_exit(self, left: Mapping[str, set[str]]) -> Iterator[None]:

@@ -42,6 +42,12 @@ def recipe_settings(row: Record) -> dict[str, Any]:
     return {name: value for name, value in flatten_settings(rest).items() if value != {}}
 
 
+def shown_recipe(run: Record) -> dict[str, Any]:
+    """The recipe of a run by dotted name, with the short names of its source and base in place of paths."""
+    recipe = run["recipe"] or {}
+    return flatten_settings({**recipe, "source": run["source"], "base": run["base"]} if recipe else {})
+
+
 def flatten_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings by dotted name; an empty mapping stays as it is."""
     flat: dict[str, Any] = {}

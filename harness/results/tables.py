@@ -81,7 +81,8 @@ NOTHING = ResultCell((), 0, 1)
 @dataclass(frozen=True)
 class ResultRow:
     """A method with one configuration on one version of data and base; `runs` has one run per seed. `badge`: control,
-    external, published or empty. `data` has a fingerprint of each cell of the data that the runs have read."""
+    external, published or empty. `data` has a fingerprint of each cell of the data that the runs have read, `base` that
+    of their base."""
 
     label: str
     method: str
@@ -91,6 +92,7 @@ class ResultRow:
     cells: Mapping[str, ResultCell]
     runs: tuple[str, ...] = ()
     data: Mapping[str, str] = field(default_factory=dict)
+    base: str = ""
 
     def cell(self, column: str) -> ResultCell:
         return self.cells.get(column, NOTHING)
@@ -278,7 +280,8 @@ def _row(label: str, records: Sequence[Record]) -> ResultRow:
         cells[name] = ResultCell(values, int(fullest["n_views"]), int(fullest["expected_views"]), marked)
     runs = tuple(dict.fromkeys(row["run"] for row in records))
     seeds = len({_seeds(row) for row in records})
-    return ResultRow(label, first["method"], first["transform"], badge, seeds, cells, runs, data_cells(first))
+    versions = data_cells(first), first["base_fingerprint"]
+    return ResultRow(label, first["method"], first["transform"], badge, seeds, cells, runs, *versions)
 
 
 def _contaminated_sets(row: Record) -> list[ContaminatedSet]:
@@ -303,7 +306,7 @@ def _notes(records: Sequence[Record], rows: Sequence[ResultRow]) -> tuple[str, .
         notes.append(f"Fewer than {VERDICT_SEEDS} seeds: differences carry no verdict.")
     labels = {run: row.label for row in rows for run in row.runs}
     notes += mismatch_notes([row for row in records if row["recipe_kind"] == "matched" and row["recipe"]], labels)
-    notes += _version_notes(records, rows)
+    notes += version_notes(rows)
     if headless := {row["run"] for row in records if row["alignment"].get("initialised")}:
         runs = counted(len(headless), "run")
         notes.append(f"The base of {runs} has no masked-LM head; one was initialised from the run's seed.")
@@ -322,14 +325,14 @@ def _notes(records: Sequence[Record], rows: Sequence[ResultRow]) -> tuple[str, .
     return tuple(notes)
 
 
-def _version_notes(records: Sequence[Record], rows: Sequence[ResultRow]) -> list[str]:
-    """Notes on data and bases that have changed between runs."""
+def version_notes(rows: Sequence[ResultRow]) -> list[str]:
+    """Notes on data and bases that are not the same in all rows."""
     notes, cells = [], differing_cells(row.data for row in rows)
     if cells:
         named = list_first([cell for cell in cells if cell])
         count = max(cells.values())
         notes.append(f"These runs used {count} different versions of the data{': ' if named else ''}{named}.")
-    bases = {row["base_fingerprint"] for row in records if row["base_fingerprint"]}
+    bases = {row.base for row in rows if row.base}
     if len(bases) > 1:
         notes.append(f"These runs used {len(bases)} different versions of the base encoder.")
     return notes

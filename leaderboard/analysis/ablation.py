@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from harness.data.languages import language
-from harness.results.labels import RATE, flatten_settings, is_alignment_setting
+from harness.results.labels import RATE, is_alignment_setting, shown_recipe
 from harness.results.rendering import DASH, format_signed
-from harness.results.tables import ResultRow, ResultTable
+from harness.results.tables import ResultRow, ResultTable, frame_records
 from harness.storage.store import AVERAGE
 from leaderboard.analysis import item_errors
 from leaderboard.analysis.board import row_name
@@ -53,8 +53,9 @@ class GainStep(NamedTuple):
 
 def row_recipes(rows: Sequence[ResultRow], summaries: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """The settings of each row by dotted name, from its first run; keyed by label."""
-    recipes: dict[str, Any] = dict(zip(summaries["run"], summaries["recipe"], strict=True))
-    return {row.label: flatten_settings(recipes.get(row.runs[0]) or {}) for row in rows if row.runs}
+    columns = summaries[["run", "recipe", "source", "base"]].drop_duplicates("run")
+    recipes = {record["run"]: shown_recipe(record) for record in frame_records(columns)}
+    return {row.label: recipes.get(row.runs[0], {}) for row in rows if row.runs}
 
 
 def named_tables(rows: Sequence[ResultRow], summaries: pd.DataFrame) -> dict[str, dict[str, str]]:
@@ -220,7 +221,9 @@ def format_difference(gap: float | None, half_width: float | None) -> str:
 
 
 def _task_error(paired: PairedScores) -> float | None:
-    """The standard error of the difference of two task scores over paired items."""
+    """The standard error of the difference of two task scores over paired items; None where items have changed."""
+    if paired.changed:
+        return None
     means = []
     for scores in (paired.first, paired.second):
         runs = [item_errors.score_influences(rows, paired.metric) for _, rows in scores.groupby("run")]

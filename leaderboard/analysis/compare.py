@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from harness.results.tables import ResultRow
+from harness.results.versions import differing_views
 from harness.storage.store import AVERAGE
 from leaderboard.analysis import item_errors
 
@@ -22,11 +23,15 @@ OUTCOMES = (FIRST, SECOND, BOTH, NEITHER)
 
 
 class PairedScores(NamedTuple):
-    """The scores of two rows for one task and selection, in the task's official metric."""
+    """The scores of two rows for one task and selection, in the task's official metric.
+
+    `changed` are the views whose test items are not the same in both, so that their items cannot be compared.
+    """
 
     first: pd.DataFrame
     second: pd.DataFrame
     metric: str
+    changed: frozenset[str] = frozenset()
 
 
 def pair_scores(
@@ -34,21 +39,27 @@ def pair_scores(
 ) -> PairedScores:
     """The scores of both rows from `cells`, which hold the scores of all their runs."""
     kept = cells[(cells["task"] == task) & (cells["metric"] == metric) & cells["selection"].isin([selection, ""])]
-    return PairedScores(kept[kept["run"].isin(first.runs)], kept[kept["run"].isin(second.runs)], metric)
+    changed = differing_views(first.data, second.data, task)
+    views = frozenset(kept["view"].unique() if changed is None else changed)
+    return PairedScores(kept[kept["run"].isin(first.runs)], kept[kept["run"].isin(second.runs)], metric, views)
 
 
 def view_differences(paired: PairedScores) -> pd.DataFrame:
     """A line for each view that both have: `view`, `first`, `second`, `difference` (second minus first), `error`,
     `low`, `high`, from the largest gain down.
 
-    Means are over seeds; `error` is the standard error of the difference over items, None without their statistics.
+    Means are over seeds; `error` is the standard error of the difference over items, None without their statistics and
+    where the items have changed.
     """
     sides = (paired.first, paired.second)
     means = [scores.groupby("view")["value"].mean() for scores in sides]
     lines = pd.concat(means, axis=1, keys=["first", "second"], join="inner").reset_index()
     lines["difference"] = lines["second"] - lines["first"]
     first, second = (_influences_by_view(scores, paired.metric) for scores in sides)
-    lines["error"] = [_difference_error(first.get(view), second.get(view)) for view in lines["view"]]
+    lines["error"] = [
+        None if view in paired.changed else _difference_error(first.get(view), second.get(view))
+        for view in lines["view"]
+    ]
     low, high = (lines["difference"] + sign * item_errors.Z * lines["error"].astype(float) for sign in (-1, 1))
     return lines.assign(low=low, high=high).sort_values("difference", ascending=False, ignore_index=True)
 
@@ -82,13 +93,14 @@ def task_comparison(first: ResultRow, second: ResultRow, tasks: Sequence[str]) -
 
 
 def compare_items(paired: PairedScores, view: str) -> pd.DataFrame:
-    """The stored items of one view as the first run of each row predicted them; empty if they are not kept.
+    """The stored items of one view as the first run of each row predicted them; empty if they are not kept, or not the
+    same in both rows.
 
     Columns: `outcome`, `text`, `gold`, `first`, `second`, `item`.
     """
     first, second = (_examples(scores, view, paired.metric) for scores in (paired.first, paired.second))
     columns = ["outcome", "text", "gold", "first", "second", "item"]
-    if first.empty or second.empty:
+    if first.empty or second.empty or view in paired.changed:
         return pd.DataFrame(columns=columns)
     second = second.rename(columns={"prediction": "second", "right": "second right"})
     first = first.rename(columns={"prediction": "first", "right": "first right"})

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from harness.results.rendering import escape, format_signed
-from harness.results.tables import CONTROLS, ResultRow
+from harness.results.tables import CONTROLS, ResultRow, version_notes
 from harness.storage.store import AVERAGE
 from leaderboard import data
 from leaderboard.analysis import ablation, board
@@ -189,8 +189,8 @@ def show_ablation(address: Address, choice: AblationChoice) -> None:
     notes: Sequence[str] = [choice.family.title] if choice.family.title else []
     if count > MAX_ROWS:
         notes = [*notes, f"The first {MAX_ROWS} of {count} rows. Choose others under Rows."]
-    messages.write_notes(notes)
     choice = choice._replace(others=choice.others[:MAX_ROWS])
+    messages.write_notes([*notes, *version_notes([choice.base, *choice.others])])
     show_tasks(address, choice)
     show_task(choice)
     show_gains(address, choice)

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from harness.results.rendering import escape, format_signed
-from harness.results.tables import ResultRow
+from harness.results.tables import ResultRow, version_notes
 from harness.storage.store import AVERAGE
 from leaderboard import data
 from leaderboard.analysis import board, compare
@@ -107,6 +107,9 @@ def show_items(address: Address, choice: CompareChoice, paired: PairedScores, vi
         view = address.select("Language", views, "language", width=150)
         outcomes = address.select_many("Right", list(compare.OUTCOMES), "right", width=300)
         words = address.text("Search", "words", placeholder="in texts and predictions")
+    if view in paired.changed:
+        st.warning("The two rows were scored on different versions of these items, so they are not compared.")
+        return
     every = compare.compare_items(paired, view)
     if every.empty:
         st.info("The items of these runs are not on this machine, or the runs are too old to have stored examples.")
@@ -139,6 +142,7 @@ def show_comparison(address: Address, choice: CompareChoice) -> None:
         st.info("Both are the same row. Choose another one.")
         return
     messages.write(f"{choice.two} minus {choice.one}: positive differences are gains of {choice.two}")
+    messages.write_notes(version_notes([choice.first, choice.second]))
     show_tasks(choice)
     runs = (*choice.first.runs, *choice.second.runs)
     cells: Any = data.cells(data.location(), runs, "test", choice.task)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import streamlit as st
 
-from harness.results.labels import flatten_settings
+from harness.results.labels import shown_recipe
 from harness.results.rendering import escape
 from harness.results.tables import ResultRow
 from leaderboard import data
@@ -134,7 +134,7 @@ def show_costs(row: ResultRow) -> None:
 def show_recipe(run: Mapping[str, Any]) -> None:
     with st.expander("Recipe and data"):
         fingerprints = {"data": run["data_fingerprint"], "base": run["base_fingerprint"], "recipe": run["recipe_hash"]}
-        settings = flatten_settings(run.get("recipe") or {})
+        settings = shown_recipe(run)
         settings |= {f"fingerprint of the {name}": value for name, value in fingerprints.items()}
         fields = pd.DataFrame({"field": list(settings), "value": [str(value) for value in settings.values()]})
         tables.show_frame(fields, "recipe-fields")

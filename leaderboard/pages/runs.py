@@ -8,8 +8,9 @@ import pandas as pd
 import streamlit as st
 
 from harness.errors import UserError
-from harness.results.labels import flatten_settings
+from harness.results.labels import shown_recipe
 from harness.results.rendering import escape
+from harness.storage.store.schema import SUPERSEDED
 from leaderboard import data
 from leaderboard.analysis import logs, runs
 from leaderboard.components import charts, downloads, messages, score_charts, tables
@@ -113,7 +114,10 @@ def show_run(name: str) -> None:
         return
     st.subheader(escape(f"{run['method']} seed {runs.seed_text(run)}", "label", 80), anchor=False)
     messages.write(f"{run['status']}: {run['suite']}, protocol {run['protocol']}, {run['source']}, base {run['base']}")
-    if run["error"]:
+    if run["status"] == SUPERSEDED:
+        st.info("Closed: it can no longer be resumed, and its scores are in no table. Run its command again.")
+        messages.write(str(run["error"] or ""))
+    elif run["error"]:
         st.error("A stage failed. `alignboard resume` tries it again.", icon=":material/error:")
         lines = (escape(line, most=2000) for line in run["error"].splitlines()[:200])
         st.code("\n".join(lines), language=None, wrap_lines=True)
@@ -167,7 +171,7 @@ def show_environment(run: dict[str, Any]) -> None:
         tables.show_frame(facts, "facts", {"what": "", "value": st.column_config.TextColumn("")})
         tables.offer_frame(facts, "Environment, data and code", "environment")
     with st.expander("Recipe"):
-        settings = flatten_settings(run["recipe"] or {})
+        settings = shown_recipe(run)
         fields = pd.DataFrame({"field": list(settings), "value": [str(value) for value in settings.values()]})
         tables.show_frame(fields, "recipe-fields")
         tables.offer_frame(fields, "Recipe", "recipe")

@@ -14,7 +14,7 @@ import pytest
 from harness.data.babel import Babel
 from harness.data.folder import Folder
 from harness.data.hub import Hub
-from harness.data.source import open_source
+from harness.data.source import absolute_uri, open_source
 from harness.errors import UserError
 from harness.records import PoolSentence, Question, Record, TaggedSentence, TextPair
 from harness.task import Family
@@ -44,6 +44,21 @@ def test_folder_reads_an_unknown_task_by_the_convention_of_its_family(write: Wri
     assert isinstance(pair, TextPair)
     (sentence,) = records(write, Tagging.family, {"dev-de.tsv": "a\tO\n"})
     assert isinstance(sentence, TaggedSentence)
+
+
+def test_a_source_is_stored_without_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "google" / "xtreme").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for typed in ("folder:data", "folder:./google/../data", "folder:~/data"):
+        assert absolute_uri(typed) == f"folder:{tmp_path / 'data'}"
+    assert absolute_uri("transformed:cipher:de,folder:data") == f"transformed:cipher:de,folder:{tmp_path / 'data'}"
+    hub = "hub:google/xtreme,parallel=Helsinki-NLP/un_pc"
+    assert absolute_uri(hub) == hub
+    assert absolute_uri(f"{hub},bucc=data") == f"{hub},bucc={tmp_path / 'data'}"
+    assert absolute_uri("babel:seed=1") == "babel:seed=1"
+    assert absolute_uri("folder:missing") == "folder:missing"
 
 
 def test_folder_reads_an_unknown_qa_task_as_squad_json(write: Write) -> None:

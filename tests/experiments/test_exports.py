@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,19 @@ def test_nothing_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert run_command("export-predictions", "mbert", str(tmp_path)) == 1
     assert "not empty" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_predictions_of_changed_data_are_not_exported(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(home, tmp_path / "home")
+    with sqlite3.connect(tmp_path / "home" / "board.db") as database:
+        database.execute("""UPDATE run SET data_fingerprint = 'former',
+            card = json_set(card, '$.data."xnli/qab/test"', 'former')""")
+    monkeypatch.setenv("ALIGNBOARD_HOME", str(tmp_path / "home"))
+    assert run_command("export-predictions", "mbert", str(tmp_path / "p"), "--labels", str(tmp_path / "l")) == 1
+    assert "xnli/qab/test" in capsys.readouterr().err
+    assert not (tmp_path / "p").exists()
 
 
 def test_a_run_that_is_not_there_is_told_with_those_that_are(

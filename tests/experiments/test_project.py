@@ -14,7 +14,9 @@ from harness.evaluation.intrinsic import MEASURES
 from harness.evaluation.projection import PAIRS_SHOWN, project
 from harness.files import PROJECTION
 from harness.records import PoolSentence
+from harness.storage.artifacts import Artifacts
 from harness.storage.store import Store
+from harness.storage.usage import registered_stores
 from tests.support.cli_calls import run_command
 
 
@@ -35,8 +37,10 @@ def rows(home: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
 
 def test_a_run_gets_measures_and_a_map(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = Store.open(f"sqlite:///{home / 'board.db'}", read_only=True).summaries().to_dict("records")
+    shutil.rmtree(home / "artifacts" / "stores")
     assert run_command("project", "mbert", "--workers", "1") == 0
     assert "1 maps computed, 0 reused, for 1 runs" in capsys.readouterr().out
+    assert registered_stores(Artifacts(home / "artifacts")) == [str(home / "board.db")], "gc keeps the map"
     scores, (stage,) = rows(home)
     assert {(row["view"], row["metric"]) for row in scores} == {(f"qa{c}", m) for c in "bcdefgh" for m in MEASURES}
     found = json.loads((home / "artifacts" / stage["artifact"] / PROJECTION).read_text(encoding="utf-8"))
@@ -65,7 +69,7 @@ def test_a_run_that_is_not_there(home: Path, capsys: pytest.CaptureFixture[str])
     assert run_command("project", "zzz") == 1
     told = capsys.readouterr().err
     assert "no finished run" in told
-    assert "(mbert)" in told
+    assert "(mbert seed 0)" in told
 
 
 def test_an_encoder_that_is_gone(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,24 @@ def test_a_run_of_a_loose_file_that_is_not_given_keeps_no_other_from_going_on(
     message = capsys.readouterr().err
     assert "1 run cannot be resumed\nnear-pairs seed 0: unknown method 'near-pairs'" in message
     assert "alignboard --plugin FILE resume" in message
+
+
+def test_a_run_whose_data_have_changed_is_closed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store_interrupted_runs(tmp_path / "board.db", "info-snt")
+    with sqlite3.connect(tmp_path / "board.db") as database:
+        database.execute("UPDATE run SET id = 'former', data_fingerprint = 'former'")
+    assert resumed(monkeypatch, tmp_path) == ([], 1)
+    assert "superseded: info-snt seed 0: its data have changed" in capsys.readouterr().err
+    with sqlite3.connect(tmp_path / "board.db") as database:
+        ((status, error),) = database.execute("SELECT status, error FROM run")
+    assert status == "superseded"
+    assert error.startswith("its data have changed")
+    assert resumed(monkeypatch, tmp_path) == ([], 0)
+    printed = capsys.readouterr()
+    assert "every run is finished" in printed.out
+    assert printed.err == ""
 
 
 def test_nothing_to_do_is_said(

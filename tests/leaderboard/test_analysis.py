@@ -8,6 +8,7 @@ import json
 import math
 import random
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -166,6 +167,23 @@ def test_items_that_one_gets_right_and_the_other_wrong(made: BoardData) -> None:
     assert set(zip(only["first"], only["second"], strict=True)) == {("no", "yes")}
     assert list(compare.filter_items(every, [], "SENTENCE 7 ")["text"]) == ["sentence 7 of qab"]
     assert compare.compare_items(found, "nowhere").empty
+
+
+def test_items_that_have_changed_are_not_compared(made: BoardData) -> None:
+    data = [{"xnli/qab/test": version, "xnli/qac/test": "same", "xnli/qad/dev": version} for version in "12"]
+    one, two = (replace(made.row(name), data=cells) for name, cells in zip(("mbert", "ml-ctl"), data, strict=True))
+    found = compare.pair_scores(one, two, made.cells, "xnli", "english", "accuracy")
+    assert found.changed == {"qab"}
+    lines = compare.view_differences(found).set_index("view")
+    assert math.isnan(lines.loc["qab", "low"])
+    assert not math.isnan(lines.loc["qac", "low"])
+    assert compare.compare_items(found, "qab").empty
+    assert len(compare.compare_items(found, "qac")) == ITEMS
+    widths = ablation.interval_half_widths(one, [two], made.cells, {"xnli": "accuracy"}, "english")
+    assert widths["xnli"].isna().all()
+    former = replace(two, data={"": "an older store"})
+    unknown = compare.pair_scores(replace(one, data={"": "another"}), former, made.cells, "xnli", "english", "accuracy")
+    assert unknown.changed >= {"qab", "qac"}
 
 
 def test_attribution_adds_up(made: BoardData) -> None:

@@ -178,6 +178,29 @@ def test_different_data_under_one_name_is_noted(store: Store) -> None:
     assert "These runs used 2 different versions of the data." in tables_by_task(store.summaries())[0].notes
 
 
+def test_the_run_that_was_added_last_is_shown_whatever_the_clock_said(store: Store) -> None:
+    store_run(store, run_row("mbert", 1, id="b", created=run_row("mbert", 9).created), scores(10.0, 1))
+    store_run(store, run_row("mbert", 1, id="a"), scores(20.0, 1))
+    (table,) = tables_by_task(store.summaries())
+    assert [row.runs for row in table.rows] == [("a",)]
+
+
+def test_seeds_on_different_data_or_bases_are_not_averaged(store: Store) -> None:
+    for seed, cells in ((1, {"xnli/qaa/test": "1", "xnli/qab/test": "1"}), (2, {"xnli/qab/test": "2"})):
+        versions = {"data_fingerprint": f"d{seed}", "card": {"data": cells}}
+        store_run(store, run_row("mbert", seed, id=f"r{seed}", **versions), scores(10.0, seed))
+        store_run(store, run_row("ml-ctl", seed, base_fingerprint=f"b{seed}"), scores(30.0, seed))
+    (table,) = tables_by_task(store.summaries())
+    assert {(row.label, row.seeds) for row in table.rows} == {
+        ("mbert [data=d1]", 1),
+        ("mbert [data=d2]", 1),
+        ("ml-ctl [base=b1]", 1),
+        ("ml-ctl [base=b2]", 1),
+    }
+    assert "These runs used 2 different versions of the data: xnli/qab/test." in table.notes
+    assert "These runs used 2 different versions of the base encoder." in table.notes
+
+
 def test_oracle_is_a_separate_table(store: Store) -> None:
     store_run(store, run_row("mbert", 1), [*scores(50.0, 1), *_oracle(scores(51.0, 1))])
     (english,), (oracle,) = tables_by_task(store.summaries()), tables_by_task(store.summaries(), "oracle")

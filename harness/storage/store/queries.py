@@ -82,24 +82,26 @@ class Store:
             return str(Path(str(self._url.database)).absolute())
         return self._url._replace(password=None).render_as_string()
 
-    def add_run(self, run: RunRow) -> list[dict[str, Any]]:
-        """Adds a run as the newest, or replaces the run with this id but for `created`; an unfinished one also keeps
-        the names of its source and base, so that it stays in its table where these were moved.
-
-        Runs that this one makes impossible to resume are superseded, and returned: unfinished ones of the same recipe
-        and seeds on what lay in the same place, with other content.
-        """
+    def add_run(self, run: RunRow) -> None:
+        """Adds a run as the newest, or replaces all but `created` of the run with this id; an unfinished one also keeps
+        the names of its source and base, so that it stays in its table where these were moved."""
         table = schema.run
         known = sa.select(table.c.status).where(table.c.id == run.id)
         with self._write() as connection:
             names = ("source", "base") if connection.execute(known).scalar() in schema.UNFINISHED else ()
-            former = _replaced_by(connection, run) if run.recipe else []
-            closed = table.c.id.in_([row["id"] for row in former])
-            connection.execute(sa.update(table).where(closed).values(status=schema.SUPERSEDED, finished=schema.now()))
             last = connection.execute(sa.select(sa.func.max(table.c.serial))).scalar() or 0
             row = {**asdict(run), "languages": list(run.languages), "serial": last + 1}
             _upsert(connection, table, [row], keep=("created", *names, *schema.LATER))
-        return former
+
+    def unfinished_versions(self, run: RunRow) -> list[dict[str, Any]]:
+        """The unfinished runs of the same recipe and seeds on what lay in the same place as that of `run`, which was
+        something else: nothing can resume them."""
+        table, place = schema.run, [run.recipe.get(name) for name in ("source", "base")]
+        same = ("kind", "method", "recipe_hash", "align_seed", "finetune_seed")
+        equal = [table.c[name] == getattr(run, name) for name in same]
+        query = sa.select(table).where(*equal, table.c.id != run.id, table.c.status.in_(schema.UNFINISHED))
+        rows: list[Any] = self._read(query).to_dict("records")
+        return [row for row in rows if [row["recipe"].get(name) for name in ("source", "base")] == place]
 
     def add_alignment(self, run: str, facts: Mapping[str, Any]) -> None:
         """Adds facts about a run's alignment: its data (see `harness.data.overlap`), and the weights of the masked-LM
@@ -283,16 +285,6 @@ def _matches(column: sa.ColumnElement[Any], value: Where) -> sa.ColumnElement[bo
     if isinstance(value, (str, int)):
         return column == value
     return column.in_(list(value))
-
-
-def _replaced_by(connection: Connection, run: RunRow) -> list[dict[str, Any]]:
-    """The unfinished runs of the same recipe and seeds on what lay in the same place as that of `run`."""
-    same = ("kind", "method", "recipe_hash", "align_seed", "finetune_seed")
-    table, place = schema.run, [run.recipe.get(name) for name in ("source", "base")]
-    equal = [table.c[name] == getattr(run, name) for name in same]
-    query = sa.select(table).where(*equal, table.c.id != run.id, table.c.status.in_(schema.UNFINISHED))
-    rows = [dict(row) for row in connection.execute(query).mappings()]
-    return [row for row in rows if [row["recipe"].get(name) for name in ("source", "base")] == place]
 
 
 def _delete_former(run: str, task: str, view: str, split: str, selection: str, metric: str, stage: str) -> sa.Delete:

@@ -96,61 +96,6 @@ def test_adding_a_run_again_replaces_all_but_created(store: Store) -> None:
     assert runs.loc[0, "created"] == RUN.created
 
 
-def test_runs_are_in_the_order_in_which_they_were_added(store: Store) -> None:
-    """Whatever the clocks of their machines said."""
-    for name, days in (("a", 400), ("b", 0), ("c", -3)):
-        store.add_run(replace(RUN, id=name, created=RUN.created + timedelta(days=days)))
-    store.add_run(replace(RUN, id="b"))
-    assert list(store.runs()["id"]) == ["a", "c", "b"]
-    assert list(store.runs(newest=2)["id"]) == ["c", "b"]
-
-
-def test_superseded_runs_are_in_no_table(store: Store) -> None:
-    for name in ("r1", "r2"):
-        store.add_run(replace(RUN, id=name))
-        store.put_scores(name, SCORES)
-        store.refresh_summary(name, EXPECTED, METRIC)
-    store.set_status("r1", schema.SUPERSEDED, "its data have changed")
-    assert set(store.scores()["run"]) == set(store.summaries()["run"]) == {"r2"}
-    assert list(store.groups()["runs"]) == [1]
-    store.add_run(RUN)
-    assert set(store.scores()["run"]) == {"r1", "r2"}
-
-
-def test_unfinished_runs_of_what_lay_in_the_same_place_are_found(store: Store) -> None:
-    recipe = {"source": "folder:/data", "base": "/base"}
-    run = replace(RUN, recipe=recipe, recipe_hash="h", status="interrupted")
-    store.add_run(run)
-    store.add_run(replace(run, id="finished", status="done"))
-    store.add_run(replace(run, id="other place", recipe={**recipe, "source": "folder:/other"}))
-    store.add_run(replace(run, id="other seed", align_seed=2))
-    store.add_run(replace(run, id="other settings", recipe_hash="i"))
-    assert [row["id"] for row in store.unfinished_versions(replace(run, id="new"))] == ["r1"]
-    assert store.unfinished_versions(run) == []
-
-
-def test_an_unfinished_run_keeps_the_names_of_what_was_moved(store: Store) -> None:
-    store.add_run(replace(RUN, source="folder:old", status="interrupted"))
-    store.add_run(replace(RUN, source="folder:new", recipe={"source": "folder:/new"}))
-    assert [store.runs().loc[0, name] for name in ("source", "recipe")] == ["folder:old", {"source": "folder:/new"}]
-    store.set_status("r1", "done")
-    store.add_run(replace(RUN, source="folder:new"))
-    assert store.runs().loc[0, "source"] == "folder:new"
-
-
-def test_stages_of_earlier_code_are_forgotten_with_their_scores(store: Store) -> None:
-    store.add_run(RUN)
-    for kind in ("align", "score", "project"):
-        store.put_stage(StageRow(fingerprint=f"s-{kind}", kind=kind))
-        store.link_stage("r1", f"s-{kind}", False)
-    store.put_scores("r1", [score("xnli", "en", 80.0, stage="s-score"), score("xnli", "de", 1.0, stage="s-project")])
-    store.keep_stages("r1", ["s-align", "s-score"])
-    assert len(store.links()) == 3, "nothing has changed, so what was added later is kept"
-    store.keep_stages("r1", ["s-align", "new"])
-    assert list(store.links()["fingerprint"]) == ["s-align"]
-    assert store.scores().empty
-
-
 def test_final_status_sets_finished(store: Store) -> None:
     store.add_run(RUN)
     store.set_status("r1", "running")

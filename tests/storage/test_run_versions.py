@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from harness.storage.store import StageRow, Store, schema
-from tests.storage.test_store import EXPECTED, METRIC, RUN, SCORES, score
+from tests.support.fake_store import run_row, scores, store_run
+
+RUN = run_row("cz-snt", 1, id="r1")
 
 
 @pytest.fixture
@@ -31,9 +33,7 @@ def test_runs_are_in_the_order_in_which_they_were_added(store: Store) -> None:
 
 def test_superseded_runs_are_in_no_table(store: Store) -> None:
     for name in ("r1", "r2"):
-        store.add_run(replace(RUN, id=name))
-        store.put_scores(name, SCORES)
-        store.refresh_summary(name, EXPECTED, METRIC)
+        store_run(store, replace(RUN, id=name), scores(50.0, 1))
     store.set_status("r1", schema.SUPERSEDED, "its data have changed")
     assert set(store.scores()["run"]) == set(store.summaries()["run"]) == {"r2"}
     assert list(store.groups()["runs"]) == [1]
@@ -67,7 +67,8 @@ def test_stages_of_earlier_code_are_forgotten_with_their_scores(store: Store) ->
     for kind in ("align", "score", "project"):
         store.put_stage(StageRow(fingerprint=f"s-{kind}", kind=kind))
         store.link_stage("r1", f"s-{kind}", False)
-    store.put_scores("r1", [score("xnli", "en", 80.0, stage="s-score"), score("xnli", "de", 1.0, stage="s-project")])
+    first, second, *_ = scores(50.0, 1)
+    store.put_scores("r1", [replace(first, stage="s-score"), replace(second, stage="s-project")])
     store.keep_stages("r1", ["s-align", "s-score"])
     assert len(store.links()) == 3, "nothing has changed, so what was added later is kept"
     store.keep_stages("r1", ["s-align", "new"])

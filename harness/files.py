@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import json
 import os
 import shutil
 import threading
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from harness.errors import UserError
 from harness.faults import disk_errors
@@ -52,6 +55,17 @@ def file_digest(path: Path, advance: Callable[[int], None] | None = None) -> str
 def json_digest(value: Any) -> str:
     """Hexadecimal SHA-256 of a JSON-like value, independent of the order of keys."""
     return text_digest(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str))
+
+
+@contextmanager
+def open_binary(path: Path) -> Iterator[BinaryIO]:
+    """Opens a file, decompressed where its name ends in `.gz`. Raises UserError where that is damaged."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            yield cast(BinaryIO, stream)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        remedy = "fetch the file again"
+        raise UserError("a compressed file that is damaged", file=path, found=str(error), remedy=remedy) from error
 
 
 def is_lfs_pointer(file: Path) -> bool:
@@ -101,7 +115,8 @@ def read_json(path: Path, *, expected: str = "JSON in UTF-8") -> Any:
     if is_lfs_pointer(path):
         raise lfs_pointer_error(path)
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        with open_binary(path) as stream:
+            text = stream.read().decode("utf-8-sig")
         return json.loads(text)
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1

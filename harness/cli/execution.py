@@ -25,6 +25,8 @@ def run_plans(plans: Sequence[RunPlan], options: ExecutionOptions) -> None:
     from harness.results.rendering import TerminalTable
     from harness.results.tables import tables_by_task
 
+    for note in dict.fromkeys(note for plan in plans for note in plan.notes):
+        print_message("note", note)
     executor = options.executor()
     store = options.open_store(create=True)
     console = Console(file=sys.stderr)

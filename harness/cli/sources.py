@@ -51,7 +51,7 @@ def manifest_record(manifest: Manifest) -> dict[str, Any]:
         "tasks": [asdict(cell) for cell in manifest.tasks],
         "corpora": [{**asdict(cell), "kind": str(cell.kind)} for cell in manifest.corpora],
         "training": dict(manifest.training),
-        "notes": list(manifest.notes),
+        "notes": [*manifest.notes, *manifest.unread],
     }
 
 
@@ -63,7 +63,7 @@ def _print_manifest(name: str, manifest: Manifest) -> None:
     print_table(("kind", "language", "count"), record["corpora"])
     for task, training in manifest.training.items():
         typer.echo(f"{task} is trained on {training}")
-    for note in manifest.notes:
+    for note in record["notes"]:
         typer.echo(f"note: {note}")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.data.lines import fields_of, read_lines, scan, shorten
+from harness.data.patterns import find_files, find_views, plain_or_compressed, uncompressed
 from harness.data.readers import check_parallel, text_pairs
 from harness.errors import UserError
 from harness.files import text_digest
@@ -24,32 +25,26 @@ _LINK = re.compile(r"(\d+)([-p])(\d+)")
 class CorpusLayout:
     """The files of one kind of corpus in a folder.
 
-    `find` maps languages to the files of each; `read` yields the records of a language; `count` counts them.
+    `files` are their path patterns, see `patterns`; `find` maps languages to the files of each, by default to those of
+    the patterns; `read` yields the records of a language; `count` counts them.
     """
 
-    pattern: str  # for people
-    find: Callable[[Path, str], dict[str, tuple[Path, ...]]]
+    files: tuple[str, ...]
     read: Callable[[str, tuple[Path, ...]], Iterator[CorpusRecord]]
     count: Callable[[tuple[Path, ...]], int]
+    others: Callable[[Path, str], dict[str, tuple[Path, ...]]] | None = None
+
+    def find(self, root: Path, pivot: str) -> dict[str, tuple[Path, ...]]:
+        if self.others is not None:
+            return self.others(root, pivot)
+        roles = {text: text for text in self.files}
+        views = find_views(root, self.files[0], pivot)
+        return {view: tuple(find_files(root, roles, view, pivot).values()) for view in views}
 
 
 def fingerprint(files: tuple[Path, ...]) -> str:
     """One digest for the files of a corpus, order and names included."""
-    return text_digest("\n".join(f"{path.name} {scan(path).digest}" for path in files))
-
-
-def _listing(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
-
-
-def _find_parallel(root: Path, pivot: str) -> dict[str, tuple[Path, ...]]:
-    folder = root / "parallel"
-    found: dict[str, tuple[Path, ...]] = {}
-    for name in _listing(folder):
-        match = re.fullmatch(rf"(.+)-{pivot}\.\1", name)
-        if match:
-            found[match[1]] = (folder / name, folder / f"{match[1]}-{pivot}.{pivot}")
-    return found
+    return text_digest("\n".join(f"{uncompressed(path)} {scan(path).digest}" for path in files))
 
 
 def _read_parallel(language: str, files: tuple[Path, ...]) -> Iterator[ParallelPair]:
@@ -66,11 +61,6 @@ def _count_parallel(files: tuple[Path, ...]) -> int:
     return scan(files[0]).lines
 
 
-def _find_mono(root: Path, _pivot: str) -> dict[str, tuple[Path, ...]]:
-    folder = root / "mono"
-    return {name.removesuffix(".txt"): (folder / name,) for name in _listing(folder) if name.endswith(".txt")}
-
-
 def _read_mono(language: str, files: tuple[Path, ...]) -> Iterator[MonoSentence]:
     for number, text in read_lines(files[0]):
         if text and not text.strip():
@@ -85,15 +75,17 @@ def _count_mono(files: tuple[Path, ...]) -> int:
 
 def _find_dictionaries(root: Path, pivot: str) -> dict[str, tuple[Path, ...]]:
     """The training files of each language, the general one first, then the held-out file if there is one."""
-    folder = root / "dictionaries"
     found: dict[str, list[Path]] = {}
-    names = sorted(_listing(folder), key=lambda name: (not name.startswith(f"{pivot}-"), name))
-    for name in names:
+    names = {
+        uncompressed(path): plain_or_compressed(path.with_name(uncompressed(path)))
+        for path in root.glob("dictionaries/*.txt*")
+    }
+    for name in sorted(names, key=lambda name: (not name.startswith(f"{pivot}-"), name)):
         match = re.fullmatch(rf"(?:[^.]+\.)?{pivot}-([^.]+)\.txt", name)
         if match:
-            found.setdefault(match[1], []).append(folder / name)
+            found.setdefault(match[1], []).append(names[name])
     for language, files in found.items():
-        files.extend(folder / name for name in names if name == f"{pivot}-{language}.test.txt")
+        files.extend(names[name] for name in names if name == f"{pivot}-{language}.test.txt")
     return {language: tuple(files) for language, files in found.items()}
 
 
@@ -125,7 +117,7 @@ def _usable(files: tuple[Path, ...], _digests: tuple[str, ...]) -> UsableEntries
 
 
 def _is_test(path: Path) -> bool:
-    return path.name.endswith(".test.txt")
+    return uncompressed(path).endswith(".test.txt")
 
 
 def _entries(path: Path) -> Iterator[tuple[str, str]]:
@@ -145,24 +137,13 @@ def _count_dictionary(files: tuple[Path, ...]) -> int:
     return len(usable_entries(files).entries)
 
 
-def _find_alignments(root: Path, pivot: str) -> dict[str, tuple[Path, ...]]:
-    folder = root / "alignments"
-    found: dict[str, tuple[Path, ...]] = {}
-    for name in _listing(folder):
-        match = re.fullmatch(r"([^-.]+)-([^-.]+)\.gold", name)
-        if match and pivot in match.groups():
-            language = match[2] if match[1] == pivot else match[1]
-            found[language] = tuple(folder / f"{match[1]}-{match[2]}.{end}" for end in (pivot, language, "gold"))
-    return found
-
-
 def _read_alignments(language: str, files: tuple[Path, ...]) -> Iterator[AlignedPair]:
     """Links in a gold file have the left side of its name first; records have the pivot first."""
-    pivot, foreign, gold = files
+    gold, pivot, foreign = files
     for other in (foreign, gold):
         check_parallel(pivot, other)
     swapped = gold.name.startswith(f"{language}-")
-    for (number, english), (_, text), (_, links) in zip(*map(read_lines, files), strict=True):
+    for (number, links), (_, english), (_, text) in zip(*map(read_lines, files), strict=True):
         source, target = tuple(english.split()), tuple(text.split())
         sure, possible = _links(gold, number, links, swapped, (len(source), len(target)))
         yield AlignedPair(f"{language}-{number - 1}", language, source, target, sure, possible)
@@ -192,13 +173,8 @@ def _links(
 
 
 def _count_alignments(files: tuple[Path, ...]) -> int:
-    check_parallel(files[0], files[1])
-    return scan(files[2]).lines
-
-
-def _find_nli(root: Path, pivot: str) -> dict[str, tuple[Path, ...]]:
-    path = root / NLI_FILE.format(pivot=pivot)
-    return {pivot: (path,)} if path.is_file() else {}
+    check_parallel(files[1], files[2])
+    return scan(files[0]).lines
 
 
 def _read_nli(_language: str, files: tuple[Path, ...]) -> Iterator[TextPair]:
@@ -218,14 +194,19 @@ def _blank_error(path: Path, number: int, remedy: str) -> UserError:
 
 LAYOUTS: Mapping[Corpus, CorpusLayout] = {
     Corpus.PARALLEL: CorpusLayout(
-        "parallel/{xx}-{pivot}.{xx} and .{pivot}", _find_parallel, _read_parallel, _count_parallel
+        ("parallel/{view}-{pivot}.{view}", "parallel/{view}-{pivot}.{pivot}"), _read_parallel, _count_parallel
     ),
-    Corpus.MONO: CorpusLayout("mono/{xx}.txt", _find_mono, _read_mono, _count_mono),
+    Corpus.MONO: CorpusLayout(("mono/{view}.txt",), _read_mono, _count_mono),
     Corpus.DICTIONARY: CorpusLayout(
-        "dictionaries/{pivot}-{xx}.txt", _find_dictionaries, _read_dictionary, _count_dictionary
+        ("dictionaries/{pivot}-{view}.txt", "dictionaries/{pivot}-{view}.test.txt"),
+        _read_dictionary,
+        _count_dictionary,
+        _find_dictionaries,
     ),
     Corpus.ALIGNMENT: CorpusLayout(
-        "alignments/{xx}-{pivot}.gold and its two texts", _find_alignments, _read_alignments, _count_alignments
+        tuple(f"alignments/{{view}}-{{pivot}}.{end}" for end in ("gold", "{pivot}", "{view}")),
+        _read_alignments,
+        _count_alignments,
     ),
-    Corpus.NLI: CorpusLayout(NLI_FILE, _find_nli, _read_nli, _count_nli),
+    Corpus.NLI: CorpusLayout((NLI_FILE,), _read_nli, _count_nli),
 }

@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar
 
 from harness.data.corpus_files import LAYOUTS, fingerprint, usable_entries
-from harness.data.layout import files_of
+from harness.data.languages import XTREME
+from harness.data.layout import XTREME_FILES, files_of, patterns_of
 from harness.data.lines import blank_inside, scan
+from harness.data.patterns import fill, find_files, find_views, orders, uncompressed, unread_files
 from harness.data.readers import Cell, reader_of
 from harness.data.source import CorpusCell, Manifest, Source, TaskCell
 from harness.errors import UsageError, UserError
@@ -81,6 +83,7 @@ class Folder(Source):
             corpora=tuple(corpora),
             training=_training(cells, self.pivot),
             notes=(*_notes([*cells, *self._incomplete(specs)]), *self._corpus_notes()),
+            unread=tuple(self._unread(specs, cells)),
         )
 
     def task(self, spec: TaskSpec, view: str, split: str) -> Sequence[Record]:
@@ -104,9 +107,9 @@ class Folder(Source):
             if language not in found or missing:
                 raise UserError(
                     f"no {kind.value} corpus for {language!r}",
-                    file=missing[0] if missing else self.root / layout.pattern.format(xx=language, pivot=self.pivot),
+                    file=missing[0] if missing else self.root / fill(layout.files[0], language, self.pivot),
                     found=f"languages: {', '.join(sorted(found)) or 'none'}",
-                    expected=layout.pattern.format(xx=language, pivot=self.pivot),
+                    expected=" and ".join(fill(pattern, language, self.pivot) for pattern in layout.files[:2]),
                     remedy="add the file, or leave the language out",
                 )
         for language in languages:
@@ -115,10 +118,10 @@ class Folder(Source):
     def _candidates(self, spec: TaskSpec, split: str) -> list[Cell]:
         """A cell for each view that has the split's first file, the task's own languages first."""
         roles = self._roles(spec, split)
-        views = self._views(next(iter(roles.values()))) if roles else []
+        views = find_views(self.root, next(iter(roles.values())), self.pivot) if roles else []
         order = {language: place for place, language in enumerate(spec.languages)}
         views.sort(key=lambda view: (order.get(view, len(order)), view))
-        return [Cell(spec, view, split, self.pivot, self._files(roles, view)) for view in views]
+        return [Cell(spec, view, split, self.pivot, find_files(self.root, roles, view, self.pivot)) for view in views]
 
     def _cells(self, spec: TaskSpec, split: str) -> list[Cell]:
         """The candidates whose files are all there. Rows are parallel if all files have the same length."""
@@ -140,34 +143,15 @@ class Folder(Source):
         return cells[view]
 
     def _roles(self, spec: TaskSpec, split: str) -> dict[str, str]:
-        """The path patterns of a split by role, with {view} left open; of several alternatives the first with files."""
-        alternatives = [
-            {role: pattern.replace("{pivot}", self.pivot) for role, pattern in patterns.items()}
-            for patterns in files_of(spec).get(split, ())
-        ]
-        with_files = (roles for roles in alternatives if self._views(next(iter(roles.values()))))
+        """The path patterns of a split by role; of several alternatives the first with files."""
+        alternatives = [dict(patterns) for patterns in files_of(spec).get(split, ())]
+        with_files = (a for a in alternatives if find_views(self.root, next(iter(a.values())), self.pivot))
         return next(with_files, alternatives[0] if alternatives else {})
 
     def _folders(self, specs: Sequence[TaskSpec]) -> list[str]:
         """The folders in which these tasks are expected."""
         patterns = (text for spec in specs for split in spec.splits for text in self._roles(spec, split).values())
         return sorted({f"{text.split('/')[0]}/" for text in patterns})
-
-    def _files(self, roles: Mapping[str, str], view: str) -> dict[str, Path]:
-        return {role: self.root / _at(pattern, view) for role, pattern in roles.items()}
-
-    def _views(self, pattern: str) -> list[str]:
-        """The views for which a file of this pattern exists; only the pivot if the pattern has no field."""
-        parts = _FIELD.split(pattern)
-        if len(parts) == 1:
-            return [self.pivot] if (self.root / pattern).is_file() else []
-        known: set[str] = set()
-        for i, name in enumerate(parts):
-            parts[i] = re.escape(name) if i % 2 == 0 else f"(?P={name})" if name in known else f"(?P<{name}>{_CODE})"
-            known |= {name} if i % 2 else set()
-        regex = re.compile("".join(parts))
-        paths = (path.relative_to(self.root).as_posix() for path in self.root.glob(_FIELD.sub("*", pattern)))
-        return [_view(match.groupdict()) for match in map(regex.fullmatch, paths) if match]
 
     def _missing(self, spec: TaskSpec, view: str, split: str, cells: Iterable[str]) -> UserError:
         roles = self._roles(spec, split)
@@ -177,7 +161,7 @@ class Folder(Source):
                 expected=f"one of: {', '.join(files_of(spec))}",
                 remedy="ask for another split, or use another source",
             )
-        cell = Cell(spec, view, split, self.pivot, self._files(roles, view))
+        cell = Cell(spec, view, split, self.pivot, find_files(self.root, roles, view, self.pivot))
         path = cell.missing() or next(iter(cell.files.values()))
         if not path.parent.is_dir():
             return UserError(
@@ -201,6 +185,16 @@ class Folder(Source):
             if all(path.is_file() for path in files):
                 yield CorpusCell(kind, language, layout.count(files), fingerprint(files))
 
+    def _unread(self, specs: Sequence[TaskSpec], cells: Sequence[Cell]) -> Iterator[str]:
+        """Notes on the files in the folders of these tasks and of corpora that nothing reads."""
+        corpora = [layout.find(self.root, self.pivot) for layout in LAYOUTS.values()]
+        read = {path for cell in (*cells, *self._incomplete(specs)) for path in cell.files.values()}
+        read |= {path for found in corpora for files in found.values() for path in files}
+        codes = {*XTREME, *(language for spec in specs for language in spec.languages), *chain(*corpora)}
+        own = [*chain(*(patterns_of(files_of(spec)) for spec in specs)), *chain(*(a.files for a in LAYOUTS.values()))]
+        others = chain(*map(patterns_of, XTREME_FILES.values()))
+        return unread_files(self.root, self.pivot, own, others, read, codes)
+
     def _corpus_notes(self) -> Iterator[str]:
         for kind, layout in LAYOUTS.items():
             for language, files in sorted(layout.find(self.root, self.pivot).items()):
@@ -211,28 +205,10 @@ class Folder(Source):
                     yield f"dictionary ({language}): {count} entries left out, their headwords are in the held-out file"
 
 
-_FIELD = re.compile(r"\{(view|context|question)\}")
-_CODE = "[A-Za-z0-9_-]+"
-
-
-def _at(pattern: str, view: str) -> str:
-    """The path of a view: `de`, or `de.en` for a context in the first language and a question in the second."""
-    context, _, question = view.partition(".")
-    fields = {"view": view, "context": context, "question": question or context}
-    return _FIELD.sub(lambda field: fields[field[1]], pattern)
-
-
-def _view(fields: Mapping[str, str]) -> str:
-    if "view" in fields:
-        return fields["view"]
-    context, question = fields["context"], fields["question"]
-    return context if context == question else f"{context}.{question}"
-
-
 def _task_cell(cell: Cell) -> TaskCell:
     reader = reader_of(cell)
     files = {**cell.files, "clusters": cell.parallel or cell.files[next(iter(cell.files))]}
-    names = [f"{role} {path.name} {scan(path).digest}" for role, path in files.items() if path.is_file()]
+    names = [f"{role} {uncompressed(path)} {scan(path).digest}" for role, path in files.items() if path.is_file()]
     digest = text_digest("\n".join(names))
     return TaskCell(cell.spec.name, cell.view, cell.split, reader.count(cell), digest, reader.labelled(cell))
 
@@ -273,7 +249,7 @@ def _quirks(cell: Cell) -> Iterator[str]:
     if not reader_of(cell).labelled(cell):
         yield _UNLABELLED[record]
     first, here = next(iter(files_of(cell.spec)[cell.split][0].values())), next(iter(cell.files.values()))
-    if here.name != Path(_at(first.replace("{pivot}", cell.pivot), cell.view)).name:
+    if uncompressed(here) not in {Path(fill(order, cell.view, cell.pivot)).name for order in orders(first)}:
         yield f"{here.parent.name}/{here.name} is read in place of {first}, which is missing"
 
 

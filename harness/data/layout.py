@@ -57,6 +57,11 @@ def files_of(spec: TaskSpec) -> SplitFiles:
     return XTREME_FILES.get(spec.name) or {split: _conventional(spec, split) for split in spec.splits}
 
 
+def patterns_of(files: SplitFiles) -> list[str]:
+    """Every path pattern of a task, of all splits and alternatives."""
+    return [text for alternatives in files.values() for patterns in alternatives for text in patterns.values()]
+
+
 def _conventional(spec: TaskSpec, split: str) -> tuple[Patterns, ...]:
     if spec.family.record is PoolSentence:
         return _pools(f"{spec.name}/{{view}}-{{pivot}}.{split}", gold=spec.family.gold_file)

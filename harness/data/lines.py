@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.errors import UserError
-from harness.files import is_lfs_pointer, lfs_pointer_error
+from harness.files import is_lfs_pointer, lfs_pointer_error, open_binary
 
 MAX_LINE = 1 << 20  # bytes; a longer line is no sentence but a file of another kind
 SURROGATE = re.compile("[\ud800-\udfff]")  # half of a character beyond U+FFFF: JSON can hold it, UTF-8 cannot
@@ -43,7 +43,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     return, which some readers take for a line end and others do not.
     """
     offset = 0
-    with path.open("rb") as file:
+    with open_binary(path) as file:
         for number, raw in enumerate(iter(lambda: file.readline(MAX_LINE + 1), b""), start=1):
             yield number, _decode(path, number, offset, raw)
             offset += len(raw)
@@ -135,10 +135,10 @@ def _decode(path: Path, number: int, offset: int, raw: bytes) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _scan(path: Path, _mtime_ns: int, size: int) -> FileScan:
+def _scan(path: Path, _mtime_ns: int, _size: int) -> FileScan:
     digest, lines, blank, quoted = hashlib.sha256(), 0, 0, False
-    previous, held = b"\n", b""
-    with path.open("rb") as file:
+    previous, held, tail = b"\n", b"", b""
+    with open_binary(path) as file:
         first = file.readline(MAX_LINE)
         file.seek(0)
         while chunk := file.read(_CHUNK):
@@ -151,8 +151,10 @@ def _scan(path: Path, _mtime_ns: int, size: int) -> FileScan:
             blank += int((ends[1:] & ends[:-1]).sum())
             quoted = quoted or b'""' in text
             previous = text[-1:] or previous
-        file.seek(-min(4, size), 2)
-        tail = file.read().replace(b"\r\n", b"\n")
+            tail = (tail + chunk)[-4:]
+    if not tail:  # compressed, and nothing in it
+        raise empty_file_error(path)
+    tail = tail.replace(b"\r\n", b"\n")
     return FileScan(
         digest=digest.hexdigest(),
         lines=lines + (not tail.endswith(b"\n")),
@@ -166,5 +168,8 @@ def _scan(path: Path, _mtime_ns: int, size: int) -> FileScan:
 
 @lru_cache(maxsize=4096)
 def _blank_inside(path: Path, _mtime_ns: int, _size: int) -> bool:
+    if path.suffix == ".gz":
+        with open_binary(path) as file:
+            return _BLANK.search(file.read()) is not None
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return _BLANK.search(data) is not None

@@ -40,13 +40,15 @@ class CorpusCell:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The contents of a source. `training` names the training set of each task; `notes` are for the user."""
+    """The contents of a source. `training` names the training set of each task; `notes` are for the user, and `unread`
+    those on files that are not read."""
 
     pivot: str
     tasks: tuple[TaskCell, ...]
     corpora: tuple[CorpusCell, ...]
     training: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
     def cell(self, task: str, view: str, split: str) -> TaskCell | None:
         return next((c for c in self.tasks if (c.task, c.view, c.split) == (task, view, split)), None)

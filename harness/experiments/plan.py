@@ -56,6 +56,7 @@ class RunPlan:
     stages: tuple[Stage, ...]
     expected: Mapping[str, tuple[str, ...]]
     metric: Mapping[str, str]
+    notes: tuple[str, ...] = ()  # on files of the source that are not read
 
     @property
     def id(self) -> str:
@@ -121,6 +122,7 @@ class _Planner:
             tuple(stages),
             expected,
             {spec.name: spec.metric for spec in self.specs},
+            self.manifest.unread,
         )
 
     def _base(self, stages: list[Stage]) -> str:

@@ -17,13 +17,13 @@ harness/statistics.py. To add a metric, write one subclass of `AdditiveMetric` a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import Field
 
-from harness.errors import UsageError
+from harness.errors import UsageError, UserError
 from harness.protocols import Choice, Shape, Variant
 from harness.records import Record
 from harness.statistics import TOLERANCE, MetricInputs, Ratio, Statistics
@@ -184,6 +184,19 @@ class Example(NamedTuple):
     prediction: str
 
 
+class GoldFault(NamedTuple):
+    """What keeps an item, or a whole set, from being trained on or scored."""
+
+    what: str
+    found: str
+    expected: str
+    remedy: str = "correct the item, or remove it"
+
+    def error(self, where: str, file: str | Path | None = None, line: int | None = None) -> UserError:
+        what = f"{self.what}, {where}"
+        return UserError(what, file=file, line=line, found=self.found, expected=self.expected, remedy=self.remedy)
+
+
 class AlignedPredictions(NamedTuple):
     """Final predictions, and the records that `Task.statistics` compares them with."""
 
@@ -329,6 +342,27 @@ class Task(ABC):
     def item_id(self, record: Any) -> Hashable:
         """What tells the items of a test set apart."""
         return str(record.id)
+
+    def item_fault(self, record: Any, split: str) -> GoldFault | None:
+        """What is wrong with the gold of one item; None where it can be trained on, or scored."""
+        return None
+
+    def gold_faults(self, records: Iterable[Any], split: str) -> Iterator[tuple[Any, GoldFault]]:
+        """The faults of a set's items, each with its item, or with None where the whole set has it.
+
+        A run is not planned on data with a fault. Ids may repeat in training sets alone.
+        """
+        known: set[Hashable] = set()
+        item = None
+        for item in records:
+            if (fault := self.item_fault(item, split)) is not None:
+                yield item, fault
+            if split != "train":
+                if (name := self.item_id(item)) in known:
+                    yield item, GoldFault("an id that occurs twice", f"{item.id!r:.80}", "each id once")
+                known.add(name)
+        if item is None:
+            yield None, GoldFault("there are no items", "an empty set", "at least one item", "complete the data")
 
     @classmethod
     def file_name(cls, view: str) -> str:

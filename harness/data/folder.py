@@ -18,7 +18,8 @@ from harness.data.lines import blank_inside, scan
 from harness.data.patterns import fill, find_files, find_views, orders, uncompressed, unread_files
 from harness.data.readers import Cell, reader_of
 from harness.data.source import CorpusCell, Manifest, Source, TaskCell
-from harness.errors import UsageError, UserError
+from harness.data.squad_json import line_of_question, scan_questions
+from harness.errors import UsageError, UserError, counted
 from harness.files import text_digest
 from harness.records import Corpus, CorpusRecord, PoolSentence, Question, Record, TaggedSentence, TextPair
 from harness.task import TaskSpec
@@ -87,8 +88,15 @@ class Folder(Source):
         )
 
     def task(self, spec: TaskSpec, view: str, split: str) -> Sequence[Record]:
+        return list(self.items(spec, view, split))
+
+    def items(self, spec: TaskSpec, view: str, split: str) -> Iterator[Record]:
         cell = self._cell(spec, view, split)
-        return reader_of(cell).records(cell)
+        return iter(reader_of(cell).records(cell))
+
+    def place(self, spec: TaskSpec, view: str, split: str, item: Record | None) -> tuple[str | Path, int | None]:
+        path = next(iter(self._cell(spec, view, split).files.values()))
+        return path, line_of_question(path, item.id) if isinstance(item, Question) else None
 
     def corpus(self, kind: Corpus, languages: Sequence[str]) -> Sequence[CorpusRecord]:
         return list(self.stream(kind, languages))
@@ -246,6 +254,8 @@ def _quirks(cell: Cell) -> Iterator[str]:
         yield "languages differ in length or English is missing, so no two rows count as parallel"
     if record is TaggedSentence and blank_inside(cell.files["data"]):
         yield "of tokens with a blank inside only the first part is read, as in the official code"
+    if record is Question and (misplaced := scan_questions(cell.files["data"]).misplaced):
+        yield f"{counted(misplaced, 'answer')} not at the place that is given: scored by the text, not trained on"
     if not reader_of(cell).labelled(cell):
         yield _UNLABELLED[record]
     first, here = next(iter(files_of(cell.spec)[cell.split][0].values())), next(iter(cell.files.values()))

@@ -5,13 +5,13 @@ Each honours what the official code sees and refuses what it cannot read or woul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 from harness.data.lines import fields_of, read_lines, scan, shorten
-from harness.data.squad_json import labelled_questions, question_count, read_questions
+from harness.data.squad_json import read_questions, scan_questions
 from harness.errors import UserError
 from harness.files import text_digest
 from harness.records import PoolSentence, Question, Record, TaggedSentence, TextPair
@@ -49,7 +49,7 @@ class Cell:
 class Reader:
     """How a type of record is read: `records` in full; `count` and `labelled` from a scan of the files."""
 
-    records: Callable[[Cell], list[Record]]
+    records: Callable[[Cell], Iterable[Record]]
     count: Callable[[Cell], int]
     labelled: Callable[[Cell], bool]
 
@@ -109,13 +109,12 @@ def _empty_field(path: Path, number: int, text: str, width: int) -> UserError:
     )
 
 
-def _read_classification(cell: Cell) -> list[Record]:
+def _read_classification(cell: Cell) -> Iterator[Record]:
     clusters = _row_clusters(cell)
     rows = text_pairs(cell.files["data"], cell.spec.labels, withheld=cell.split == "test")
-    return [
-        TextPair(f"{cell.split}-{row}", first, second, label, clusters[row] if clusters else f"{cell.key}-{row}")
-        for row, (first, second, label) in enumerate(rows)
-    ]
+    for row, (first, second, label) in enumerate(rows):
+        cluster = clusters[row] if clusters else f"{cell.key}-{row}"
+        yield TextPair(f"{cell.split}-{row}", first, second, label, cluster)
 
 
 def _row_clusters(cell: Cell) -> list[str]:
@@ -134,13 +133,11 @@ def _row_clusters(cell: Cell) -> list[str]:
     return clusters
 
 
-def _read_tagging(cell: Cell) -> list[Record]:
+def _read_tagging(cell: Cell) -> Iterator[Record]:
     labelled = _tagging_labelled(cell)
     sentences = tagged_sentences(cell.files["data"], cell.spec.labels, labelled=labelled, test=cell.split == "test")
-    return [
-        TaggedSentence(f"{cell.split}-{row}", words, tags, f"{cell.key}-{row}")
-        for row, (words, tags) in enumerate(sentences)
-    ]
+    for row, (words, tags) in enumerate(sentences):
+        yield TaggedSentence(f"{cell.split}-{row}", words, tags, f"{cell.key}-{row}")
 
 
 def tagged_sentences(
@@ -344,18 +341,18 @@ def _classification_labelled(cell: Cell) -> bool:
     return cell.split != "test" or scan(cell.files["data"]).fields != 2
 
 
-def _read_qa(cell: Cell) -> list[Record]:
+def _read_qa(cell: Cell) -> Iterator[Record]:
     prefix = f"{cell.spec.name}-{cell.split}"
     language = cell.view.partition(".")[0]
-    return list(read_questions(cell.files["data"], prefix, language, repeated_ids=cell.split == "train"))
+    return read_questions(cell.files["data"], prefix, language, repeated_ids=cell.split == "train")
 
 
 def _questions(cell: Cell) -> int:
-    return question_count(cell.files["data"])
+    return scan_questions(cell.files["data"]).questions
 
 
 def _qa_labelled(cell: Cell) -> bool:
-    return labelled_questions(cell.files["data"])
+    return scan_questions(cell.files["data"]).answered > 0
 
 
 ALIGNED = Reader(_read_aligned, _pool_size, _aligned_labelled)

@@ -73,6 +73,7 @@ class Source(ABC):
 
     kind: ClassVar[str]
     own_languages: bool = False  # its languages are its own, so the official list does not apply
+    generated: bool = False  # its data are made by code that knows the gold, so that no fault is looked for
     pivot: str
 
     @classmethod
@@ -104,6 +105,14 @@ class Source(ABC):
     @abstractmethod
     def task(self, spec: TaskSpec, view: str, split: str) -> Sequence[Record]:
         """The records of one cell; for retrieval, source sentences first, then target sentences."""
+
+    def items(self, spec: TaskSpec, view: str, split: str) -> Iterator[Record]:
+        """The records of `task`, one after the other; by default all of them are in memory."""
+        return iter(self.task(spec, view, split))
+
+    def place(self, spec: TaskSpec, view: str, split: str, item: Record | None) -> tuple[str | Path, int | None]:
+        """The file and the line of an item, for errors about it; by default the source's name."""
+        return self.name, None
 
     @abstractmethod
     def corpus(self, kind: Corpus, languages: Sequence[str]) -> Sequence[CorpusRecord]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -44,20 +45,34 @@ def read_questions(path: Path, prefix: str, language: str, *, repeated_ids: bool
             )
 
 
-def question_count(path: Path) -> int:
-    """The number of questions in a file."""
-    return _summary(path, path.stat().st_mtime_ns)[0]
+def line_of_question(path: Path, name: str) -> int | None:
+    """The line on which a question's id is written; None where it is written in an unusual way."""
+    text = path.read_bytes().decode("utf-8-sig")
+    for written in (json.dumps(name, ensure_ascii=False), json.dumps(name)):
+        if found := re.search(rf'"id"\s*:\s*{re.escape(written)}', text):
+            return text.count("\n", 0, found.start()) + 1
+    return None
 
 
-def labelled_questions(path: Path) -> bool:
-    """Whether any question has a non-empty answer: XTREME's download empties the answers of the test sets."""
-    return _summary(path, path.stat().st_mtime_ns)[1]
+class QuestionFile(NamedTuple):
+    """What a file holds: questions, those with a non-empty answer (XTREME's download empties the answers of the test
+    sets), and those none of whose answers is at its place in the context."""
+
+    questions: int
+    answered: int
+    misplaced: int
+
+
+def scan_questions(path: Path) -> QuestionFile:
+    """Counts of a file, computed once per path and time."""
+    return _scan_questions(path, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=256)
-def _summary(path: Path, _: int) -> tuple[int, bool]:
-    found = list(read_questions(path, "", "", repeated_ids=True))
-    return len(found), any(question.answers for question in found)
+def _scan_questions(path: Path, _: int) -> QuestionFile:
+    answers = [question.answers for question in read_questions(path, "", "", repeated_ids=True)]
+    answered = [given for given in answers if given]
+    return QuestionFile(len(answers), len(answered), sum(all(one.start < 0 for one in given) for given in answered))
 
 
 def _locate_answers(answers: list[tuple[str, int]], context: str) -> tuple[Answer, ...]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -217,7 +218,7 @@ class TransformedSource(Source):
                 f"{transform.name} would change the pivot", expected="another language", remedy="name another language"
             )
         self.inner, self.transform, self.pivot = inner, transform, inner.pivot
-        self.own_languages = inner.own_languages
+        self.own_languages, self.generated = inner.own_languages, inner.generated
         self.name = f"{inner.name}+{transform.name}"
 
     @classmethod
@@ -250,16 +251,19 @@ class TransformedSource(Source):
         return replace(inner, tasks=tasks, corpora=corpora, notes=(*inner.notes, note))
 
     def task(self, spec: TaskSpec, view: str, split: str) -> Sequence[Record]:
-        records, language = self.inner.task(spec, view, split), self.transform.language
-        context, _, asked = view.partition(".")
-        if language not in (context, asked):
-            return records
-        new = [apply_transform(record, self.transform) for record in records]
-        return (
-            [_change_one_side(*pair, kept=asked != language) for pair in zip(records, new, strict=True)]
-            if asked
-            else new
-        )
+        return list(self.items(spec, view, split))
+
+    def items(self, spec: TaskSpec, view: str, split: str) -> Iterator[Record]:
+        language, (context, _, asked) = self.transform.language, view.partition(".")
+        for record in self.inner.items(spec, view, split):
+            if language not in (context, asked):
+                yield record
+                continue
+            new = apply_transform(record, self.transform)
+            yield _change_one_side(record, new, kept=asked != language) if asked else new
+
+    def place(self, spec: TaskSpec, view: str, split: str, item: Record | None) -> tuple[str | Path, int | None]:
+        return self.inner.place(spec, view, split, item)
 
     def corpus(self, kind: Corpus, languages: Sequence[str]) -> Sequence[CorpusRecord]:
         return list(self.stream(kind, languages))

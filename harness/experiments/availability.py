@@ -43,7 +43,8 @@ def scored_views(recipe: Recipe, source: Source, manifest: Manifest, spec: TaskS
         for split in (s for s in spec.splits if s != "test"):
             if manifest.cell(spec.name, source.pivot, split) is None:
                 raise missing_data(recipe, source, spec, split, [source.pivot], manifest.views(spec.name, split))
-    unlabelled = [v for v in wanted if not cell_of(manifest, spec.name, v, "test").labelled]
+    cells = [cell_of(manifest, spec.name, v, "test") for v in wanted]
+    unlabelled = [cell.view for cell in cells if cell.count and not cell.labelled]
     if unlabelled:
         raise UserError(
             f"{spec.name} cannot be scored: its test labels are withheld",

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.code import plugin_module
-from harness.data.source import Manifest, Source
+from harness.data.source import Manifest, Source, TaskCell
 from harness.data.transforms import ShuffledPairs, TransformedSource
 from harness.errors import UserError
 from harness.experiments.availability import cell_of, check_corpora, check_languages, missing_data, scored_views
 from harness.experiments.bases import base_fingerprint, base_shape, resolve_base
+from harness.experiments.gold import check_items
 from harness.experiments.recipe import Recipe, method_config
 from harness.experiments.stage import Stage, StagePlace
 from harness.experiments.stages.align import Align
@@ -82,8 +83,9 @@ def plan_runs(recipes: Sequence[Recipe], seeds: Sequence[int], plugins: Sequence
 def plan_run(recipe: Recipe, seed: int, plugins: Sequence[Path] = ()) -> RunPlan:
     """The plan of one run on the diagonal: `seed` is both its alignment and its fine-tuning seed.
 
-    Reads the source's manifest and hashes the files of the base. Raises UserError for data that the recipe asks for and
-    the source lacks, for a base that cannot be used, and for a layer that the base does not have.
+    Reads the source's manifest, checks every item that the run will read unless an earlier plan did, and hashes the
+    files of the base. Raises UserError for data that the recipe asks for and the source lacks, for an item that cannot
+    be trained on or scored, for a base that cannot be used, and for a layer that the base does not have.
     """
     return _Planner(recipe, seed, plugins).plan()
 
@@ -101,6 +103,7 @@ class _Planner:
         self.manifest = self.source.manifest(self.specs)
         self.place = StagePlace(uri, recipe.base, tuple(str(p.absolute()) for p in plugins))
         self.method: type[Method] = METHODS.get(recipe.method)
+        self.read: dict[TaskCell, TaskSpec] = {}  # the sets of items that the stages read
 
     def plan(self) -> RunPlan:
         check_languages(self.recipe, self.source, self.manifest, self.specs)
@@ -113,6 +116,7 @@ class _Planner:
         encoder = self._align(stages, base, expected)
         for spec in self.specs:
             stages += self._task(spec, encoder, expected[spec.name])
+        check_items(self.source, self.read, self.source_modules)
         return RunPlan(
             self.recipe,
             self.seed,
@@ -243,7 +247,9 @@ class _Planner:
 
     def _cells(self, spec: TaskSpec, cells: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]:
         for view, split in cells:
-            yield f"{spec.name}/{view}/{split}", cell_of(self.manifest, spec.name, view, split).fingerprint
+            cell = cell_of(self.manifest, spec.name, view, split)
+            self.read[cell] = spec
+            yield f"{spec.name}/{view}/{split}", cell.fingerprint
 
     def _corpora(self, kinds: Iterable[Corpus], languages: Sequence[str]) -> dict[str, str]:
         return corpus_fingerprints(self.manifest, kinds, (self.source.pivot, *languages))

@@ -13,7 +13,7 @@ from harness.evaluation.retrieval import best_threshold, distinct_lines, find_re
 from harness.evaluation.strong_alignment import mine_strong
 from harness.records import PoolSentence
 from harness.statistics import MetricInputs
-from harness.task import AlignedPredictions, Count, Example, Family, TaskSettings
+from harness.task import AlignedPredictions, Count, Example, Family, GoldFault, TaskSettings
 from tasks.families.pools import BitextTask, PoolSettings, PoolSides, Vectors, partners_of
 from tasks.families.trained import cluster_ids
 
@@ -115,6 +115,18 @@ class BitextMining(BitextTask):
             if sentence.partners or sentence.id in mined:
                 gold = " | ".join(texts.get(name, name) for name in sentence.partners or ())
                 yield Example(sentence.id, sentence.text, gold, " | ".join(mined.get(sentence.id, ())))
+
+    def item_fault(self, record: PoolSentence, split: str) -> GoldFault | None:
+        if set(record.id) & set("\t\n\r\0") or record.id.startswith("\ufeff"):
+            expected = "no tab, line end, NUL or byte order mark, so that a file of pairs can hold it"
+            return GoldFault("an id that no file holds", shorten(record.id), expected)
+        return super().item_fault(record, split)
+
+    def gold_faults(self, records: Iterable[Any], split: str) -> Iterator[tuple[Any, GoldFault]]:
+        pool = list(records)
+        yield from super().gold_faults(pool, split)
+        if not any(sentence.partners for sentence in pool if sentence.side == "source"):
+            yield None, GoldFault("no pair to find", f"{len(pool):,} sentences without translations", "gold pairs")
 
     def read_gold(self, file: CheckedFile, view: str) -> Sequence[PoolSentence]:
         """Foreign sentences with their translations, of which one may have several."""

@@ -14,7 +14,7 @@ from harness.evaluation.retrieval import distinct_lines, nearest
 from harness.evaluation.strong_alignment import rivals
 from harness.records import PoolSentence
 from harness.statistics import MetricInputs
-from harness.task import AlignedPredictions, Example, Family
+from harness.task import AlignedPredictions, Example, Family, GoldFault
 from tasks.families.pools import BitextTask, PoolSettings, PoolSides, Vectors, partners_of
 from tasks.families.trained import check_lengths, cluster_ids
 
@@ -74,6 +74,13 @@ class BitextRetrieval(BitextTask):
             found = _nearest_id(prediction)
             gold = " | ".join(texts.get(name, name) for name in query.partners or ())
             yield Example(query.id, query.text, gold, texts.get(found, found))
+
+    def item_fault(self, record: PoolSentence, split: str) -> GoldFault | None:
+        if record.side == "target" and record.partners == ():
+            return GoldFault("a query without a translation", f"sentence {record.id!r}", "a translation in the pool")
+        if not record.id:
+            return GoldFault("an empty id", shorten(record.text), "an id, by which a sentence is retrieved")
+        return super().item_fault(record, split)
 
     def read_gold(self, file: CheckedFile, view: str) -> Sequence[PoolSentence]:
         rows = enumerate(_line_numbers(file))

@@ -13,14 +13,13 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from harness.data.checked_file import CheckedFile
-from harness.errors import UserError
 from harness.method import Batch, Term
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText, pack
 from harness.modeling.tokenizer import Encoded, Tokenizer
 from harness.records import TextPair
 from harness.statistics import MetricInputs
-from harness.task import AlignedPredictions, Example, Family, TrainedSettings
+from harness.task import AlignedPredictions, Example, Family, GoldFault, TrainedSettings
 from harness.training.finetuning import Model, sweep
 from tasks.families.trained import Head, TrainedTask, check_lengths, cluster_ids, withheld_gold
 
@@ -138,6 +137,13 @@ class Classification(TrainedTask[LabelledPairs]):
         for label, pair in zip(final, records, strict=True):
             yield Example(pair.id, f"{pair.first}\n{pair.second}", pair.label, str(label))
 
+    def item_fault(self, record: TextPair, split: str) -> GoldFault | None:
+        if record.label is None:
+            return GoldFault("a label is withheld", f"item {record.id!r} without a label", "a label for each item")
+        if record.label not in self.spec.labels:
+            return GoldFault("a label outside the set", repr(record.label), " | ".join(self.spec.labels))
+        return None
+
     def texts(self, record: TextPair, view: str, pivot: str) -> Iterator[tuple[str, str]]:
         yield view, record.first
         yield view, record.second
@@ -161,12 +167,5 @@ class Classification(TrainedTask[LabelledPairs]):
         return file.column(self.spec.labels.__contains__, " | ".join(self.spec.labels))
 
     def _number(self, pair: TextPair) -> int:
-        if pair.label is None:
-            raise withheld_gold(self.spec.name, pair.id)
-        if pair.label not in self.spec.labels:
-            raise UserError(
-                f"{self.spec.name}: a label outside the set in item {pair.id!r}",
-                found=repr(pair.label),
-                expected=", ".join(self.spec.labels),
-            )
-        return self.spec.labels.index(pair.label)
+        self.require_gold(pair)
+        return self.spec.labels.index(str(pair.label))

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
+from harness.data.lines import shorten
 from harness.errors import UsageError, UserError
 from harness.method import LayerOf
 from harness.modeling.encoder import Encoder, States
 from harness.modeling.packing import PackedText
 from harness.records import PoolSentence, Record
-from harness.task import R, Task, TaskSettings
+from harness.task import GoldFault, R, Task, TaskSettings
 from harness.training.finetuning import sweep
-from tasks.families.trained import limit_length, withheld_gold
+from tasks.families.trained import WITHHELD, limit_length, withheld_gold
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,28 @@ class BitextTask(Task):
 
     def item_id(self, record: PoolSentence) -> tuple[str, str]:
         return record.side, record.id  # the two sides may use the same ids
+
+    def item_fault(self, record: PoolSentence, split: str) -> GoldFault | None:
+        if record.partners is None:
+            return GoldFault(
+                "gold is withheld", f"sentence {record.id!r} of unknown translation", "known pairs", WITHHELD
+            )
+        return None
+
+    def gold_faults(self, records: Iterable[Any], split: str) -> Iterator[tuple[Any, GoldFault]]:
+        pool = list(records)
+        yield from super().gold_faults(pool, split)
+        ids: dict[str, set[str]] = {side: {one.id for one in pool if one.side == side} for side in ("source", "target")}
+        for side, other in (("source", "target"), ("target", "source")):
+            if not ids[side]:
+                yield None, GoldFault("a side of the pool is empty", f"no {side} sentence", "sentences on both sides")
+            for sentence in (one for one in pool if one.side == side):
+                for name in set(sentence.partners or ()) - ids[other]:
+                    found = f"{shorten(name)}, paired with {shorten(sentence.id)}"
+                    yield (
+                        sentence,
+                        GoldFault("a gold pair with an id that the pool lacks", found, f"an id of a {other}"),
+                    )
 
     @abstractmethod
     def search(self, sides: PoolSides, vectors: Vectors, settings: Any) -> list[Any]:

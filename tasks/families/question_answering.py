@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
+from unicodedata import normalize
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
 from harness.data.checked_file import CheckedFile
+from harness.data.lines import shorten
 from harness.data.squad_json import read_questions
 from harness.errors import UserError
 from harness.method import Batch, Term
@@ -25,7 +27,7 @@ from harness.modeling.packing import PackedText, pack
 from harness.modeling.tokenizer import Offsets, Ragged, Tokenizer
 from harness.records import Answer, Question
 from harness.statistics import MetricInputs
-from harness.task import AlignedPredictions, Count, Example, Family, TaskSettings, TrainedSettings
+from harness.task import AlignedPredictions, Count, Example, Family, GoldFault, TaskSettings, TrainedSettings
 from harness.training.finetuning import Model, sweep
 from tasks.families.trained import Head, TrainedTask, check_lengths, cluster_ids, withheld_gold
 from tasks.families.windows import AnswerSpan, Window, best_span, window_of_subwords, windows
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from harness.evaluation.metrics import AdditiveMetric
 
 _SENTENCE_END = re.compile(r"(?<=[.!?؟।॥…])\s+|(?<=[。！？])|\n+")
+REMEDY = "correct the question, or remove it; where answers are withheld, all of them are empty"
 WHOLE = 1_000_000  # subwords: longer than any text, so that contexts are tokenised whole
 
 
@@ -212,6 +215,25 @@ class QuestionAnswering(TrainedTask[Windows]):
             gold = " | ".join(dict.fromkeys(reference.text for reference in question.answers))
             yield Example(question.id, f"{question.question}\n{question.context}", gold, str(answer))
 
+    def item_fault(self, record: Question, split: str) -> GoldFault | None:
+        """As in the official code, a training question without an answer in its context is merely not trained on."""
+        found = f"question {record.id!r}"
+        if split == "train":
+            return None
+        if not all(answer.text.strip() for answer in record.answers) or not record.answers:
+            return GoldFault("a question without an answer", found, "at least one answer, none of them empty", REMEDY)
+        if not any(_is_part(answer, record.context) for answer in record.answers):
+            found += f" with {shorten(record.answers[0].text)}"
+            return GoldFault("an answer that is no part of its context", found, "a part of the context", REMEDY)
+        return None
+
+    def gold_faults(self, records: Iterable[Any], split: str) -> Iterator[tuple[Any, GoldFault]]:
+        questions = list(records)
+        yield from super().gold_faults(questions, split)
+        if split == "train" and questions and not any(map(_first_answer, questions)):
+            found = f"{len(questions):,} questions"
+            yield None, GoldFault("no question has its answer in its context", found, "training data with answers")
+
     def texts(self, record: Question, view: str, pivot: str) -> Iterator[tuple[str, str]]:
         """In the view "de.en" contexts are German and questions English. A context is taken apart into sentences."""
         language, _, asked_in = view.partition(".")
@@ -265,6 +287,13 @@ def _answer_positions(window: Window, question: Question, contexts: Offsets) -> 
         return 0, 0
     shift = window.offset - window.first
     return int(covered[0]) + shift, int(covered[-1]) + shift
+
+
+def _is_part(answer: Answer, context: str) -> bool:
+    """Whether an answer's text is in its context, be it at another place or in another form of the same characters."""
+    if answer.start >= 0 or answer.text in context:
+        return True
+    return normalize("NFKC", answer.text.strip()) in normalize("NFKC", context)
 
 
 def _first_answer(question: Question) -> Answer | None:

@@ -21,7 +21,7 @@ from harness.modeling.packing import PackedText, pack
 from harness.modeling.tokenizer import Tokenizer, Words
 from harness.records import TaggedSentence
 from harness.statistics import MetricInputs
-from harness.task import AlignedPredictions, Example, Family, TrainedSettings
+from harness.task import AlignedPredictions, Example, Family, GoldFault, TrainedSettings
 from harness.training.finetuning import Model, sweep
 from tasks.families.trained import Head, TrainedTask, check_lengths, cluster_ids, withheld_gold
 
@@ -143,6 +143,16 @@ class Tagging(TrainedTask[PieceExamples]):
         for tags, sentence in zip(final, records, strict=True):
             yield Example(sentence.id, *(" ".join(map(str, each)) for each in (sentence.words, sentence.tags, tags)))
 
+    def item_fault(self, record: TaggedSentence, split: str) -> GoldFault | None:
+        if record.tags is None:
+            return GoldFault("tags are withheld", f"item {record.id!r} without tags", "a tag for each word")
+        if not record.words or len(record.tags) != len(record.words):
+            found = f"{len(record.tags)} tags for {len(record.words)} words in item {record.id!r}"
+            return GoldFault("tags and words do not match", found, "at least one word, and one tag for each word")
+        if outside := sorted(set(record.tags) - set(self.spec.labels)):
+            return GoldFault("a tag outside the set", ", ".join(outside), " | ".join(self.spec.labels))
+        return None
+
     def texts(self, record: TaggedSentence, view: str, pivot: str) -> Iterator[tuple[str, str]]:
         yield view, " ".join(record.words)
 
@@ -186,12 +196,5 @@ class Tagging(TrainedTask[PieceExamples]):
         return sentence.tags
 
     def _numbers(self, sentence: TaggedSentence) -> np.ndarray:
-        tags = self._gold(sentence)
-        outside = sorted(set(tags) - set(self.spec.labels))
-        if outside or len(tags) != len(sentence.words):
-            raise UserError(
-                f"{self.spec.name}: the tags of sentence {sentence.id!r} cannot be trained on",
-                found=f"{len(tags)} tags for {len(sentence.words)} words; unknown tags: {', '.join(outside) or 'none'}",
-                expected=f"one tag for each word, from {', '.join(self.spec.labels)}",
-            )
-        return np.asarray([self.spec.labels.index(tag) for tag in tags], dtype=np.int64)
+        self.require_gold(sentence)
+        return np.asarray([self.spec.labels.index(tag) for tag in self._gold(sentence)], dtype=np.int64)

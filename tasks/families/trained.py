@@ -53,6 +53,9 @@ class Head(nn.Module):
         """Does nothing: a head has no state beside its weights."""
 
 
+WITHHELD = "score where the labels are, with `alignboard export-predictions` and `alignboard score`"
+
+
 class TrainedTask(Task, Generic[E]):
     """A task with a head that is fine-tuned on the pivot's training set."""
 
@@ -127,6 +130,11 @@ class TrainedTask(Task, Generic[E]):
         examples = self.encode(model.encoder.tokenizer, records, limit_length(model.encoder, settings), gold=False)
         return split_by_view(self.label(model, examples, precision), views)
 
+    def require_gold(self, record: Any) -> None:
+        """Raises UserError for a training item whose gold has a fault."""
+        if (fault := self.item_fault(record, "train")) is not None:
+            raise fault.error(f"in item {record.id!r} of {self.spec.name}")
+
     def _training(
         self, encoder: Encoder, records: Sequence[Record], settings: Any, prepare: Prepare | None
     ) -> Training:
@@ -197,7 +205,7 @@ def withheld_gold(name: str, item: str) -> UserError:
     return UserError(
         f"{name}: the gold of item {item!r} is withheld",
         expected="labelled data",
-        remedy="score where the labels are, with `alignboard export-predictions` and `alignboard score`",
+        remedy=WITHHELD,
     )
 
 

@@ -26,6 +26,7 @@ class Babel(Source):
 
     kind = "babel"
     own_languages = True
+    generated = True
     pivot = PIVOT
 
     def __init__(self, settings: BabelSettings) -> None:

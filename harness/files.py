@@ -124,7 +124,8 @@ def read_json(path: Path, *, expected: str = "JSON in UTF-8") -> Any:
         raise UserError("bytes that are not UTF-8", file=path, line=line, found=found, expected=expected) from error
     except json.JSONDecodeError as error:
         found = f"{error.msg}, column {error.colno}" if text.strip() else "an empty file"
-        raise UserError("this is not JSON", file=path, line=error.lineno, found=found, expected=expected) from error
+        what = "this is not JSON" if text.strip() else "the file is empty"
+        raise UserError(what, file=path, line=error.lineno, found=found, expected=expected) from error
     except RecursionError as error:
         raise UserError("JSON that is nested too deeply", file=path, expected=expected) from error
     except ValueError as error:  # a number of thousands of digits

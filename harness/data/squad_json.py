@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from harness.data.lines import SURROGATE, shorten
 from harness.errors import UserError
-from harness.files import read_json
+from harness.files import open_binary, read_json
 from harness.records import Answer, Question
 
 _SHAPE = '{"data": [{"paragraphs": [{"context": ..., "qas": [{"id": ..., "question": ..., "answers": [...]}]}]}]}'
@@ -47,7 +47,8 @@ def read_questions(path: Path, prefix: str, language: str, *, repeated_ids: bool
 
 def line_of_question(path: Path, name: str) -> int | None:
     """The line on which a question's id is written; None where it is written in an unusual way."""
-    text = path.read_bytes().decode("utf-8-sig")
+    with open_binary(path) as stream:
+        text = stream.read().decode("utf-8-sig")
     for written in (json.dumps(name, ensure_ascii=False), json.dumps(name)):
         if found := re.search(rf'"id"\s*:\s*{re.escape(written)}', text):
             return text.count("\n", 0, found.start()) + 1

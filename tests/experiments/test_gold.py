@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +59,11 @@ FAULTS: dict[str, tuple[type[Task], dict[str, str | bytes], str]] = {
         XQuAD,
         {"xquad/xquad.de.json": squad(["Ada"], [])},
         r"xquad\.de\.json:24: a question without an answer, in the test set of xquad in 'de'.*'q1'.*remedy",
+    ),
+    "no answer in a compressed file": (
+        XQuAD,
+        {"xquad/xquad.de.json.gz": gzip.compress(squad(["Ada"], []).encode())},
+        r"xquad\.de\.json\.gz:24: a question without an answer",
     ),
     "an empty answer": (
         XQuAD,

@@ -95,7 +95,8 @@ class Folder(Source):
         return iter(reader_of(cell).records(cell))
 
     def place(self, spec: TaskSpec, view: str, split: str, item: Record | None) -> tuple[str | Path, int | None]:
-        path = next(iter(self._cell(spec, view, split).files.values()))
+        paths = list(self._cell(spec, view, split).files.values())
+        path = next((path for path in paths if not path.is_file()), paths[0])  # a gold file may be missing
         return path, line_of_question(path, item.id) if isinstance(item, Question) else None
 
     def corpus(self, kind: Corpus, languages: Sequence[str]) -> Sequence[CorpusRecord]:

@@ -95,6 +95,8 @@ class LabelFolder:
     def records(self, report: SubmissionReport, task: Task, view: str) -> Sequence[Record] | None:
         file = CheckedFile(self.folder / task.spec.name / task.file_name(view))
         gold = task.read_gold(file, view) if file.exists() else []
+        if not gold and not file.problems:
+            file.report(0, "the labels have no items")
         report.problems += file.all_problems()
         return None if file.problems else gold
 

@@ -77,7 +77,7 @@ class BitextRetrieval(BitextTask):
 
     def item_fault(self, record: PoolSentence, split: str) -> GoldFault | None:
         if record.side == "target" and record.partners == ():
-            return GoldFault("a query without a translation", f"sentence {record.id!r}", "a translation in the pool")
+            return GoldFault("a query without a translation", shorten(record.id), "a translation in the pool")
         if not record.id:
             return GoldFault("an empty id", shorten(record.text), "an id, by which a sentence is retrieved")
         return super().item_fault(record, split)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from harness.data.checked_file import CheckedFile
+from harness.data.lines import shorten
 from harness.method import Batch, Term
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText, pack
@@ -138,11 +139,12 @@ class Classification(TrainedTask[LabelledPairs]):
             yield Example(pair.id, f"{pair.first}\n{pair.second}", pair.label, str(label))
 
     def item_fault(self, record: TextPair, split: str) -> GoldFault | None:
+        name = shorten(record.id)
         if record.label is None:
-            return GoldFault("a label is withheld", f"item {record.id!r} without a label", "a label for each item")
-        if record.label not in self.spec.labels:
-            return GoldFault("a label outside the set", repr(record.label), " | ".join(self.spec.labels))
-        return None
+            return GoldFault("a label is withheld", f"item {name} without a label", "a label for each item")
+        if record.label in self.spec.labels:
+            return None
+        return GoldFault("a label outside the set", f"{record.label!r} of item {name}", " | ".join(self.spec.labels))
 
     def texts(self, record: TextPair, view: str, pivot: str) -> Iterator[tuple[str, str]]:
         yield view, record.first

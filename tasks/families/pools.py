@@ -18,7 +18,7 @@ from harness.modeling.packing import PackedText
 from harness.records import PoolSentence, Record
 from harness.task import GoldFault, R, Task, TaskSettings
 from harness.training.finetuning import sweep
-from tasks.families.trained import WITHHELD, limit_length, withheld_gold
+from tasks.families.trained import limit_length, withheld_gold
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,8 @@ class BitextTask(Task):
 
     def item_fault(self, record: PoolSentence, split: str) -> GoldFault | None:
         if record.partners is None:
-            return GoldFault(
-                "gold is withheld", f"sentence {record.id!r} of unknown translation", "known pairs", WITHHELD
-            )
+            found, remedy = f"sentence {shorten(record.id)}", "add the gold of this set, or leave its language out"
+            return GoldFault("gold is withheld", found, "known translations", remedy)
         return None
 
     def gold_faults(self, records: Iterable[Any], split: str) -> Iterator[tuple[Any, GoldFault]]:
@@ -140,11 +139,8 @@ class BitextTask(Task):
                 yield None, GoldFault("a side of the pool is empty", f"no {side} sentence", "sentences on both sides")
             for sentence in (one for one in pool if one.side == side):
                 for name in set(sentence.partners or ()) - ids[other]:
-                    found = f"{shorten(name)}, paired with {shorten(sentence.id)}"
-                    yield (
-                        sentence,
-                        GoldFault("a gold pair with an id that the pool lacks", found, f"an id of a {other}"),
-                    )
+                    found, expected = f"{shorten(name)}, paired with {shorten(sentence.id)}", f"an id of a {other}"
+                    yield sentence, GoldFault("a gold pair with an id that the pool lacks", found, expected)
 
     @abstractmethod
     def search(self, sides: PoolSides, vectors: Vectors, settings: Any) -> list[Any]:

@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from harness.data.checked_file import CheckedFile
 from harness.data.lines import shorten
-from harness.data.squad_json import read_questions
+from harness.data.squad_json import line_of_question, read_questions
 from harness.errors import UserError
 from harness.method import Batch, Term
 from harness.modeling.encoder import Encoder
@@ -217,7 +217,7 @@ class QuestionAnswering(TrainedTask[Windows]):
 
     def item_fault(self, record: Question, split: str) -> GoldFault | None:
         """As in the official code, a training question without an answer in its context is merely not trained on."""
-        found = f"question {record.id!r}"
+        found = f"question {shorten(record.id)}"
         if split == "train":
             return None
         if not all(answer.text.strip() for answer in record.answers) or not record.answers:
@@ -248,8 +248,12 @@ class QuestionAnswering(TrainedTask[Windows]):
                 questions = list(read_questions(file.path, self.spec.name, language, repeated_ids=True))
         except UserError as error:
             file.report(error.line or 0, " ".join(str(part) for part in (error.what, error.found) if part))
-        if not file.problems and any(not question.answers for question in questions):
+        lacking = [question.id for question in questions if not question.answers]
+        if lacking and len(lacking) == len(questions):
             file.report(0, "answers are withheld here: these labels cannot score anything")
+        else:
+            for name in lacking:
+                file.report(line_of_question(file.path, name) or 0, f"the question {shorten(name)} has no answer")
         return questions
 
     def read_predictions(self, file: CheckedFile, gold: Sequence[Any] | None) -> AlignedPredictions:

@@ -145,12 +145,13 @@ class Tagging(TrainedTask[PieceExamples]):
 
     def item_fault(self, record: TaggedSentence, split: str) -> GoldFault | None:
         if record.tags is None:
-            return GoldFault("tags are withheld", f"item {record.id!r} without tags", "a tag for each word")
+            return GoldFault("tags are withheld", f"item {shorten(record.id)} without tags", "a tag for each word")
         if not record.words or len(record.tags) != len(record.words):
-            found = f"{len(record.tags)} tags for {len(record.words)} words in item {record.id!r}"
+            found = f"{len(record.tags)} tags for {len(record.words)} words in item {shorten(record.id)}"
             return GoldFault("tags and words do not match", found, "at least one word, and one tag for each word")
         if outside := sorted(set(record.tags) - set(self.spec.labels)):
-            return GoldFault("a tag outside the set", ", ".join(outside), " | ".join(self.spec.labels))
+            found = f"{', '.join(outside)} in item {shorten(record.id)}"
+            return GoldFault("a tag outside the set", found, " | ".join(self.spec.labels))
         return None
 
     def texts(self, record: TaggedSentence, view: str, pivot: str) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from harness.data.lines import shorten
 from harness.errors import UserError
 from harness.method import Batch
 from harness.modeling.encoder import Encoder
@@ -51,9 +52,6 @@ class Head(nn.Module):
 
     def after_step(self, encoder: Encoder) -> None:
         """Does nothing: a head has no state beside its weights."""
-
-
-WITHHELD = "score where the labels are, with `alignboard export-predictions` and `alignboard score`"
 
 
 class TrainedTask(Task, Generic[E]):
@@ -133,7 +131,7 @@ class TrainedTask(Task, Generic[E]):
     def require_gold(self, record: Any) -> None:
         """Raises UserError for a training item whose gold has a fault."""
         if (fault := self.item_fault(record, "train")) is not None:
-            raise fault.error(f"in item {record.id!r} of {self.spec.name}")
+            raise fault.error(f"in item {shorten(record.id)} of {self.spec.name}")
 
     def _training(
         self, encoder: Encoder, records: Sequence[Record], settings: Any, prepare: Prepare | None
@@ -203,9 +201,9 @@ def check_lengths(name: str, predictions: Sequence[Any], records: Sequence[Recor
 def withheld_gold(name: str, item: str) -> UserError:
     """The error for an item without gold."""
     return UserError(
-        f"{name}: the gold of item {item!r} is withheld",
+        f"{name}: the gold of item {shorten(item)} is withheld",
         expected="labelled data",
-        remedy=WITHHELD,
+        remedy="score where the labels are, with `alignboard export-predictions` and `alignboard score`",
     )
 
 

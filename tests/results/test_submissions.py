@@ -182,3 +182,15 @@ def test_missing_folders_and_unknown_versions_are_refused(tmp_path: Path) -> Non
     with pytest.raises(SystemExit) as ended:
         main(["score", str(tmp_path), str(tmp_path), "--seqeval", "0.0.15"])
     assert ended.value.code == 2
+
+
+def test_labels_without_items_or_with_a_question_without_an_answer_are_reported(folders: tuple[Path, Path]) -> None:
+    (folders[1] / "tydiqa" / "test-en.json").write_text('{"data": []}')
+    path = folders[1] / "xquad" / "test-de.json"
+    content = json.loads(path.read_text())
+    asked = content["data"][0]["paragraphs"][0]["qas"][0]
+    asked["answers"] = []
+    path.write_text(json.dumps(content))
+    told = [str(problem) for problem in scored(folders).problems]
+    assert any("tydiqa/test-en.json: the labels have no items" in line for line in told)
+    assert any(f"xquad/test-de.json:1: the question {asked['id']!r} has no answer" in line for line in told)

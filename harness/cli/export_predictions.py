@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import Db, MovedOptions
+from harness.cli.output import print_message
 from harness.errors import UserError
 from harness.storage.home import artifacts_root, database_url
 
@@ -33,7 +34,7 @@ def export_predictions(
       alignboard export-predictions 3f2a91c0 predictions
     """
     from harness.experiments.exports import export
-    from harness.experiments.stored import finished_runs, plan_unchanged, run_name
+    from harness.experiments.stored import describe_changes, finished_runs, plan_unchanged, run_name
     from harness.storage.artifacts import Artifacts
     from harness.storage.store import Store
 
@@ -47,6 +48,9 @@ def export_predictions(
             remedy="give the id, or more of its start",
         )
     ((row, plan),) = chosen
+    if plan.id != row["id"]:
+        changes = describe_changes(row, plan)
+        print_message("note", f"since {run_name(row)} was made, {changes}; its stored predictions are exported")
     stages = store.stages(row["id"])
     stages = stages[stages["kind"].isin(["predict", "embed"])]
     fingerprints = dict(zip(stages["task"], stages["fingerprint"], strict=True))

@@ -56,7 +56,9 @@ def resume(moved: MovedOptions = MOVED, execution: ExecutionOptions = EXECUTION)
     if refused:
         raise UserError(
             f"{counted(len(refused), 'run')} cannot be resumed\n" + "\n".join(dict.fromkeys(refused)),
-            remedy="if the method is in a plug-in file, name that file: alignboard --plugin FILE resume",
+            remedy="if the method is in a plug-in file, name that file: alignboard --plugin FILE resume"
+            if any("unknown method" in reason for reason in refused)
+            else None,
         )
     if closed:
         raise typer.Exit(1)

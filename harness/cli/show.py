@@ -12,12 +12,13 @@ import typer
 
 from harness.cli.options import Db
 from harness.cli.output import print_json, print_rich
-from harness.errors import UsageError, UserError, unique_names
+from harness.errors import UsageError, UserError, counted, unique_names
 from harness.results.grouping import group_records, tables_by_group
 from harness.results.rendering import TerminalTable, to_csv, to_latex, to_markdown
 from harness.results.tables import HEADLINE, ResultTable, score_records, tables_by_language, tables_by_task
 from harness.storage.home import database_url
 from harness.storage.store import AVERAGE, Store
+from harness.storage.store.schema import SUPERSEDED
 
 
 class Columns(StrEnum):
@@ -125,7 +126,10 @@ def result_tables(
     else:
         tables = tables_by_group(scores, summaries, columns, selection)
     if not tables:
-        raise UserError("no score to show", file=store.place, remedy="use fewer filters, or run `alignboard run` first")
+        closed = len(store.runs(["id"], status=SUPERSEDED))
+        found = f"{counted(closed, 'run')} superseded, since data, base or settings have changed" if closed else None
+        remedy = "use fewer filters, or run `alignboard run` first"
+        raise UserError("no score to show", file=store.place, found=found, remedy=remedy)
     return tables
 
 

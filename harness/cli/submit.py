@@ -28,6 +28,7 @@ def submit(
         str | None, typer.Option(help="official, or available: those that have labels. Default: official.")
     ] = None,
     base: Annotated[str | None, typer.Option(help="Base encoder. Default: that of --like, else none.")] = None,
+    source: Annotated[str | None, typer.Option(help="Where the data of --like are today, if they were moved.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Random seed, if you submit several.")] = None,
     by: Annotated[str | None, typer.Option(help="Name of the submitter. Default: your login name.")] = None,
     note: Annotated[str, typer.Option(help="One-line description.")] = "",
@@ -59,12 +60,14 @@ def submit(
         )
     claim = Claim(name, _login() if by is None else by, note, url, seed)
     if labels is not None:
+        if source is not None:
+            raise UsageError("--source has no effect without --like", found=source, remedy="leave it out")
         target = _labels_target(labels, suite, seqeval, languages, base)
     else:
         for option, value in (("--suite", suite), ("--seqeval", seqeval), ("--languages", languages)):
             if value is not None:
                 raise UsageError(f"{option} has no effect beside --like", found=value, remedy="leave it out")
-        target = _run_target(str(like), base, db)
+        target = _run_target(str(like), base, source, db)
     report = check(predictions, target)
     raise_problems(report, predictions, "nothing was written")
     store = Store.open(db or database_url(), create=True)
@@ -92,16 +95,16 @@ def _labels_target(
     )
 
 
-def _run_target(like: str, base: str | None, db: str | None) -> Any:
+def _run_target(like: str, base: str | None, source: str | None, db: str | None) -> Any:
     from harness.experiments.external import run_target
-    from harness.experiments.stored import finished_runs, plan_unchanged
+    from harness.experiments.stored import Moved, finished_runs, plan_unchanged
     from harness.registry import SUITES
     from harness.storage.store import Store
 
     store = Store.open(db or database_url())
     rows = finished_runs(store, [like])
     store.close()
-    runs, _ = plan_unchanged(rows)
+    runs, _ = plan_unchanged(rows, Moved(source or ""))
     same = ("recipe_hash", "base", "base_fingerprint", "source", "data_fingerprint")
     tables = {tuple(row[name] for name in same): (row, plan) for row, plan in reversed(runs)}
     if len(tables) > 1:

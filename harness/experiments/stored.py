@@ -127,7 +127,8 @@ def describe_changes(row: Row, plan: RunPlan) -> str:
     named = list_first([cell for cell in cells if cell])
     changes = [f"its data have changed{': ' if named else ''}{named}"] if cells else []
     if row["base_fingerprint"] != plan.base_fingerprint:
-        changes.append(f"its base has changed: {row['base']}")
+        what = "the code or the text that trains its base has" if plan.recipe.pretrain else "its base has"
+        changes.append(f"{what} changed: {row['base']}")
     return "; ".join(changes) or "its settings have another meaning in this version"
 
 

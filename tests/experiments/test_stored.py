@@ -46,7 +46,7 @@ def test_changed_gone_and_new_cells_are_named(plan: RunPlan) -> None:
     assert changed_cells(unknown, plan) == [""]
     assert describe_changes(unknown, plan) == "its data have changed"
     other_base = {**row_of(plan), "base_fingerprint": "other"}
-    assert describe_changes(other_base, plan) == "its base has changed: init:1x64"
+    assert describe_changes(other_base, plan) == "the code or the text that trains its base has changed: init:1x64"
     assert "another meaning" in describe_changes(row_of(plan), plan)
 
 

@@ -61,7 +61,7 @@ def check_layers(settings: object, depth: int, where: str = "config") -> None:
                     f"{where}.{name} is no layer that can be taken from this base",
                     found=f"{name}={number}, a base of {depth} layers",
                     expected=f"{mark.lowest} to {depth}, or {mark.lowest - depth - 1} to -1 counted from the last",
-                    remedy=f"choose another layer, or leave out --set {where}.{name}",
+                    remedy=f"choose another layer, --set {where}.{name}=N",
                 )
 
 
@@ -141,6 +141,7 @@ class Method(nn.Module):
     symbols: ClassVar[str] = ""  # one line on the symbols of the formula
     trains: ClassVar[bool] = True
     paper: ClassVar[dict[str, Any]] = {}  # alignment settings of the paper that differ from the recipe's
+    paper_config: ClassVar[dict[str, Any]] = {}  # settings in `config` of the paper that differ from the defaults
     in_batch: ClassVar[frozenset[str]] = frozenset()  # terms with negatives from the micro-batch of all ranks
 
     class Config(MethodConfig):

@@ -48,7 +48,7 @@ def note_missing_paper_settings(recipes: Sequence[Recipe]) -> None:
     from harness.registry import METHODS
 
     methods = {recipe.method: METHODS.get(recipe.method) for recipe in recipes if recipe.kind == "paper"}
-    names = [name for name, method in methods.items() if method.trains and not method.paper]
+    names = [name for name, method in methods.items() if method.trains and not (method.paper or method.paper_config)]
     if names:
         print_message(
             "note", f"no published alignment settings are known for {', '.join(names)}; using the protocol's settings"

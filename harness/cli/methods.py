@@ -26,7 +26,7 @@ def methods(
 
     The list shows each method's objective and reference, the corpora it needs, its control (the baseline of its gain),
     and whether it loads; a narrow terminal shows fewer columns. With NAME, shows the method's docstring with its
-    formula, all settings with their defaults, the paper's alignment settings if known, and the package it comes from.
+    formula, all settings with their defaults, what --recipe paper changes if known, and the package it comes from.
 
     \b
     Examples:
@@ -47,7 +47,7 @@ def methods(
         print_json(record)
         return
     settings, explanation, docstring = (record.pop(key) for key in ("config", "config_description", "description"))
-    if record["trains"] and not record["paper"]:
+    if record["trains"] and not (record["paper"] or record["paper_config"]):
         record["paper"] = NO_PAPER_SETTINGS
     print_fields(record)
     print_text(f"\n{docstring}")
@@ -66,6 +66,7 @@ def describe_method(name: str) -> Record:
         "name": name,
         "origin": str(METHODS.origin(name)),
         "paper": dict(cls.paper),
+        "paper_config": dict(cls.paper_config),
         "config": [
             {
                 "field": field,

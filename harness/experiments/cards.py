@@ -31,12 +31,20 @@ def _card(spec: TaskSpec) -> dict[str, Any]:
     }
 
 
-def ablation_cards(method: str, config: Mapping[str, Any], transform: str) -> dict[str, dict[str, str]]:
-    """The named tables that have a row of this method, of these changes of its configuration, on this transform."""
+def ablation_cards(
+    method: str, config: Mapping[str, Any], transform: str, published: Mapping[str, Any] | None = None
+) -> dict[str, dict[str, str]]:
+    """The named tables that have a row of this method, of these changes of its configuration, on this transform.
+
+    `published` are changes that the paper recipe makes in every table.
+    """
     broken = ABLATIONS.broken()
     found = {name: ABLATIONS.get(name) for name in ABLATIONS.names() if name not in broken}
     return {
         name: {"title": table.title, "reference": table.reference}
         for name, table in found.items()
-        if any((row.method, dict(row.config), row.transform) == (method, dict(config), transform) for row in table.rows)
+        if any(
+            (row.method, {**(published or {}), **row.config}, row.transform) == (method, dict(config), transform)
+            for row in table.rows
+        )
     }

@@ -1,7 +1,7 @@
 """Recipes: every setting of a run, frozen and hashed. A run is a recipe and a pair of seeds.
 
-`matched` gives every method the same sample, steps and optimiser; `paper` gives each its own published settings. The
-protocol decides the size of the alignment budget: `mini` suits a small encoder on a CPU.
+`matched` gives every method the same sample, steps and optimiser; `paper` gives each its own published settings, those
+of its `config` included. The protocol decides the size of the alignment budget: `mini` suits a small encoder on a CPU.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def make_recipe(
     }
     if base.startswith("init:"):
         fields["pretrain"] = _parse_shape(base)
-    made = _validate(_merge(fields, asked))
+    made = _fit_positions(_validate(_merge(fields, asked)), asked)
     made = made.model_copy(update={"source": absolute_uri(made.source)})
     return made if trains else made.model_copy(update={"sample": None, "align": None, "contamination": "report"})
 
@@ -165,14 +165,34 @@ GRIDS = {  # learning rates that an ablation tries
 
 
 def _budget(method: str, kind: str, protocol: str) -> dict[str, Any]:
-    """Sample and alignment settings of a protocol; under `paper` with the method's own on top."""
+    """Sample, alignment and method settings of a protocol; under `paper` with those of the method's paper on top."""
     align: dict[str, Any] = {}
     if protocol == "mini":
         align = {"steps": 300, "learning_rate": 3e-4, "max_length": 64}
+    config: dict[str, Any] = {}
     if kind == "paper":
         align |= METHODS.get(method).paper
+        config |= METHODS.get(method).paper_config
     steps, batch = (align.get(name, AlignSettings.model_fields[name].default) for name in ("steps", "batch_size"))
-    return {"align": align, "sample": {"size": steps * batch if protocol == "mini" else 3_840_000}}
+    return {"align": align, "config": config, "sample": {"size": steps * batch if protocol == "mini" else 3_840_000}}
+
+
+def _fit_positions(recipe: Recipe, asked: Mapping[str, Any]) -> Recipe:
+    """The recipe, with as many positions in a new encoder as alignment reads.
+
+    Raises UsageError where fewer positions were asked for: longer text would be cut.
+    """
+    new, align = recipe.pretrain, recipe.align
+    if new is None or align is None or align.max_length <= new.max_length:
+        return recipe
+    if "max_length" in asked.get("pretrain", {}):
+        raise UsageError(
+            "alignment reads longer text than the new encoder has positions for",
+            found=f"align.max_length={align.max_length}, pretrain.max_length={new.max_length}",
+            expected="at least as many positions as align.max_length",
+            remedy=f"give --set pretrain.max_length={align.max_length}, or lower align.max_length",
+        )
+    return recipe.model_copy(update={"pretrain": new.model_copy(update={"max_length": align.max_length})})
 
 
 def _parse_kind(recipe: str) -> tuple[str, dict[str, Any]]:

@@ -177,7 +177,12 @@ def _run_row(plan: RunPlan) -> RunRow:
             "tasks": task_cards(plan.expected),
             "data": shorten_fingerprints(plan.data),
             "stages": [[stage.fingerprint, stage.kind, stage.task] for stage in plan.stages],
-            "ablations": ablation_cards(recipe.method, recipe.config, recipe.transform),
+            "ablations": ablation_cards(
+                recipe.method,
+                recipe.config,
+                recipe.transform,
+                METHODS.get(recipe.method).paper_config if recipe.kind == "paper" else None,
+            ),
         },
     )
 

@@ -1,62 +1,139 @@
 """Word matching by the rule of the released ML-CTL script (Mckysse/ML-CTL, data/proc00.py), for comparison with it.
 
-`harness.data.sample` matches whole words; the script matches substrings.
+`harness.data.sample` matches whole words; the script matches substrings. Pairs are read when needed: a sample may be
+larger than memory.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from harness.code import code_hash
 from harness.data.matching import Lexicon
+from harness.data.record_table import Rows, SelectedRows
 from harness.data.sample import common_words
 from harness.errors import UserError
-from harness.method import Corpora, SamplePair
+from harness.files import json_digest
+from harness.method import Corpora, SamplePair, Span
+from harness.modeling.array_cache import Arrays, Progress, cached_arrays
+from harness.modeling.tokenizer import Tokenizer
 from harness.pair_method import word_tokens
-from harness.records import DictionaryEntry
+from harness.records import Corpus, DictionaryEntry
+from methods.objectives.words import BLOCK, distinct_pairs
+
+Picks = NDArray[np.int32]  # (m, 5): the number of a pair, and start and end of a word in its source and in its target
 
 
-def substring_pairs(pairs: Sequence[SamplePair], dictionary: Sequence[DictionaryEntry]) -> list[SamplePair]:
-    """Each sentence pair once per dictionary word that occurs exactly once on both sides as a substring."""
-    sentences = list({pair.sentence: pair for pair in pairs}.values())
+class LowercasePairs(Rows[SamplePair]):
+    """The pairs of a sample in lower case."""
+
+    def __init__(self, pairs: Sequence[SamplePair]) -> None:
+        self._pairs = pairs
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def row(self, number: int) -> SamplePair:
+        return self._pairs[number].lowercase()
+
+    def rows(self, start: int, stop: int) -> list[SamplePair]:
+        return [pair.lowercase() for pair in self._pairs[start:stop]]
+
+
+class PlacedPairs(Rows[SamplePair]):
+    """The pairs of a sample with the words of `picks` in place of their own."""
+
+    def __init__(self, pairs: Sequence[SamplePair], picks: Picks) -> None:
+        self._pairs, self._picks = pairs, picks
+
+    def __len__(self) -> int:
+        return len(self._picks)
+
+    def row(self, number: int) -> SamplePair:
+        place, *spans = self._picks[number].tolist()
+        return replace(self._pairs[int(place)], source_span=Span(*spans[:2]), target_span=Span(*spans[2:]))
+
+
+def place_substrings(pairs: Sequence[SamplePair], corpora: Corpora) -> PlacedPairs:
+    """Each sentence pair once per dictionary word that occurs exactly once on both sides as a substring, whose subwords
+    are the same alone as inside both sentences. Common words and sentences of the maximal length are skipped.
+
+    Finished blocks of matches are cached beside the tokens. Raises UserError where no word is left.
+    """
+    dictionary: Any = corpora.records(Corpus.DICTIONARY)
+    _, rows, digest = distinct_pairs(pairs)
+    sentences = SelectedRows(pairs, rows)
+    lexicons = substring_lexicons(sentences, dictionary)
+    tokenizer = Tokenizer(corpora.tokenizer.hf)  # blocks are tokenised in passing, without a cache of their own
+    progress = Progress("matching substrings", "sentence pairs", len(rows))
+
+    def match_block(number: int) -> Arrays:
+        block = sentences[number * BLOCK : (number + 1) * BLOCK]
+        found = substring_picks(block, lexicons)
+        kept = found[have_own_subwords(block, found, tokenizer, corpora.max_length)]
+        kept[:, 0] = rows[number * BLOCK + kept[:, 0]]
+        progress.advance(len(block), number * BLOCK + len(block))
+        return {"picks": kept, "found": np.array([len(found)])}
+
+    known = [(entry.language, entry.source, entry.target) for entry in dictionary]
+    parts = [digest, known, tokenizer.fingerprint, corpora.max_length, code_hash(__name__)]
+    cache = corpora.tokenizer.cache
+    folder = cache and cache / f"substrings-{json_digest(parts)}"
+    matches = cached_arrays(folder, -(-len(rows) // BLOCK), match_block)
+    if not len(matches["picks"]):
+        raise UserError(
+            "the dictionary matches no sentence of the sample under the script's rule",
+            found=f"{len(pairs)} pairs, {matches['found'].sum()} words that occur once on both sides",
+            expected="at least one whose subwords are subwords of both sentences",
+            remedy="use another dictionary, or leave out code_exact",
+        )
+    return PlacedPairs(pairs, matches["picks"])
+
+
+def substring_lexicons(sentences: Sequence[SamplePair], dictionary: Sequence[DictionaryEntry]) -> Mapping[str, Lexicon]:
+    """The dictionary of each language for substrings, without words that are common in the pivot's sentences."""
     common = common_words(sentences)
     entries: dict[str, list[DictionaryEntry]] = defaultdict(list)
     for entry in dictionary:
         if entry.source.strip().lower() not in common:
             entries[entry.language].append(entry)
-    lexicons = {language: Lexicon(own, "substring") for language, own in entries.items()}
-    return [
-        replace(pair, source_span=match.source, target_span=match.target)
-        for pair in sentences
+    return {language: Lexicon(own, "substring") for language, own in entries.items()}
+
+
+def substring_picks(pairs: Sequence[SamplePair], lexicons: Mapping[str, Lexicon]) -> Picks:
+    """The words of each pair that occur exactly once on both sides as a substring."""
+    found = [
+        (number, *match.source, *match.target)
+        for number, pair in enumerate(pairs)
         if pair.language in lexicons
         for match in lexicons[pair.language].matches(pair.source, pair.target)
     ]
+    return np.array(found, np.int32).reshape(-1, 5)
 
 
-def keep_own_subwords(pairs: Sequence[SamplePair], corpora: Corpora) -> list[SamplePair]:
-    """The pairs whose words have the same subwords alone as inside their sentence, and whose sentences are not cut.
+def have_own_subwords(
+    pairs: Sequence[SamplePair], picks: Picks, tokenizer: Tokenizer, max_length: int
+) -> NDArray[np.bool_]:
+    """(m,) whether a word has the same subwords alone as inside its sentence on both sides, and neither is cut.
 
-    "her" is dropped inside "gather", where that is one subword. Raises UserError where no pair is left.
+    "her" has not inside "gather", where that is one subword.
     """
-    tokenizer, length = corpora.tokenizer, corpora.max_length
-    keep = np.ones(len(pairs), dtype=bool)
-    for side in ("source", "target"):
-        texts, spans = ([getattr(pair, name) for pair in pairs] for name in (side, f"{side}_span"))
-        sentences = tokenizer.encode_offsets(texts, length)
-        words = tokenizer.encode([text[slice(*span)] for text, span in zip(texts, spans, strict=True)], length).ids
-        keep &= sentences.ids.lengths < length
+    keep = np.ones(len(picks), dtype=bool)
+    numbers = picks[:, 0]
+    for side, spans in (("source", picks[:, 1:3]), ("target", picks[:, 3:5])):
+        texts = [getattr(pair, side) for pair in pairs]
+        sentences = tokenizer.encode_offsets(texts, max_length)
+        placed = [(texts[n], Span(*span)) for n, span in zip(numbers.tolist(), spans.tolist(), strict=True)]
+        words = tokenizer.encode([text[slice(*span)] for text, span in placed], max_length).ids
+        keep &= sentences.ids.lengths[numbers] < max_length
         for i in map(int, np.flatnonzero(keep)):
-            place = word_tokens(sentences, i, spans[i])
-            keep[i] = place is not None and np.array_equal(sentences.ids[i][slice(*place)], words[i][1:-1])
-    kept = [pair for pair, own in zip(pairs, keep, strict=True) if own]
-    if not kept:
-        raise UserError(
-            "the dictionary matches no sentence of the sample under the script's rule",
-            found=f"{len(corpora.sample)} pairs, {len(pairs)} words that occur once on both sides",
-            expected="at least one whose subwords are subwords of both sentences",
-            remedy="use another dictionary, or leave out code_exact",
-        )
-    return kept
+            place = word_tokens(sentences, int(numbers[i]), placed[i][1])
+            inside = None if place is None else sentences.ids[int(numbers[i])][slice(*place)]
+            keep[i] = inside is not None and np.array_equal(inside, words[i][1:-1])
+    return keep

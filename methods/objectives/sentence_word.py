@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from harness.method import Batch, Corpora, LayerOf, MethodConfig, Term
 from harness.modeling.encoder import Encoder, States
 from harness.pair_method import PairExample, PairExamples, PairMethod
-from harness.records import Corpus
 from harness.training import distributed
 from methods.objectives.contrastive import cz_nce, in_batch_exclusions, info_nce
 from methods.objectives.masking import masked_batch, masked_lm
-from methods.objectives.released_words import keep_own_subwords, substring_pairs
+from methods.objectives.released_words import LowercasePairs, place_substrings
 from methods.objectives.settings import Rate, Temperature, Weight
 
 RELEASED = {
@@ -114,13 +113,9 @@ class SentenceWordMethod(PairMethod):
             encoder.reset_mlm_head()
 
     def examples(self, corpora: Corpora) -> Sequence[PairExample]:
-        pairs, substrings = corpora.sample, self.config.substring_spans and self.words
-        if substrings:
-            pairs = substring_pairs(pairs, corpora.records(Corpus.DICTIONARY))  # type: ignore[arg-type]
-        if self.config.lowercase:
-            pairs = [pair.lowercase() for pair in pairs]
-        if substrings:
-            pairs = keep_own_subwords(pairs, corpora)
+        pairs = LowercasePairs(corpora.sample) if self.config.lowercase else corpora.sample
+        if self.config.substring_spans and self.words:
+            pairs = place_substrings(pairs, corpora)
         return PairExamples.of(pairs, corpora.tokenizer, corpora.max_length)
 
     def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:

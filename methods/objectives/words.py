@@ -59,7 +59,7 @@ class WordPairExamples(Sequence[WordPairExample]):
         where no word is matched, or none within the maximal length.
         """
         dictionary: Any = corpora.records(Corpus.DICTIONARY)
-        sentences, rows, digest = _distinct_pairs(corpora.sample)
+        sentences, rows, digest = distinct_pairs(corpora.sample)
         matcher = _Matcher(corpora.sample, rows, dictionary, skip_identical, stop_words)
         cache = corpora.tokenizer.cache
         folder = cache and cache / f"words-{json_digest([digest, matcher.fingerprint])}"
@@ -131,7 +131,7 @@ class _Matcher:
         ]
 
 
-def _distinct_pairs(sample: Sequence[SamplePair]) -> tuple[np.ndarray, np.ndarray, str]:
+def distinct_pairs(sample: Sequence[SamplePair]) -> tuple[np.ndarray, np.ndarray, str]:
     """The number of each pair's distinct sentence pair (n,), a row of each of those (d,), and a digest of all."""
     numbers: dict[bytes, int] = {}
     sentences, rows, whole = array("i"), array("i"), sha256()

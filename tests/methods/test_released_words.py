@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
+from harness.data.record_table import Rows
 from harness.data.sample import common_words
 from harness.errors import UserError
 from harness.method import SamplePair, Span
+from harness.modeling.tokenizer import Tokenizer
 from harness.records import Corpus, DictionaryEntry
 from methods.ml_ctl_cz import MLCTLCZ
-from methods.objectives.released_words import keep_own_subwords, substring_pairs
+from methods.objectives.released_words import place_substrings, substring_lexicons, substring_picks
 from tests.support.small_babel import MAX_LENGTH, Trial, corpora, isolated, sample, tokenizer
 
 
@@ -27,6 +31,16 @@ def _alone() -> Iterator[None]:
 def ids(text: str) -> list[int]:
     found: list[int] = tokenizer().hf(text, add_special_tokens=False).input_ids
     return found
+
+
+class GivenDictionary:
+    """Corpora with this dictionary."""
+
+    def __init__(self, entries: list[DictionaryEntry]) -> None:
+        self.entries, self.tokenizer, self.max_length = entries, tokenizer(), MAX_LENGTH
+
+    def records(self, kind: Corpus) -> list[DictionaryEntry]:
+        return self.entries
 
 
 def stands(word: str, sentence: str) -> bool:
@@ -68,20 +82,66 @@ def test_a_word_inside_another_word_is_not_matched() -> None:
     long = next(word for text in texts for word in text.split() if len(word) > 5 and len(ids(word)) == 1)
     pair = replace(sample()[0], source=long, target=long)
     inside = long[1:4]
-    (placed,) = substring_pairs([pair], [DictionaryEntry(pair.language, inside, inside)])
-    assert placed.source_span == placed.target_span == (1, 4)
+    entries = [DictionaryEntry(pair.language, inside, inside)]
+    assert substring_picks([pair], substring_lexicons([pair], entries)).tolist() == [[0, 1, 4, 1, 4]]
     with pytest.raises(UserError, match="under the script's rule") as refused:
-        keep_own_subwords([placed], corpora(MLCTLCZ))
+        place_substrings([pair], GivenDictionary(entries))
     assert "1 words that occur once" in str(refused.value.found)
 
 
 def test_sentences_of_the_maximal_length_are_skipped() -> None:
-    reads, pairs = corpora(MLCTLCZ), [pair for pair in sample() if pair.source_span]
-    kept = keep_own_subwords(pairs, reads)
+    reads = corpora(MLCTLCZ)
+    kept = place_substrings(sample(), reads)
     reach = max(max(len(ids(pair.source)), len(ids(pair.target))) + 2 for pair in kept)
-    shorter = keep_own_subwords(pairs, replace(reads, max_length=reach))
+    shorter = place_substrings(sample(), replace(reads, max_length=reach))
     assert 0 < len(shorter) < len(kept)
     assert all(max(len(ids(pair.source)), len(ids(pair.target))) + 2 < reach for pair in shorter)
+
+
+@dataclass(frozen=True)
+class CountedPair(SamplePair):
+    """A pair that counts how many of its kind are in memory."""
+
+    alive: ClassVar[list[int]] = [0, 0]  # now, and at most
+
+    def __post_init__(self) -> None:
+        self.alive[0] += 1
+        self.alive[1] = max(self.alive)
+        weakref.finalize(self, self._forget)
+
+    @classmethod
+    def _forget(cls) -> None:
+        cls.alive[0] -= 1
+
+
+class RepeatedSample(Rows[SamplePair]):
+    """The small sample twelve times over, each time with other sentences."""
+
+    def __len__(self) -> int:
+        return 12 * len(sample())
+
+    def row(self, number: int) -> SamplePair:
+        copy, place = divmod(number, len(sample()))
+        pair = sample()[place]
+        return CountedPair(number, pair.language, f"{copy} {pair.source}", pair.target, None, None)
+
+
+@pytest.mark.parametrize("substrings", [False, True])
+def test_the_sample_is_read_in_blocks(substrings: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for size in ("methods.objectives.released_words.BLOCK", "harness.modeling.tokenizer.BLOCK"):
+        monkeypatch.setattr(size, 32)
+    for size in ("harness.data.record_table.READ", "harness.data.sample._COUNTED"):
+        monkeypatch.setattr(size, 32)
+    CountedPair.alive[:] = [0, 0]
+    pairs, reads = RepeatedSample(), corpora(MLCTLCZ)
+    reads = replace(reads, sample=pairs, tokenizer=Tokenizer(reads.tokenizer.hf, tmp_path))
+    method = MLCTLCZ(MLCTLCZ.Config(lowercase=True, substring_spans=substrings))
+    examples = method.examples(reads)
+    assert len(pairs) > 700
+    assert 0 < CountedPair.alive[1] < 150, "far fewer pairs than the sample has are in memory at a time"
+    assert len(examples) > len(pairs) / 2
+    found = len(list(tmp_path.glob("substrings-*")))
+    assert found == substrings, "matches are memory-mapped beside the tokens"
 
 
 @pytest.mark.parametrize("name", ["ml-ctl", "info-snt"])

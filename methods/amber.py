@@ -32,6 +32,7 @@ class AMBER(PairMethod):
     Inputs: parallel pairs of the sample; the order of the sides of a joined pair is random.
     Relations: without L_SA and L_WA, the translation LM of `xlm`. The paper's monolingual text is not used. The layer
         of L_WA is not published; the layer, and that L_WA shares the masked pass of L_TLM, are choices.
+    Released code: none was to be had; the formulas were not compared with any.
     """
 
     reference: ClassVar[str] = "Hu et al. 2021, arXiv 2010.07972"

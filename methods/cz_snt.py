@@ -17,6 +17,7 @@ class CZSnt(SentenceWordMethod):
     Inputs: parallel pairs of the sample; their matched words are not used.
     Relations: `info-snt` keeps the positive in the denominator, `ml-ctl-cz` adds the word. Per anchor the loss is the
         decoupled contrastive loss of Yeh et al., ECCV 2022, arXiv 2110.06848.
+    Released code: Mckysse/ML-CTL has the full model; for that, see `ml-ctl-cz`.
     """
 
     decoupled: ClassVar[bool] = True

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Annotated, Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from numpy.random import Generator
 from torch import Tensor, nn
@@ -13,11 +14,15 @@ from torch import Tensor, nn
 from harness.method import Batch, Corpora, LayerOf, Term
 from harness.modeling.encoder import Encoder
 from harness.pair_method import PairExample
+from harness.training import distributed
+from harness.training.loop import to_device
 from methods.objectives.bilingual import Side, join_sides
-from methods.objectives.masking import masked_batch
+from methods.objectives.masking import masked_batch, pool_counts
 from methods.objectives.momentum import MomentumCopy, Queue, queue_nce
 from methods.objectives.settings import Count, Share, Temperature, Weight
 from methods.xlm import XLM
+
+FILLED = 256  # pairs whose keys each process adds to the queue at once
 
 
 class MixedPair(NamedTuple):
@@ -37,7 +42,12 @@ class InfoXLM(XLM):
         c_x joins the x sides of two pairs of one language, c_y their y sides, each in a random order and masked; c_x
         and c_y are swapped at random.
     Inputs: parallel pairs of the sample. A batch of n pairs makes n / 2 mixed pairs.
-    Relations: without L_XlCo, `xlm`; `ppa` contrasts whole sentences, normalised, after the last layer, without MLM.
+    Relations: without L_XlCo, `xlm` with one separator between the sides; `ppa` contrasts whole sentences, normalised,
+        after the last layer, without MLM. By default the three terms are means, which weigh alike. The released code
+        divides their sums by one count of masked tokens and mixed pairs together (`pooled_counts`): L_XlCo then weighs
+        as much as a masked token of each mixed pair does, with its blocks of 512 tokens about a 77th of L_MLM.
+    Released code: microsoft/unilm, infoxlm. L_XlCo is equal on the same tensors to 1e-6 or better. `--recipe paper`
+        follows the released command, which trains in fp16.
     """
 
     reference: ClassVar[str] = "Chi et al. 2021, arXiv 2007.07834"
@@ -58,8 +68,8 @@ class InfoXLM(XLM):
     )
     paper: ClassVar[dict[str, Any]] = {
         "steps": 200_000,
-        "batch_size": 64,  # times accumulation: 2,048 pairs a step in the paper, with negatives from the queue
-        "accumulation": 32,
+        "batch_size": 64,  # times accumulation: 4,096 pairs, which make the 2,048 mixed pairs of a step
+        "accumulation": 64,
         "learning_rate": 2e-4,
         "schedule": "linear",
         "warmup_steps": 10_000,
@@ -69,29 +79,45 @@ class InfoXLM(XLM):
         "adam_epsilon": 1e-6,
         "max_length": 512,
     }
+    paper_config: ClassVar[dict[str, Any]] = {
+        "queue": 131_072,
+        "momentum": 0.9999,
+        "fill_queue": True,
+        "pooled_counts": True,
+        "dropout": 0.0,
+    }
 
     class Config(XLM.Config):
         """Values of the released code, except where a choice is stated.
 
-        mask_rate: share of masked subwords; mlm_weight: of masked LM on single sentences; reset_positions: positions
-        start at 0 on the second side; language_embeddings: a learned vector per language in the two language models,
-        not in the contrast; layer: its [CLS] is contrasted (none: two thirds of the depth, layer 8 of 12 as in the
-        code); temperature: of the dot product; normalize: cosines instead of dot products (more robust, with a
-        temperature of about 0.05); queue: its size (131,072 in the code, whose batch is 2,048; less is a choice);
-        momentum: share of the old weights in the copies (0.9999 in the code, whose run is longer; less is a choice);
-        wait_for_queue: no contrast until the queue is full (the code fills it before its first step; by default empty
-        places are skipped, so that a short run contrasts from its second step); xlco_weight: of the contrast."""
+        mask_rate: share of masked subwords; mlm_weight: of masked LM on single sentences; target_first: how often the
+        side that is not the pivot comes first (0.5); own_boundaries: the second side keeps its first token;
+        reset_positions: positions start at 0 on the second side; language_embeddings: a learned vector per language in
+        the two language models, not in the contrast; layer: its [CLS] is contrasted (none: two thirds of the depth,
+        layer 8 of 12 as in the code); temperature: of the dot product; normalize: cosines instead of dot products (more
+        robust, with a temperature of about 0.05); queue: its size (131,072 in the code, whose batch is 2,048; less is a
+        choice); momentum: share of the old weights in the copies (0.9999 in the code, whose run is longer; less is a
+        choice); fill_queue: keys of random pairs fill the queue before the first step, as in the code (by default empty
+        places are skipped, so that a short run contrasts from its second step); wait_for_queue: no contrast until the
+        queue is full; xlco_weight: of the contrast; pooled_counts: all terms are divided by one count, as in the code;
+        dropout: of the encoder while it is aligned (none: that of the base; 0 in the code)."""
 
+        own_boundaries: bool = False
         layer: Annotated[int | None, LayerOf(1)] = None
         temperature: Temperature = 0.25
         normalize: bool = False
         queue: Count = 16_384
         momentum: Share = 0.999
+        fill_queue: bool = False
         wait_for_queue: bool = False
         xlco_weight: Weight = 1.0
+        pooled_counts: bool = False
+        dropout: Share | None = None
 
     def build(self, encoder: Encoder, corpora: Corpora) -> None:
         super().build(encoder, corpora)
+        if self.config.dropout is not None:
+            encoder.set_dropout(self.config.dropout)
         chosen = round(encoder.depth * 2 / 3) if self.config.layer is None else self.config.layer
         self.layer = encoder.layer(chosen)
         self.project = nn.Linear(encoder.width, encoder.width, bias=False)
@@ -99,10 +125,31 @@ class InfoXLM(XLM):
         self.momentum_copy = MomentumCopy(self.config.momentum, encoder=encoder, project=self.project)
         self.queue = Queue(self.config.queue, encoder.width, members=2)
 
+    def examples(self, corpora: Corpora) -> Sequence[PairExample]:
+        examples = super().examples(corpora)
+        if self.config.fill_queue:
+            self.fill(examples)
+        return examples
+
+    def fill(self, examples: Sequence[PairExample]) -> None:
+        """Fills the queue with keys of random pairs; each process makes a part of them. A checkpoint that is loaded
+        afterwards replaces them."""
+        seed = int(torch.randint(2**31, ()))  # follows the seed of the run
+        draw, views = np.random.default_rng(seed), np.random.default_rng([seed, distributed.rank()])
+        while bool(self.queue.empty_mask().any()):
+            numbers = draw.integers(len(examples), size=FILLED * distributed.world_size())
+            chosen = np.array_split(numbers, distributed.world_size())[distributed.rank()]
+            batch = to_device(self.mixed_views([examples[i] for i in chosen.tolist()], views), self.queue.keys.device)
+            self.queue.add(self.encode_keys(batch), batch["sentence_ids"])
+            self.queue.push()
+
     def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
-        batch = super().collate(examples, rng)
+        return {**super().collate(examples, rng), **self.mixed_views(examples, rng)}
+
+    def mixed_views(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
+        """The `queries` and `keys` of mixed pairs, masked, and the `sentence_ids` (n / 2, 2) in them."""
         mixed_pairs = list(mix_pairs(examples, rng))
-        batch["sentence_ids"] = torch.tensor([pair.sentences for pair in mixed_pairs])
+        batch: Batch = {"sentence_ids": torch.tensor([pair.sentences for pair in mixed_pairs])}
         for name in ("queries", "keys"):
             text = join_sides(
                 [getattr(pair, name) for pair in mixed_pairs],
@@ -113,15 +160,22 @@ class InfoXLM(XLM):
         return batch
 
     def counts(self, batch: Batch, step: int) -> dict[str, float]:
-        return {**super().counts(batch, step), "xlco": float(len(batch["queries"]))}
+        counts = {**super().counts(batch, step), "xlco": float(len(batch["queries"]))}
+        return dict.fromkeys(counts, sum(counts.values())) if self.config.pooled_counts else counts
 
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
         queries = self.project(encoder(batch["queries"], layers=(self.layer,)).cls(self.layer))
-        with torch.no_grad():
-            encode: Any = self.momentum_copy["encoder"]
-            keys = self.momentum_copy["project"](encode(batch["keys"], layers=(self.layer,)).cls(self.layer))
+        keys = self.encode_keys(batch)
         self.queue.add(keys, batch["sentence_ids"])
-        return {**super().loss(encoder, batch, step), "xlco": self.contrast(queries, keys, batch["sentence_ids"])}
+        terms = {**super().loss(encoder, batch, step), "xlco": self.contrast(queries, keys, batch["sentence_ids"])}
+        return pool_counts(terms) if self.config.pooled_counts else terms
+
+    @torch.no_grad()
+    def encode_keys(self, batch: Batch) -> Tensor:
+        """(n / 2, H) the momentum keys of the mixed pairs."""
+        encode: Any = self.momentum_copy["encoder"]
+        keys: Tensor = self.momentum_copy["project"](encode(batch["keys"], layers=(self.layer,)).cls(self.layer))
+        return keys
 
     def contrast(self, queries: Tensor, keys: Tensor, sentence_ids: Tensor) -> Term:
         """Each query against its own key and the queue; 0 until the queue is full with `wait_for_queue`."""

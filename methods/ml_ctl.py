@@ -18,6 +18,7 @@ class MLCTL(SentenceWordMethod):
     Inputs: parallel pairs of the sample with the word pair that the dictionary matches in them; a sentence is repeated
         once per matched word.
     Relations: `ml-ctl-cz` changes the loss, `info-snt` leaves the word out. The paper has no row for this method.
+    Released code: Mckysse/ML-CTL. Its InfoNCE is equal on the same tensors to 1e-6 or better.
     """
 
     words: ClassVar[bool] = True

@@ -18,6 +18,7 @@ class MLCTLCZ(SentenceWordMethod):
     Inputs: parallel pairs of the sample with the word pair that the dictionary matches in them; a sentence is repeated
         once per matched word.
     Relations: `ml-ctl` is the InfoNCE variant, `cz-snt` leaves the word out. `code_exact` follows the released script.
+    Released code: Mckysse/ML-CTL. With `code_exact` the loss is equal on the same tensors to 1e-6 or better.
     """
 
     words: ClassVar[bool] = True

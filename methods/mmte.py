@@ -32,6 +32,7 @@ class MMTE(PairMethod):
     Inputs: parallel pairs of the sample. The paper trains encoder and decoder from scratch on 102 languages; here the
         encoder is a pre-trained base, for comparison with the other methods.
     Relations: translation alone, without contrast or masking.
+    Released code: none was to be had; the formulas were not compared with any.
     """
 
     reference: ClassVar[str] = "Siddhant et al. 2020, arXiv 1909.00437"

@@ -30,6 +30,7 @@ class PPA(PairMethod):
         fine-tuning; `infoxlm` contrasts a middle layer of masked and mixed text.
     Reported: XNLI zero-shot 4.7 points above mBERT for the best model; MLQA above XLM-R base (abstract). The paper's
         settings were not available to us.
+    Released code: none was to be had; the formulas were not compared with any.
     """
 
     reference: ClassVar[str] = "Pan et al. 2021, arXiv 2010.12547"

@@ -25,6 +25,7 @@ class PPASwitch(PPA):
         translate-train row and not a zero-shot one. Other tasks are fine-tuned as usual.
     Relations: `ppa` fine-tunes on the pivot alone; the alignment is the same.
     Reported: XNLI in translate-train equal to XLM, with less than 18 % of its parallel text (abstract).
+    Released code: none was to be had; the formulas were not compared with any.
     """
 
     objective: ClassVar[str] = "that of ppa, then code-switching at fine-tuning: a translate-train row"

@@ -28,6 +28,8 @@ class VECO(PairMethod):
         other side in the pass without plugs. Each pair of terms is one mean over the masked subwords of both sides.
     Inputs: parallel pairs of the sample. The paper also uses adjacent sentences of running text.
     Relations: without the last two terms, `continued-mlm`; `xlm` reads the translation by self-attention instead.
+    Released code: alibaba/AliceMind, VECO, for fine-tuning alone. The order inside a layer is equal on the same tensors
+        to 1e-6 or better; the loss could not be compared.
     """
 
     reference: ClassVar[str] = "Luo et al. 2021, arXiv 2010.16046"

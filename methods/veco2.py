@@ -37,7 +37,9 @@ class VECO2(PairMethod):
         last layer.
     Inputs: parallel pairs of the sample and every dictionary word pair in them (the report: synonyms of a thesaurus). A
         word is the mean of its subwords in the pass of L_TLM; word pairs with a masked subword are skipped.
-    Relations: without L_tok and L_seq, `xlm`. `word-contrast` takes the words of the whole batch as negatives.
+    Relations: without L_tok and L_seq, `xlm` with one separator between the sides. `word-contrast` takes the words of
+        the whole batch as negatives.
+    Released code: none was to be had; the formulas were not compared with any.
     """
 
     needs: ClassVar[frozenset[Corpus]] = frozenset({Corpus.PARALLEL, Corpus.DICTIONARY})

@@ -15,8 +15,8 @@ from harness.modeling.encoder import Encoder
 from harness.pair_method import PairExample, PairMethod
 from methods.objectives.alignment import gather_positions, iter_max, side_positions, sinkhorn
 from methods.objectives.bilingual import join_sides, max_side_length, random_order
-from methods.objectives.masking import masked_batch, masked_lm
-from methods.objectives.settings import Count, Rate, Weight, Whole
+from methods.objectives.masking import masked_batch, masked_lm, pool_counts
+from methods.objectives.settings import Count, Rate, Share, Weight, Whole
 
 
 class XLMAlign(PairMethod):
@@ -29,8 +29,12 @@ class XLMAlign(PairMethod):
         L_DWA = -1/|M| sum_{i in M aligned} log softmax_j( (W_q h_i) . (W_k h_j) / sqrt(d) ) at j = a(i),
         j over the tokens of the other sentence, both directions. M are the masked tokens of L_TLM.
     Inputs: parallel pairs of the sample; the order of the two sides is random. No aligner, no dictionary.
-    Relations: without L_DWA, `xlm`. As in the released code, the last of several partners of a token counts, and L_DWA
-        is divided by |M| as L_TLM is. W_q and W_k are dropped for the tasks.
+    Relations: without L_DWA, `xlm` with one separator between the sides. As in the released code, the last of several
+        partners of a token counts. By default L_DWA is divided by |M| as L_TLM is, and the three terms are added. The
+        released code divides their sums by one count, of the masked tokens of L_MLM and L_TLM and of those that point
+        (`pooled_counts`). W_q and W_k are dropped for the tasks.
+    Released code: microsoft/unilm, infoxlm. Sinkhorn, IterMax and the pointer are equal on the same tensors to 1e-6 or
+        better. `--recipe paper` follows the released command.
     """
 
     reference: ClassVar[str] = "Chi et al. 2021, arXiv 2106.06381"
@@ -58,13 +62,18 @@ class XLMAlign(PairMethod):
         "weight_decay": 0.01,
         "adam_betas": (0.9, 0.98),
         "adam_epsilon": 1e-6,
+        "max_length": 512,
     }
+    paper_config: ClassVar[dict[str, Any]] = {"layer": 10, "align_from": 0, "pooled_counts": True, "dropout": 0.0}
 
     class Config(MethodConfig):
         """mask_rate: share of masked subwords; mlm_weight: of masked LM on single sentences; align_weight: of L_DWA;
-        layer: its states are aligned (none: two thirds of the depth, layer 8 of 12 as in the released code);
-        iterations: of Sinkhorn; rounds: of IterMax; align_from: the first step with L_DWA (0 in the released code,
-        whose base has seen more text; a choice, so that translation LM improves the labels first)."""
+        layer: its states are aligned (none: two thirds of the depth, layer 8 of 12, the default of the released code;
+        its command takes 10); iterations: of Sinkhorn; rounds: of IterMax; align_from: the first step with L_DWA (0 in
+        the released code, whose base has seen more text; a choice, so that translation LM improves the labels first);
+        pooled_counts: all terms are divided by one count, as in the released code (a step that accumulates then takes a
+        second pass to count); dropout: of the encoder while it is aligned (none: that of the base; 0 in the released
+        code)."""
 
         mask_rate: Rate = 0.15
         mlm_weight: Weight = 1.0
@@ -73,9 +82,13 @@ class XLMAlign(PairMethod):
         iterations: Whole = 2
         rounds: Count = 2
         align_from: Whole = 100
+        pooled_counts: bool = False
+        dropout: Share | None = None
 
     def build(self, encoder: Encoder, corpora: Corpora) -> None:
         super().build(encoder, corpora)
+        if self.config.dropout is not None:
+            encoder.set_dropout(self.config.dropout)
         self.max_side_length = max_side_length(encoder, corpora)
         layer = self.config.layer
         self.layer = max(1, round(encoder.depth * 2 / 3)) if layer is None else encoder.layer(layer)
@@ -94,7 +107,9 @@ class XLMAlign(PairMethod):
             "second": second,
         }
 
-    def counts(self, batch: Batch, step: int) -> dict[str, float]:
+    def counts(self, batch: Batch, step: int) -> dict[str, float] | None:
+        if self.config.pooled_counts:  # how many tokens point is known with the labels, inside `loss`
+            return None
         masked = float(len(batch["labels"]))
         return {"tlm": masked, "mlm": float(len(batch["alone_labels"])), "align": masked}
 
@@ -106,10 +121,12 @@ class XLMAlign(PairMethod):
             "tlm": masked_lm(encoder, hidden, batch["positions"], batch["labels"]),
             "mlm": Term(mlm.sum, mlm.count, self.config.mlm_weight),
         }
-        if step < self.config.align_from:
-            return terms
-        pointed = self.pointer(hidden, self.links(encoder, batch), batch)
-        return terms | {"align": Term(pointed, terms["tlm"].count, self.config.align_weight)}
+        pooled = self.config.pooled_counts
+        if step >= self.config.align_from:
+            total, pointing = self.pointer(hidden, self.links(encoder, batch), batch)
+            count = float(pointing) if pooled else terms["tlm"].count
+            terms["align"] = Term(total, count, self.config.align_weight)
+        return pool_counts(terms) if pooled else terms
 
     @torch.no_grad()
     def links(self, encoder: Encoder, batch: Batch) -> Tensor:
@@ -125,17 +142,21 @@ class XLMAlign(PairMethod):
             x, y = (gather_positions(states.to(wide), positions) for positions in (first, second))
             return iter_max(sinkhorn(x @ y.transpose(1, 2), valid, self.config.iterations), valid, self.config.rounds)
 
-    def pointer(self, hidden: Tensor, links: Tensor, batch: Batch) -> Tensor:
-        """The summed loss of both directions, from the states hidden (T, H) of the masked pair."""
+    def pointer(self, hidden: Tensor, links: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The summed loss of both directions and the number of pointing tokens, from the states hidden (T, H) of the
+        masked pair."""
         masked = torch.zeros(len(hidden), dtype=torch.bool, device=hidden.device)
         masked = masked.index_fill(0, batch["positions"], value=True)
         first, second = batch["first"], batch["second"]
-        return self._pointer_loss(hidden, first, second, links, masked) + self._pointer_loss(
-            hidden, second, first, links.transpose(1, 2), masked
-        )
+        there = self._pointer_loss(hidden, first, second, links, masked)
+        back = self._pointer_loss(hidden, second, first, links.transpose(1, 2), masked)
+        return there[0] + back[0], there[1] + back[1]
 
-    def _pointer_loss(self, hidden: Tensor, source: Tensor, target: Tensor, links: Tensor, masked: Tensor) -> Tensor:
-        """-log p(partner), summed over the masked tokens of `source` (B, m) with a partner in `target` (B, n)."""
+    def _pointer_loss(
+        self, hidden: Tensor, source: Tensor, target: Tensor, links: Tensor, masked: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """-log p(partner), summed over the masked tokens of `source` (B, m) with a partner in `target` (B, n), and how
+        many these are."""
         queries, keys = gather_positions(self.query(hidden), source), gather_positions(self.key(hidden), target)
         with torch.autocast(hidden.device.type, enabled=False):
             wide = torch.promote_types(queries.dtype, torch.float32)
@@ -145,4 +166,4 @@ class XLMAlign(PairMethod):
             partner = torch.where(links, number, -1).amax(2)
             counted = (partner >= 0) & (source >= 0) & masked[source.clamp(min=0)]
             chosen = logits.log_softmax(2).gather(2, partner.clamp(min=0)[..., None]).squeeze(2)
-            return -chosen.masked_fill(~counted, 0.0).sum()
+            return -chosen.masked_fill(~counted, 0.0).sum(), counted.sum()

@@ -220,6 +220,20 @@ class Encoder(nn.Module):
             twin.config.num_hidden_layers = layers
         return twin
 
+    def share_embeddings(self, other: Encoder) -> None:
+        """Takes the word embeddings of `other`, also in the language-model head where that is tied to them."""
+        output = self.model.get_output_embeddings()
+        is_tied = output.weight is self.input_embeddings
+        self.base.get_input_embeddings().weight = other.input_embeddings
+        if is_tied:
+            output.weight = other.input_embeddings
+
+    def set_dropout(self, rate: float) -> None:
+        """Sets the dropout of this training. The configuration keeps its own, and so does the saved checkpoint."""
+        for module in self.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = rate
+
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """No parameter takes a gradient inside the block."""

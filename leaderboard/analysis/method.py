@@ -13,7 +13,7 @@ from harness.results.tables import ResultRow
 from leaderboard.analysis import item_errors
 from leaderboard.analysis.board import task_metric
 
-_SECTION = re.compile(r"\b(References?|Objective|Inputs|Relations|Losses|Example|Limits?):\s")
+_SECTION = re.compile(r"\b(References?|Objective|Inputs|Relations|Released code|Losses|Example|Limits?):\s")
 _MAX_VIEWS = 12  # dev languages that can be told apart in a chart of curves
 
 

@@ -34,9 +34,9 @@ class OrderedSides(NamedTuple):
     swapped: NDArray[np.bool_]
 
 
-def random_order(pairs: Sequence[PairExample], rng: Generator) -> OrderedSides:
-    """The sides of each pair, the target first with probability 0.5."""
-    swapped = rng.random(len(pairs)) < 0.5
+def random_order(pairs: Sequence[PairExample], rng: Generator, target_first: float = 0.5) -> OrderedSides:
+    """The sides of each pair, the target first with this probability."""
+    swapped = rng.random(len(pairs)) < target_first
     sides = [(p.target, p.source) if s else (p.source, p.target) for p, s in zip(pairs, swapped, strict=True)]
     return OrderedSides(sides, swapped)
 
@@ -46,14 +46,17 @@ def join_sides(
     max_length: int,
     *,
     special_ids: Collection[int],
+    own_boundaries: bool = False,
     reset_positions: bool = False,
 ) -> PackedText:
     """One bilingual sequence per pair of tokenised sides, each cut to `max_length` tokens with its special tokens.
 
-    The second side loses its first token, so that one separator is between the sides. With `reset_positions` the
-    positions of the second side start at 0 again (XLM), otherwise they continue.
+    The second side loses its first token, so that one separator is between the sides, unless each has its
+    `own_boundaries` (XLM). With `reset_positions` the positions of the second side start at 0 again (XLM), otherwise
+    they continue.
     """
-    cut = [(truncate(x, max_length), truncate(y, max_length)[1:]) for x, y in sides]
+    first = 0 if own_boundaries else 1
+    cut = [(truncate(x, max_length), truncate(y, max_length)[first:]) for x, y in sides]
     text = pack(
         [np.concatenate(pair) for pair in cut],
         segments=[np.repeat((0, 1), (len(x), len(y))) for x, y in cut],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,16 @@ if TYPE_CHECKING:
     from harness.modeling.packing import PackedText
     from harness.modeling.tokenizer import Tokenizer
 
-MASKED, REPLACED = 0.8, 0.1  # shares of the masked positions; the others keep their token
+
+class Fates(NamedTuple):
+    """The shares of the selected positions that become the mask, and a random token; the others keep their token."""
+
+    masked: float
+    replaced: float
+
+
+BERT = Fates(0.8, 0.1)
+ELECTRA = Fates(0.85, 0.0)  # Clark et al., ICLR 2020, arXiv 2003.10555
 
 
 class MaskedTokens(NamedTuple):
@@ -36,11 +46,13 @@ def mask_tokens(
     *,
     rng: Generator,
     rate: float = 0.15,
+    fates: Fates = BERT,
     mask_id: int,
     vocab_size: int,
     special_ids: Collection[int],
 ) -> MaskedTokens:
-    """Selects each maskable position with probability `rate`; 80% of them become the mask, 10% a random token.
+    """Selects each maskable position with probability `rate`. By default 80% of them become the mask and 10% a random
+    token.
 
     ids (T,) and maskable bool (T,) are on the CPU and are not changed. At least one position is selected where one is
     maskable. Special tokens are neither selected nor used as random tokens. Raises ValueError for shapes that differ or
@@ -60,17 +72,22 @@ def mask_tokens(
     labels = corrupted[positions]
     fate = rng.random(len(positions))
     random_ids = _random_tokens(rng, len(positions), vocab_size, specials)
-    corrupted[positions] = np.where(fate < MASKED, mask_id, np.where(fate < MASKED + REPLACED, random_ids, labels))
+    corrupted[positions] = np.where(
+        fate < fates.masked, mask_id, np.where(fate < fates.masked + fates.replaced, random_ids, labels)
+    )
     return MaskedTokens(torch.from_numpy(corrupted), torch.from_numpy(positions), torch.from_numpy(labels))
 
 
-def masked_batch(text: PackedText, tokenizer: Tokenizer, rng: Generator, rate: float = 0.15) -> Batch:
+def masked_batch(
+    text: PackedText, tokenizer: Tokenizer, rng: Generator, rate: float = 0.15, fates: Fates = BERT
+) -> Batch:
     """The masked `text` with the `positions` and `labels` of its masked tokens."""
     masked = mask_tokens(
         text.ids,
         ~text.special,
         rng=rng,
         rate=rate,
+        fates=fates,
         mask_id=tokenizer.mask_id,
         vocab_size=tokenizer.vocab_size,
         special_ids=tokenizer.special_ids,
@@ -82,6 +99,13 @@ def masked_lm(encoder: Encoder, hidden: Tensor, positions: Tensor, labels: Tenso
     """Masked-LM term: cross-entropy in fp32 of the tokens at `positions` of hidden (T, H), summed."""
     logits = encoder.mlm_logits(hidden[positions])
     return Term(functional.cross_entropy(logits.float(), labels, reduction="sum"), float(len(labels)))
+
+
+def pool_counts(terms: Mapping[str, Term]) -> dict[str, Term]:
+    """The terms over one count, the sum of theirs: fairseq divides the summed parts of a loss like this, so that a
+    part weighs as much as it has items."""
+    total = sum(term.count for term in terms.values())
+    return {name: replace(term, count=total) for name, term in terms.items()}
 
 
 def _random_tokens(rng: Generator, count: int, vocab_size: int, specials: list[int]) -> NDArray[np.int64]:

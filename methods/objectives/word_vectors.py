@@ -1,17 +1,20 @@
-"""Batches of sentence pairs with the word pairs in them, and the vectors of these words."""
+"""Batches of sentence pairs with the word pairs in them, the other words of a sentence, and the vectors of words."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from harness.method import Batch
 from harness.modeling.encoder import States
-from harness.modeling.packing import Spans, pack
+from harness.modeling.packing import PackedText, Spans, pack
+from harness.modeling.tokenizer import Tokenizer
 from harness.pair_method import TokenSpan
+from methods.objectives.dictionary import continues_word
 from methods.objectives.words import WordPairExample
 
 Subword = Literal["first", "last", "mean"]
@@ -29,7 +32,7 @@ def word_pair_batch(examples: Sequence[WordPairExample], subword: Subword, *, sp
     text = pack(sides, special_ids=frozenset(special_ids))
     sources, targets = text.starts[: len(examples)], text.starts[len(examples) :]
     bounds = [
-        (_subword_bounds(x, a, subword), _subword_bounds(y, b, subword))
+        (subword_bounds(x, a, subword), subword_bounds(y, b, subword))
         for example, x, y in zip(examples, sources, targets, strict=True)
         for a, b in example.words
     ]
@@ -39,6 +42,43 @@ def word_pair_batch(examples: Sequence[WordPairExample], subword: Subword, *, sp
         "words": Spans.of([a for a, _ in bounds] + [b for _, b in bounds]),
         "word_ids": torch.tensor(word_ids, dtype=torch.long).view(-1, 2),
     }
+
+
+def other_words(examples: Sequence[WordPairExample], text: PackedText, finder: WordFinder, subword: Subword) -> Batch:
+    """The k words of `word_pair_batch`'s text that are in no word pair:
+
+    - `others`: Spans (k);
+    - `other_ids`: (k, 3) the sentence id of each, its side (0: the source), and its place there.
+    """
+    sides = [(e.pair.source, [a for a, _ in e.words]) for e in examples]
+    sides += [(e.pair.target, [b for _, b in e.words]) for e in examples]
+    bounds, names = [], []
+    for row, (start, (tokens, aligned)) in enumerate(zip(text.starts, sides, strict=True)):
+        side, number = divmod(row, len(examples))
+        for a, b in finder.words(tokens):
+            if not any(a < d and c < b for c, d in aligned):
+                bounds.append(subword_bounds(start, (a, b), subword))
+                names.append((examples[number].pair.sentence, side, a))
+    return {"others": Spans.of(bounds), "other_ids": torch.tensor(names, dtype=torch.long).view(-1, 3)}
+
+
+class WordFinder:
+    """Finds the words of a tokenised sentence: a subword that starts a word, with those that continue it.
+
+    In scripts without blanks, a word is what the tokenizer takes for one, such as a Chinese character.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._continues = continues_word(tokenizer)
+        self._special = sorted(tokenizer.special_ids)
+
+    def words(self, ids: np.ndarray) -> list[TokenSpan]:
+        """The token span of each word, in order; special and unknown tokens belong to none."""
+        inside = ~np.isin(ids, self._special)
+        first = np.r_[True, ~inside[:-1]]  # of a sentence that is cut, or after an unknown token
+        starts = np.flatnonzero(inside & (first | ~self._continues[ids]))
+        ends = np.flatnonzero(inside & np.r_[~inside[1:] | ~self._continues[ids[1:]], True]) + 1
+        return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
 
 def word_vectors(states: States, words: Spans) -> tuple[Tensor, Tensor]:
@@ -55,7 +95,7 @@ def first_occurrences(word_ids: Tensor) -> Tensor:
     return rows[first[number] == rows]
 
 
-def _subword_bounds(start: int, span: TokenSpan, subword: Subword) -> TokenSpan:
+def subword_bounds(start: int, span: TokenSpan, subword: Subword) -> TokenSpan:
     """The positions [start, end) in the packed row of the subwords that represent a word."""
     first, end = start + span[0], start + span[1]
     return {"first": (first, first + 1), "last": (end - 1, end), "mean": (first, end)}[subword]

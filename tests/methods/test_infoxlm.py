@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from harness.modeling.encoder import Encoder
 from methods.infoxlm import mix_pairs
 from tests.support.reference_encoder import ReferenceEncoder
-from tests.support.small_babel import Trial, isolated, perturb, tokenizer
+from tests.support.small_babel import Trial, corpora, encoder, isolated, method_class, perturb, sample, tokenizer
 from validation.probes import infoxlm
 
 
@@ -71,6 +72,46 @@ def test_the_contrast_starts_when_the_queue_is_full() -> None:
         assert found[0][1] == pytest.approx(0.0, abs=1e-6)
         assert all(loss > 0 for full, loss in found if full)
         assert all((loss == 0) == wait for full, loss in found[1:] if not full)
+
+
+def test_the_queue_is_filled_before_the_first_step() -> None:
+    trial, again, other = (Trial("infoxlm", queue=40, fill_queue=fill) for fill in (True, True, False))
+    queue = trial.method.queue
+    assert not queue.empty_mask().any()
+    assert other.method.queue.empty_mask().all()
+    assert queue.keys.norm(dim=1).min() > 0
+    assert torch.equal(queue.keys, again.method.queue.keys), "the keys follow the seed"
+    assert set(queue.item_ids.flatten().tolist()) <= {pair.sentence for pair in sample()}
+    run = trial.run()
+    run.step()
+    assert run.read_losses()["xlco"] > 0, "the first step has negatives"
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_pooled_counts_divide_the_sum_of_all_terms_by_all_items(seed: int) -> None:
+    plain, pooled = (Trial("infoxlm", dropout=0.0, pooled_counts=value, fill_queue=True) for value in (False, True))
+    batch = plain.batch(8, seed)
+    parts, terms = (trial.method.loss(trial.encoder, batch, 0) for trial in (plain, pooled))
+    items = len(batch["labels"]) + len(batch["alone_labels"]) + len(batch["queries"])
+    assert sum(term.count for term in parts.values()) == items
+    assert {term.count for term in terms.values()} == {items}
+    assert pooled.method.counts(batch, 0) == dict.fromkeys(("tlm", "mlm", "xlco"), items)
+    expected = sum(float(term.sum.detach()) for term in parts.values()) / items
+    assert float(pooled.loss(batch).detach()) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["infoxlm", "xlm-align"])
+def test_a_dropout_of_its_own_ends_with_the_alignment(name: str, tmp_path: Path) -> None:
+    cls = method_class(name)
+    trained, reads = encoder(dropout=0.1), corpora(cls)
+    method = cls(cls.Config(dropout=0.0))
+    method.build(trained, reads)
+    text = method.collate([method.examples(reads)[i] for i in range(4)], np.random.default_rng(0))["text"]
+    trained.train()
+    assert torch.equal(trained(text).tokens(), trained(text).tokens())
+    method.export(trained).save(tmp_path)
+    again = Encoder.load(tmp_path).train()
+    assert not torch.equal(again(text).tokens(), again(text).tokens()), "fine-tuning has the base's dropout"
 
 
 @pytest.mark.parametrize("normalize", [False, True])

@@ -21,9 +21,9 @@ def _alone() -> Iterator[None]:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("reset", [False, True])
-def test_the_loss_is_masked_lm_over_the_joined_pair(reset: bool, tmp_path: Path) -> None:
-    trial = Trial("xlm", dropout=0.0, reset_positions=reset)
+@pytest.mark.parametrize(("reset", "own"), [(False, True), (True, True), (False, False)])
+def test_the_loss_is_masked_lm_over_the_joined_pair(reset: bool, own: bool, tmp_path: Path) -> None:
+    trial = Trial("xlm", dropout=0.0, reset_positions=reset, own_boundaries=own)
     trial.step.eval()
     short = [e for e in trial.examples if max(len(e.source), len(e.target)) <= trial.method.max_side_length]
     examples = short[:5]
@@ -38,7 +38,8 @@ def test_the_loss_is_masked_lm_over_the_joined_pair(reset: bool, tmp_path: Path)
         for position, label in masked.items():
             if start <= position < start + length:
                 whole[position - start] = label
-        joined = [[*a, *b[1:]] for a, b in ((example.source, example.target), (example.target, example.source))]
+        sides = (example.source, example.target), (example.target, example.source)
+        joined = [[*a, *(b if own else b[1:])] for a, b in sides]
         assert whole.tolist() in joined
         orders.add(joined.index(whole.tolist()))
         cut = whole.tolist().index(trial.encoder.tokenizer.sep_id) + 1
@@ -57,6 +58,15 @@ def test_the_loss_is_masked_lm_over_the_joined_pair(reset: bool, tmp_path: Path)
     trial.step.double()
     term = trial.method.loss(trial.encoder, batch, 0)["tlm"]
     assert float(term.sum / term.count) == pytest.approx(float(np.mean(losses)), rel=1e-5)
+
+
+@pytest.mark.parametrize(("share", "first"), [(0.0, "source"), (1.0, "target")])
+def test_the_order_of_the_sides_can_be_fixed(share: float, first: str) -> None:
+    trial = Trial("xlm", target_first=share, mask_rate=1e-9)
+    text = trial.batch(12)["text"]
+    for i, ids in enumerate(text.ids.split(text.lengths)):
+        side = getattr(trial.examples[i], first)[:4]
+        assert sum(a == b for a, b in zip(ids.tolist(), side.tolist(), strict=False)) >= 3, "one may be masked"
 
 
 def test_language_embeddings_start_at_zero_learn_and_are_dropped() -> None:

@@ -94,25 +94,32 @@ def test_sides_are_the_words_without_special_tokens() -> None:
         assert second[row][second[row] >= 0].tolist() == inner[len(one) :]
 
 
+@pytest.mark.parametrize("pooled", [False, True])
 @torch.no_grad()
-def test_the_loss_is_that_of_the_paper(tmp_path: Path) -> None:
-    trial = Trial("xlm-align", dropout=0.0)
+def test_the_loss_is_that_of_the_paper(pooled: bool, tmp_path: Path) -> None:
+    trial = Trial("xlm-align", dropout=0.0, pooled_counts=pooled)
     trial.step.eval()
     batch, text = trial.batch(5, seed=2), trial.batch(5, seed=2)["text"]
     plain = ReferenceEncoder(trial.encoder, tmp_path)
     clean, masked, alone_ = plain.passes(text, batch["clean"]), plain.passes(text), plain.passes(batch["alone_text"])
     trial.step.double()
     terms = {n: float(t.sum / t.count) for n, t in trial.method.loss(trial.encoder, batch, 0).items()}
-    assert terms["tlm"] == pytest.approx(masked_mean(masked, text, batch["positions"], batch["labels"]), rel=1e-5)
+    tlm = masked_mean(masked, text, batch["positions"], batch["labels"])
     mlm = masked_mean(alone_, batch["alone_text"], batch["alone_positions"], batch["alone_labels"])
-    assert terms["mlm"] == pytest.approx(mlm, rel=1e-5)
     chosen = set(batch["positions"].tolist())
-    total = sum(_pointed(trial.method, text, row, clean[row], masked[row], chosen) for row in range(5))
-    assert total > 0
-    assert terms["align"] == pytest.approx(total / len(chosen), rel=1e-9)
+    losses = [x for row in range(5) for x in _pointed(trial.method, text, row, clean[row], masked[row], chosen)]
+    assert losses
+    expected = {"tlm": tlm, "mlm": mlm, "align": sum(losses) / len(chosen)}
+    if pooled:
+        sums = {"tlm": tlm * len(chosen), "mlm": mlm * len(batch["alone_labels"]), "align": sum(losses)}
+        count = len(chosen) + len(batch["alone_labels"]) + len(losses)
+        expected = {name: total / count for name, total in sums.items()}
+        assert trial.method.counts(batch, 0) is None
+    for name, rel in (("tlm", 1e-5), ("mlm", 1e-5), ("align", 1e-9)):
+        assert terms[name] == pytest.approx(expected[name], rel=rel)
 
 
-def _pointed(method: Any, text: Any, row: int, clean: Any, masked: Any, chosen: set[int]) -> float:
+def _pointed(method: Any, text: Any, row: int, clean: Any, masked: Any, chosen: set[int]) -> list[float]:
     """Of one pair: labels from the clean pass, the pointer's losses from the masked one."""
     start, length = text.starts[row], text.lengths[row]
     middle = int((text.segments[start : start + length] == 0).sum())
@@ -123,15 +130,15 @@ def _pointed(method: Any, text: Any, row: int, clean: Any, masked: Any, chosen: 
     back: dict[int, int] = {}
     for i, j in sorted(links):  # the last link of a token counts
         there[i], back[j] = j, i
-    total = 0.0
+    losses = []
     for asking, asked, partner in ((x, y, there), (y, x, back)):
         for i, j in partner.items():
             if start + asking[i] in chosen:
                 query = method.query.weight @ hidden[asking[i]] + method.query.bias
                 keys = [method.key.weight @ hidden[k] + method.key.bias for k in asked]
                 scores = [float(query @ key) / math.sqrt(len(query)) for key in keys]
-                total += math.log(sum(math.exp(s) for s in scores)) - scores[j]
-    return total
+                losses.append(math.log(sum(math.exp(s) for s in scores)) - scores[j])
+    return losses
 
 
 def test_labels_take_no_gradient_and_keep_dropout_on() -> None:
@@ -153,6 +160,14 @@ def test_the_pointer_alone_reaches_the_encoder_and_its_own_head() -> None:
     assert trial.method.key.weight.grad.any()
     assert trial.encoder.blocks[0].attention.self.query.weight.grad.any()
     assert trial.encoder.model.cls.predictions.transform.dense.weight.grad is None
+
+
+def test_pooled_counts_are_those_of_a_step_that_accumulates() -> None:
+    whole, parts = (Trial("xlm-align", dropout=0.0, pooled_counts=True) for _ in range(2))
+    runs = whole.run(batch=12), parts.run(batch=6, accumulation=2)
+    for run in runs:
+        run.step()
+    assert all(loss > 0 for loss in runs[1].read_losses().values())
 
 
 def test_the_pointer_starts_at_its_first_step() -> None:

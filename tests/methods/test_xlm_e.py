@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForMaskedLM
 
+from harness.training.loop import Run
 from methods.xlm_e import sample_tokens
-from tests.support.small_babel import Trial, isolated, tokenizer
+from tests.support.small_babel import Trial, isolated, settings, tokenizer
 from validation.probes import xlm_e
 
 
@@ -32,7 +33,8 @@ def test_the_generator_starts_from_the_first_layers_and_is_a_copy() -> None:
     ours = dict(encoder.named_parameters())
     for name, parameter in generator.named_parameters():
         assert torch.equal(parameter, ours[name])
-        assert parameter is not ours[name]
+        assert (parameter is ours[name]) == ("word_embeddings" in name)
+    assert generator.model.get_output_embeddings().weight is encoder.input_embeddings, "and so is the output"
     with pytest.raises(ValueError, match="layer 3 of an encoder with 2 layers"):
         Trial("xlm-e", generator_layers=3)
 
@@ -124,14 +126,36 @@ def drawn_by_hand(logits: Tensor, draw: float) -> int:
 
 def test_no_gradient_passes_between_generator_and_discriminator() -> None:
     trial = Trial("xlm-e")
+    shared = trial.encoder.input_embeddings
     terms = trial.method.loss(trial.encoder, trial.batch(), 0)
     (terms["trtd"].sum + terms["mrtd"].sum).backward(retain_graph=True)
-    assert all(p.grad is None for p in trial.method.generator.parameters())
+    assert all(p.grad is None for p in trial.method.generator.parameters() if p is not shared)
     assert all(p.grad is not None for p in (*trial.encoder.base.parameters(), *trial.method.head.parameters()))
     trial.step.zero_grad()
     (terms["tlm"].sum + terms["mlm"].sum).backward()
     assert all(p.grad is not None for p in trial.method.generator.parameters())
-    assert all(p.grad is None for p in (*trial.encoder.parameters(), *trial.method.head.parameters()))
+    own = [p for p in (*trial.encoder.parameters(), *trial.method.head.parameters()) if p is not shared]
+    assert all(p.grad is None for p in own)
+
+
+def test_selected_tokens_are_masked_or_kept_and_never_random() -> None:
+    trial = Trial("xlm-e", mask_rate=0.9)
+    batch, mask = trial.batch(48), tokenizer().mask_id
+    seen = batch["text"].ids[batch["positions"]]
+    assert ((seen == mask) | (seen == batch["labels"])).all()
+    assert float((seen == mask).float().mean()) == pytest.approx(0.85, abs=0.03)
+
+
+def test_the_shared_embeddings_stay_shared_in_training_and_over_a_checkpoint(tmp_path: Path) -> None:
+    trial, again = Trial("xlm-e"), Trial("xlm-e")
+    run = trial.run()
+    run.step()
+    run.checkpoint = tmp_path / "state"
+    run.save()
+    Run(again.step, again.examples, again.method.collate, settings(), tmp_path / "state").resume()
+    for made in (trial, again):
+        assert made.method.generator.input_embeddings is made.encoder.input_embeddings
+    assert torch.equal(again.encoder.input_embeddings, trial.encoder.input_embeddings)
 
 
 def test_the_discriminator_is_exported() -> None:

@@ -117,7 +117,8 @@ def test_a_mention_is_masked_as_a_whole_or_not_at_all() -> None:
             assert int(batch["mentions"][i]) == start + a
 
 
-def test_the_loss_is_that_of_the_paper(tmp_path: Path) -> None:
+@pytest.mark.parametrize("training", [False, True])
+def test_the_loss_is_that_of_the_paper(training: bool, tmp_path: Path) -> None:
     weights = {"word_weight": 0.5, "document_weight": 2.0, "entailment_weight": 3.0}
     trial = Trial("xlm-k", dropout=0.0, temperature=0.2, queue=10, memory_from=0, **weights)
     run = trial.run(batch=4)
@@ -129,18 +130,18 @@ def test_the_loss_is_that_of_the_paper(tmp_path: Path) -> None:
     batch["objects"][2] = int(trial.method.documents.item_ids[3, 0])  # an object that memory holds
     plain = ReferenceEncoder(trial.encoder, tmp_path)
     contexts, described = plain.passes(batch["text"]), plain.passes(batch["descriptions"])
-    trial.step.double()
+    trial.step.double().train(training)
     with torch.no_grad():
         terms = trial.method.loss(trial.encoder, batch, 0)
         means = {name: float(term.sum / term.count) for name, term in terms.items()}
         places = [int(p) - s for p, s in zip(batch["mentions"], batch["text"].starts, strict=True)]
-        words = [
-            _headed(trial.method.word_head, out.hidden_states[-1][0, place])
-            for out, place in zip(contexts, places, strict=True)
-        ]
-        documents = [_headed(trial.method.document_head, out.hidden_states[-1][0, 0]) for out in described]
+        words = _headed(
+            trial.method.word_head,
+            [out.hidden_states[-1][0, place] for out, place in zip(contexts, places, strict=True)],
+        )
+        documents = _headed(trial.method.document_head, [out.hidden_states[-1][0, 0] for out in described])
         asked = plain.passes(batch["subjects"])
-        subjects = [_headed(trial.method.subject_head, out.hidden_states[-1][0, 0]) for out in asked]
+        subjects = _headed(trial.method.subject_head, [out.hidden_states[-1][0, 0] for out in asked])
     documents, objects = documents[:5], documents[5:]
     weights = {"mlm": 1.0, "words": 0.5, "documents": 2.0, "entailment": 3.0}
     assert {name: term.weight for name, term in terms.items()} == weights
@@ -159,8 +160,27 @@ def test_the_loss_is_that_of_the_paper(tmp_path: Path) -> None:
         assert means[name] == pytest.approx(total / (2 * len(own)), rel=1e-9)
 
 
-def _headed(head: Any, state: torch.Tensor) -> np.ndarray:
-    return np.asarray(head[2].weight @ torch.clamp(head[0].weight @ state, min=0))
+def _headed(head: Any, states: list[torch.Tensor]) -> list[np.ndarray]:
+    """Two layers with batch norm after either, the second without weights, by hand."""
+    inner = [np.asarray(head[0].weight @ state) for state in states]
+    inner = [np.asarray(head[1].weight) * row + np.asarray(head[1].bias) for row in _normed(head[1], inner)]
+    return _normed(head[4], [np.asarray(head[3].weight) @ np.maximum(row, 0) for row in inner])
+
+
+def _normed(norm: Any, rows: list[np.ndarray]) -> list[np.ndarray]:
+    mean, variance = np.mean(rows, axis=0), np.var(rows, axis=0)
+    if not norm.training:
+        mean, variance = np.asarray(norm.running_mean), np.asarray(norm.running_var)
+    return [(row - mean) / np.sqrt(variance + 1e-12) for row in rows]
+
+
+def test_a_head_of_one_row_takes_the_running_statistics() -> None:
+    trial = Trial("xlm-k", dropout=0.0)
+    chosen = [example._replace(facts=()) for example in distant(trial, 4)]
+    chosen[0] = next(example for example in distant(trial, 4) if example.facts)
+    term = trial.method.loss(trial.encoder, trial.method.collate(chosen, np.random.default_rng(0)), 0)["entailment"]
+    assert term.count == 2.0
+    assert term.sum.isfinite()
 
 
 def _info_nce(asking: list[Any], asked: list[Any], numbers: list[int], past: list[tuple[int, Any]]) -> float:
@@ -212,8 +232,7 @@ def test_memory_has_an_effect_from_its_first_step() -> None:
         run = trial.run(batch=8)
         for _ in range(3):
             run.step()
-    trial.step.eval()
-    asleep, awake = sums(4), sums(5)
+    asleep, awake = sums(4), sums(5)  # in training mode, since the memory was made with the batches' own statistics
     assert all(now > before + 0.1 for now, before in zip(awake, asleep, strict=True))
     for memory in (trial.method.words, trial.method.documents):
         memory.pushed.zero_()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
-from typing import Annotated, Any, ClassVar, NamedTuple
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,21 +15,13 @@ from harness.modeling.encoder import Encoder
 from harness.pair_method import PairExample
 from harness.training import distributed
 from harness.training.loop import to_device
-from methods.objectives.bilingual import Side, join_sides
+from methods.objectives.bilingual import join_sides, mix_pairs
 from methods.objectives.masking import masked_batch, pool_counts
 from methods.objectives.momentum import MomentumCopy, Queue, queue_nce
 from methods.objectives.settings import Count, Share, Temperature, Weight
 from methods.xlm import XLM
 
 FILLED = 256  # pairs whose keys each process adds to the queue at once
-
-
-class MixedPair(NamedTuple):
-    """Two pairs mixed into one: the sides that make the query, those that make the key, and the two sentence ids."""
-
-    queries: tuple[Side, Side]
-    keys: tuple[Side, Side]
-    sentences: tuple[int, int]
 
 
 class InfoXLM(XLM):
@@ -79,6 +70,7 @@ class InfoXLM(XLM):
         "adam_epsilon": 1e-6,
         "max_length": 512,
     }
+    own_boundaries: ClassVar[bool] = False
     paper_config: ClassVar[dict[str, Any]] = {
         "queue": 131_072,
         "momentum": 0.9999,
@@ -91,7 +83,7 @@ class InfoXLM(XLM):
         """Values of the released code, except where a choice is stated.
 
         mask_rate: share of masked subwords; mlm_weight: of masked LM on single sentences; target_first: how often the
-        side that is not the pivot comes first (0.5); own_boundaries: the second side keeps its first token;
+        side that is not the pivot comes first (0.5);
         reset_positions: positions start at 0 on the second side; language_embeddings: a learned vector per language in
         the two language models, not in the contrast; layer: its [CLS] is contrasted (none: two thirds of the depth,
         layer 8 of 12 as in the code); temperature: of the dot product; normalize: cosines instead of dot products (more
@@ -102,7 +94,6 @@ class InfoXLM(XLM):
         queue is full; xlco_weight: of the contrast; pooled_counts: all terms are divided by one count, as in the code;
         dropout: of the encoder while it is aligned (none: that of the base; 0 in the code)."""
 
-        own_boundaries: bool = False
         layer: Annotated[int | None, LayerOf(1)] = None
         temperature: Temperature = 0.25
         normalize: bool = False
@@ -190,18 +181,3 @@ class InfoXLM(XLM):
     def after_step(self, encoder: Encoder) -> None:
         self.queue.push()
         self.momentum_copy.update({"encoder": encoder, "project": self.project})
-
-
-def mix_pairs(examples: Sequence[PairExample], rng: Generator) -> Iterator[MixedPair]:
-    """Mixed pairs: the x sides of two pairs of one language and their y sides, each in a random order.
-
-    The pairs of a language are taken two by two; a last one is mixed with the first of its language.
-    """
-    for _, same in groupby(sorted(examples, key=lambda e: e.language), key=lambda e: e.language):
-        group = list(same)
-        for i in range(0, len(group), 2):
-            a, b = group[i], group[(i + 1) % len(group)]
-            swapped = rng.random(3) < 0.5
-            x = (b.source, a.source) if swapped[0] else (a.source, b.source)
-            y = (b.target, a.target) if swapped[1] else (a.target, b.target)
-            yield MixedPair(*((y, x) if swapped[2] else (x, y)), (a.sentence, b.sentence))

@@ -26,10 +26,9 @@ class PPA(PairMethod):
     Objective: L = L_TLM + L_sent, L_sent = -log( e^{cos(q,k)/t} / (e^{cos(q,k)/t} + sum_{j in queue} e^{cos(q,j)/t}) ),
         q = g(f(x)[CLS]), k = g'(f'(y)[CLS]); f', g' are momentum copies of f, g. The order of x and y is random.
     Inputs: parallel pairs of the sample.
-    Relations: `info-snt` takes its negatives from the batch, not from a queue; `ppa-switch` adds code-switching at
-        fine-tuning; `infoxlm` contrasts a middle layer of masked and mixed text.
-    Reported: XNLI zero-shot 4.7 points above mBERT for the best model; MLQA above XLM-R base (abstract). The paper's
-        settings were not available to us.
+    Relations: `info-snt` takes its negatives from the batch; `ppa-switch` adds code-switching at fine-tuning; `infoxlm`
+        contrasts a middle layer of masked and mixed text.
+    Reported: XNLI zero-shot 4.7 points above mBERT for the best model; MLQA above XLM-R base (abstract).
     Released code: none was to be had; the formulas were not compared with any.
     """
 

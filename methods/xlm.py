@@ -7,11 +7,10 @@ from typing import Any, ClassVar
 
 import torch
 from numpy.random import Generator
-from torch import Tensor, nn
+from torch import nn
 
 from harness.method import Batch, Corpora, MethodConfig, Term
 from harness.modeling.encoder import Encoder
-from harness.modeling.packing import PackedText
 from harness.pair_method import PairExample, PairMethod
 from methods.objectives.bilingual import join_sides, max_side_length, random_order
 from methods.objectives.masking import masked_batch, masked_lm
@@ -24,14 +23,10 @@ class XLM(PairMethod):
     Reference: Lample and Conneau, "Cross-lingual Language Model Pretraining", NeurIPS 2019, arXiv 1901.07291.
     Objective: L = L_MLM + L_TLM, L_TLM = -1/|M| sum_{t in M} log P(z_t | z without M), z = [CLS] x [SEP] [CLS] y [SEP],
         M 15% of the subwords (80/10/10) of both sides; L_MLM the same on x and on y alone.
-    Inputs: parallel pairs of the sample; the order of the two sides is random. The paper: 15 languages, pairs of
-        MultiUN, IITB, EUbookshop, OpenSubtitles, Tanzil and GlobalVoices, and running text for L_MLM.
+    Inputs: parallel pairs of the sample, the two sides in random order. The paper reads running text for L_MLM.
     Relations: without L_TLM, `continued-mlm`. The row "XLM" of XTREME's tables is a model without L_TLM. The paper
-        trains from scratch, 12 layers of 1,024 units, on streams of 256 tokens, and alternates steps of L_MLM and
-        L_TLM. Here a base is trained further on single pairs, with both terms in each step. Masking is uniform, the
-        default of the released code; the paper masks frequent subwords less often (frequency to the power -1/2).
-        Restarted positions and language embeddings are settings, which `--recipe paper` takes. Its steps for L_TLM are
-        not known to us, and its rate decays with the inverse square root of the step, not linearly.
+        trains from scratch, 12 layers of 1,024 units, in alternating steps, a number that is not known to us; its rate
+        decays by their inverse square root. Masking is uniform, as by default in the code (paper: by frequency^-1/2).
     Released code: facebookresearch/XLM was read for the form of z and the settings; no loss was compared.
     """
 
@@ -44,9 +39,7 @@ class XLM(PairMethod):
     z &= [\mathrm{CLS}] \, x \, [\mathrm{SEP}] \, [\mathrm{CLS}] \, y \, [\mathrm{SEP}]
     \end{aligned}
     """
-    symbols: ClassVar[str] = (
-        "M: the masked subwords of both sides, 15 % of all; the masked LM is the same on x and on y alone."
-    )
+    symbols: ClassVar[str] = "M: 15 % of the subwords of both sides; the masked LM is the same on x and on y alone."
     paper: ClassVar[dict[str, Any]] = {
         "learning_rate": 1e-4,
         "batch_size": 32,
@@ -54,20 +47,18 @@ class XLM(PairMethod):
         "adam_betas": (0.9, 0.98),
         "max_length": 256,
     }
+    own_boundaries: ClassVar[bool] = True  # each side has its own first token
     paper_config: ClassVar[dict[str, Any]] = {"reset_positions": True, "language_embeddings": True}
 
     class Config(MethodConfig):
         """mask_rate: share of masked subwords; mlm_weight: of masked LM on single sentences; target_first: how often
-        the side that is not the pivot comes first (0.5, as in the released command, which has each pair of languages in
-        both orders; 0 or 1 fixes the order); own_boundaries: the second side keeps its first token, as in the released
-        code; reset_positions: positions start at 0 on the second side, as in the paper (off by default: without
-        language embeddings only the segments would then separate the sides); language_embeddings: a learned vector per
-        language, initially 0, added to the embeddings in training as in the paper, and dropped for the tasks."""
+        the side that is not the pivot comes first (0.5, as in the released command; 0 or 1 fixes the order);
+        reset_positions: positions start at 0 on the second side, as in the paper; language_embeddings: a learned vector
+        per language, initially 0, added to the embeddings in training as in the paper, and dropped for the tasks."""
 
         mask_rate: Rate = 0.15
         mlm_weight: Weight = 1.0
         target_first: Share = 0.5
-        own_boundaries: bool = True
         reset_positions: bool = False
         language_embeddings: bool = False
 
@@ -80,21 +71,16 @@ class XLM(PairMethod):
             self.languages = nn.Parameter(torch.zeros(len(self.numbers), encoder.width))
 
     def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
-        special, rate = self.tokenizer.special_ids, self.config.mask_rate
+        special, rate, reset = self.tokenizer.special_ids, self.config.mask_rate, self.config.reset_positions
         sides, swapped = random_order(examples, rng, self.config.target_first)
         both = join_sides(
-            sides,
-            self.max_side_length,
-            special_ids=special,
-            own_boundaries=self.config.own_boundaries,
-            reset_positions=self.config.reset_positions,
+            sides, self.max_side_length, special_ids=special, own_boundaries=self.own_boundaries, reset_positions=reset
         )
         alone = super().collate(examples, rng)["text"]
         n, numbers = len(examples), [self.numbers[e.language] for e in examples]
         pivot_first = torch.tensor([[m, 0] if s else [0, m] for m, s in zip(numbers, swapped, strict=True)])
-        joint = masked_batch(both, self.tokenizer, rng, rate)
         return {
-            **joint,
+            **masked_batch(both, self.tokenizer, rng, rate),
             **{f"alone_{name}": value for name, value in masked_batch(alone, self.tokenizer, rng, rate).items()},
             "languages": pivot_first[both.layout.owner, both.segments],
             "alone_languages": torch.tensor([0] * n + numbers)[alone.layout.owner],
@@ -108,10 +94,6 @@ class XLM(PairMethod):
         return {"tlm": tlm, "mlm": Term(mlm.sum, mlm.count, self.config.mlm_weight)}
 
     def masked_term(self, encoder: Encoder, batch: Batch, prefix: str) -> Term:
-        text: PackedText = batch[f"{prefix}text"]
-        hidden = encoder(text, added=self.language_vectors(batch[f"{prefix}languages"])).tokens()
+        vectors = None if self.languages is None else self.languages[batch[f"{prefix}languages"]]
+        hidden = encoder(batch[f"{prefix}text"], added=vectors).tokens()
         return masked_lm(encoder, hidden, batch[f"{prefix}positions"], batch[f"{prefix}labels"])
-
-    def language_vectors(self, languages: Tensor) -> Tensor | None:
-        """(T, H) the language embedding of each token; None without language embeddings."""
-        return None if self.languages is None else self.languages[languages]

@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +40,29 @@ def random_order(pairs: Sequence[PairExample], rng: Generator, target_first: flo
     swapped = rng.random(len(pairs)) < target_first
     sides = [(p.target, p.source) if s else (p.source, p.target) for p, s in zip(pairs, swapped, strict=True)]
     return OrderedSides(sides, swapped)
+
+
+class MixedPair(NamedTuple):
+    """Two pairs mixed into one: the sides that make the query, those that make the key, and the two sentence ids."""
+
+    queries: tuple[Side, Side]
+    keys: tuple[Side, Side]
+    sentences: tuple[int, int]
+
+
+def mix_pairs(examples: Sequence[PairExample], rng: Generator) -> Iterator[MixedPair]:
+    """Mixed pairs: the x sides of two pairs of one language and their y sides, each in a random order.
+
+    The pairs of a language are taken two by two; a last one is mixed with the first of its language.
+    """
+    for _, same in groupby(sorted(examples, key=lambda e: e.language), key=lambda e: e.language):
+        group = list(same)
+        for i in range(0, len(group), 2):
+            a, b = group[i], group[(i + 1) % len(group)]
+            swapped = rng.random(3) < 0.5
+            x = (b.source, a.source) if swapped[0] else (a.source, b.source)
+            y = (b.target, a.target) if swapped[1] else (a.target, b.target)
+            yield MixedPair(*((y, x) if swapped[2] else (x, y)), (a.sentence, b.sentence))
 
 
 def join_sides(

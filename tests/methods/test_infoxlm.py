@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from harness.modeling.encoder import Encoder
-from methods.infoxlm import mix_pairs
+from methods.objectives.bilingual import mix_pairs
 from tests.support.reference_encoder import ReferenceEncoder
 from tests.support.small_babel import Trial, corpora, encoder, isolated, method_class, perturb, sample, tokenizer
 from validation.probes import infoxlm

@@ -50,7 +50,6 @@ UNILM = {
     "align.max_length": (512, "code"),
     "config.pooled_counts": (True, "code"),
     "config.dropout": (0.0, "code"),
-    "config.own_boundaries": (False, "code"),
 }
 PUBLISHED: dict[str, dict[str, tuple[Any, str]]] = {
     **dict.fromkeys(("info-snt", "cz-snt", "ml-ctl", "ml-ctl-cz"), ML_CTL),
@@ -63,7 +62,6 @@ PUBLISHED: dict[str, dict[str, tuple[Any, str]]] = {
         "align.weight_decay": (0.0, "code"),
         "align.adam_betas": ((0.9, 0.98), "code"),
         "align.max_length": (256, "code"),
-        "config.own_boundaries": (True, "code"),
         "config.target_first": (0.5, "code"),
         "config.reset_positions": (True, "summary"),
         "config.language_embeddings": (True, "summary"),
@@ -81,7 +79,7 @@ PUBLISHED: dict[str, dict[str, tuple[Any, str]]] = {
         "config.xlco_weight": (1.0, "code"),
     },
     "xlm-align": {
-        **{name: value for name, value in UNILM.items() if name != "config.own_boundaries"},
+        **UNILM,
         "step": (2_048, "code"),
         "config.layer": (10, "code"),
         "config.iterations": (2, "code"),

@@ -21,9 +21,9 @@ def _alone() -> Iterator[None]:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("reset", "own"), [(False, True), (True, True), (False, False)])
-def test_the_loss_is_masked_lm_over_the_joined_pair(reset: bool, own: bool, tmp_path: Path) -> None:
-    trial = Trial("xlm", dropout=0.0, reset_positions=reset, own_boundaries=own)
+@pytest.mark.parametrize(("name", "reset"), [("xlm", False), ("xlm", True), ("infoxlm", False)])
+def test_the_loss_is_masked_lm_over_the_joined_pair(name: str, reset: bool, tmp_path: Path) -> None:
+    trial, own = Trial(name, dropout=0.0, reset_positions=reset), name == "xlm"
     trial.step.eval()
     short = [e for e in trial.examples if max(len(e.source), len(e.target)) <= trial.method.max_side_length]
     examples = short[:5]

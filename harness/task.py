@@ -193,7 +193,7 @@ class GoldFault(NamedTuple):
     remedy: str = "correct the item, or remove it"
 
     def error(self, where: str, file: str | Path | None = None, line: int | None = None) -> UserError:
-        what = f"{self.what}, {where}"
+        what = f"{self.what} {where}"
         return UserError(what, file=file, line=line, found=self.found, expected=self.expected, remedy=self.remedy)
 
 

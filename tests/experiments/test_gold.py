@@ -58,7 +58,7 @@ FAULTS: dict[str, tuple[type[Task], dict[str, str | bytes], str]] = {
     "no answer": (
         XQuAD,
         {"xquad/xquad.de.json": squad(["Ada"], [])},
-        r"xquad\.de\.json:24: a question without an answer, in the test set of xquad in 'de'.*'q1'.*remedy",
+        r"xquad\.de\.json:24: a question without an answer in the test set of xquad in 'de'.*'q1'.*remedy",
     ),
     "no answer in a compressed file": (
         XQuAD,
@@ -79,7 +79,7 @@ FAULTS: dict[str, tuple[type[Task], dict[str, str | bytes], str]] = {
     "training without answers": (
         XQuAD,
         {"squad/train-v1.1.json": squad(["Bob"])},
-        r"train-v1\.1\.json: no question has its answer in its context, in the train set of xquad in 'en'",
+        r"train-v1\.1\.json: no question has its answer in its context in the train set of xquad in 'en'",
     ),
     "an over-long line": (
         XNLI,
@@ -88,7 +88,7 @@ FAULTS: dict[str, tuple[type[Task], dict[str, str | bytes], str]] = {
     ),
     "a label in training": (XNLI, {"xnli/train-en.tsv": PAIR + "a\tb\tno\n"}, r"train-en\.tsv:2: a label outside"),
     "a tag that is missing": (PANX, {"panx/dev-de.tsv": "a\tO\nb\n"}, r"dev-de\.tsv:2: wrong number of fields"),
-    "no dev pairs": (BUCC2018, POOL, r"de-en\.dev\.gold: gold is withheld, in the dev set of bucc2018.*'de-1'"),
+    "no dev pairs": (BUCC2018, POOL, r"de-en\.dev\.gold: gold is withheld in the dev set of bucc2018.*'de-1'"),
     "an unknown id": (
         BUCC2018,
         {**POOL, "bucc2018/de-en.dev.gold": "de-1\ten-9\n"},

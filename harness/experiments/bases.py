@@ -15,7 +15,7 @@ from harness.errors import UserError
 from harness.experiments.recipe import Recipe
 from harness.faults import quote
 from harness.files import TRACE, file_digest, json_digest
-from harness.modeling.encoder import supported_config
+from harness.modeling.encoder import position_shift, supported_config
 from harness.protocols import Shape
 
 # Files beside a checkpoint that no loader of ours reads: texts, pictures, the state of a trainer, other frameworks.
@@ -60,6 +60,12 @@ def base_shape(recipe: Recipe) -> Shape:
         return Shape("bert", recipe.pretrain.layers)
     config = supported_config(resolve_base(recipe.base))
     return Shape(config.model_type, config.num_hidden_layers)
+
+
+def base_positions(resolved: str) -> int:
+    """The most tokens that an existing base reads, as `resolve_base` returns it."""
+    config = supported_config(resolved)
+    return int(config.max_position_embeddings) - position_shift(config)
 
 
 def base_name(base: str) -> str:

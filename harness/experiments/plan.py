@@ -7,7 +7,7 @@ sample -> [pretrain] -> align -> finetune(task) -> predict(task) -> score(task)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from harness.data.source import Manifest, Source, TaskCell
 from harness.data.transforms import ShuffledPairs, TransformedSource
 from harness.errors import UserError
 from harness.experiments.availability import cell_of, check_corpora, check_languages, missing_data, scored_views
-from harness.experiments.bases import base_fingerprint, base_shape, resolve_base
+from harness.experiments.bases import base_fingerprint, base_positions, base_shape, resolve_base
 from harness.experiments.gold import check_items
 from harness.experiments.recipe import Recipe, method_config
 from harness.experiments.stage import Stage, StagePlace
@@ -57,7 +57,7 @@ class RunPlan:
     stages: tuple[Stage, ...]
     expected: Mapping[str, tuple[str, ...]]
     metric: Mapping[str, str]
-    notes: tuple[str, ...] = ()  # on files of the source that are not read
+    notes: tuple[str, ...] = ()  # on files of the source that are not read, and on text that is cut
 
     @property
     def id(self) -> str:
@@ -126,8 +126,15 @@ class _Planner:
             tuple(stages),
             expected,
             {spec.name: spec.metric for spec in self.specs},
-            self.manifest.unread,
+            (*self.manifest.unread, *self._cut_text()),
         )
+
+    def _cut_text(self) -> Iterator[str]:
+        align = self.recipe.align
+        if align is None or self.recipe.pretrain is not None:
+            return
+        if (positions := base_positions(self.recipe.base)) < align.max_length:
+            yield f"align.max_length={align.max_length} is cut to {positions}, all the positions that the base has"
 
     def _base(self, stages: list[Stage]) -> str:
         """The fingerprint of the base encoder; where it is trained from scratch, its stage is added."""

@@ -88,7 +88,7 @@ class Encoder(nn.Module):
         super().__init__()
         model.set_attn_implementation(attention.NAME)
         self.model, self.tokenizer, self.pooler, self.initialised = model, tokenizer, pooler, initialised
-        self.shift = int(model.config.pad_token_id) + 1 if model.config.model_type != "bert" else 0
+        self.shift = position_shift(model.config)
 
     @classmethod
     def load(cls, path: str | Path, cache: Path | None = None) -> Encoder:
@@ -258,6 +258,11 @@ class Encoder(nn.Module):
         with _quiet():
             self.model.save_pretrained(folder, state_dict=state)
             self.tokenizer.hf.save_pretrained(folder)
+
+
+def position_shift(config: Any) -> int:
+    """The position of the first token: RoBERTa and its kin count from after the padding id."""
+    return 0 if config.model_type == "bert" else int(config.pad_token_id) + 1
 
 
 def supported_config(path: str | Path) -> Any:

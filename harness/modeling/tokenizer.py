@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from transformers import AutoTokenizer
 
+from harness.code import code_hash
 from harness.errors import UserError
 from harness.faults import disk_error, quote
 from harness.files import is_lfs_pointer, lfs_pointer_error, text_digest
@@ -280,7 +281,7 @@ class Tokenizer:
 
         folder = None
         if self.cache is not None:
-            digest = hashlib.sha256(repr((kind, self.fingerprint)).encode())
+            digest = hashlib.sha256(repr((kind, self.fingerprint, code_hash(__name__))).encode())
             for block in blocks:
                 for text in read(block):
                     digest.update(text.encode("utf-8", "surrogatepass") + b"\n")

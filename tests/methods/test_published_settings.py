@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.errors import UsageError
 from harness.experiments.cards import ablation_cards
+from harness.experiments.plan import plan_run
 from harness.experiments.recipe import make_recipe, method_config
 from harness.method import LayerOf
 from harness.registry import METHODS
 from harness.training.settings import AlignSettings
+from tests.support.small_babel import MAX_LENGTH, encoder
 
 DEPTH = 12  # of the published bases
 
@@ -208,6 +211,22 @@ def test_text_that_a_new_encoder_would_cut_is_refused() -> None:
         new_encoder_recipe("paper", "pretrain.max_length=128")
     assert refused.value.found == "align.max_length=512, pretrain.max_length=128"
     assert "pretrain.max_length=512" in str(refused.value.remedy)
+
+
+def test_a_base_with_fewer_positions_is_noted(tmp_path: Path) -> None:
+    encoder().save(tmp_path)
+    for length, notes in ((MAX_LENGTH, 0), (MAX_LENGTH + 1, 1)):
+        made = make_recipe(
+            method="continued-mlm",
+            base=str(tmp_path),
+            source="babel:size=small",
+            suite="xtreme-align",
+            protocol="mini",
+            changes=(f"align.max_length={length}",),
+        )
+        found = [note for note in plan_run(made, 0).notes if "align.max_length" in note]
+        assert len(found) == notes
+        assert all(f"{length} is cut to {MAX_LENGTH}" in note for note in found)
 
 
 def new_encoder_recipe(kind: str, *changes: str) -> Any:

@@ -36,11 +36,11 @@ def pretrain(
       alignboard pretrain --source folder:data --out my-encoder --shape 4x256 --set steps=5000
     """
     from harness.cli.progress import StageProgress
+    from harness.data.source import cached_source
     from harness.experiments.executors.local import StageFailure
     from harness.experiments.plan import pretrain_stage
     from harness.experiments.recipe import pretrain_settings
     from harness.experiments.stage import StagePlace
-    from harness.experiments.stages.inputs import cached_source
     from harness.files import LOG, publish_folder
     from harness.registry import loaded_plugins
 

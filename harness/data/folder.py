@@ -87,6 +87,10 @@ class Folder(Source):
             unread=tuple(self._unread(specs, cells)),
         )
 
+    def task_cells(self, specs: Sequence[TaskSpec]) -> tuple[TaskCell, ...]:
+        cells = (cell for spec in specs for split in spec.splits for cell in self._cells(spec, split))
+        return tuple(_task_cell(cell) for cell in cells)
+
     def task(self, spec: TaskSpec, view: str, split: str) -> Sequence[Record]:
         return list(self.items(spec, view, split))
 

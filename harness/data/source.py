@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -27,6 +28,11 @@ class TaskCell:
     fingerprint: str
     labelled: bool = True
 
+    @property
+    def name(self) -> str:
+        """Such as `xnli/de/test`."""
+        return f"{self.task}/{self.view}/{self.split}"
+
 
 @dataclass(frozen=True, slots=True)
 class CorpusCell:
@@ -36,6 +42,11 @@ class CorpusCell:
     language: str
     count: int
     fingerprint: str
+
+    @property
+    def name(self) -> str:
+        """Such as `parallel/de`."""
+        return f"{self.kind}/{self.language}"
 
 
 @dataclass(frozen=True)
@@ -102,6 +113,10 @@ class Source(ABC):
     def manifest(self, specs: Sequence[TaskSpec]) -> Manifest:
         """The cells of these tasks and of every corpus. Cheap enough for the start of each command."""
 
+    def task_cells(self, specs: Sequence[TaskSpec]) -> tuple[TaskCell, ...]:
+        """The cells of these tasks; by default those of the manifest, which holds the corpora as well."""
+        return self.manifest(specs).tasks
+
     @abstractmethod
     def task(self, spec: TaskSpec, view: str, split: str) -> Sequence[Record]:
         """The records of one cell; for retrieval, source sentences first, then target sentences."""
@@ -138,6 +153,9 @@ def open_source(uri: str) -> Source:
     """Opens `folder:PATH`, `babel`, `babel:seed=1`, or a plug-in's kind. Raises UsageError for an unknown kind."""
     source, location = _parse_uri(uri)
     return source.open(location)
+
+
+cached_source = cache(open_source)  # one for each URI and process
 
 
 def absolute_uri(uri: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from harness.data.source import cached_source
 from harness.data.transforms import ShuffledPairs
 from harness.errors import UserError, counted, unknown
 from harness.experiments.executors.local import Local
@@ -22,7 +23,6 @@ from harness.experiments.recipe import Recipe
 from harness.experiments.runner import Display, execute_stages
 from harness.experiments.stage import Stage
 from harness.experiments.stages.finetune import CURVE, Finetune
-from harness.experiments.stages.inputs import cached_source
 from harness.experiments.trials import pivot_score
 from harness.files import read_json
 from harness.records import Corpus

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.code import plugin_module
-from harness.data.source import Manifest, Source, TaskCell
+from harness.data.source import Manifest, Source, TaskCell, cached_source
 from harness.data.transforms import ShuffledPairs, TransformedSource
 from harness.errors import UserError
 from harness.experiments.availability import cell_of, check_corpora, check_languages, missing_data, scored_views
@@ -25,7 +25,6 @@ from harness.experiments.stages.align import Align
 from harness.experiments.stages.clean_sample import DrawCleanSample
 from harness.experiments.stages.embed import Embed
 from harness.experiments.stages.finetune import Finetune, Hook
-from harness.experiments.stages.inputs import cached_source
 from harness.experiments.stages.overlap import FindOverlap
 from harness.experiments.stages.predict import Predict
 from harness.experiments.stages.pretrain import OBJECTIVE, Pretrain, running_text
@@ -256,7 +255,7 @@ class _Planner:
         for view, split in cells:
             cell = cell_of(self.manifest, spec.name, view, split)
             self.read[cell] = spec
-            yield f"{spec.name}/{view}/{split}", cell.fingerprint
+            yield cell.name, cell.fingerprint
 
     def _corpora(self, kinds: Iterable[Corpus], languages: Sequence[str]) -> dict[str, str]:
         return corpus_fingerprints(self.manifest, kinds, (self.source.pivot, *languages))
@@ -304,4 +303,4 @@ def source_modules(source: Source) -> tuple[str, ...]:
 def corpus_fingerprints(manifest: Manifest, kinds: Iterable[Corpus], languages: Sequence[str]) -> dict[str, str]:
     """The fingerprints of a manifest's corpora of these kinds, by cell."""
     cells = (cell for kind in kinds for cell in manifest.corpus_cells(kind, languages))
-    return {f"{cell.kind}/{cell.language}": cell.fingerprint for cell in cells}
+    return {cell.name: cell.fingerprint for cell in cells}

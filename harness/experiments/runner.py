@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from harness import provenance
+from harness.data.source import cached_source
 from harness.experiments.bases import base_name
 from harness.experiments.cards import ablation_cards, task_cards
 from harness.experiments.executors.local import Listener, Local, StageFailure
 from harness.experiments.plan import RunPlan
 from harness.experiments.recipe import method_config
 from harness.experiments.stage import Stage, StageResult
-from harness.experiments.stages.inputs import cached_source
 from harness.experiments.stored import describe_changes, run_name
 from harness.files import json_digest
 from harness.registry import METHODS

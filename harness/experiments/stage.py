@@ -23,8 +23,13 @@ from pydantic import BaseModel
 
 from harness import provenance
 from harness.code import code_hash
+from harness.data.source import CorpusCell, TaskCell, cached_source
+from harness.errors import UserError
+from harness.experiments.bases import base_fingerprint
 from harness.experiments.logs import log_stage
 from harness.files import json_digest, read_json, write_json
+from harness.registry import TASKS
+from harness.results.labels import list_first
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import ScoreRow
 
@@ -145,9 +150,31 @@ class Stage(ABC):
                 bench.artifacts.create(self.fingerprint, self.kind, {"title": self.title}) as folder,
             ):
                 cost = self._measured_run(replace(bench, watch=log), folder)
+                self.check_unchanged()
                 write_json(folder / COST, cost)
                 log.leave(folder)
             return StageResult(self.fingerprint, False, cost)
+
+    def check_unchanged(self) -> None:
+        """Raises UserError where the data or the base are no longer those of the plan: then the result is not kept."""
+        source = cached_source(self.place.source)
+        changed: list[str] = []
+        if self.data and not source.generated:
+            tasks = sorted({cell.split("/")[0] for cell in self.data if cell.count("/") == 2})
+            cells: list[TaskCell | CorpusCell] = [*source.task_cells([TASKS.get(name).spec for name in tasks])]
+            if any(cell.count("/") == 1 for cell in self.data):
+                cells += source.manifest([]).corpora
+            today = {cell.name: cell.fingerprint for cell in cells}
+            changed += [cell for cell, fingerprint in self.data.items() if today.get(cell) != fingerprint]
+        if "base" in self.inputs and base_fingerprint(self.place.base) != self.inputs["base"]:
+            changed.append(f"the base {self.place.base}")
+        if changed:
+            raise UserError(
+                f"what {self.title} reads has changed since the run was planned, so its result is not kept",
+                file=self.place.source,
+                found=list_first(changed),
+                remedy="give the command of the run again, and leave data and base as they are while it works",
+            )
 
     def _measured_run(self, bench: Workbench, folder: Path) -> dict[str, Any]:
         """Runs the stage; returns times (Unix seconds), device seconds, peak memory in bytes, and what was read."""

@@ -11,9 +11,10 @@ import torch
 
 from harness.data.corpora import SourceCorpora
 from harness.data.sample import load_sample
+from harness.data.source import cached_source
 from harness.data.transforms import transform_of
 from harness.experiments.stage import Stage, StageRows, Workbench
-from harness.experiments.stages.inputs import cached_source, load_encoder
+from harness.experiments.stages.inputs import load_encoder
 from harness.files import TRACE, read_json, write_json
 from harness.method import Method, check_layers
 from harness.registry import METHODS

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import save_file
 
 from harness.data.corpora import SourceCorpora
+from harness.data.source import cached_source
 from harness.experiments.stage import Stage, StageRows, Workbench
-from harness.experiments.stages.inputs import cached_source, load_encoder, read_cell, read_records, task_of
+from harness.experiments.stages.inputs import load_encoder, read_cell, read_records, task_of
 from harness.files import read_json, write_json
 from harness.method import Method
 from harness.modeling.tokenizer import Tokenizer

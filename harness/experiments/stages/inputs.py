@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-from harness.data.source import open_source
+from harness.data.source import cached_source
 from harness.experiments.stage import Stage, Workbench
 from harness.modeling.encoder import Encoder
 from harness.records import Record
 from harness.registry import TASKS
 from harness.task import Task, TaskSettings
-
-cached_source = cache(open_source)
 
 
 def task_of(stage: Stage) -> Task:

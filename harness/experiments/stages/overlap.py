@@ -9,8 +9,8 @@ from typing import ClassVar
 
 from harness.data.overlap import find_overlap
 from harness.data.sample import load_sample
+from harness.data.source import cached_source
 from harness.experiments.stage import Stage, StageRows, Workbench
-from harness.experiments.stages.inputs import cached_source
 from harness.files import read_json, write_json
 
 OVERLAP = "overlap.json"

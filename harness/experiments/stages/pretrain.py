@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from harness.data.source import Manifest, Source
+from harness.data.source import Manifest, Source, cached_source
 from harness.experiments.stage import Stage, Workbench
-from harness.experiments.stages.inputs import cached_source
 from harness.files import TRACE, write_json
 from harness.records import Corpus
 from harness.registry import OBJECTIVES

@@ -9,9 +9,8 @@ from typing import Any, ClassVar
 
 from harness.data.record_table import write_table
 from harness.data.sample import POOL_LAYOUT, Sample, SampleSettings, draw_sample, save_sample
-from harness.data.source import Source
+from harness.data.source import Source, cached_source
 from harness.experiments.stage import Stage, Workbench
-from harness.experiments.stages.inputs import cached_source
 from harness.records import Corpus, DictionaryEntry, ParallelPair
 
 

@@ -58,7 +58,7 @@ def explain(error: BaseException, folder: Path = Path()) -> UserError | None:
     if (disk := disk_error(error, folder)) is not None:
         return disk
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _MEMORY.search(str(error))):
-        remedy = "use fewer --workers, smaller batches (--set align.batch_size=N) or a smaller base"
+        remedy = "use smaller batches (--set align.batch_size=N), a smaller base, or fewer --workers"
         return UserError("the memory is not enough", found=quote(error), remedy=remedy)
     if isinstance(error, UnicodeError):
         remedy = "write the text, or the name of the file, in UTF-8"
@@ -67,6 +67,9 @@ def explain(error: BaseException, folder: Path = Path()) -> UserError | None:
         case "concurrent.BrokenProcessPool":
             remedy = "often the memory is not enough: use fewer --workers, then give the same command again"
             return UserError("a worker process was killed", remedy=remedy)
+        case "pyarrow.ArrowInvalid":
+            remedy = "`alignboard verify` finds artifacts that are damaged, and the next run computes them again"
+            return UserError("a table that cannot be read", found=quote(error), remedy=remedy)
         case "pydantic_core.ValidationError":
             remedy = "give the command of the run again"
             return UserError("stored settings that this version cannot read", found=quote(error), remedy=remedy)
@@ -75,11 +78,15 @@ def explain(error: BaseException, folder: Path = Path()) -> UserError | None:
 
 def disk_error(error: BaseException, folder: Path = Path()) -> DiskError | None:
     """What to report where an error comes from the disk; None for any other error."""
-    number = error.errno if isinstance(error, OSError) else None
+    number, words = (error.errno if isinstance(error, OSError) else None), str(error)
     if number is None and not isinstance(error, UserError):
-        # writers in compiled code (safetensors, tokenizers) pass on the system's words without its number
-        number = next((n for n in _IN_WORDS if os.strerror(n) in str(error)), None)
-    if number is None and isinstance(error, OSError) and "requested and" in str(error):  # NumPy wrote less than it had
+        # writers in compiled code (safetensors, tokenizers) and shutil pass on the system's words without its number
+        likely = _FAULTS if isinstance(error, OSError) else _IN_WORDS
+        number = next((n for n in likely if os.strerror(n) in words), None)
+    if number is None and isinstance(error, OSError):
+        if not re.search(r"\d requested and \d+ written", words):  # what NumPy says of a full disk
+            remedy = "check that file; `alignboard verify` finds artifacts that are damaged"
+            return DiskError("a file cannot be read or written", found=quote(error), remedy=remedy)
         number = errno.ENOSPC
     if number is None or number == errno.EPIPE:  # the reader of our output is gone, which the command line handles
         return None

@@ -40,7 +40,10 @@ def run_plans(plans: Sequence[RunPlan], options: ExecutionOptions) -> None:
         print_rich(TerminalTable(table))
     if report.failures:
         reasons = "\n".join(failure.message for failure in report.failures)
-        raise UserError(f"{counted(len(report.failures), 'stage')} failed; retry with `alignboard resume`\n{reasons}")
+        fixable = all(failure.fixable for failure in report.failures)
+        remedy = "correct what is named above; `alignboard resume` then continues, and finished stages are kept"
+        what = f"{counted(len(report.failures), 'stage')} failed\n{reasons}"
+        raise UserError(what, remedy=remedy if fixable else "this is a bug: please report it with the lines above")
 
 
 def note_missing_paper_settings(recipes: Sequence[Recipe]) -> None:

@@ -26,6 +26,7 @@ def resume(moved: MovedOptions = MOVED, execution: ExecutionOptions = EXECUTION)
       alignboard resume --source folder:/new/place/data
     """
     from harness.experiments.stored import Moved, describe_changes, plan_again, run_name
+    from harness.registry import loaded_plugins
     from harness.storage.store.schema import SUPERSEDED, UNFINISHED
 
     store, places = execution.open_store(), moved.moved()
@@ -57,7 +58,7 @@ def resume(moved: MovedOptions = MOVED, execution: ExecutionOptions = EXECUTION)
         raise UserError(
             f"{counted(len(refused), 'run')} cannot be resumed\n" + "\n".join(dict.fromkeys(refused)),
             remedy="if the method is in a plug-in file, name that file: alignboard --plugin FILE resume"
-            if any("unknown method" in reason for reason in refused)
+            if not loaded_plugins() and any("unknown method" in reason for reason in refused)
             else None,
         )
     if closed:

@@ -189,7 +189,6 @@ class Folder(Source):
             file=path,
             found=f"{split} files for: {', '.join(cells) or 'no language'}",
             expected=path.name,
-            remedy="add the file, leave the language out, or take `--languages available`",
         )
 
     def _corpus_cells(self, kind: Corpus) -> Iterator[CorpusCell]:

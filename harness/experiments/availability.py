@@ -61,20 +61,21 @@ def missing_data(
 ) -> UserError:
     """The error for data of a task that the source lacks: its own error about the first missing view, where it has
     one."""
+    remedy = f"complete the data, or choose another source or a suite without {spec.name}"
+    if split == "test" and have and recipe.languages != "available":
+        remedy = "complete the data, or give --languages available to score what is there"
     if missing:
         try:
             source.task(spec, missing[0], split)
         except UserError as error:
-            error.remedy = error.remedy or "give --languages available to score what is there"
+            error.remedy = error.remedy or remedy
             return error
     return UserError(
         f"the source has no {split} data for {spec.name}",
         file=recipe.source,
         found=", ".join(have) or "nothing",
         expected=", ".join(missing) or f"at least one of {', '.join(spec.languages)}",
-        remedy="give --languages available to score what is there, or complete the data"
-        if have
-        else f"choose a suite without {spec.name}, or another source",
+        remedy=remedy,
     )
 
 

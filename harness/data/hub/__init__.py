@@ -156,7 +156,6 @@ class Hub(Source):
             file=self.name,
             found=f"{split} in: {', '.join(parts) or 'no language'}",
             expected=f"{split} in {view!r}",
-            remedy="leave the language out, or take `--languages available`",
         )
 
     def _local(self, spec: TaskSpec) -> Folder:

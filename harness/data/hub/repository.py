@@ -29,6 +29,7 @@ from huggingface_hub.errors import (
 
 from harness.data.hub.settings import Named
 from harness.errors import UserError
+from harness.faults import quote
 from harness.files import file_digest, read_json, text_digest, write_json
 
 if TYPE_CHECKING:
@@ -260,8 +261,7 @@ class Repository:
             remedy = next((text for kind, text in _REMEDIES if isinstance(error, kind)), _NO_ACCESS)
         if constants.HF_HUB_OFFLINE:
             remedy = "unset HF_HUB_OFFLINE once, so that what is missing here can be fetched"
-        found = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        return self._error("the hub did not deliver", what, found, f"{what} at {constants.ENDPOINT}", remedy)
+        return self._error("the hub did not deliver", what, quote(error), f"{what} at {constants.ENDPOINT}", remedy)
 
     def _error(self, problem: str, what: str, found: str, expected: str, remedy: str) -> UserError:
         listed = self.__dict__.get("_listing")

@@ -197,8 +197,9 @@ def load_plugin(path: Path) -> None:
     Raises UsageError where the file is missing or registers nothing, and UserError where it fails.
     """
     path = path.absolute()
-    if not path.is_file():
-        raise UsageError("the plug-in file is missing", file=path, remedy="give the path of a Python file")
+    if not path.is_file() or path.suffix != ".py":
+        what = "no Python file" if path.is_file() else "the plug-in file is missing"
+        raise UsageError(what, file=path, remedy="give the path of a Python file, NAME.py")
     name = f"alignboard_plugin_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
@@ -210,7 +211,7 @@ def load_plugin(path: Path) -> None:
         spec.loader.exec_module(module)
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"the plug-in does not import: {type(error).__name__}: {error}", file=path) from error
     if path in _plugins:
         return

@@ -21,6 +21,7 @@ from harness.data.prepare.package import Package
 from harness.data.prepare.pieces import SPECIALS, UNLABELLED, XLMR_SPECIALS, write_task
 from harness.data.prepare.record import PreparedRecord
 from harness.errors import UsageError, UserError, unique_names
+from harness.files import expand_user
 
 
 class PrepareInterrupted(UserError):
@@ -93,7 +94,7 @@ def prepare(
             remedy="`alignboard prepare --list` shows what to put into DOWNLOADS",
         )
     _check_pieces(packages, pieces, max_length)
-    downloads, folder = downloads.expanduser(), folder.expanduser()
+    downloads, folder = expand_user(downloads), expand_user(folder)
     results = _build(packages, downloads, folder, Options(official, any_release))
     if as_json:
         print_json([_json_record(result) for result in results])

@@ -20,7 +20,7 @@ from harness.data.readers import Cell, reader_of
 from harness.data.source import CorpusCell, Manifest, Source, TaskCell
 from harness.data.squad_json import line_of_question, scan_questions
 from harness.errors import UsageError, UserError, counted
-from harness.files import text_digest
+from harness.files import expand_user, text_digest
 from harness.records import Corpus, CorpusRecord, PoolSentence, Question, Record, TaggedSentence, TextPair
 from harness.task import TaskSpec
 
@@ -45,7 +45,7 @@ class Folder(Source):
                 expected="folder:PATH",
                 remedy="give the folder that holds xnli/, pawsx/, ...: --source folder:PATH",
             )
-        root = Path(location).expanduser()
+        root = expand_user(location)
         if not root.is_dir():
             raise UserError(
                 "the folder is missing" if not root.exists() else "this is not a folder",

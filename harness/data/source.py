@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from harness.errors import UsageError, UserError
+from harness.files import expand_user
 from harness.records import Corpus, CorpusRecord, Record
 from harness.task import TaskSpec
 
@@ -96,7 +97,7 @@ class Source(ABC):
     def absolute(cls, location: str) -> str:
         """The location as a run stores it, so that it holds in any working directory: by default a path that exists is
         made absolute."""
-        path = Path(location).expanduser()
+        path = expand_user(location)
         return str(path.resolve()) if location and path.exists() else location
 
     @classmethod

@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.errors import UserError
 from harness.experiments.recipe import Recipe
 from harness.faults import quote
-from harness.files import TRACE, file_digest, json_digest
+from harness.files import TRACE, expand_user, file_digest, json_digest
 from harness.modeling.encoder import position_shift, supported_config
 from harness.protocols import Shape
 
@@ -31,7 +31,7 @@ def resolve_base(base: str) -> str:
 
     Raises UserError for a folder that is missing, and for a name or revision that the hub does not know.
     """
-    folder = Path(base).expanduser()
+    folder = expand_user(base)
     if folder.is_dir():
         return str(folder.resolve())
     if base.startswith((".", "/", "~")):
@@ -70,7 +70,7 @@ def base_positions(resolved: str) -> int:
 
 def base_name(base: str) -> str:
     """A base as the board shows it: a folder by its own name, without its path, a hub name with a short commit."""
-    folder = Path(base).expanduser()
+    folder = expand_user(base)
     if folder.is_dir():
         return folder.resolve().name
     name, at, commit = base.partition("@")

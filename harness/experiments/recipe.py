@@ -39,8 +39,8 @@ class Recipe(FrozenSettings):
     kind: Literal["matched", "paper"] = "matched"
     method: str
     config: dict[str, Any] = Field(default_factory=dict)
-    base: str
-    source: str
+    base: str = Field(min_length=1)
+    source: str = Field(min_length=1)
     suite: str
     protocol: str
     languages: tuple[str, ...] | Literal["official", "available"] = "official"

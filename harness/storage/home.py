@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from harness.files import expand_user
+
 
 def home() -> Path:
     """The folder of artifacts and default database: `ALIGNBOARD_HOME`, else `~/.alignboard`. Creates nothing."""
     folder = os.environ.get("ALIGNBOARD_HOME")
-    return Path(folder).expanduser().absolute() if folder else Path.home() / ".alignboard"
+    return expand_user(folder).absolute() if folder else Path.home() / ".alignboard"
 
 
 def database_url() -> str:

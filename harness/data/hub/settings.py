@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.errors import UsageError, unknown
+from harness.files import expand_user
 
 NLI_CONFIGS = {"nyu-mll/multi_nli": "default", "facebook/xnli": "en"}  # English MultiNLI, 392,702 rows in both
 PARALLEL = ("Helsinki-NLP/opus-100", "Helsinki-NLP/un_pc")
@@ -58,7 +59,7 @@ def parse_settings(location: str) -> HubSettings:
         _parse_choice("nli", given.get("nli"), tuple(NLI_CONFIGS)),
         _parse_choice("parallel", given.get("parallel"), PARALLEL),
         _parse_count(given.get("parallel_size", "100000")),
-        Path(given["bucc"]).expanduser() if "bucc" in given else None,
+        expand_user(given["bucc"]) if "bucc" in given else None,
         f"hub:{','.join(shown)}" if shown else "hub",
     )
 

@@ -42,6 +42,22 @@ class UtcTime(sa.TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class JsonOf(sa.TypeDecorator[Any]):
+    """A JSON object (dict) or list. Reading anything else raises ValueError, since the file is damaged."""
+
+    impl = sa.JSON
+    cache_ok = True
+
+    def __init__(self, kind: type[dict[str, Any]] | type[list[Any]]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
+        if not isinstance(value, self.kind):
+            raise ValueError(f"a column of {self.kind.__name__} holds {str(value)[:40]!r}")
+        return value
+
+
 def now() -> datetime:
     return datetime.now(UTC)
 
@@ -143,17 +159,17 @@ run = sa.Table(
     _text("id", primary_key=True),
     _text("kind"),
     _text("method"),
-    sa.Column("config", sa.JSON, nullable=False),
+    sa.Column("config", JsonOf(dict), nullable=False),
     _text("base"),
     _text("base_fingerprint"),
-    sa.Column("recipe", sa.JSON, nullable=False),
+    sa.Column("recipe", JsonOf(dict), nullable=False),
     _text("recipe_hash"),
     _text("recipe_kind"),
     _text("protocol"),
     _text("suite"),
     _text("source"),
     _text("data_fingerprint"),
-    sa.Column("languages", sa.JSON, nullable=False),
+    sa.Column("languages", JsonOf(list), nullable=False),
     _text("languages_hash"),
     sa.Column("align_seed", sa.BigInteger),
     sa.Column("finetune_seed", sa.BigInteger),
@@ -162,14 +178,14 @@ run = sa.Table(
     sa.Column("error", sa.Text),
     sa.Column("code_version", sa.Text),
     sa.Column("dirty", sa.Boolean),
-    sa.Column("packages", sa.JSON, nullable=False),
-    sa.Column("host", sa.JSON, nullable=False),
-    sa.Column("card", sa.JSON, nullable=False),
+    sa.Column("packages", JsonOf(dict), nullable=False),
+    sa.Column("host", JsonOf(dict), nullable=False),
+    sa.Column("card", JsonOf(dict), nullable=False),
     sa.Column("created", UtcTime, nullable=False),
     sa.Column("finished", UtcTime),
     sa.Column("serial", sa.BigInteger, nullable=False, server_default="0"),
     # written after the run itself: the views that each task must score, and what is known of the alignment data
-    *(sa.Column(name, sa.JSON, nullable=False, server_default="{}") for name in LATER),
+    *(sa.Column(name, JsonOf(dict), nullable=False, server_default="{}") for name in LATER),
     _one_of("kind", KINDS),
     _one_of("recipe_kind", RECIPES),
     _one_of("status", STATUSES),
@@ -192,7 +208,7 @@ stage = sa.Table(
     _text("device"),
     _text("precision"),
     sa.Column("threads", sa.Integer),
-    sa.Column("host", sa.JSON, nullable=False),
+    sa.Column("host", JsonOf(dict), nullable=False),
     sa.Column("code_version", sa.Text),
     _one_of("status", STAGE_STATUSES),
 )

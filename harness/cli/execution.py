@@ -41,9 +41,8 @@ def run_plans(plans: Sequence[RunPlan], options: ExecutionOptions) -> None:
     if report.failures:
         reasons = "\n".join(failure.message for failure in report.failures)
         fixable = all(failure.fixable for failure in report.failures)
-        remedy = "correct what is named above; `alignboard resume` then continues, and finished stages are kept"
-        what = f"{counted(len(report.failures), 'stage')} failed\n{reasons}"
-        raise UserError(what, remedy=remedy if fixable else "this is a bug: please report it with the lines above")
+        then = "when that is corrected, `alignboard resume` continues" if fixable else "please report this as a bug"
+        raise UserError(f"{counted(len(report.failures), 'stage')} failed; {then}\n{reasons}")
 
 
 def note_missing_paper_settings(recipes: Sequence[Recipe]) -> None:

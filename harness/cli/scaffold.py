@@ -87,7 +87,7 @@ class Names:
                 remedy="choose a name that no module has",
             )
         names = cls(kind, name, module, "".join(map(str.capitalize, words)), f"alignboard-{name}")
-        if _hides(names):
+        if iskeyword(names.cls) or _hides(names):  # such as None
             raise UsageError(
                 "the class would hide a name that its files import or define",
                 found=f"class {names.cls}",

@@ -70,10 +70,10 @@ def verify(
 
 def damaged_artifacts(stages: pd.DataFrame, artifacts: Artifacts) -> Iterator[ArtifactProblem]:
     """The stages whose artifact is missing or differs from its manifest. Damaged ones are set aside."""
-    titles = stages["kind"].str.cat(stages["task"], sep=" ", na_rep="").str.strip()
-    for fingerprint, title in zip(stages["fingerprint"], titles, strict=True):
-        if artifacts.find(fingerprint, verify=True) is None:
-            yield ArtifactProblem(fingerprint, f"missing or damaged: {title}")
+    for stage in stages.to_dict("records"):
+        if artifacts.find(stage["fingerprint"], verify=True) is None:
+            title = " ".join(filter(None, (stage["kind"], stage["task"])))
+            yield ArtifactProblem(stage["fingerprint"], f"missing or damaged: {title}")
 
 
 def wrong_scores(scores: pd.DataFrame, artifacts: Artifacts) -> Iterator[ArtifactProblem]:

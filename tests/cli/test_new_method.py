@@ -166,6 +166,7 @@ def test_name_of_an_ablation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
     [
         *("term", "batch", "encoder", "method-config", "pair-method", "layer-of", "annotated"),
         *("packed-text", "vectors"),  # of the package's test
+        "none",
     ],
 )
 def test_class_name_that_hides_an_import_is_refused(name: str) -> None:

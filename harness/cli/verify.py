@@ -72,7 +72,7 @@ def damaged_artifacts(stages: pd.DataFrame, artifacts: Artifacts) -> Iterator[Ar
     """The stages whose artifact is missing or differs from its manifest. Damaged ones are set aside."""
     for stage in stages.to_dict("records"):
         if artifacts.find(stage["fingerprint"], verify=True) is None:
-            title = " ".join(filter(None, (stage["kind"], stage["task"])))
+            title = " ".join(part for part in (stage["kind"], stage["task"]) if isinstance(part, str) and part)
             yield ArtifactProblem(stage["fingerprint"], f"missing or damaged: {title}")
 
 

@@ -73,7 +73,7 @@ def database_errors(url: URL) -> Iterator[None]:
         yield
     except (sa.exc.DatabaseError, sqlite3.Error) as error:
         cause = error if isinstance(error, sqlite3.Error) else error.orig
-        remedy = _remedy(str(cause), cause)
+        remedy = _remedy(str(cause), error)
         if remedy is None:
             raise
         found = quote(cause or error)
@@ -85,11 +85,10 @@ def database_errors(url: URL) -> Iterator[None]:
         raise UserError("the store cannot be read", file=display_url(url), found=found, remedy=_DAMAGED) from error
 
 
-def _remedy(reason: str, error: BaseException | None) -> str | None:
+def _remedy(reason: str, error: sa.exc.DatabaseError | sqlite3.Error) -> str | None:
     known = {
         "not a database": "give the path of a store; this file is something else or is damaged",
         "malformed": _DAMAGED,
-        "no such": _DAMAGED,
         "disk is full": "free some space, then rerun; nothing was half written",
         "disk I/O error": "free some space, raise the limit on file sizes (`ulimit -f unlimited`), or give a database "
         "on a local disk (--db), then rerun; nothing was half written",
@@ -101,9 +100,10 @@ def _remedy(reason: str, error: BaseException | None) -> str | None:
     for words, remedy in known.items():
         if words in reason:
             return remedy
-    if isinstance(error, sqlite3.Error):
-        return _DAMAGED if isinstance(error, sqlite3.OperationalError) else None
-    unreachable = type(error).__name__ in ("OperationalError", "ConnectionTimeout")
+    cause = error.orig if isinstance(error, sa.exc.DatabaseError) else error
+    if isinstance(cause, sqlite3.Error):
+        return _DAMAGED if isinstance(cause, sqlite3.OperationalError) else None
+    unreachable = isinstance(error, sa.exc.OperationalError)
     return "check the URL, that the server runs, and that you may connect" if unreachable else None
 
 

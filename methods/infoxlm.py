@@ -35,8 +35,8 @@ class InfoXLM(XLM):
     Inputs: parallel pairs of the sample. A batch of n pairs makes n / 2 mixed pairs.
     Relations: without L_XlCo, `xlm` with one separator between the sides; `ppa` contrasts whole sentences, normalised,
         after the last layer, without MLM. By default the three terms are means, which weigh alike. The released code
-        divides their sums by one count of masked tokens and mixed pairs together (`pooled_counts`): L_XlCo then weighs
-        as much as a masked token of each mixed pair does, with its blocks of 512 tokens about a 77th of L_MLM.
+        divides their sums by one count of masked tokens and mixed pairs together (`pooled_counts`): a mixed pair weighs
+        as much as a masked token, so that L_XlCo is about a 77th of L_MLM in its blocks of 512 tokens.
     Released code: microsoft/unilm, infoxlm. L_XlCo is equal on the same tensors to 1e-6 or better. `--recipe paper`
         follows the released command, which trains in fp16.
     """
@@ -83,16 +83,16 @@ class InfoXLM(XLM):
         """Values of the released code, except where a choice is stated.
 
         mask_rate: share of masked subwords; mlm_weight: of masked LM on single sentences; target_first: how often the
-        side that is not the pivot comes first (0.5);
-        reset_positions: positions start at 0 on the second side; language_embeddings: a learned vector per language in
-        the two language models, not in the contrast; layer: its [CLS] is contrasted (none: two thirds of the depth,
-        layer 8 of 12 as in the code); temperature: of the dot product; normalize: cosines instead of dot products (more
-        robust, with a temperature of about 0.05); queue: its size (131,072 in the code, whose batch is 2,048; less is a
-        choice); momentum: share of the old weights in the copies (0.9999 in the code, whose run is longer; less is a
-        choice); fill_queue: keys of random pairs fill the queue before the first step, as in the code (by default empty
-        places are skipped, so that a short run contrasts from its second step); wait_for_queue: no contrast until the
-        queue is full; xlco_weight: of the contrast; pooled_counts: all terms are divided by one count, as in the code;
-        dropout: of the encoder while it is aligned (none: that of the base; 0 in the code)."""
+        side that is not the pivot comes first; reset_positions: positions start at 0 on the second side;
+        language_embeddings: a learned vector per language in the two language models, not in the contrast; layer: its
+        [CLS] is contrasted (none: two thirds of the depth, layer 8 of 12 as in the code); temperature: of the dot
+        product; normalize: cosines instead of dot products (more robust, with a temperature of about 0.05); queue: its
+        size (131,072 in the code, whose batch is 2,048; less is a choice); momentum: share of the old weights in the
+        copies (0.9999 in the code, whose run is longer; less is a choice); fill_queue: keys of random pairs fill the
+        queue before the first step, as in the code (by default empty places are skipped, so that a short run contrasts
+        from its second step); wait_for_queue: no contrast until the queue is full; xlco_weight: of the contrast;
+        pooled_counts: all terms are divided by one count, as in the code; dropout: of the encoder while it is aligned
+        (none: that of the base; 0 in the code)."""
 
         layer: Annotated[int | None, LayerOf(1)] = None
         temperature: Temperature = 0.25

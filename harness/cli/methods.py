@@ -96,6 +96,8 @@ def _type_text(annotation: Any) -> str:
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return " | ".join(map(repr, parts))
+    if origin is Annotated:
+        return _type_text(parts[0])
     if origin in (Union, UnionType):
         return " | ".join(map(_type_text, parts))
     if annotation is NoneType:

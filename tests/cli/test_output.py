@@ -107,7 +107,9 @@ def test_format_value_of_nested_values() -> None:
     assert format_value(["a", "b"]) == "a, b"
 
 
-ODD = """from typing import Literal, Optional
+ODD = """from typing import Annotated, Literal, Optional
+
+from pydantic import Field
 
 from alignboard import MethodConfig, PairMethod, register
 
@@ -118,6 +120,7 @@ class Odd(PairMethod):
 
     class Config(MethodConfig):
         layer: int | None = None
+        share: Annotated[float, Field(ge=0, le=1)] | None = None
         pooling: Literal["mean", "cls"] = "mean"
         rates: Optional[tuple[float, ...]] = (0.1, 0.2)
 
@@ -135,6 +138,7 @@ def test_method_description_shows_types_and_unset_values(
     rows = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
     cells = [[part.strip() for part in row if part.strip()] for row in rows]
     assert ["layer", "int | None", "none"] in cells
+    assert ["share", "float | None", "none"] in cells
     assert ["pooling", "'mean' | 'cls'", "mean"] in cells
     assert ["rates", "tuple[float, ...] | None", "(0.1, 0.2)"] in cells
     assert ["paper:", "no published settings are known; --recipe paper changes nothing"] in cells

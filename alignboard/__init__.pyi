@@ -5,6 +5,7 @@ from harness.data.source import Manifest as Manifest
 from harness.data.source import Source as Source
 from harness.data.source import TaskCell as TaskCell
 from harness.data.source import missing_task as missing_task
+from harness.errors import GoldFault as GoldFault
 from harness.errors import UserError as UserError
 from harness.evaluation.metrics import AdditiveMetric as AdditiveMetric
 from harness.method import Batch as Batch

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 
 class UserError(ValueError):
@@ -44,6 +45,19 @@ class UsageError(UserError):
     """A wrong command: an unknown name, an option without effect, a contradiction between settings."""
 
     exit_code = 2
+
+
+class GoldFault(NamedTuple):
+    """What keeps an item, or a whole set, from being trained on or scored."""
+
+    what: str
+    found: str
+    expected: str
+    remedy: str = "correct the item, or remove it"
+
+    def error(self, where: str, file: str | Path | None = None, line: int | None = None) -> UserError:
+        what = f"{self.what} {where}"
+        return UserError(what, file=file, line=line, found=self.found, expected=self.expected, remedy=self.remedy)
 
 
 def unknown(kind: str, name: str, known: Iterable[str], remedy: str | None = None) -> UsageError:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple,
 
 from pydantic import Field
 
-from harness.errors import UsageError, UserError
+from harness.errors import GoldFault, UsageError
 from harness.protocols import Choice, Shape, Variant
 from harness.records import Record
 from harness.statistics import TOLERANCE, MetricInputs, Ratio, Statistics
@@ -182,19 +182,6 @@ class Example(NamedTuple):
     text: str
     gold: str
     prediction: str
-
-
-class GoldFault(NamedTuple):
-    """What keeps an item, or a whole set, from being trained on or scored."""
-
-    what: str
-    found: str
-    expected: str
-    remedy: str = "correct the item, or remove it"
-
-    def error(self, where: str, file: str | Path | None = None, line: int | None = None) -> UserError:
-        what = f"{self.what} {where}"
-        return UserError(what, file=file, line=line, found=self.found, expected=self.expected, remedy=self.remedy)
 
 
 class AlignedPredictions(NamedTuple):

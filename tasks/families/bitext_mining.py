@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from harness.data.checked_file import CheckedFile
 from harness.data.lines import shorten
-from harness.errors import UserError
+from harness.errors import GoldFault, UserError
 from harness.evaluation.retrieval import best_threshold, distinct_lines, find_repeated, mine
 from harness.evaluation.strong_alignment import mine_strong
 from harness.records import PoolSentence
 from harness.statistics import MetricInputs
-from harness.task import AlignedPredictions, Count, Example, Family, GoldFault, TaskSettings
+from harness.task import AlignedPredictions, Count, Example, Family, TaskSettings
 from tasks.families.pools import BitextTask, PoolSettings, PoolSides, Vectors, partners_of
 from tasks.families.trained import cluster_ids
 

@@ -9,12 +9,12 @@ import numpy as np
 
 from harness.data.checked_file import CheckedFile
 from harness.data.lines import shorten
-from harness.errors import UserError
+from harness.errors import GoldFault, UserError
 from harness.evaluation.retrieval import distinct_lines, nearest
 from harness.evaluation.strong_alignment import rivals
 from harness.records import PoolSentence
 from harness.statistics import MetricInputs
-from harness.task import AlignedPredictions, Example, Family, GoldFault
+from harness.task import AlignedPredictions, Example, Family
 from tasks.families.pools import BitextTask, PoolSettings, PoolSides, Vectors, partners_of
 from tasks.families.trained import check_lengths, cluster_ids
 

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from harness.data.lines import shorten
-from harness.errors import UsageError, UserError
+from harness.errors import GoldFault, UsageError, UserError
 from harness.method import LayerOf
 from harness.modeling.encoder import Encoder, States
 from harness.modeling.packing import PackedText
 from harness.records import PoolSentence, Record
-from harness.task import GoldFault, R, Task, TaskSettings
+from harness.task import R, Task, TaskSettings
 from harness.training.finetuning import sweep
 from tasks.families.trained import limit_length, withheld_gold
 

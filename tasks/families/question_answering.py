@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 from harness.data.checked_file import CheckedFile
 from harness.data.lines import shorten
 from harness.data.squad_json import line_of_question, read_questions
-from harness.errors import UserError
+from harness.errors import GoldFault, UserError
 from harness.method import Batch, Term
 from harness.modeling.encoder import Encoder
 from harness.modeling.graphemes import whole_graphemes
@@ -27,7 +27,7 @@ from harness.modeling.packing import PackedText, pack
 from harness.modeling.tokenizer import Offsets, Ragged, Tokenizer
 from harness.records import Answer, Question
 from harness.statistics import MetricInputs
-from harness.task import AlignedPredictions, Count, Example, Family, GoldFault, TaskSettings, TrainedSettings
+from harness.task import AlignedPredictions, Count, Example, Family, TaskSettings, TrainedSettings
 from harness.training.finetuning import Model, sweep
 from tasks.families.trained import Head, TrainedTask, check_lengths, cluster_ids, withheld_gold
 from tasks.families.windows import AnswerSpan, Window, best_span, window_of_subwords, windows

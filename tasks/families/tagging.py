@@ -14,14 +14,14 @@ from torch.nn.functional import cross_entropy
 
 from harness.data.checked_file import CheckedFile
 from harness.data.lines import shorten
-from harness.errors import UserError
+from harness.errors import GoldFault, UserError
 from harness.method import Batch, Term
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText, pack
 from harness.modeling.tokenizer import Tokenizer, Words
 from harness.records import TaggedSentence
 from harness.statistics import MetricInputs
-from harness.task import AlignedPredictions, Example, Family, GoldFault, TrainedSettings
+from harness.task import AlignedPredictions, Example, Family, TrainedSettings
 from harness.training.finetuning import Model, sweep
 from tasks.families.trained import Head, TrainedTask, check_lengths, cluster_ids, withheld_gold
 

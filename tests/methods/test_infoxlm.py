@@ -13,9 +13,20 @@ import torch
 from torch import Tensor
 
 from harness.modeling.encoder import Encoder
+from harness.training.loop import Run, train
 from methods.objectives.bilingual import mix_pairs
 from tests.support.reference_encoder import ReferenceEncoder
-from tests.support.small_babel import Trial, corpora, encoder, isolated, method_class, perturb, sample, tokenizer
+from tests.support.small_babel import (
+    Trial,
+    corpora,
+    encoder,
+    isolated,
+    method_class,
+    perturb,
+    sample,
+    settings,
+    tokenizer,
+)
 from validation.probes import infoxlm
 
 
@@ -85,6 +96,19 @@ def test_the_queue_is_filled_before_the_first_step() -> None:
     run = trial.run()
     run.step()
     assert run.read_losses()["xlco"] > 0, "the first step has negatives"
+
+
+def test_a_resumed_run_keeps_the_queue_of_its_checkpoint(tmp_path: Path) -> None:
+    whole, broken, again = (Trial("infoxlm", queue=40, fill_queue=True) for _ in range(3))
+    again.method.queue.keys.zero_()  # as if other keys had filled it
+    chosen = settings(steps=3, checkpoint_seconds=0.0)
+    train(whole.step, whole.examples, whole.method.collate, chosen)
+    started = Run(broken.step, broken.examples, broken.method.collate, chosen, tmp_path / "state")
+    started.step()
+    started.save()
+    train(again.step, again.examples, again.method.collate, chosen, checkpoint=tmp_path / "state")
+    for (key, a), b in zip(whole.step.state_dict().items(), again.step.state_dict().values(), strict=True):
+        assert torch.equal(a, b), key
 
 
 @pytest.mark.parametrize("seed", [0, 1])

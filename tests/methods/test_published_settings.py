@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,7 @@ PUBLISHED: dict[str, dict[str, tuple[Any, str]]] = {
 VALUES = [(method, field, *value) for method, values in PUBLISHED.items() for field, value in values.items()]
 
 
+@cache
 def paper_settings(method: str) -> dict[str, Any]:
     """The settings of the paper recipe by dotted name, with layers counted from 0 as on a published base."""
     recipe = make_recipe(

@@ -31,7 +31,7 @@ BELOW = {  # the rooms of harness that each one may import
     "data": {"base", "modeling", "contracts", "storage"},
     "training": {"base", "modeling", "contracts"},
     "evaluation": {"base", "modeling", "contracts"},
-    "results": {"base", "modeling", "contracts", "storage", "data"},
+    "results": {"base", "modeling", "contracts", "storage", "data", "evaluation"},
 }
 BELOW["experiments"] = set(BELOW)
 BELOW["cli"] = set(BELOW)

@@ -23,7 +23,8 @@ def run_plans(plans: Sequence[RunPlan], options: ExecutionOptions) -> None:
     from harness.experiments.logs import duration
     from harness.experiments.runner import Runner
     from harness.results.rendering import TerminalTable
-    from harness.results.tables import tables_by_task
+    from harness.results.tables import HEADLINE
+    from harness.results.verdicts import judged_tables
 
     for note in dict.fromkeys(note for plan in plans for note in plan.notes):
         print_message("note", note)
@@ -36,7 +37,8 @@ def run_plans(plans: Sequence[RunPlan], options: ExecutionOptions) -> None:
         f"{report.computed} stages computed, {report.reused} reused, {duration(progress.elapsed)} in total; "
         f"{report.finished} of {len(plans)} runs complete"
     )
-    for table in tables_by_task(store.summaries(run=[plan.id for plan in plans], split="test")):
+    summaries = store.summaries(run=[plan.id for plan in plans], split="test")
+    for table in judged_tables(store, summaries, executor.artifacts.root, HEADLINE):
         print_rich(TerminalTable(table))
     if report.failures:
         reasons = "\n".join(failure.message for failure in report.failures)

@@ -15,8 +15,9 @@ from harness.cli.output import print_json, print_rich
 from harness.errors import UsageError, UserError, counted, unique_names
 from harness.results.grouping import group_records, tables_by_group
 from harness.results.rendering import TerminalTable, to_csv, to_latex, to_markdown
-from harness.results.tables import HEADLINE, ResultTable, score_records, tables_by_language, tables_by_task
-from harness.storage.home import database_url
+from harness.results.tables import HEADLINE, ResultTable, score_records, tables_by_language
+from harness.results.verdicts import judged_tables
+from harness.storage.home import artifacts_root, database_url
 from harness.storage.store import AVERAGE, Store
 from harness.storage.store.schema import SUPERSEDED
 
@@ -72,9 +73,10 @@ def show(
 ) -> None:
     """Print scores by task, by language or by language group.
 
-    Scores are in percent, as mean and standard deviation over seeds. A table holds only runs with the same suite,
-    protocol, recipe, base, source and languages. An average needs a score for every task and language; otherwise a dash
-    and the number of scores are printed. JSON has one record per single score instead.
+    Scores are in percent, as mean and standard deviation over seeds. From three seeds on, each row has the range of
+    ranks that it may have, and figures that differ from the row's control are marked. A table holds only runs with the
+    same suite, protocol, recipe, base, source and languages. An average needs a score for every task and language;
+    otherwise a dash and the number of scores are printed. JSON has one record per single score instead.
 
     \b
     Examples:
@@ -119,7 +121,7 @@ def result_tables(
     """The tables of the scores that pass the filter. Raises UserError if there is none."""
     summaries, scores = _test_figures(store, filter_)
     if columns is Columns.TASK:
-        tables = tables_by_task(summaries, selection)
+        tables = judged_tables(store, summaries, artifacts_root(), selection)
     elif columns is Columns.LANGUAGE:
         tasks = [name for name in dict.fromkeys(summaries["task"]) if name != AVERAGE]
         tables = [table for name in tasks for table in tables_by_language(scores, summaries, name, selection)]

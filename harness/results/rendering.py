@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import counted
-from harness.results.tables import MARK, Column, ResultCell, ResultTable, table_caption
+from harness.results.tables import MARK, Column, ResultCell, ResultRow, ResultTable, table_caption
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -38,6 +38,8 @@ _LATEX = {
     "]": "{]}",
     "*": "{*}",
     "±": r"$\pm$",
+    "▲": r"$\blacktriangle$",  # of amssymb
+    "▼": r"$\blacktriangledown$",
     MARK: r"$\dagger$",
     DASH: "--",
 }
@@ -46,7 +48,8 @@ _LATEX = {
 def format_cell(cell: ResultCell, seeds: int) -> str:
     """A figure as text: "71.2 ± 0.4", or a dash with the number of views that have a score.
 
-    The number of seeds follows if it is not the row's (`seeds`), then the mark of a contaminated test set.
+    The number of seeds follows if it is not the row's (`seeds`), then the marks of a difference from the control and
+    of a contaminated test set.
     """
     spread = "" if cell.sd is None else f" ± {cell.sd:.1f}"
     own = "" if cell.seeds == seeds or not cell.values else f" ({counted(cell.seeds, 'seed')})"
@@ -60,7 +63,20 @@ def _format_mean(cell: ResultCell) -> str:
 
 
 def _mark(cell: ResultCell) -> str:
-    return f" {MARK}" if cell.contaminated and cell.values else ""
+    sign = {1: " ▲", -1: " ▼"}.get(cell.sign or 0, "")
+    return sign + (f" {MARK}" if cell.contaminated and cell.values else "")
+
+
+def _has_ranks(table: ResultTable) -> bool:
+    return any(row.rank for row in table.rows)
+
+
+def format_rank(row: ResultRow) -> str:
+    """ "1", "2–4", or a dash without a test."""
+    if row.rank is None:
+        return DASH
+    best, worst = row.rank
+    return str(best) if best == worst else f"{best}{DASH}{worst}"
 
 
 def format_signed(value: float, digits: int = 1) -> str:
@@ -143,6 +159,9 @@ def _rich_grid(table: ResultTable, columns: Sequence[Column], *, brief: bool) ->
 
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     grid.add_column("method", no_wrap=True)
+    ranked = _has_ranks(table)
+    if ranked:
+        grid.add_column("rank", justify="right", no_wrap=True)
     uneven = len({row.seeds for row in table.rows}) > 1  # else the caption has the number of seeds
     if uneven:
         grid.add_column("seeds", justify="right", no_wrap=True)
@@ -151,22 +170,24 @@ def _rich_grid(table: ResultTable, columns: Sequence[Column], *, brief: bool) ->
         grid.add_column(Text(head), justify="right", no_wrap=True)
     for row, following in zip(table.rows, [*table.rows[1:], None], strict=True):
         cells = [Text(text(row.cell(column.name), row.seeds)) for column in columns]
+        ranks = [format_rank(row)] if ranked else []
         seeds = [str(row.seeds)] if uneven else []
         ends = following is not None and following.badge != row.badge
-        grid.add_row(Text(clean(row.label)), *seeds, *cells, end_section=ends)
+        grid.add_row(Text(clean(row.label)), *ranks, *seeds, *cells, end_section=ends)
     return grid
 
 
 def to_csv(tables: Sequence[ResultTable]) -> str:
     """One line per row of every table: its key, then mean, standard deviation and seeds of each column.
 
-    An incomplete figure is empty; `missing` lists these with their views. `contaminated` lists the columns with test
-    items in the alignment text.
+    After a figure's seeds is 1 or -1 where it is better or worse than the row's control, 0 where neither is shown, and
+    nothing without a test. An incomplete figure is empty; `missing` lists these with their views. `contaminated` lists
+    the columns with test items in the alignment text.
     """
     names = list(dict.fromkeys(column.name for table in tables for column in table.columns))
     header = ["method", "badge", "suite", "protocol", "recipe", "base", "source", "view", "grouping"]
-    header += ["selection", "seeds", "missing", "contaminated"]
-    header += [heading for name in names for heading in (name, f"{name} sd", f"{name} seeds")]
+    header += ["selection", "seeds", "best rank", "worst rank", "missing", "contaminated"]
+    header += [f"{name}{part}" for name in names for part in ("", " sd", " seeds", " against control")]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(map(escape_csv, header))
@@ -179,9 +200,11 @@ def to_csv(tables: Sequence[ResultTable]) -> str:
             figures: list[Any] = []
             for cell in map(row.cell, names):
                 sd = "" if cell.sd is None else round(cell.sd, 4)
-                figures += ["", "", ""] if cell.mean is None else [round(cell.mean, 4), sd, cell.seeds]
+                sign = "" if cell.sign is None else cell.sign
+                figures += ["", "", "", ""] if cell.mean is None else [round(cell.mean, 4), sd, cell.seeds, sign]
+            rank = row.rank or ("", "")
             writer.writerow(
-                [*map(escape_csv, texts), row.seeds, escape_csv(missing), escape_csv(contaminated), *figures]
+                [*map(escape_csv, texts), row.seeds, *rank, escape_csv(missing), escape_csv(contaminated), *figures]
             )
     return stream.getvalue()
 
@@ -196,10 +219,11 @@ def _markdown(table: ResultTable) -> str:
         return "| " + " | ".join(map(_escape_markdown, cells)) + " |"
 
     heads = [f"{column.name} ({column.metric})" if column.metric else column.name for column in table.columns]
-    lines = [line(["method", "seeds", *heads]), "| --- " + "| ---: " * (len(heads) + 1) + "|"]
+    rank = ["rank"] if _has_ranks(table) else []
+    lines = [line(["method", *rank, "seeds", *heads]), "| --- " + "| ---: " * (len(rank) + len(heads) + 1) + "|"]
     for row in table.rows:
         figures = (format_cell(row.cell(column.name), row.seeds) for column in table.columns)
-        lines.append(line([row.label, str(row.seeds), *figures]))
+        lines.append(line([row.label, *(format_rank(row) for _ in rank), str(row.seeds), *figures]))
     return "\n\n".join([_escape_markdown(table_caption(table)), "\n".join(lines), *map(_escape_markdown, table.notes)])
 
 
@@ -223,18 +247,19 @@ def _latex(table: ResultTable) -> str:
         return " & ".join(map(_escape_latex, cells)) + r" \\"
 
     columns = table.columns
+    rank = ["rank"] if _has_ranks(table) else []
     lines = [
         f"% {clean(table_caption(table))}",
         *(f"% {clean(note)}" for note in table.notes),
-        rf"\begin{{tabular}}{{l{'r' * (len(columns) + 1)}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(columns) + len(rank) + 1)}}}",
         r"\toprule",
-        line(["method", "seeds", *(column.name for column in columns)]),
-        line(["", "", *(column.metric for column in columns)]),
+        line(["method", *rank, "seeds", *(column.name for column in columns)]),
+        line(["", *("" for _ in rank), "", *(column.metric for column in columns)]),
         r"\midrule",
     ]
     for row, following in zip(table.rows, [*table.rows[1:], None], strict=True):
         figures = (format_cell(row.cell(column.name), row.seeds) for column in columns)
-        lines.append(line([row.label, str(row.seeds), *figures]))
+        lines.append(line([row.label, *(format_rank(row) for _ in rank), str(row.seeds), *figures]))
         if following is not None and following.badge != row.badge:
             lines.append(r"\midrule")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])

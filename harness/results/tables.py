@@ -51,12 +51,14 @@ class ResultCell(NamedTuple):
     """One figure: the `values` of the complete seeds. `have` and `expected` count the views of the fullest seed.
 
     `contaminated`: more than `harness.results.overlaps.LIMIT` of a test set behind it occurs in the alignment text.
+    `sign` is 1 or -1 where it is better or worse than the row's control, 0 where neither is shown, None without a test.
     """
 
     values: tuple[float, ...]
     have: int
     expected: int
     contaminated: bool = False
+    sign: int | None = None
 
     @property
     def seeds(self) -> int:
@@ -82,7 +84,7 @@ NOTHING = ResultCell((), 0, 1)
 class ResultRow:
     """A method with one configuration on one version of data and base; `runs` has one run per seed. `badge`: control,
     external, published or empty. `data` has a fingerprint of each cell of the data that the runs have read, `base` that
-    of their base."""
+    of their base. `rank` is the best and the worst place that the row may have in its table; None without a test."""
 
     label: str
     method: str
@@ -93,6 +95,7 @@ class ResultRow:
     runs: tuple[str, ...] = ()
     data: Mapping[str, str] = field(default_factory=dict)
     base: str = ""
+    rank: tuple[int, int] | None = None
 
     def cell(self, column: str) -> ResultCell:
         return self.cells.get(column, NOTHING)

@@ -55,8 +55,8 @@ class Store:
     Every method that writes is one transaction, and may be repeated.
     """
 
-    def __init__(self, engine: Engine, url: URL) -> None:
-        self._engine, self._url = engine, url
+    def __init__(self, engine: Engine, url: URL, read_only: bool = False) -> None:
+        self._engine, self._url, self._read_only = engine, url, read_only
 
     @classmethod
     def open(cls, location: str | Path, *, create: bool = False, read_only: bool = False) -> Store:
@@ -65,7 +65,7 @@ class Store:
         Raises UserError where it is missing (unless `create`), damaged, unreachable, or of a newer schema.
         """
         url = parse(location)
-        return cls(connect(url, create=create, read_only=read_only), url)
+        return cls(connect(url, create=create, read_only=read_only), url, read_only)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -212,6 +212,24 @@ class Store:
     def summaries(self, **where: Where) -> pd.DataFrame:
         """One row per (run, task, selection) with its run's settings; the task `average` is the mean over tasks."""
         return self._with_runs(schema.summary, where, ("method", "align_seed", "finetune_seed", "run", "position"))
+
+    def item_variances(self, code: str, keys: Sequence[str]) -> dict[tuple[str, str], tuple[float, float, int]]:
+        """What `put_item_variances` stored for pairs of these keys under this code, by sorted pair."""
+        table = schema.comparison.c
+        query = sa.select(table.first, table.second, table.item_variance, table.interaction, table.clusters)
+        query = query.where(table.code == code, table.first.in_(keys), table.second.in_(keys))
+        with database_errors(self._url), self._engine.connect() as connection:
+            return {(first, second): tuple(parts) for first, second, *parts in connection.execute(query)}
+
+    def put_item_variances(self, code: str, rows: Mapping[tuple[str, str], tuple[float, float, int]]) -> None:
+        """Stores item variances by sorted pair, and removes those of other code. A read-only store keeps nothing."""
+        if self._read_only:
+            return
+        names = ("first", "second", "item_variance", "interaction", "clusters")
+        values = [{"code": code, **dict(zip(names, (*pair, *parts), strict=True))} for pair, parts in rows.items()]
+        with self._write() as connection:
+            connection.execute(sa.delete(schema.comparison).where(schema.comparison.c.code != code))
+            _upsert(connection, schema.comparison, values)
 
     def links(self, **where: Where) -> pd.DataFrame:
         """One row per run and stage that it used, oldest first: the stage's columns, `run` and `hit`."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-REVISION: Final = "0004"  # the newest migration: what this version of the code reads and writes
+REVISION: Final = "0005"  # the newest migration: what this version of the code reads and writes
 
 STAGE_STATUSES: Final = ("planned", "running", "done", "failed", "interrupted")
 SUPERSEDED: Final = "superseded"  # a run that never ends, since its data, its base or its settings have changed
@@ -247,14 +247,13 @@ summary = sa.Table(
     sa.Column("complete", sa.Boolean, nullable=False),
 )
 
+# the item parts of the variance of a difference of two rows under one task; `first` and `second` are digests of what
+# each row was computed from, `code` that of the statistics
 comparison = sa.Table(
     "comparison",
     metadata,
-    *(_text(name, primary_key=True) for name in ("contrast", "method_a", "method_b", "task")),
-    sa.Column("estimate", sa.Double),
-    sa.Column("low", sa.Double),
-    sa.Column("high", sa.Double),
-    sa.Column("p", sa.Double),
-    sa.Column("p_adjusted", sa.Double),
-    sa.Column("df", sa.Double),
+    *(_text(name, primary_key=True) for name in ("code", "first", "second")),
+    sa.Column("item_variance", sa.Double, nullable=False),
+    sa.Column("interaction", sa.Double, nullable=False),
+    sa.Column("clusters", sa.BigInteger, nullable=False),
 )

@@ -1,0 +1,131 @@
+"""What items add to the variance of differences between rows, read from the artifacts of score stages or the store."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from harness.code import code_hash
+from harness.errors import UserError
+from harness.evaluation import item_statistics, statistics
+from harness.evaluation.statistics import ItemVariances
+from harness.files import STATISTICS, json_digest
+from harness.results.tables import frame_records
+from harness.storage.artifacts import artifact_folder
+from harness.storage.store import Store
+
+NOTHING = ""  # in the place of a row: its differences from others are their scores
+
+
+class ItemReader:
+    """The item statistics of some runs, and their scores."""
+
+    def __init__(self, store: Store, artifacts: Path, summaries: pd.DataFrame, runs: Sequence[str]) -> None:
+        self.store, self.artifacts = store, artifacts
+        own = summaries[summaries["run"].isin(runs)]
+        self.summaries = {(row["run"], row["task"]): row for row in frame_records(own)}
+        wanted = ("run", "task", "view", "selection", "metric", "stage", "value")
+        self.cells = store.cells(wanted, run=list(runs), split="test").groupby(["run", "task"])
+
+    def complete(self, task: str, runs: Sequence[str]) -> bool:
+        return all((row := self.summaries.get((run, task))) is not None and row["complete"] for run in runs)
+
+    def values(self, task: str, runs: Sequence[str], view: str | None = None) -> np.ndarray:
+        """(S,) the scores of a task, or of one view."""
+        if view is None:
+            return np.array([self.summaries[run, task]["value"] for run in runs], dtype=float)
+        return np.array([float(self.scores(task, run, view)["value"].iloc[0]) for run in runs])
+
+    def scores(self, task: str, run: str, view: str | None = None) -> pd.DataFrame:
+        """The scores that a run's task score is the mean of, or the one of a view."""
+        summary, cells = self.summaries[run, task], self.cells.get_group((run, task))
+        own = cells[(cells["metric"] == summary["metric"]) & cells["selection"].isin([summary["selection"], ""])]
+        chosen: pd.DataFrame = own if view is None else own[own["view"] == view]
+        return chosen
+
+    def item_variances(self, task: str, rows: Sequence[Sequence[str]], view: str | None = None) -> ItemVariances:
+        """The item parts of all pairs of rows and of nothing; each row lists its runs, one per seed."""
+        keys = [json_digest([self._behind(task, run, view) for run in runs]) for runs in rows] + [NOTHING]
+        code = code_hash(statistics.__name__, item_statistics.__name__)
+        pairs = [_sorted(*pair) for pair in itertools.combinations(keys, 2)]
+        known = self.store.item_variances(code, keys)
+        if not known.keys() >= set(pairs):
+            parts = self._compute(task, rows, view)
+            if parts is None:
+                unknown = np.full((len(keys), len(keys)), np.nan)
+                return ItemVariances(unknown, unknown, 0)
+            places = itertools.combinations(range(len(keys)), 2)
+            known = {
+                pair: (float(parts.between[place]), float(parts.interaction[place]), parts.clusters)
+                for pair, place in zip(pairs, places, strict=True)
+            }
+            self.store.put_item_variances(code, known)
+        between, interaction = np.zeros((2, len(keys), len(keys)))
+        clusters = 0
+        for (a, first), (b, second) in itertools.combinations(enumerate(keys), 2):
+            between[a, b], interaction[a, b], clusters = known[_sorted(first, second)]
+        return ItemVariances(between + between.T, interaction + interaction.T, clusters)
+
+    def _behind(self, task: str, run: str, view: str | None) -> tuple[str, str, dict[str, list[str]]]:
+        """What a score is computed from: metric, selection, and the views of each score stage."""
+        summary = self.summaries[run, task]
+        stages = {str(stage): sorted(rows["view"]) for stage, rows in self.scores(task, run, view).groupby("stage")}
+        return summary["metric"], summary["selection"], stages
+
+    def _compute(self, task: str, rows: Sequence[Sequence[str]], view: str | None) -> ItemVariances | None:
+        """From the artifacts; None where one of them is not on this machine, or has other items."""
+        tables = [[self._items(task, run, view) for run in runs] for runs in rows]
+        first = tables[0][0]
+        if first is None:
+            return None
+        codes, names = pd.factorize(first["cluster"])
+        views = first["view"].to_numpy()
+        parts = np.empty((2, len(rows), len(rows[0]), len(first)), dtype=np.float32)  # counts, and shares of items
+        for method, own in enumerate(tables):
+            for seed, table in enumerate(own):
+                if table is None or not table[["view", "item"]].equals(first[["view", "item"]]):
+                    return None
+                parts[:, method, seed] = table[["above", "below"]].to_numpy().T
+        moves = np.zeros((len(rows) + 1, len(rows[0]), len(names)))  # the last method is none
+        weight = 1 / len(set(views))
+        for name in set(views):
+            where = views == name
+            above, below = parts[:, :, :, where].astype(float)
+            moves[:-1] += statistics.contributions(above, below, codes[where], len(names), weight)
+        return statistics.item_variances(moves)
+
+    def _items(self, task: str, run: str, view: str | None) -> pd.DataFrame | None:
+        """The parts of a run's score by view and item, in a fixed order. Raises UserError where they give another
+        score."""
+        metric, selection, stages = self._behind(task, run, view)
+        frames = []
+        for stage, views in stages.items():
+            path = self.artifacts / artifact_folder(stage) / STATISTICS
+            ratio = item_statistics.read_ratios(path).get(metric) if path.is_file() else None
+            if ratio is None:
+                return None
+            table = pd.read_parquet(path, columns=["selection", "view", "item", "cluster", *ratio.columns])
+            table = table[table["selection"].isin([selection, ""]) & table["view"].isin(views)]
+            above, below = ratio.parts(table)
+            clusters = table["cluster"].where(table["cluster"] != "", table["item"])
+            frames.append(table[["view", "item"]].assign(cluster=clusters, above=above, below=below))
+        found = pd.concat(frames).sort_values(["view", "item"], kind="stable", ignore_index=True)
+        sums = found.groupby("view")[["above", "below"]].sum()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            score = float(np.nan_to_num(100 * sums["above"] / sums["below"]).mean())
+        stored = float(self.values(task, [run], view)[0])
+        if abs(score - stored) > 1e-6:
+            raise UserError(
+                "item statistics do not give the stored score",
+                found=f"run {run}, {task}: {score} instead of {stored}",
+                remedy="`alignboard verify` finds what is damaged; run the command again to compute it anew",
+            )
+        return found
+
+
+def _sorted(first: str, second: str) -> tuple[str, str]:
+    return (first, second) if first < second else (second, first)

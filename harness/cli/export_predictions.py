@@ -34,12 +34,13 @@ def export_predictions(
       alignboard export-predictions 3f2a91c0 predictions
     """
     from harness.experiments.exports import export
-    from harness.experiments.stored import describe_changes, finished_runs, plan_unchanged, run_name
+    from harness.experiments.stored import describe_changes, finished_runs, plan_unchanged, prefer_current, run_name
     from harness.storage.artifacts import Artifacts
     from harness.storage.store import Store
 
     store = Store.open(db or database_url(), read_only=True)
-    chosen, _ = plan_unchanged(finished_runs(store, [run]), moved.moved())
+    unchanged, _ = plan_unchanged(finished_runs(store, [run]), moved.moved())
+    chosen = prefer_current(unchanged)
     if len(chosen) > 1:
         raise UserError(
             f"{len(chosen)} finished runs match",

@@ -97,14 +97,15 @@ def _labels_target(
 
 def _run_target(like: str, base: str | None, source: str | None, db: str | None) -> Any:
     from harness.experiments.external import run_target
-    from harness.experiments.stored import Moved, finished_runs, plan_unchanged
+    from harness.experiments.stored import Moved, finished_runs, plan_unchanged, prefer_current
     from harness.registry import SUITES
     from harness.storage.store import Store
 
     store = Store.open(db or database_url())
     rows = finished_runs(store, [like])
     store.close()
-    runs, _ = plan_unchanged(rows, Moved(source or ""))
+    unchanged, _ = plan_unchanged(rows, Moved(source or ""))
+    runs = prefer_current(unchanged)
     same = ("recipe_hash", "base", "base_fingerprint", "source", "data_fingerprint")
     tables = {tuple(row[name] for name in same): (row, plan) for row, plan in reversed(runs)}
     if len(tables) > 1:

@@ -157,6 +157,11 @@ def check_base(row: Row, plan: RunPlan) -> None:
         )
 
 
+def prefer_current(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """Of several runs those whose base and settings are those of today too, if there are any."""
+    return [run for run in runs if run.plan.id == run.row["id"]] or list(runs)
+
+
 def plan_unchanged(
     rows: Sequence[Row],
     moved: Moved = Moved(),

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-_LENGTH = 12  # digits of a fingerprint in a card
+from harness.files import text_digest
+
+_LENGTH = 12  # digits of a fingerprint in a card, hashed again, since a source may give any text
 
 
 def shorten_fingerprints(cells: Mapping[str, str]) -> dict[str, str]:
     """Cells with fingerprints as a card records them."""
-    return {cell: fingerprint[:_LENGTH] for cell, fingerprint in sorted(cells.items())}
+    return {cell: text_digest(fingerprint)[:_LENGTH] for cell, fingerprint in sorted(cells.items())}
 
 
 def data_cells(run: Mapping[str, Any]) -> Mapping[str, str]:

@@ -13,7 +13,16 @@ from harness.errors import UserError
 from harness.experiments import stored
 from harness.experiments.plan import RunPlan
 from harness.experiments.recipe import Recipe, make_recipe
-from harness.experiments.stored import Moved, changed_cells, check_base, check_test_data, describe_changes, plan_again
+from harness.experiments.stored import (
+    Moved,
+    PlannedRun,
+    changed_cells,
+    check_base,
+    check_test_data,
+    describe_changes,
+    plan_again,
+    prefer_current,
+)
 from harness.results.versions import shorten_fingerprints
 from tests.support.tiny_runs import run_plans, tiny_plans
 
@@ -57,6 +66,12 @@ def test_only_test_data_decide_what_predictions_may_be_combined_with(plan: RunPl
     check_base(row_of(plan), plan)
     with pytest.raises(UserError, match="the base of this run has changed"):
         check_base({**row_of(plan), "base_fingerprint": "other"}, plan)
+
+
+def test_of_several_runs_those_on_the_base_of_today_are_preferred(plan: RunPlan) -> None:
+    today, former = PlannedRun({"id": plan.id}, plan), PlannedRun({"id": "on an earlier base"}, plan)
+    assert prefer_current([former, today]) == [today]
+    assert prefer_current([former]) == [former]
 
 
 def test_corpora_that_a_run_trains_on_decide_its_id() -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from harness.errors import unique_names
+
 
 class Shape(NamedTuple):
     """What of a base encoder decides its settings: its type, as in its configuration, and its number of layers."""
@@ -47,3 +49,6 @@ class Suite:
     title: str
     tasks: tuple[str, ...]
     description: str
+
+    def __post_init__(self) -> None:  # a task that is listed twice would count twice in the average
+        object.__setattr__(self, "tasks", tuple(unique_names("task", self.tasks)))

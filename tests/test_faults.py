@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from harness.errors import UsageError, UserError, unique_names
 from harness.faults import disk_errors, explain, quote
 from harness.files import read_json
+from harness.protocols import Suite
 
 
 @pytest.mark.parametrize(
@@ -95,3 +96,7 @@ def test_names_of_a_list_are_stripped_unique_and_known() -> None:
         unique_names("language", ["DE"], ["de", "en"])
     with pytest.raises(UsageError, match="without a name"):
         unique_names("language", ["de,,fr"])
+
+
+def test_a_task_counts_once_in_a_suite() -> None:
+    assert Suite("mine", "Mine", ("xnli", "panx", "xnli"), "").tasks == ("xnli", "panx")

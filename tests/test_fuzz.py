@@ -23,17 +23,29 @@ from hypothesis import strategies as st
 from harness.cli.app import COMMANDS, load_command, main
 from harness.data.folder import Folder
 from harness.errors import UserError
+from harness.experiments.bases import base_fingerprint
 from harness.experiments.external import Claim, check, labels_target, submit
 from harness.experiments.plan import plan_run
 from harness.experiments.recipe import make_recipe
+from harness.modeling.encoder import Encoder
 from harness.registry import SUITES, TASKS
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import Store
+from harness.training.finetuning import sweep
 from tests.support import fake_store
 from tests.support.odd_inputs import FILES, LABELS, PREDICTIONS, damaged, folders, json_values, texts
 from tests.support.small_babel import isolated
+from tests.support.tiny_encoder import tiny_encoder
 
-FEW, MANY = 15, 2000  # examples of each property
+FEW = 10  # examples of each property; in the long test, these, which are 10,000 together
+MANY = {
+    "data files": 2000,
+    "submissions": 1000,
+    "recipes": 2500,
+    "store": 1000,
+    "checkpoints": 500,
+    "command lines": 3000,
+}
 JSON_COLUMNS = ("config", "recipe", "languages", "packages", "card", "views", "alignment")
 READS = (["show"], ["show", "--by", "language"], ["show", "--group", "family"], ["show", "--format", "json"])
 READS = (*READS, ["db", "status"], ["resume"], ["verify"], ["project"], ["export-predictions", "mbert", "out"])
@@ -122,6 +134,30 @@ def plan_recipe(given: tuple[bytes, list[tuple[str, Any]], str]) -> None:
         plan_run(recipe, 0)
 
 
+@cache
+def checkpoint() -> dict[str, bytes]:
+    """The files of a small base."""
+    with tempfile.TemporaryDirectory() as folder:
+        tiny_encoder(layers=1, hidden=8).save(Path(folder))
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+@st.composite
+def checkpoints(draw: st.DrawFn) -> dict[str, bytes]:
+    """A checkpoint of which one file is damaged, often near its start, where the header of the weights is."""
+    files = dict(checkpoint())
+    name = draw(st.sampled_from(sorted(files)))
+    head = draw(st.sampled_from((20, 300, len(files[name]))))
+    return {**files, name: draw(damaged(files[name][:head])) + files[name][head:]}
+
+
+def load_checkpoint(files: dict[str, bytes]) -> None:
+    with tempfile.TemporaryDirectory() as folder, suppress(UserError):
+        base_fingerprint(str(write(Path(folder), files)))
+        encoder = Encoder.load(folder)
+        list(sweep(encoder, lambda text: encoder(text).tokens(), encoder.tokenizer.encode(["a moon", "ß"], 16).ids))
+
+
 def read_store(given: tuple[str, Any, list[str]]) -> None:
     column, value, arguments = given
     file = scratch() / "board.db"
@@ -194,6 +230,7 @@ PROPERTIES: dict[str, Property] = {
         ),
     ),
     "store": (read_store, st.tuples(st.sampled_from(JSON_COLUMNS), json_values(), st.sampled_from(READS))),
+    "checkpoints": (load_checkpoint, checkpoints()),
     "command lines": (run_command_line, command_lines()),
 }
 
@@ -212,4 +249,4 @@ def test_odd_input_ends_in_a_message(name: str) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("name", PROPERTIES)
 def test_thousands_of_odd_inputs_end_in_a_message(name: str) -> None:
-    try_property(name, MANY)
+    try_property(name, MANY[name])

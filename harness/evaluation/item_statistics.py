@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness.errors import UserError
 from harness.evaluation.item_examples import examples, table
 from harness.files import EXAMPLES, STATISTICS
 from harness.records import Record
@@ -34,8 +36,11 @@ class Scored(NamedTuple):
 
 
 def scores_of(task: Task, parts: Sequence[Scored]) -> list[dict[str, Any]]:
-    """Every score of some views of a task, in percent, as JSON has it; `n` counts the items behind it."""
-    return [
+    """Every score of some views of a task, in percent, as JSON has it; `n` counts the items behind it.
+
+    Raises UserError for a score that is NaN or infinite.
+    """
+    scores: list[dict[str, Any]] = [
         {
             "selection": part.selection,
             "view": part.view,
@@ -47,6 +52,11 @@ def scores_of(task: Task, parts: Sequence[Scored]) -> list[dict[str, Any]]:
         for part, statistics in zip(parts, _filled(parts), strict=True)
         for metric, value in task.scores(part.view, part.predictions, part.records, statistics).items()
     ]
+    for score in scores:
+        if not math.isfinite(score["value"]):
+            what = f"{task.spec.name} {score['view']}: the score {score['metric']} is {score['value']}"
+            raise UserError(what, expected="a finite number", remedy="correct the metric, or the predictions behind it")
+    return scores
 
 
 def write(folder: Path, task: Task, parts: Sequence[Scored], scores: Sequence[Mapping[str, Any]]) -> None:

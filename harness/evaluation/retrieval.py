@@ -20,6 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from harness.errors import UserError
+
 Vectors = NDArray[Any] | Tensor
 Metric = Literal["cosine", "dot", "l2"]
 Margin = Literal["ratio", "distance", "absolute"]
@@ -250,7 +252,7 @@ def _load(vectors: Vectors, rows: slice, metric: Metric, name: str) -> Tensor:
     finite = norms.isfinite()
     if not finite.all():
         row = rows.start + int((~finite).squeeze(1).nonzero()[0])
-        raise ValueError(f"{name} row {row} holds NaN, infinity or values too large for fp32")
+        raise UserError(f"{name} row {row} holds NaN, infinity or values too large for fp32")
     return block / norms.where(norms > 0, 1.0) if metric == "cosine" else block
 
 

@@ -33,7 +33,7 @@ def scored_views(recipe: Recipe, source: Source, manifest: Manifest, spec: TaskS
     elif chosen == "official" and source.own_languages:
         wanted = tuple(v for v in have if "." not in v)  # XTREME scores no questions in another language
     elif chosen == "official":
-        wanted = tuple(v for v in spec.languages)
+        wanted = tuple(dict.fromkeys(spec.languages))
     else:
         wanted = tuple(v for v in chosen if v in spec.languages or v in have)
     missing = [v for v in wanted if v not in have]

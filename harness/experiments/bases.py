@@ -15,7 +15,7 @@ from harness.errors import UserError
 from harness.experiments.recipe import Recipe
 from harness.faults import quote
 from harness.files import TRACE, expand_user, file_digest, json_digest
-from harness.modeling.encoder import position_shift, supported_config
+from harness.modeling.encoder import check_weights, position_shift, supported_config
 from harness.protocols import Shape
 
 # Files beside a checkpoint that no loader of ours reads: texts, pictures, the state of a trainer, other frameworks.
@@ -50,6 +50,7 @@ def base_fingerprint(resolved: str) -> str:
     folder = Path(resolved)
     if not folder.is_dir():
         return json_digest(["hub", *resolved.split("@")])
+    check_weights(folder)
     files = (f for f in folder.iterdir() if f.is_file() and not _has_no_effect(f.name))
     return json_digest(["folder", {f.name: _file_hash(f, f.stat().st_mtime_ns, f.stat().st_size) for f in files}])
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PreTrainedModel
@@ -274,6 +275,14 @@ def supported_config(path: str | Path) -> Any:
     if config.model_type not in FAMILIES:
         raise _no_encoder(path, f"a model of type {config.model_type!r}")
     return config
+
+
+def check_weights(folder: Path) -> None:
+    """Raises UserError for weights in safetensors whose header does not fit the file, such as a truncated one."""
+    single = folder / "model.safetensors"
+    for file in [single] if single.is_file() else sorted(folder.glob("*.safetensors")):
+        with loading_errors(file, _no_encoder), safe_open(file, framework="pt"):
+            pass
 
 
 def _no_encoder(path: str | Path, found: str) -> UserError:

@@ -84,6 +84,14 @@ def test_a_folder_is_resolved_to_its_absolute_path(base: Path, monkeypatch: pyte
     assert resolve_base(base.name) == str(base.resolve())
 
 
+def test_truncated_weights_are_refused_when_a_run_is_planned(base: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(base, tmp_path / "base")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(UserError, match="no encoder that can be used here"):
+        base_fingerprint(str(folder))
+
+
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="base folder is missing"):
         resolve_base(str(tmp_path / "none"))

@@ -160,9 +160,9 @@ def texts() -> st.SearchStrategy[str]:
 
 
 @st.composite
-def damaged(draw: st.DrawFn, content: str) -> bytes:
-    """A content with up to three parts cut out, doubled or replaced by odd bytes; at times compressed or cut short."""
-    data = content.encode()
+def damaged(draw: st.DrawFn, content: str | bytes) -> bytes:
+    """A content with up to three parts cut out, doubled or replaced by odd bytes; at times cut short."""
+    data = content.encode() if isinstance(content, str) else content
     for _ in range(draw(st.integers(1, 3))):
         first = draw(st.integers(0, len(data)))
         last = draw(st.integers(first, min(len(data), first + 12)))

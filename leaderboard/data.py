@@ -17,8 +17,9 @@ import pandas as pd
 import streamlit as st
 
 from harness.errors import UserError
-from harness.results.tables import TableKey
-from harness.storage.home import database_url
+from harness.results.tables import TableKey, tables_by_task
+from harness.results.verdicts import Verdicts, table_verdicts
+from harness.storage.home import artifacts_root, database_url
 from harness.storage.store import AVERAGE, Store
 from harness.storage.store.database import parse
 from harness.storage.store.queries import GROUP
@@ -92,6 +93,20 @@ def summaries(place: str, key: TableKey) -> pd.DataFrame:
     where: Any = dict(zip(GROUP, key, strict=True))
     with open_store(place) as store:
         return store.summaries(split="test", **where)
+
+
+@cached
+def verdicts(place: str, key: TableKey, selection: str) -> Verdicts | None:
+    """What the seeds and the items of a group's table by task can tell; None if it has no table.
+
+    Raises UserError where stored statistics do not give the stored scores.
+    """
+    frame = summaries(place, key)
+    tables = tables_by_task(frame, selection)
+    if not tables:
+        return None
+    with open_store(place) as store:
+        return table_verdicts(store, tables[0], frame, artifacts_root())
 
 
 @cached

@@ -10,7 +10,7 @@ import streamlit as st
 from pandas.io.formats.style import Styler
 from streamlit.delta_generator import DeltaGenerator
 
-from harness.results.rendering import DASH, clean, escape, format_cell
+from harness.results.rendering import DASH, clean, escape, format_cell, format_rank
 from harness.results.tables import ResultTable
 from harness.storage.store import AVERAGE
 from leaderboard.analysis.board import METRIC_NAMES, row_name
@@ -62,6 +62,7 @@ def table_frame(table: ResultTable) -> pd.DataFrame:
     no role column, and published rows have no number of seeds.
     """
     badges = {row.badge for row in table.rows}
+    ranked = any(row.rank for row in table.rows)
 
     def padded(text: str) -> str:
         number = text.split(" ")[0]
@@ -69,6 +70,7 @@ def table_frame(table: ResultTable) -> pd.DataFrame:
 
     return pd.DataFrame(
         {"method": row_name(row.label)}
+        | ({"rank": format_rank(row)} if ranked else {})
         | {column.name: padded(format_cell(row.cell(column.name), row.seeds)) for column in table.columns}
         | ({} if badges == {"published"} else {"seeds": row.seeds})
         | ({} if len(badges) == 1 else {"role": row.badge})
@@ -93,6 +95,7 @@ def table_columns(table: ResultTable) -> dict[str, Any]:
     names = [row_name(row.label) for row in table.rows]
     config: dict[str, Any] = {
         "method": column.TextColumn("Method", pinned=True, width=width(names)),
+        "rank": column.TextColumn("Rank", width=60, help="The places that the row may have: 95% over seeds and items."),
         "seeds": column.NumberColumn("Seeds", width=60, help="Runs averaged, each with its own random seeds."),
         "role": column.TextColumn("Role", width=76, help="control: a baseline that gains are measured against."),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import pandas as pd
@@ -11,6 +12,7 @@ from harness.data.languages import GROUPINGS, groups
 from harness.errors import UserError
 from harness.results.rendering import escape
 from harness.results.tables import ResultRow, ResultTable, TableKey, table_caption
+from harness.results.verdicts import add_verdicts
 from harness.storage.store import AVERAGE
 from leaderboard import data, published
 from leaderboard.analysis import board
@@ -121,6 +123,8 @@ def load_table(summaries: pd.DataFrame, choice: TableChoice) -> ResultTable | No
     if not built or not built[0].rows:
         return None
     table = built[0]
+    if choice.columns == TASKS and choice.languages is None:
+        table = add_ranks(table, choice.selection)
     if choice.columns == TASKS:
         table = board.add_costs(table, data.links(place, runs, ("align",)))
     foreign = data.foreign_summaries(place, table.key.suite)
@@ -130,6 +134,15 @@ def load_table(summaries: pd.DataFrame, choice: TableChoice) -> ResultTable | No
         others = [other for rows in by_protocol for other in board.build_tables(rows, values, choice)]
         table = board.add_foreign_rows(table, others)
     return table
+
+
+def add_ranks(table: ResultTable, selection: str) -> ResultTable:
+    """The table with ranks and marks, or with a note where its statistics are damaged."""
+    try:
+        verdicts = data.verdicts(data.location(), table.key, selection)
+    except UserError as error:
+        return replace(table, notes=(f"No ranks: {error}", *table.notes))
+    return table if verdicts is None else add_verdicts(table, verdicts)
 
 
 @st.fragment

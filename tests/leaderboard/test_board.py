@@ -279,3 +279,17 @@ def test_command_line_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     line = launch.command("postgresql://me:secret@host/board", 8600, "/board/")
     assert not any("secret" in word for word in line)
     assert {"--server.port=8600", "--server.baseUrlPath=board", "--server.address=localhost"} <= set(line)
+
+
+def test_rows_with_three_seeds_have_ranks_and_marks(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALIGNBOARD_HOME", str(path.parent))
+    store = Store.open(path, create=True)
+    for method, level in (("mbert", 40.0), ("continued-mlm", 42.0), ("ml-ctl", 80.0)):
+        for seed in (1, 2, 3):
+            add_full_run(store, path.parent, method, level, seed)
+    store.close()
+    app = open_page()
+    frame = app.dataframe[0].value
+    assert dict(zip(frame["method"], frame["rank"], strict=True))["ml-ctl"] == "1"
+    assert frame.set_index("method").loc["ml-ctl", AVERAGE].endswith("▲")
+    assert "Rank: the places that a row may have" in page_text(app)

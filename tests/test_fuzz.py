@@ -37,7 +37,7 @@ from tests.support.odd_inputs import FILES, LABELS, PREDICTIONS, damaged, folder
 from tests.support.small_babel import isolated
 from tests.support.tiny_encoder import tiny_encoder
 
-FEW = 10  # examples of each property; in the long test, these, which are 10,000 together
+FEW = 6  # examples of each property; in the long test, these, which are 10,000 together
 MANY = {
     "data files": 2000,
     "submissions": 1000,

@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harness.errors import UserError
 from harness.faults import disk_errors
 from harness.files import file_digest, folder_size, publish_folder, read_json, sync_folder
 
@@ -217,7 +218,8 @@ class _DamageError(Exception):
 
 
 def _check_name(fingerprint: str) -> str:
-    assert _NAME.fullmatch(fingerprint), f"not a fingerprint: {fingerprint!r}"
+    if not _NAME.fullmatch(fingerprint):  # from a database that is damaged
+        raise UserError("not the name of an artifact", found=repr(fingerprint), remedy="restore a copy of the database")
     return fingerprint
 
 

@@ -99,6 +99,10 @@ class Registry(Generic[T]):
                 warnings.warn(error.what, stacklevel=2)
         return reasons
 
+    def has_entry_point(self, name: str, value: str) -> bool:
+        """Whether an installed package registers `value`, written MODULE:CLASS, as `name`."""
+        return any(point.value.replace(" ", "") == value for point in self._points.get(name, ()))
+
     def add(self, name: str, plugin: T, origin: Origin) -> None:
         """Registers an object of a loose file. Raises UsageError, with both origins, where the name is taken."""
         if name in self and not (name in self._local and self._local[name][1] == origin):
@@ -160,7 +164,7 @@ OBJECTIVES: Registry[type[Method]] = Registry("objective", "alignboard.objective
 
 
 def register(name: str) -> Callable[[type[T]], type[T]]:
-    """Registers a Method or a Task of a loose file as `name`; packages use entry points instead.
+    """Registers a Method or a Task of a loose file as `name`. In a package, whose entry point does it, it does nothing.
 
     Raises UsageError for any other class, and for a method that trains and lacks what training calls.
     """
@@ -177,7 +181,8 @@ def register(name: str) -> Callable[[type[T]], type[T]]:
                 found=f"class {cls.__name__}",
                 remedy=f"define {missing} in it, or set trains = False",
             )
-        registry.add(name, cls, Origin("plug-in file", file))
+        if not registry.has_entry_point(name, f"{cls.__module__}:{cls.__qualname__}"):
+            registry.add(name, cls, Origin("plug-in file", file))
         return cls
 
     return add

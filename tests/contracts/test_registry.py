@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,18 @@ def test_third_party_package_is_listed(tmp_path: Path) -> None:
     assert "No module named 'stranger_methods_gpu'" in records["half-installed"]["reason"]
     assert "warning: the method 'half-installed' is broken" in done.stderr
     assert "mbert" in records
+
+
+def test_class_of_a_package_may_keep_the_decorator_of_a_loose_file(tmp_path: Path) -> None:
+    shutil.copytree(PLUGINS / "stranger", tmp_path / "package")
+    file = tmp_path / "package" / "stranger_methods.py"
+    decorated = file.read_text().replace(
+        "class SquaredDistance", '@register("squared-distance")\nclass SquaredDistance'
+    )
+    file.write_text(decorated.replace("PairMethod, Term", "PairMethod, Term, register"))
+    done = alignboard("methods", "--json", path=install_package(tmp_path / "package", tmp_path / "site"))
+    records = {record["name"]: record["status"] for record in json.loads(done.stdout)}
+    assert records["squared-distance"] == "ok", done.stderr
 
 
 def test_third_party_method_runs_on_babel(tmp_path: Path) -> None:

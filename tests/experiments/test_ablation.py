@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from harness.cli.ablation import _rates_to_try
 from harness.cli.app import main
 from harness.data.babel import Babel
 from harness.errors import UserError
@@ -165,6 +166,10 @@ def test_a_method_is_put_beside_its_controls() -> None:
     assert len(get_ablation("ml-ctl").rows) > 4, "the paper's table goes before the method"
 
 
+def test_rates_of_a_grid_are_unique() -> None:
+    assert _rates_to_try("1e-4, 3e-4,1e-4", "mini", "matched") == (1e-4, 3e-4)
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -175,7 +180,6 @@ def test_a_method_is_put_beside_its_controls() -> None:
         (["ml-ctl", "--grid", "inf"], "the grid cannot be read"),
         (["ml-ctl", "--grid", "1e-4", "--recipe", "paper"], "a grid contradicts the paper recipe"),
         (["ml-ctl", "--grid", "1e-4,fast"], "the grid cannot be read"),
-        (["ml-ctl", "--grid", "1e-4,1e-4"], "the grid cannot be read"),
         (["ml-ctl", "--set", "align.learning_rate=7e-5"], "no effect where a grid of rates is tried"),
         (["ml-ctl", "--grid", "1e-4", "--set", "align.learning_rate=7e-5"], "give --grid 7e-05"),
         (["ml-ctl", "--set", "config.temprature=1"], "unknown setting of these methods 'temprature'"),

@@ -17,6 +17,7 @@ from pathlib import Path
 from harness.errors import UserError
 
 LONGEST_QUOTE = 2000  # characters
+UNKNOWN_FAULT = "a file cannot be read or written"  # an OSError without a number that the system gave
 _CHOOSE = "choose another folder (ALIGNBOARD_HOME)"
 _FREE = f"free some space (`alignboard gc` helps) or {_CHOOSE}, then run the same command again: what is finished stays"
 _ALLOW = f"change the permissions, or {_CHOOSE}"
@@ -86,7 +87,7 @@ def disk_error(error: BaseException, folder: Path = Path()) -> DiskError | None:
     if number is None and isinstance(error, OSError):
         if not re.search(r"\d requested and \d+ written", words):  # what NumPy says of a full disk
             remedy = "check that file; `alignboard verify` finds artifacts that are damaged"
-            return DiskError("a file cannot be read or written", found=quote(error), remedy=remedy)
+            return DiskError(UNKNOWN_FAULT, found=quote(error), remedy=remedy)
         number = errno.ENOSPC
     if number is None or number == errno.EPIPE:  # the reader of our output is gone, which the command line handles
         return None

@@ -38,7 +38,7 @@ COMMANDS: dict[str, LazyCommand] = {
     "resume": LazyCommand("harness.cli.resume:resume", "Resume unfinished runs from their last checkpoints."),
     "pretrain": LazyCommand("harness.cli.pretrain:pretrain", "Train a small base encoder and its tokenizer."),
     "show": LazyCommand("harness.cli.show:show", "Print scores by task or by language."),
-    "compare": LazyCommand("harness.cli.compare:compare", "Print the difference of two rows and whether it is real."),
+    "compare": LazyCommand("harness.cli.compare:compare", "Print how two rows differ, with a verdict."),
     "board": LazyCommand("harness.cli.board:board", "Open the leaderboard in a browser."),
     "project": LazyCommand("harness.cli.project:project", "Measure and map the sentences of finished runs."),
     "methods": LazyCommand("harness.cli.methods:methods", "List the alignment methods, or describe one."),

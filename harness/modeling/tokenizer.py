@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 
 from harness.code import code_hash
 from harness.errors import UserError
-from harness.faults import disk_error, quote
+from harness.faults import UNKNOWN_FAULT, disk_error, quote
 from harness.files import is_lfs_pointer, lfs_pointer_error, text_digest
 from harness.modeling.array_cache import Arrays, Progress, cached_arrays
 from harness.modeling.graphemes import cover_graphemes
@@ -100,7 +100,7 @@ def loading_errors(path: str | Path, refuse: Callable[[str | Path, str], UserErr
     except UserError:
         raise
     except Exception as error:  # each format and library has errors of its own
-        if (known := disk_error(error, Path(path))) is not None:
+        if (known := disk_error(error, Path(path))) is not None and known.what != UNKNOWN_FAULT:
             raise known from error
         unsafe = type(error).__name__ == "UnpicklingError" and "weights_only" in str(error)
         found = "weights that hold code, which is never run: save them as safetensors" if unsafe else quote(error)

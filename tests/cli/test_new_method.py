@@ -49,6 +49,7 @@ def test_written_file_is_a_method_that_trains(here: Path) -> None:
     assert all(point["contrast"] > 0 for point in train_briefly(cls))
 
 
+@pytest.mark.long
 def test_package_registers_and_passes_its_own_test(here: Path) -> None:
     assert write("near-pairs", "--package") == 0
     package = here / "alignboard-near-pairs"
@@ -66,6 +67,7 @@ def test_package_registers_and_passes_its_own_test(here: Path) -> None:
     assert "2 passed" in done.stdout, done.stdout
 
 
+@pytest.mark.long
 def test_pip_installs_the_package_in_a_clean_environment(here: Path) -> None:
     """What the environment has beside it is this one's: nothing is fetched."""
     assert write("near-pairs", "--package") == 0

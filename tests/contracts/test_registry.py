@@ -75,6 +75,7 @@ def test_class_of_a_package_may_keep_the_decorator_of_a_loose_file(tmp_path: Pat
     assert records["squared-distance"] == "ok", done.stderr
 
 
+@pytest.mark.long
 def test_third_party_method_runs_on_babel(tmp_path: Path) -> None:
     site, home = install_package(PLUGINS / "stranger", tmp_path / "site"), tmp_path / "home"
     chosen = ["--source", "babel:size=small", "--base", "init:1x64", "--protocol", "mini", "--seeds", "1"]

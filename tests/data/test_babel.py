@@ -328,6 +328,7 @@ def test_wrong_settings_name_what_exists(location: str, message: str) -> None:
 # Difficulty
 
 
+@pytest.mark.long
 def test_shallow_baselines_are_poor() -> None:
     from validation.babel_calibration import pair_baselines, tag_baselines
 

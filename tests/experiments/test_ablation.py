@@ -183,7 +183,7 @@ def test_rates_of_a_grid_are_unique() -> None:
         (["ml-ctl", "--set", "align.learning_rate=7e-5"], "no effect where a grid of rates is tried"),
         (["ml-ctl", "--grid", "1e-4", "--set", "align.learning_rate=7e-5"], "give --grid 7e-05"),
         (["ml-ctl", "--set", "config.temprature=1"], "unknown setting of these methods 'temprature'"),
-        (["ml-ctl", "--set", "config.temperature=0"], "temperature: Input should be greater than 0"),
+        (["ml-ctl", "--set", "config.temperature=0"], "temperature='0': Input should be greater than 0"),
         (["ml-ctl", "--source", "folder:/no/such/folder"], "folder"),
     ],
 )

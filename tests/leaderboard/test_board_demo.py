@@ -37,7 +37,7 @@ from tests.support.demo_store import WRONG
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = pytest.mark.ui
+pytestmark = [pytest.mark.ui, pytest.mark.long]
 METRIC = {"xnli": "accuracy", "pawsx": "accuracy", "udpos": "f1", "panx": "f1", "bucc2018": "f1", "tatoeba": "accuracy"}
 ROWS = {
     "mbert": ("mbert", "", None),

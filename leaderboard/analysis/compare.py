@@ -41,7 +41,14 @@ def pair_scores(
     kept = cells[(cells["task"] == task) & (cells["metric"] == metric) & cells["selection"].isin([selection, ""])]
     changed = differing_views(first.data, second.data, task)
     views = frozenset(kept["view"].unique() if changed is None else changed)
-    return PairedScores(kept[kept["run"].isin(first.runs)], kept[kept["run"].isin(second.runs)], metric, views)
+    one, two = (_in_order(kept, row.runs) for row in (first, second))
+    return PairedScores(one, two, metric, views)
+
+
+def _in_order(scores: pd.DataFrame, runs: Sequence[str]) -> pd.DataFrame:
+    """The scores of some runs, in the order of the runs, which is that of their seeds."""
+    order = scores["run"].map({run: place for place, run in enumerate(runs)}).dropna().sort_values(kind="stable")
+    return scores.loc[order.index]
 
 
 def view_differences(paired: PairedScores) -> pd.DataFrame:
@@ -112,7 +119,7 @@ def compare_items(paired: PairedScores, view: str) -> pd.DataFrame:
 
 
 def _examples(scores: pd.DataFrame, view: str, metric: str) -> pd.DataFrame:
-    rows = scores[scores["view"] == view].sort_values("run")
+    rows = scores[scores["view"] == view]
     if rows.empty:
         return pd.DataFrame()
     row: Any = rows.iloc[0]

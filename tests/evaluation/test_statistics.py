@@ -136,36 +136,38 @@ def test_a_pair_without_a_test_is_not_separable() -> None:
     assert ranks.worst.tolist() == [2, 2]
 
 
-def error_rates(seeds: int, ratio: float, draws: int) -> tuple[float, float, float, list[float]]:
-    """Shares over simulated comparisons: equal methods called different, intervals that hold a true difference, ranks
-    that hold the true ones; and the p-values of equal methods."""
+def error_rates(seeds: int, ratio: float, draws: int, ranked: int) -> tuple[float, float, float, list[float]]:
+    """Shares over simulated comparisons: equal methods called different, intervals that hold a true difference, and of
+    the first `ranked` ones, ranks that hold the true ones; and the p-values of equal methods."""
     rng = np.random.default_rng(seeds)
-    p_values, covered, ranked = [], 0, 0
+    p_values, covered, right = [], 0, 0
     for draw_number in range(draws):
         pairs = all_pairs(draw(rng, np.array([0.0, 0.0, 0.0, TRUE_DIFFERENCE]), seeds, ratio))
         p_values.append(float(pairs.p[0, 1]))
         low, high = pairs.pair(3, 0).interval() or (np.nan, np.nan)
         covered += low <= TRUE_DIFFERENCE <= high
-        ranks = statistics.rank_intervals(pairs, seed=draw_number)
-        ranked += (ranks.best <= [2, 2, 2, 1]).all() and (ranks.worst >= [4, 4, 4, 1]).all()
-    return float(np.mean(np.array(p_values) < 0.05)), covered / draws, ranked / draws, p_values
+        if draw_number < ranked:
+            ranks = statistics.rank_intervals(pairs, seed=draw_number)
+            right += (ranks.best <= [2, 2, 2, 1]).all() and (ranks.worst >= [4, 4, 4, 1]).all()
+    return float(np.mean(np.array(p_values) < 0.05)), covered / draws, right / max(1, ranked), p_values
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("ratio", [0.1, 1.0, 10.0])
 @pytest.mark.parametrize("seeds", [3, 5, 10])
 def test_errors_and_coverage_are_as_promised(seeds: int, ratio: float) -> None:
-    wrong, covered, ranked, p_values = error_rates(seeds, ratio, 4000)
+    wrong, covered, ranked, p_values = error_rates(seeds, ratio, 20_000, 2000)
+    print(f"{seeds} seeds, ratio {ratio}: {wrong:.1%} wrong, {covered:.1%} covered, {ranked:.1%} ranks")
     low, high = (0.035, 0.065) if seeds >= 5 else (0.02, 0.08)
     assert low <= wrong <= high
-    assert abs(covered - 0.95) <= 0.02
-    assert ranked >= 0.92
+    assert abs(covered - 0.95) <= 0.03
+    assert ranked >= (0.93 if seeds >= 5 else 0.88)
     if seeds == 10:
-        assert stats.kstest(p_values, "uniform").pvalue > 0.001
+        assert stats.kstest(p_values[:2000], "uniform").pvalue > 0.001
 
 
 def test_errors_are_rare_in_a_short_simulation() -> None:
-    wrong, covered, _, _ = error_rates(5, 1.0, 150)
+    wrong, covered, _, _ = error_rates(5, 1.0, 150, 0)
     assert wrong < 0.12
     assert covered > 0.88
 

@@ -159,6 +159,14 @@ def _right(made: BoardData, run: str) -> dict[str, pd.Series]:
     return {str(view): rows.set_index("item")["correct"] for view, rows in found.groupby("view")}
 
 
+def test_scores_are_in_the_order_of_the_runs_of_each_row(made: BoardData) -> None:
+    row = made.row("mbert")
+    turned = replace(row, runs=row.runs[::-1])
+    found = compare.pair_scores(turned, row, made.cells, "udpos", "english", "f1")
+    assert tuple(dict.fromkeys(found.first["run"])) == turned.runs
+    assert tuple(dict.fromkeys(found.second["run"])) == row.runs
+
+
 def test_items_that_one_gets_right_and_the_other_wrong(made: BoardData) -> None:
     found = compare.pair_scores(made.row("mbert"), made.row("ml-ctl"), made.cells, "udpos", "english", "f1")
     every = compare.compare_items(found, "qab")

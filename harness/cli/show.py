@@ -16,7 +16,6 @@ from harness.errors import UsageError, UserError, counted, unique_names
 from harness.results.grouping import group_records, tables_by_group
 from harness.results.rendering import TerminalTable, to_csv, to_latex, to_markdown
 from harness.results.tables import HEADLINE, ResultTable, score_records, tables_by_language
-from harness.results.verdicts import judged_tables
 from harness.storage.home import artifacts_root, database_url
 from harness.storage.store import AVERAGE, Store
 from harness.storage.store.schema import SUPERSEDED
@@ -121,6 +120,8 @@ def result_tables(
     """The tables of the scores that pass the filter. Raises UserError if there is none."""
     summaries, scores = _test_figures(store, filter_)
     if columns is Columns.TASK:
+        from harness.results.verdicts import judged_tables  # SciPy is slow to import, and no other form needs it
+
         tables = judged_tables(store, summaries, artifacts_root(), selection)
     elif columns is Columns.LANGUAGE:
         tasks = [name for name in dict.fromkeys(summaries["task"]) if name != AVERAGE]

@@ -57,14 +57,14 @@ class Verdicts:
             for row, control in self.controls.items():
                 if column is not None and {row, control} <= set(column.labels):
                     found[row, task] = column.difference(row, control)
-        return dict(zip(found, corrected(found.values()), strict=True))
+        p_values = correct_p_values(found.values())
+        return {cell: (found[cell], p) for cell, p in zip(found, p_values, strict=True)}
 
 
-def corrected(found: Iterable[Difference]) -> list[tuple[Difference, float | None]]:
-    """Differences with their p-values corrected for their number; None where there is no test."""
-    every = list(found)
-    p = statistics.holm(np.array([np.nan if one.p is None else one.p for one in every], dtype=float))
-    return [(one, None if np.isnan(value) else float(value)) for one, value in zip(every, p, strict=True)]
+def correct_p_values(differences: Iterable[Difference]) -> list[float | None]:
+    """The p-values of differences, corrected for their number; None where there is no test."""
+    p = statistics.holm(np.array([np.nan if one.p is None else one.p for one in differences], dtype=float))
+    return [None if np.isnan(value) else float(value) for value in p]
 
 
 def table_verdicts(store: Store, table: ResultTable, summaries: pd.DataFrame, artifacts: Path) -> Verdicts:
@@ -157,19 +157,21 @@ def compare_rows(
     tasks = [column.name for column in table.columns if column.name != AVERAGE]
     tasks = [task for task in tasks if all(reader.complete(task, each) for each in runs)]
     lines = []
+    parts, scores = [], []  # of the tasks, for their average
     for task in tasks:
-        views = sorted({view for each in runs for run in each for view in reader.scores(task, run)["view"]})
-        for view in views if by_view else [None]:
-            lines.append(_compare(reader, task, runs, view))
-    corrected_p = [p for _, p in corrected(line.difference for line in lines)]
-    lines = [line._replace(p=p) for line, p in zip(lines, corrected_p, strict=True)]
-    if len(tasks) > 1 and not by_view:
-        parts = [reader.item_variances(task, runs) for task in tasks]
-        scores = [np.mean([reader.values(task, each) for task in tasks], axis=0) for each in runs]
-        difference = _pair(scores, statistics.average(parts))
-        lines.append(
-            ComparedLine(AVERAGE, "", float(scores[0].mean()), float(scores[1].mean()), difference, difference.p)
-        )
+        if by_view:
+            views = sorted({view for each in runs for run in each for view in reader.scores(task, run)["view"]})
+            for view in views:
+                values = [reader.values(task, each, view) for each in runs]
+                lines.append(_compared_line(task, view, values, reader.item_variances(task, runs, view)))
+        else:
+            scores.append([reader.values(task, each) for each in runs])
+            parts.append(reader.item_variances(task, runs))
+            lines.append(_compared_line(task, "", scores[-1], parts[-1]))
+    p_values = correct_p_values(line.difference for line in lines)
+    lines = [line._replace(p=p) for line, p in zip(lines, p_values, strict=True)]
+    if len(parts) > 1:
+        lines.append(_compared_line(AVERAGE, "", np.mean(scores, axis=0), statistics.average(parts)))
     return lines
 
 
@@ -177,14 +179,10 @@ def _list_seeds(runs: Mapping[str, str]) -> str:
     return ", ".join(sorted(seed.partition("/")[0] for seed in runs)) or "none"
 
 
-def _compare(reader: ItemReader, task: str, runs: Sequence[Sequence[str]], view: str | None) -> ComparedLine:
-    scores = [reader.values(task, each, view) for each in runs]
-    difference = _pair(scores, reader.item_variances(task, runs, view))
-    return ComparedLine(task, view or "", float(scores[0].mean()), float(scores[1].mean()), difference, None)
-
-
-def _pair(scores: Sequence[np.ndarray], items: ItemVariances) -> Difference:
-    return statistics.differences(np.array([*scores, np.zeros_like(scores[0])]), items).pair(0, 1)
+def _compared_line(task: str, view: str, scores: Sequence[np.ndarray], items: ItemVariances) -> ComparedLine:
+    """The line of two rows' scores (2, S), with its uncorrected p-value."""
+    pair = statistics.differences(np.array([*scores, np.zeros_like(scores[0])]), items).pair(0, 1)
+    return ComparedLine(task, view, float(scores[0].mean()), float(scores[1].mean()), pair, pair.p)
 
 
 def describe(line: ComparedLine, first: str, second: str) -> str:

@@ -188,17 +188,23 @@ def test_the_drift_of_the_pivot_is_logged_and_not_minimized(form: str, tmp_path:
     assert logged.read_losses()["drift"] > 0
 
 
-def test_the_released_form_moves_the_foreign_words_alone() -> None:
-    trial, batch = prepared("l2-align", [0, 1, 2])
+def keep_embeddings(trial: Trial) -> list[torch.Tensor]:
+    """The embeddings of every later pass, each with its gradient."""
     held: list[torch.Tensor] = []
     embed = trial.encoder.embed
 
-    def kept(*given: Any) -> torch.Tensor:
+    def embed_and_keep(*given: Any) -> torch.Tensor:
         held.append(embed(*given))
         held[-1].retain_grad()
         return held[-1]
 
-    trial.encoder.embed = kept
+    trial.encoder.embed = embed_and_keep
+    return held
+
+
+def test_the_released_form_moves_the_foreign_words_alone() -> None:
+    trial, batch = prepared("l2-align", [0, 1, 2])
+    held = keep_embeddings(trial)
     trial.method.loss(trial.encoder, batch, 0)["align"].sum.backward()
     moved = held[0].grad.abs().sum(1) > 0
     assert moved.tolist() == [i >= batch["pivot"].tokens for i in range(batch["text"].tokens)]
@@ -220,15 +226,7 @@ def test_the_original_encoder_takes_no_gradient_and_does_not_change() -> None:
 
 def test_the_regulariser_of_l2_align_changes_only_the_pivot_side() -> None:
     trial, batch = prepared("l2-align", [0, 1, 2])
-    held: list[torch.Tensor] = []
-    embed = trial.encoder.embed
-
-    def kept(*given: Any) -> torch.Tensor:
-        held.append(embed(*given))
-        held[-1].retain_grad()
-        return held[-1]
-
-    trial.encoder.embed = kept
+    held = keep_embeddings(trial)
     trial.method.loss(trial.encoder, batch, 0)["stay"].sum.backward()
     moved = held[0].grad.abs().sum(1) > 0
     assert moved.tolist() == [i < batch["pivot"].tokens for i in range(batch["text"].tokens)]

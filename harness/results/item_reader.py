@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,11 +15,19 @@ from harness.errors import UserError
 from harness.evaluation import item_statistics, statistics
 from harness.evaluation.statistics import ItemVariances
 from harness.files import STATISTICS, json_digest
+from harness.results.labels import Record
 from harness.results.tables import frame_records
 from harness.storage.artifacts import artifact_folder
 from harness.storage.store import Store
 
 NOTHING = ""  # in the place of a row: its differences from others are their scores
+
+
+class SelectedRun(NamedTuple):
+    """The test scores of a run under one checkpoint selection; tasks that select none have the same under each."""
+
+    run: str
+    selection: str
 
 
 class ItemReader:
@@ -27,27 +36,40 @@ class ItemReader:
     def __init__(self, store: Store, artifacts: Path, summaries: pd.DataFrame, runs: Sequence[str]) -> None:
         self.store, self.artifacts = store, artifacts
         own = summaries[summaries["run"].isin(runs)]
-        self.summaries = {(row["run"], row["task"]): row for row in frame_records(own)}
+        self.summaries = {(row["run"], row["task"], row["selection"]): row for row in frame_records(own)}
         wanted = ("run", "task", "view", "selection", "metric", "stage", "value")
         self.cells = store.cells(wanted, run=list(runs), split="test").groupby(["run", "task"])
+        self._task = ""
+        self._tables: dict[SelectedRun, pd.DataFrame | None] = {}
 
-    def complete(self, task: str, runs: Sequence[str]) -> bool:
-        return all((row := self.summaries.get((run, task))) is not None and row["complete"] for run in runs)
+    def summary(self, task: str, run: SelectedRun) -> Record | None:
+        """The task's score in a run; None where it has none under this selection."""
+        return self.summaries.get((run.run, task, run.selection)) or self.summaries.get((run.run, task, ""))
 
-    def values(self, task: str, runs: Sequence[str], view: str | None = None) -> np.ndarray:
+    def complete(self, task: str, runs: Sequence[SelectedRun]) -> bool:
+        return all((row := self.summary(task, run)) is not None and row["complete"] for run in runs)
+
+    def views(self, task: str, runs: Iterable[SelectedRun]) -> list[str]:
+        """The views of a task that all runs have a score of."""
+        each = [set(self.scores(task, run)["view"]) if self.summary(task, run) else set() for run in runs]
+        return sorted(set.intersection(*each))
+
+    def values(self, task: str, runs: Sequence[SelectedRun], view: str | None = None) -> np.ndarray:
         """(S,) the scores of a task, or of one view."""
         if view is None:
-            return np.array([self.summaries[run, task]["value"] for run in runs], dtype=float)
+            return np.array([self._known(task, run)["value"] for run in runs], dtype=float)
         return np.array([float(self.scores(task, run, view)["value"].iloc[0]) for run in runs])
 
-    def scores(self, task: str, run: str, view: str | None = None) -> pd.DataFrame:
+    def scores(self, task: str, run: SelectedRun, view: str | None = None) -> pd.DataFrame:
         """The scores that a run's task score is the mean of, or the one of a view."""
-        summary, cells = self.summaries[run, task], self.cells.get_group((run, task))
+        summary, cells = self._known(task, run), self.cells.get_group((run.run, task))
         own = cells[(cells["metric"] == summary["metric"]) & cells["selection"].isin([summary["selection"], ""])]
         chosen: pd.DataFrame = own if view is None else own[own["view"] == view]
         return chosen
 
-    def item_variances(self, task: str, rows: Sequence[Sequence[str]], view: str | None = None) -> ItemVariances:
+    def item_variances(
+        self, task: str, rows: Sequence[Sequence[SelectedRun]], view: str | None = None
+    ) -> ItemVariances:
         """The item parts of all pairs of rows and of nothing; each row lists its runs, one per seed."""
         keys = [json_digest([self._behind(task, run, view) for run in runs]) for runs in rows] + [NOTHING]
         code = code_hash(statistics.__name__, item_statistics.__name__)
@@ -70,13 +92,18 @@ class ItemReader:
             between[a, b], interaction[a, b], clusters = known[_sorted(first, second)]
         return ItemVariances(between + between.T, interaction + interaction.T, clusters)
 
-    def _behind(self, task: str, run: str, view: str | None) -> tuple[str, str, dict[str, list[str]]]:
+    def _known(self, task: str, run: SelectedRun) -> Record:
+        summary = self.summary(task, run)
+        assert summary is not None, f"{run} has no score of {task}"
+        return summary
+
+    def _behind(self, task: str, run: SelectedRun, view: str | None) -> tuple[str, str, dict[str, list[str]]]:
         """What a score is computed from: metric, selection, and the views of each score stage."""
-        summary = self.summaries[run, task]
+        summary = self._known(task, run)
         stages = {str(stage): sorted(rows["view"]) for stage, rows in self.scores(task, run, view).groupby("stage")}
         return summary["metric"], summary["selection"], stages
 
-    def _compute(self, task: str, rows: Sequence[Sequence[str]], view: str | None) -> ItemVariances | None:
+    def _compute(self, task: str, rows: Sequence[Sequence[SelectedRun]], view: str | None) -> ItemVariances | None:
         """From the artifacts; None where one of them is not on this machine, or has other items."""
         tables = [[self._items(task, run, view) for run in runs] for runs in rows]
         first = tables[0][0]
@@ -98,11 +125,19 @@ class ItemReader:
             moves[:-1] += statistics.contributions(above, below, codes[where], len(names), weight)
         return statistics.item_variances(moves)
 
-    def _items(self, task: str, run: str, view: str | None) -> pd.DataFrame | None:
-        """The parts of a run's score by view and item, in a fixed order. Raises UserError where they give another
-        score."""
-        metric, selection, stages = self._behind(task, run, view)
-        frames = []
+    def _items(self, task: str, run: SelectedRun, view: str | None) -> pd.DataFrame | None:
+        """The parts of a run's score by view and item, in a fixed order; None where they are not on this machine."""
+        if task != self._task:  # the tables of one task are kept, since comparisons by view read each several times
+            self._task, self._tables = task, {}
+        if run not in self._tables:
+            self._tables[run] = self._read_items(task, run)
+        table = self._tables[run]
+        return table if table is None or view is None else table[table["view"] == view].reset_index(drop=True)
+
+    def _read_items(self, task: str, run: SelectedRun) -> pd.DataFrame | None:
+        """Raises UserError where the items give other scores than the stored ones."""
+        metric, selection, stages = self._behind(task, run, None)
+        frames, ratio = [], None
         for stage, views in stages.items():
             path = self.artifacts / artifact_folder(stage) / STATISTICS
             ratio = item_statistics.read_ratios(path).get(metric) if path.is_file() else None
@@ -113,15 +148,17 @@ class ItemReader:
             above, below = ratio.parts(table)
             clusters = table["cluster"].where(table["cluster"] != "", table["item"])
             frames.append(table[["view", "item"]].assign(cluster=clusters, above=above, below=below))
+        assert ratio is not None
         found = pd.concat(frames).sort_values(["view", "item"], kind="stable", ignore_index=True)
         sums = found.groupby("view")[["above", "below"]].sum()
         with np.errstate(divide="ignore", invalid="ignore"):
-            score = float(np.nan_to_num(100 * sums["above"] / sums["below"]).mean())
-        stored = float(self.values(task, [run], view)[0])
-        if abs(score - stored) > 1e-6:
+            computed = (100 * sums["above"] / sums["below"]).fillna(ratio.empty or 0.0)
+        stored = self.scores(task, run).set_index("view")["value"]
+        wrong = [view for view in stored.index if not abs(computed.get(view, np.nan) - stored[view]) < 1e-6]
+        if wrong:
             raise UserError(
                 "item statistics do not give the stored score",
-                found=f"run {run}, {task}: {score} instead of {stored}",
+                found=f"run {run.run}, {task} {wrong[0]}: {computed.get(wrong[0])} instead of {stored[wrong[0]]}",
                 remedy="`alignboard verify` finds what is damaged; run the command again to compute it anew",
             )
         return found

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rich.measure import Measurement
     from rich.table import Table
 
+    from harness.evaluation.statistics import Difference
+
 DASH = "–"
 _SHORT = {"accuracy": "acc"}
 _NARROW = ("Spread left out: use a wider terminal or another format.", "*: fewer seeds than the row.")
@@ -85,6 +87,18 @@ def format_signed(value: float, digits: int = 1) -> str:
     if float(text) == 0:
         return text
     return f"+{text}" if value > 0 else f"\u2212{text}"
+
+
+def format_interval(difference: Difference) -> str:
+    """The 95% interval over seeds and items; a dash without a test."""
+    interval = difference.interval()
+    return DASH if interval is None else f"[{format_signed(interval[0])}, {format_signed(interval[1])}]"
+
+
+def format_p(p: float | None) -> str:
+    if p is None:
+        return DASH
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def clean(text: str) -> str:

@@ -6,6 +6,7 @@ once, and kept in the store under the content that it was computed from; all els
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,8 +18,10 @@ import pandas as pd
 from harness.errors import UserError
 from harness.evaluation import statistics
 from harness.evaluation.statistics import MIN_SEEDS, Difference, Differences, ItemVariances, RankIntervals
-from harness.results.item_reader import NOTHING, ItemReader
+from harness.results.item_reader import NOTHING, ItemReader, SelectedRun
+from harness.results.labels import list_first
 from harness.results.tables import ResultRow, ResultTable, tables_by_task
+from harness.results.versions import differing_cells, test_cells
 from harness.storage.store import AVERAGE, Store
 
 
@@ -35,6 +38,13 @@ class ComparedColumn(NamedTuple):
     def difference(self, first: str, second: str = NOTHING) -> Difference:
         names = [*self.labels, NOTHING]
         return self.pairs.pair(names.index(first), names.index(second))
+
+    def tie_groups(self) -> dict[str, int]:
+        """A number for each row, from the best down: it grows by one where a row is separable from the first row of the
+        group before it. Rows of one number cannot be told apart from the best of them."""
+        order = np.argsort(-self.pairs.estimate[:-1, -1], kind="stable").tolist()
+        groups = statistics.tie_groups(order, self.ranks.better)
+        return {self.labels[place]: group for place, group in zip(order, groups, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -72,18 +82,19 @@ def table_verdicts(store: Store, table: ResultTable, summaries: pd.DataFrame, ar
 
     Raises UserError where stored statistics do not give the stored scores.
     """
-    runs = _runs_by_seed(table, summaries)
+    runs = runs_by_seed(table, summaries)
     seeds = _shared_seeds(runs)
     rows = [row for row in table.rows if seeds and runs.get(row.label, {}).keys() >= set(seeds)]
     if len(rows) < 2 or len(seeds) < MIN_SEEDS:
         return Verdicts({}, seeds, {}, f"no two rows share {MIN_SEEDS} seeds")
-    chosen = {row.label: [runs[row.label][seed] for seed in seeds] for row in rows}
-    reader = ItemReader(store, artifacts, summaries, [run for own in chosen.values() for run in own])
+    chosen = {row.label: selected_runs(runs[row.label], seeds, table) for row in rows}
+    reader = ItemReader(store, artifacts, summaries, run_ids(chosen))
     parts: dict[str, ItemVariances] = {}
     scores: dict[str, dict[str, np.ndarray]] = {}
     tasks = [column.name for column in table.columns if column.name != AVERAGE]
     for task in tasks:
-        complete = {label: own for label, own in chosen.items() if reader.complete(task, own)}
+        same = _same_items([row for row in rows if reader.complete(task, chosen[row.label])], task)
+        complete = {label: chosen[label] for label in same}
         if len(complete) > 1:
             parts[task] = reader.item_variances(task, list(complete.values()))
             scores[task] = {label: reader.values(task, own) for label, own in complete.items()}
@@ -137,52 +148,117 @@ class ComparedLine(NamedTuple):
 
 
 def compare_rows(
-    store: Store, table: ResultTable, summaries: pd.DataFrame, artifacts: Path, rows: tuple[str, str], by_view: bool
+    store: Store,
+    table: ResultTable,
+    summaries: pd.DataFrame,
+    artifacts: Path,
+    rows: tuple[str, str],
+    by_view: bool,
+    tasks: Sequence[str] | None = None,
 ) -> list[ComparedLine]:
     """The differences of two rows by task and on average, or by view; p-values are corrected over tasks or views.
 
-    Raises UserError where the rows have other seeds, or other views of a task.
+    `tasks` limits the comparison. Raises UserError where the rows have other seeds, or other test items.
     """
-    seeds = _runs_by_seed(table, summaries)
-    own = [seeds[label] for label in rows]
-    if own[0].keys() != own[1].keys():
+    seeds = runs_by_seed(table, summaries)
+    if seeds[rows[0]].keys() != seeds[rows[1]].keys():
         raise UserError(
             "the rows were trained with other seeds",
-            found="; ".join(f"{label}: {_list_seeds(seeds[label])}" for label in rows),
+            found="; ".join(f"{label}: {list_seeds(seeds[label])}" for label in rows),
             expected="the same seeds, since differences are taken seed by seed",
             remedy="run the missing seeds",
         )
-    runs = [[each[seed] for seed in sorted(own[0])] for each in own]
-    reader = ItemReader(store, artifacts, summaries, [run for each in runs for run in each])
-    tasks = [column.name for column in table.columns if column.name != AVERAGE]
-    tasks = [task for task in tasks if all(reader.complete(task, each) for each in runs)]
-    lines = []
-    parts, scores = [], []  # of the tasks, for their average
+    runs = {label: selected_runs(seeds[label], sorted(seeds[label]), table) for label in rows}
+    reader = ItemReader(store, artifacts, summaries, run_ids(runs))
+    names = [column.name for column in table.columns if column.name != AVERAGE and (not tasks or column.name in tasks)]
+    refuse_other_items([row for row in table.rows if row.label in rows], names)
+    return compare_pairs(reader, runs, [rows], names, by_view)[0]
+
+
+def refuse_other_items(rows: Sequence[ResultRow], tasks: Iterable[str]) -> None:
+    """Raises UserError where rows were scored on other versions of the test items of a task."""
+    if changed := differing_cells(test_cells(row.data, task) for row in rows for task in tasks):
+        raise UserError(
+            "the rows were scored on other test items",
+            found=f"other versions of {list_first(list(changed))}",
+            expected="the same items, since differences are taken item by item",
+            remedy="run the older row again, or compare the other tasks with --task",
+        )
+
+
+def compare_pairs(
+    reader: ItemReader,
+    runs: Mapping[str, Sequence[SelectedRun]],
+    pairs: Sequence[tuple[str, str]],
+    tasks: Sequence[str],
+    by_view: bool = False,
+) -> list[list[ComparedLine]]:
+    """The lines of each pair of rows by task and on average, or by view.
+
+    `runs` has those of each row, under the same seeds in the same order. P-values are corrected over all pairs and
+    tasks (or views); those of the average over the pairs.
+    """
+    labels = list(runs)
+    every = list(runs.values())
+    lines: list[list[ComparedLine]] = [[] for _ in pairs]
+    averages: list[list[ComparedLine]] = [[] for _ in pairs]
+
+    def add(to: list[list[ComparedLine]], task: str, view: str, scores: np.ndarray, items: ItemVariances) -> None:
+        means = scores.mean(-1)
+        found = statistics.differences(np.concatenate([scores, np.zeros_like(scores[:1])]), items)
+        for own, pair in zip(to, pairs, strict=True):
+            first, second = map(labels.index, pair)
+            one = found.pair(first, second)
+            own.append(ComparedLine(task, view, float(means[first]), float(means[second]), one, one.p))
+
+    parts, scores = [], []  # of complete tasks, for their average
     for task in tasks:
         if by_view:
-            views = sorted({view for each in runs for run in each for view in reader.scores(task, run)["view"]})
-            for view in views:
-                values = [reader.values(task, each, view) for each in runs]
-                lines.append(_compared_line(task, view, values, reader.item_variances(task, runs, view)))
-        else:
-            scores.append([reader.values(task, each) for each in runs])
-            parts.append(reader.item_variances(task, runs))
-            lines.append(_compared_line(task, "", scores[-1], parts[-1]))
-    p_values = correct_p_values(line.difference for line in lines)
-    lines = [line._replace(p=p) for line, p in zip(lines, p_values, strict=True)]
+            for view in reader.views(task, itertools.chain(*every)):
+                values = np.array([reader.values(task, own, view) for own in every])
+                add(lines, task, view, values, reader.item_variances(task, every, view))
+        elif all(reader.complete(task, own) for own in every):
+            scores.append(np.array([reader.values(task, own) for own in every]))
+            parts.append(reader.item_variances(task, every))
+            add(lines, task, "", scores[-1], parts[-1])
     if len(parts) > 1:
-        lines.append(_compared_line(AVERAGE, "", np.mean(scores, axis=0), statistics.average(parts)))
-    return lines
+        add(averages, AVERAGE, "", np.mean(scores, axis=0), statistics.average(parts))
+    corrected = zip(_correct_lines(lines), _correct_lines(averages), strict=True)
+    return [own + average for own, average in corrected]
 
 
-def _list_seeds(runs: Mapping[str, str]) -> str:
+def _correct_lines(lines: Sequence[Sequence[ComparedLine]]) -> list[list[ComparedLine]]:
+    p_values = iter(correct_p_values(line.difference for own in lines for line in own))
+    return [[line._replace(p=next(p_values)) for line in own] for own in lines]
+
+
+def score_estimates(
+    store: Store, table: ResultTable, summaries: pd.DataFrame, artifacts: Path
+) -> dict[tuple[str, str], Difference]:
+    """The figures of a table by task, each as a difference from nothing, by (row, column).
+
+    `interval()` is over seeds and items, `item_interval()` over items alone, which needs no second seed. Each row has
+    its own seeds. A figure without item statistics on this machine has no interval.
+    """
+    found: dict[tuple[str, str], Difference] = {}
+    for label, seeds in runs_by_seed(table, summaries).items():
+        runs = selected_runs(seeds, sorted(seeds), table)
+        reader = ItemReader(store, artifacts, summaries, list(seeds.values()))
+        names = [column.name for column in table.columns if column.name != AVERAGE]
+        complete = [name for name in names if runs and reader.complete(name, runs)]
+        parts = {name: reader.item_variances(name, [runs]) for name in complete}
+        scores = {name: reader.values(name, runs) for name in complete}
+        if complete == names:
+            parts[AVERAGE] = statistics.average(list(parts.values()))
+            scores[AVERAGE] = np.mean(list(scores.values()), axis=0)
+        for name, part in parts.items():
+            values = np.array([scores[name], np.zeros_like(scores[name])])
+            found[label, name] = statistics.differences(values, part).pair(0, 1)
+    return found
+
+
+def list_seeds(runs: Iterable[str]) -> str:
     return ", ".join(sorted(seed.partition("/")[0] for seed in runs)) or "none"
-
-
-def _compared_line(task: str, view: str, scores: Sequence[np.ndarray], items: ItemVariances) -> ComparedLine:
-    """The line of two rows' scores (2, S), with its uncorrected p-value."""
-    pair = statistics.differences(np.array([*scores, np.zeros_like(scores[0])]), items).pair(0, 1)
-    return ComparedLine(task, view, float(scores[0].mean()), float(scores[1].mean()), pair, pair.p)
 
 
 def describe(line: ComparedLine, first: str, second: str) -> str:
@@ -218,12 +294,29 @@ def _column(scores: Mapping[str, np.ndarray], items: ItemVariances) -> ComparedC
     return ComparedColumn(tuple(scores), pairs, statistics.rank_intervals(pairs.among(len(scores))))
 
 
-def _runs_by_seed(table: ResultTable, summaries: pd.DataFrame) -> dict[str, dict[str, str]]:
+def runs_by_seed(table: ResultTable, summaries: pd.DataFrame) -> dict[str, dict[str, str]]:
     """The run of each seed, by the label of the row."""
     known = summaries.drop_duplicates("run").set_index("run")
     seeds = (known["align_seed"].astype(str) + "/" + known["finetune_seed"].astype(str)).to_dict()
     trained = set(known.index[known["kind"] == "trained"])
     return {row.label: {seeds[run]: run for run in row.runs if run in trained} for row in table.rows}
+
+
+def selected_runs(runs: Mapping[str, str], seeds: Iterable[str], table: ResultTable) -> list[SelectedRun]:
+    """The runs of some seeds under the selection of a table."""
+    return [SelectedRun(runs[seed], table.selection) for seed in seeds]
+
+
+def run_ids(runs: Mapping[str, Sequence[SelectedRun]]) -> list[str]:
+    return [one.run for own in runs.values() for one in own]
+
+
+def _same_items(rows: Sequence[ResultRow], task: str) -> list[str]:
+    """The labels of those rows that were scored on the same test items of a task: of the largest such set."""
+    sets: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for row in rows:
+        sets.setdefault(tuple(test_cells(row.data, task).items()), []).append(row.label)
+    return max(sets.values(), key=len, default=[])
 
 
 def _shared_seeds(runs: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:

@@ -34,10 +34,19 @@ def differing_cells(cells: Iterable[Mapping[str, str]]) -> dict[str, int]:
     return {cell: len(found) for cell, found in sorted(versions.items()) if len(found) > 1}
 
 
+def test_cells(data: Mapping[str, str], task: str) -> dict[str, str]:
+    """The cells of a task's test items, in order; all cells of a run without a record."""
+    return {cell: data[cell] for cell in sorted(data) if not cell or _is_test(cell.split("/"), task)}
+
+
 def differing_views(first: Mapping[str, str], second: Mapping[str, str], task: str) -> set[str] | None:
     """The views of a task whose test items differ between two sets of cells; None means all views."""
     differing = differing_cells([first, second])
     if "" in differing:
         return None
     parts = (cell.split("/") for cell in differing)
-    return {part[1] for part in parts if len(part) == 3 and (part[0], part[2]) == (task, "test")}
+    return {part[1] for part in parts if _is_test(part, task)}
+
+
+def _is_test(parts: list[str], task: str) -> bool:
+    return len(parts) == 3 and (parts[0], parts[2]) == (task, "test")

@@ -18,7 +18,7 @@ import streamlit as st
 
 from harness.errors import UserError
 from harness.results.tables import TableKey, tables_by_task
-from harness.results.verdicts import Verdicts, table_verdicts
+from harness.results.verdicts import ComparedLine, Verdicts, compare_rows, table_verdicts
 from harness.storage.home import artifacts_root, database_url
 from harness.storage.store import AVERAGE, Store
 from harness.storage.store.database import parse
@@ -107,6 +107,33 @@ def verdicts(place: str, key: TableKey, selection: str) -> Verdicts | None:
         return None
     with open_store(place) as store:
         return table_verdicts(store, tables[0], frame, artifacts_root())
+
+
+@cached
+def comparisons(
+    place: str,
+    key: TableKey,
+    selection: str,
+    base: str,
+    others: tuple[str, ...],
+    task: str | None = None,
+    views: tuple[str, ...] | None = None,
+) -> dict[str, list[ComparedLine]]:
+    """The differences of rows from a base row, by label: by task and on average, or of one `task` by some `views`.
+
+    A row that cannot be compared has no lines: it has other seeds or other test items, its stored statistics do not
+    give its scores, or it was not trained here.
+    """
+    frame = summaries(place, key)
+    found: dict[str, list[ComparedLine]] = {}
+    tasks = None if task is None else [task]
+    with open_store(place) as store:
+        for table in tables_by_task(frame, selection):
+            for label in others:
+                given = (store, table, frame, artifacts_root(), (label, base), views is not None)
+                with suppress(UserError):
+                    found[label] = compare_rows(*given, tasks, views)
+    return found
 
 
 @cached

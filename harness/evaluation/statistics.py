@@ -132,6 +132,18 @@ class Difference:
         half = float(stats.t.ppf((1 + level) / 2, self.df)) * self.error
         return self.estimate - half, self.estimate + half
 
+    @property
+    def known_error(self) -> float | None:
+        """The standard error in points: over seeds and items where there is a test, else over items alone; None without
+        item statistics."""
+        if np.isfinite(self.between):
+            return float(self.between**0.5) if self.reason else self.error
+        return None
+
+    def known_interval(self, level: float = LEVEL) -> tuple[float, float] | None:
+        """Over seeds and items where there is a test, else over items alone, which is no test."""
+        return self.interval(level) or self.item_interval(level)
+
     def item_interval(self, level: float = LEVEL) -> tuple[float, float] | None:
         """Over items alone, for these very seeds; None without item statistics."""
         if not np.isfinite(self.between):

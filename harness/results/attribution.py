@@ -69,6 +69,11 @@ class Attribution(NamedTuple):
     missing: dict[str, str]
 
 
+def step_between(before: str, after: str) -> tuple[str, str]:
+    """The kind of the step between two rows of a chain, by their names in it, and what it adds."""
+    return _STEPS[before, after]
+
+
 def gain_chain(table: ResultTable, label: str, summaries: pd.DataFrame) -> dict[str, ResultRow]:
     """The rows from the base encoder to the row `label`, by their names in `CHAIN`; a method's own row is "".
 
@@ -123,7 +128,7 @@ def attribute_gain(
     refuse_other_items(list(chain.values()), tasks)
     runs = {row.label: selected_runs(seeds[row.label], shared, table) for row in chain.values()}
     steps = [
-        AttributionStep(*_STEPS[before, after], chain[before].label, chain[after].label)
+        AttributionStep(*step_between(before, after), chain[before].label, chain[after].label)
         for before, after in itertools.pairwise(chain)
     ]
     reader = ItemReader(store, artifacts, summaries, run_ids(runs))

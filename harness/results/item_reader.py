@@ -76,7 +76,7 @@ class ItemReader:
         pairs = [_sorted(*pair) for pair in itertools.combinations(keys, 2)]
         known = self.store.item_variances(code, keys)
         if not known.keys() >= set(pairs):
-            parts = self._compute(task, rows, view)
+            parts = variances_of([[self._items(task, run, view) for run in runs] for runs in rows])
             if parts is None:
                 unknown = np.full((len(keys), len(keys)), np.nan)
                 return ItemVariances(unknown, unknown, 0)
@@ -103,65 +103,71 @@ class ItemReader:
         stages = {str(stage): sorted(rows["view"]) for stage, rows in self.scores(task, run, view).groupby("stage")}
         return summary["metric"], summary["selection"], stages
 
-    def _compute(self, task: str, rows: Sequence[Sequence[SelectedRun]], view: str | None) -> ItemVariances | None:
-        """From the artifacts; None where one of them is not on this machine, or has other items."""
-        tables = [[self._items(task, run, view) for run in runs] for runs in rows]
-        first = tables[0][0]
-        if first is None:
-            return None
-        codes, names = pd.factorize(first["cluster"])
-        views = first["view"].to_numpy()
-        parts = np.empty((2, len(rows), len(rows[0]), len(first)), dtype=np.float32)  # counts, and shares of items
-        for method, own in enumerate(tables):
-            for seed, table in enumerate(own):
-                if table is None or not table[["view", "item"]].equals(first[["view", "item"]]):
-                    return None
-                parts[:, method, seed] = table[["above", "below"]].to_numpy().T
-        moves = np.zeros((len(rows) + 1, len(rows[0]), len(names)))  # the last method is none
-        weight = 1 / len(set(views))
-        for name in set(views):
-            where = views == name
-            above, below = parts[:, :, :, where].astype(float)
-            moves[:-1] += statistics.contributions(above, below, codes[where], len(names), weight)
-        return statistics.item_variances(moves)
-
     def _items(self, task: str, run: SelectedRun, view: str | None) -> pd.DataFrame | None:
-        """The parts of a run's score by view and item, in a fixed order; None where they are not on this machine."""
         if task != self._task:  # the tables of one task are kept, since comparisons by view read each several times
             self._task, self._tables = task, {}
         if run not in self._tables:
-            self._tables[run] = self._read_items(task, run)
+            self._tables[run] = read_items(self.artifacts, self.scores(task, run))
         table = self._tables[run]
         return table if table is None or view is None else table[table["view"] == view].reset_index(drop=True)
 
-    def _read_items(self, task: str, run: SelectedRun) -> pd.DataFrame | None:
-        """Raises UserError where the items give other scores than the stored ones."""
-        metric, selection, stages = self._behind(task, run, None)
-        frames, ratio = [], None
-        for stage, views in stages.items():
-            path = self.artifacts / artifact_folder(stage) / STATISTICS
-            ratio = item_statistics.read_ratios(path).get(metric) if path.is_file() else None
-            if ratio is None:
-                return None
-            table = pd.read_parquet(path, columns=["selection", "view", "item", "cluster", *ratio.columns])
-            table = table[table["selection"].isin([selection, ""]) & table["view"].isin(views)]
-            above, below = ratio.parts(table)
-            clusters = table["cluster"].where(table["cluster"] != "", table["item"])
-            frames.append(table[["view", "item"]].assign(cluster=clusters, above=above, below=below))
-        assert ratio is not None
-        found = pd.concat(frames).sort_values(["view", "item"], kind="stable", ignore_index=True)
-        sums = found.groupby("view")[["above", "below"]].sum()
-        with np.errstate(divide="ignore", invalid="ignore"):
-            computed = (100 * sums["above"] / sums["below"]).fillna(ratio.empty or 0.0)
-        stored = self.scores(task, run).set_index("view")["value"]
-        wrong = [view for view in stored.index if not abs(computed.get(view, np.nan) - stored[view]) < 1e-6]
-        if wrong:
+
+def read_items(artifacts: Path, scores: pd.DataFrame) -> pd.DataFrame | None:
+    """What each item adds to the numerator (`above`) and the denominator (`below`) of its view's score, in a fixed
+    order: `view`, `item`, `cluster`, `above`, `below`.
+
+    `scores` are those of one run, task and metric. None where the statistics behind one of them are not on this
+    machine, or do not declare the metric. Raises UserError where the items give another score.
+    """
+    frames, ratio = [], None
+    for (stage, selection), own in scores.groupby(["stage", "selection"]):
+        path = artifacts / artifact_folder(str(stage)) / STATISTICS
+        here = str(stage).isalnum() and path.is_file()  # a store may name any path
+        ratio = item_statistics.read_ratios(path).get(own["metric"].iloc[0]) if here else None
+        if ratio is None:
+            return None
+        table = pd.read_parquet(path, columns=["selection", "view", "item", "cluster", *ratio.columns])
+        table = table[table["selection"].isin([selection, ""]) & table["view"].isin(own["view"])]
+        above, below = ratio.parts(table)
+        clusters = table["cluster"].where(table["cluster"] != "", table["item"])
+        frames.append(table[["view", "item"]].assign(cluster=clusters, above=above, below=below))
+    if ratio is None:
+        return None
+    found = pd.concat(frames).sort_values(["view", "item"], kind="stable", ignore_index=True)
+    sums = found.groupby("view")[["above", "below"]].sum()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        computed = (100 * sums["above"] / sums["below"]).fillna(ratio.empty or 0.0)
+    for view, stored in zip(scores["view"], scores["value"], strict=True):
+        if not abs(computed.get(view, np.nan) - stored) < 1e-6:
             raise UserError(
                 "item statistics do not give the stored score",
-                found=f"run {run.run}, {task} {wrong[0]}: {computed.get(wrong[0])} instead of {stored[wrong[0]]}",
+                found=f"{view}: {computed.get(view)} instead of {stored}, score stage {scores['stage'].iloc[0]}",
                 remedy="`alignboard verify` finds what is damaged; run the command again to compute it anew",
             )
-        return found
+    return found
+
+
+def variances_of(rows: Sequence[Sequence[pd.DataFrame | None]]) -> ItemVariances | None:
+    """The item parts of all pairs of rows and of nothing, the last; each row has the tables of `read_items` of its
+    seeds. None where a table is missing, or has other items."""
+    first = rows[0][0]
+    if first is None:
+        return None
+    codes, names = pd.factorize(first["cluster"])
+    views = first["view"].to_numpy()
+    parts = np.empty((2, len(rows), len(rows[0]), len(first)), dtype=np.float32)  # counts, and shares of items
+    for method, own in enumerate(rows):
+        for seed, table in enumerate(own):
+            if table is None or not table[["view", "item"]].equals(first[["view", "item"]]):
+                return None
+            parts[:, method, seed] = table[["above", "below"]].to_numpy().T
+    moves = np.zeros((len(rows) + 1, len(rows[0]), len(names)))
+    weight = 1 / len(set(views))
+    for name in set(views):
+        where = views == name
+        above, below = parts[:, :, :, where].astype(float)
+        moves[:-1] += statistics.contributions(above, below, codes[where], len(names), weight)
+    return statistics.item_variances(moves)
 
 
 def _sorted(first: str, second: str) -> tuple[str, str]:

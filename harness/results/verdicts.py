@@ -7,7 +7,7 @@ once, and kept in the store under the content that it was computed from; all els
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from harness.evaluation.statistics import MIN_SEEDS, Difference, Differences, It
 from harness.results.item_reader import NOTHING, ItemReader, SelectedRun
 from harness.results.labels import list_first
 from harness.results.tables import ResultRow, ResultTable, tables_by_task
-from harness.results.versions import differing_cells, test_cells
+from harness.results.versions import cells_of_test_items, differing_cells
 from harness.storage.store import AVERAGE, Store
 
 
@@ -155,10 +155,12 @@ def compare_rows(
     rows: tuple[str, str],
     by_view: bool,
     tasks: Sequence[str] | None = None,
+    views: Collection[str] | None = None,
 ) -> list[ComparedLine]:
     """The differences of two rows by task and on average, or by view; p-values are corrected over tasks or views.
 
-    `tasks` limits the comparison. Raises UserError where the rows have other seeds, or other test items.
+    `tasks` and, in a comparison by view, `views` limit it. Raises UserError where the rows have other seeds, or were
+    scored on other test items.
     """
     seeds = runs_by_seed(table, summaries)
     if seeds[rows[0]].keys() != seeds[rows[1]].keys():
@@ -171,13 +173,13 @@ def compare_rows(
     runs = {label: selected_runs(seeds[label], sorted(seeds[label]), table) for label in rows}
     reader = ItemReader(store, artifacts, summaries, run_ids(runs))
     names = [column.name for column in table.columns if column.name != AVERAGE and (not tasks or column.name in tasks)]
-    refuse_other_items([row for row in table.rows if row.label in rows], names)
-    return compare_pairs(reader, runs, [rows], names, by_view)[0]
+    refuse_other_items([row for row in table.rows if row.label in rows], names, views)
+    return compare_pairs(reader, runs, [rows], names, by_view, views)[0]
 
 
-def refuse_other_items(rows: Sequence[ResultRow], tasks: Iterable[str]) -> None:
-    """Raises UserError where rows were scored on other versions of the test items of a task."""
-    if changed := differing_cells(test_cells(row.data, task) for row in rows for task in tasks):
+def refuse_other_items(rows: Sequence[ResultRow], tasks: Sequence[str], views: Collection[str] | None = None) -> None:
+    """Raises UserError where rows were scored on other versions of the test items of a task, in any view or in some."""
+    if changed := differing_cells(cells_of_test_items(row.data, task, views) for row in rows for task in tasks):
         raise UserError(
             "the rows were scored on other test items",
             found=f"other versions of {list_first(list(changed))}",
@@ -192,8 +194,9 @@ def compare_pairs(
     pairs: Sequence[tuple[str, str]],
     tasks: Sequence[str],
     by_view: bool = False,
+    views: Collection[str] | None = None,
 ) -> list[list[ComparedLine]]:
-    """The lines of each pair of rows by task and on average, or by view.
+    """The lines of each pair of rows by task and on average, or by view, of all or some `views`.
 
     `runs` has those of each row, under the same seeds in the same order. P-values are corrected over all pairs and
     tasks (or views); those of the average over the pairs.
@@ -215,6 +218,8 @@ def compare_pairs(
     for task in tasks:
         if by_view:
             for view in reader.views(task, itertools.chain(*every)):
+                if views is not None and view not in views:
+                    continue
                 values = np.array([reader.values(task, own, view) for own in every])
                 add(lines, task, view, values, reader.item_variances(task, every, view))
         elif all(reader.complete(task, own) for own in every):
@@ -315,7 +320,7 @@ def _same_items(rows: Sequence[ResultRow], task: str) -> list[str]:
     """The labels of those rows that were scored on the same test items of a task: of the largest such set."""
     sets: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for row in rows:
-        sets.setdefault(tuple(test_cells(row.data, task).items()), []).append(row.label)
+        sets.setdefault(tuple(cells_of_test_items(row.data, task).items()), []).append(row.label)
     return max(sets.values(), key=len, default=[])
 
 

@@ -6,7 +6,7 @@ A run's card records a fingerprint of every cell of the source that its stages r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from harness.files import text_digest
@@ -34,9 +34,11 @@ def differing_cells(cells: Iterable[Mapping[str, str]]) -> dict[str, int]:
     return {cell: len(found) for cell, found in sorted(versions.items()) if len(found) > 1}
 
 
-def test_cells(data: Mapping[str, str], task: str) -> dict[str, str]:
-    """The cells of a task's test items, in order; all cells of a run without a record."""
-    return {cell: data[cell] for cell in sorted(data) if not cell or _is_test(cell.split("/"), task)}
+def cells_of_test_items(data: Mapping[str, str], task: str, views: Collection[str] | None = None) -> dict[str, str]:
+    """The cells of a task's test items, in all views or in some, in order; the one cell of a run without a record."""
+    parts = {cell: cell.split("/") for cell in sorted(data)}
+    kept = {cell for cell, part in parts.items() if _is_test(part, task) and (views is None or part[1] in views)}
+    return {cell: data[cell] for cell in parts if not cell or cell in kept}
 
 
 def differing_views(first: Mapping[str, str], second: Mapping[str, str], task: str) -> set[str] | None:

@@ -1,6 +1,7 @@
 """Differences of rows to a base row, by task and by language, and where a gain comes from.
 
-A difference is one mean over seeds minus another; its error is over items alone. None of it is a verdict.
+A difference is one mean over seeds minus another. Intervals are those of `harness.results.verdicts`: over seeds and
+items, and below three seeds over items alone.
 """
 
 from __future__ import annotations
@@ -13,17 +14,18 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from harness.data.languages import language
+from harness.results.attribution import gain_chain, step_between
 from harness.results.labels import RATE, is_alignment_setting, shown_recipe
 from harness.results.rendering import DASH, format_signed
 from harness.results.tables import ResultRow, ResultTable, frame_records
+from harness.results.verdicts import ComparedLine
 from harness.storage.store import AVERAGE
-from leaderboard.analysis import item_errors
 from leaderboard.analysis.board import row_name
-from leaderboard.analysis.compare import PairedScores, pair_scores
+from leaderboard.analysis.compare import interval_frame, pair_scores
 
+Comparisons = Mapping[str, Sequence[ComparedLine]]  # each row's lines against one base row, by label
 EVERYTHING, SAME_METHOD = "all rows", "same method"
 TABLE, FIELD = "table", "recipe field"
-CHAIN = ("mbert", "continued-mlm", "shuffled-pairs")  # from the base encoder to a method
 TUNING = "tuning"  # a recipe's record of the learning rates that were tried
 
 
@@ -177,38 +179,34 @@ def task_differences(
 
 
 def differences_with_intervals(
-    base: ResultRow, others: Sequence[ResultRow], cells: pd.DataFrame, task: str, selection: str, metric: str
+    base: ResultRow, others: Sequence[ResultRow], table: ResultTable, task: str, compared: Comparisons
 ) -> pd.DataFrame:
-    """For one task the difference of each row to the base with its 95 % interval: `row`, `difference`, `error`,
-    `low`, `high`."""
-    lines = []
-    for row in others:
-        paired = pair_scores(base, row, cells, task, selection, metric)
-        one, two = (scores.groupby("run")["value"].mean() for scores in (paired.first, paired.second))
-        if len(one) and len(two):
-            error, gap = _task_error(paired), float(two.mean() - one.mean())
-            half = item_errors.Z * error if error is not None else None
-            low, high = (gap - half, gap + half) if half is not None else (None, None)
-            lines.append({"row": row_name(row.label), "difference": gap, "error": error, "low": low, "high": high})
-    return pd.DataFrame(lines, columns=["row", "difference", "error", "low", "high"])
+    """For one task the difference of each row to the base, with its interval where `compared` has one: `row`,
+    `difference`, `error`, `low`, `high`, `p`."""
+    found = task_differences(base, others, table, [task])
+    if task not in found:
+        return pd.DataFrame(columns=["row", "difference", "error", "low", "high", "p"])
+    lines = {row_name(row.label): line for row in others if (line := _line(compared, row, task))}
+    kept = found[["row", task]].rename(columns={task: "difference"})
+    frame = pd.concat([kept, interval_frame(lines, kept["row"])], axis="columns")
+    return frame.dropna(subset=["difference"]).reset_index(drop=True)
 
 
-def interval_half_widths(
-    base: ResultRow, others: Sequence[ResultRow], cells: pd.DataFrame, metrics: Mapping[str, str], selection: str
-) -> pd.DataFrame:
-    """Half the 95 % interval of each difference in points: a column for each task of `metrics` and for the average.
+def interval_half_widths(others: Sequence[ResultRow], names: Sequence[str], compared: Comparisons) -> pd.DataFrame:
+    """Half the 95 % interval of each row's difference in points: a column for each task, or the average, of `names`.
 
-    Empty where items are not paired or their statistics are not on this machine.
+    NaN where items are not paired, or their statistics are not on this machine.
     """
     lines = []
     for row in others:
-        errors = {
-            task: _task_error(pair_scores(base, row, cells, task, selection, metric))
-            for task, metric in metrics.items()
-        }
-        known = {**errors, AVERAGE: item_errors.error_of_mean(errors.values())}
-        lines.append({name: None if error is None else item_errors.Z * error for name, error in known.items()})
-    return pd.DataFrame(lines, columns=[*metrics, AVERAGE], dtype=float)
+        found = {name: line.difference for name in names if (line := _line(compared, row, name))}
+        ends = {name: interval for name, one in found.items() if (interval := one.known_interval())}
+        lines.append({name: (high - low) / 2 for name, (low, high) in ends.items()})
+    return pd.DataFrame(lines, columns=list(names), dtype=float)
+
+
+def _line(compared: Comparisons, row: ResultRow, name: str) -> ComparedLine | None:
+    return next((line for line in compared.get(row.label, ()) if line.task == name), None)
 
 
 def format_difference(gap: float | None, half_width: float | None) -> str:
@@ -218,20 +216,6 @@ def format_difference(gap: float | None, half_width: float | None) -> str:
     if half_width is None or pd.isna(half_width):
         return format_signed(gap)
     return f"{format_signed(gap)} ± {half_width:.1f}"
-
-
-def _task_error(paired: PairedScores) -> float | None:
-    """The standard error of the difference of two task scores over paired items; None where items have changed."""
-    if paired.changed:
-        return None
-    means = []
-    for scores in (paired.first, paired.second):
-        runs = [item_errors.score_influences(rows, paired.metric) for _, rows in scores.groupby("run")]
-        if not runs or any(one.empty for one in runs):
-            return None
-        means.append(item_errors.mean_over_runs(item_errors.mean_over_views(one) for one in runs))
-    one, two = means
-    return item_errors.standard_error(two - one) if set(one.index) == set(two.index) else None
 
 
 def language_differences(
@@ -263,37 +247,27 @@ def add_distances(differences: pd.DataFrame, source: str) -> tuple[pd.DataFrame,
     return kept.assign(distance=kept["view"].map(classes)), "Resource class, 0 (none) to 5 (Joshi et al. 2020)"
 
 
-_STEPS = {  # (row before, row after) -> kind of the step, what it adds
-    ("mbert", "continued-mlm"): ("text", "same text, masked LM"),
-    ("mbert", "shuffled-pairs"): ("text and objective", "text and the objective on shuffled pairs"),
-    ("continued-mlm", "shuffled-pairs"): ("objective", "the objective on shuffled pairs"),
-    ("mbert", ""): ("all", "text, objective and pairs together"),
-    ("continued-mlm", ""): ("objective and pairs", "the objective on the true pairs"),
-    ("shuffled-pairs", ""): ("pairs", "the true pairs"),
-}
-
-
-def gain_steps(table: ResultTable, method: str) -> list[GainStep]:
+def gain_steps(table: ResultTable, method: str, summaries: pd.DataFrame) -> list[GainStep]:
     """The steps from the base encoder to a method: same text, its objective on shuffled pairs, the true pairs.
 
-    A missing control is skipped, and the next step includes its part. Empty without a start or an end.
+    A control without runs or without an average is skipped, and the next step includes its part. Empty without a start
+    or an end.
     """
-    rows: dict[str, ResultRow] = {}
-    for row in table.rows:
-        if row.method in CHAIN and not row.transform:
-            rows.setdefault(row.method, row)
-        elif row.method == method:
-            rows.setdefault(row.transform, row)
-    averages = {name: rows[name].cell(AVERAGE).mean for name in (*CHAIN, "") if name in rows}
-    known = [(name, value) for name, value in averages.items() if value is not None]
-    if len(known) < 2 or known[-1][0]:
+    end = next((row for row in table.rows if row.method == method and not row.transform), None)
+    if end is None:
+        return []
+    chain = {name: row.cell(AVERAGE).mean for name, row in gain_chain(table, end.label, summaries).items()}
+    known = [(name, value) for name, value in chain.items() if value is not None]
+    if len(known) < 2 or known[-1][0] != list(chain)[-1]:
         return []
     pairs = itertools.pairwise(known)
-    return [GainStep(*_STEPS[former, name], before, after) for (former, before), (name, after) in pairs]
+    return [GainStep(*step_between(former, name), before, after) for (former, before), (name, after) in pairs]
 
 
-def gain_steps_by_method(table: ResultTable, among: Sequence[str] | None = None) -> dict[str, list[GainStep]]:
+def gain_steps_by_method(
+    table: ResultTable, summaries: pd.DataFrame, among: Sequence[str] | None = None
+) -> dict[str, list[GainStep]]:
     """The steps of every trained method with an average, best first; `among` limits the methods."""
     methods = [row.method for row in table.rows if not row.badge and row.cell(AVERAGE).mean is not None]
     kept = [name for name in dict.fromkeys(methods) if among is None or name in among]
-    return {name: steps for name in kept if (steps := gain_steps(table, name))}
+    return {name: steps for name in kept if (steps := gain_steps(table, name, summaries))}

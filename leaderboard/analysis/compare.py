@@ -1,17 +1,18 @@
 """Two rows side by side: differences by language with intervals, and the items that one gets right and the other not.
 
-Intervals are over items alone, paired by cluster, with the runs held fixed. They are not a test.
+Intervals are those of `harness.results.verdicts`: over seeds and items, and below three seeds over items alone.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from harness.results.tables import ResultRow
+from harness.results.verdicts import ComparedLine
 from harness.results.versions import differing_views
 from harness.storage.store import AVERAGE
 from leaderboard.analysis import item_errors
@@ -51,52 +52,46 @@ def _in_order(scores: pd.DataFrame, runs: Sequence[str]) -> pd.DataFrame:
     return scores.loc[order.index]
 
 
-def view_differences(paired: PairedScores) -> pd.DataFrame:
+def view_differences(paired: PairedScores, compared: Sequence[ComparedLine]) -> pd.DataFrame:
     """A line for each view that both have: `view`, `first`, `second`, `difference` (second minus first), `error`,
-    `low`, `high`, from the largest gain down.
+    `low`, `high`, `p`, from the largest gain down.
 
-    Means are over seeds; `error` is the standard error of the difference over items, None without their statistics and
-    where the items have changed.
+    Means are over seeds; intervals are those of the lines of `compared` (second row minus first, by view), None where
+    a view has no line there.
     """
-    sides = (paired.first, paired.second)
-    means = [scores.groupby("view")["value"].mean() for scores in sides]
+    means = [scores.groupby("view")["value"].mean() for scores in (paired.first, paired.second)]
     lines = pd.concat(means, axis=1, keys=["first", "second"], join="inner").reset_index()
     lines["difference"] = lines["second"] - lines["first"]
-    first, second = (_influences_by_view(scores, paired.metric) for scores in sides)
-    lines["error"] = [
-        None if view in paired.changed else _difference_error(first.get(view), second.get(view))
-        for view in lines["view"]
-    ]
-    low, high = (lines["difference"] + sign * item_errors.Z * lines["error"].astype(float) for sign in (-1, 1))
-    return lines.assign(low=low, high=high).sort_values("difference", ascending=False, ignore_index=True)
+    intervals = interval_frame({line.view: line for line in compared}, lines["view"])
+    lines = pd.concat([lines, intervals], axis="columns")
+    return lines.sort_values("difference", ascending=False, ignore_index=True)
 
 
-def _influences_by_view(scores: pd.DataFrame, metric: str) -> dict[str, pd.Series]:
-    """For each view the influence of each cluster on the mean over seeds; views that a run lacks are left out."""
-    runs = [item_errors.score_influences(rows, metric) for _, rows in scores.groupby("run")]
-    if not runs or any(influences.empty for influences in runs):
-        return {}
-    by_view: dict[str, list[pd.Series]] = {}
-    for influences in runs:
-        for view, rows in influences.groupby("view"):
-            by_view.setdefault(str(view), []).append(rows.set_index("cluster")["influence"])
-    return {view: item_errors.mean_over_runs(listed) for view, listed in by_view.items() if len(listed) == len(runs)}
+def interval_frame(compared: Mapping[str, ComparedLine], names: Iterable[str]) -> pd.DataFrame:
+    """The `error`, the ends of the interval and the corrected p-value of each name's line; NaN without one."""
+    records = []
+    for name in names:
+        line = compared.get(name)
+        interval = None if line is None else line.difference.known_interval()
+        error, p = (None, None) if line is None else (line.difference.known_error, line.p)
+        records.append((error, *(interval or (None, None)), p))
+    return pd.DataFrame(records, columns=["error", "low", "high", "p"], dtype=float)
 
 
-def _difference_error(first: pd.Series | None, second: pd.Series | None) -> float | None:
-    if first is None or second is None or set(first.index) != set(second.index):
-        return None  # not the same items
-    return item_errors.standard_error(second - first)
+def task_comparison(
+    first: ResultRow, second: ResultRow, tasks: Sequence[str], compared: Sequence[ComparedLine]
+) -> pd.DataFrame:
+    """A line for each task and the average: means over seeds, spreads, difference, `error`, `low`, `high`, `p`.
 
-
-def task_comparison(first: ResultRow, second: ResultRow, tasks: Sequence[str]) -> pd.DataFrame:
-    """A line for each task and the average: means over seeds, spreads, difference. Incomplete scores are left out."""
+    Incomplete scores are left out. `compared` has the lines of the second row minus the first.
+    """
     lines = []
     for task in [*tasks, AVERAGE]:
         one, two = first.cell(task), second.cell(task)
         if one.mean is not None and two.mean is not None:
             lines.append((task, one.mean, one.sd, two.mean, two.sd, two.mean - one.mean))
-    return pd.DataFrame(lines, columns=["task", "first", "first sd", "second", "second sd", "difference"])
+    found = pd.DataFrame(lines, columns=["task", "first", "first sd", "second", "second sd", "difference"])
+    return pd.concat([found, interval_frame({line.task: line for line in compared}, found["task"])], axis="columns")
 
 
 def compare_items(paired: PairedScores, view: str) -> pd.DataFrame:

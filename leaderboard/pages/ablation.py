@@ -22,7 +22,7 @@ BASE = CONTROLS[-1]  # continued-mlm: the same text, no alignment
 MAX_ROWS = 20  # rows that are compared with the base
 MAX_FILES = 150  # files of item statistics that are read without a click
 WIDE, NAME_WIDTH = 116, 180  # pixels of columns
-INTERVAL_NOTE = "Intervals are 95 % over paired items, with the runs held fixed; they are not a test."
+INTERVAL_NOTE = "Intervals are 95 % over seeds and items; below three seeds over items alone, which is no test."
 FAMILY_HELP = (
     "Narrows the rows: a table of the literature, the rows of one method, or rows that differ in one field of their "
     "recipe and agree in all others."
@@ -46,6 +46,14 @@ class AblationChoice(NamedTuple):
     @property
     def runs(self) -> tuple[str, ...]:
         return tuple(name for row in (self.base, *self.others) for name in row.runs)
+
+    def comparisons(self) -> ablation.Comparisons:
+        """The differences of the other rows from the base row, with what their intervals need."""
+        others = tuple(row.label for row in self.others)
+        found: ablation.Comparisons = data.comparisons(
+            data.location(), self.group.key, self.group.selection, self.base.label, others
+        )
+        return found
 
 
 def choose(address: Address) -> AblationChoice:
@@ -77,9 +85,7 @@ def show_tasks(address: Address, choice: AblationChoice) -> None:
     with_intervals = files <= MAX_FILES or address.switch(f"With intervals (reads {files} files)", "intervals")
     widths = pd.DataFrame(index=differences.index, columns=names, dtype=float)
     if with_intervals:
-        metrics = {name: board.task_metric(group.summaries, name) for name in names if name != AVERAGE}
-        cells = data.cells(data.location(), choice.runs, "test")
-        widths = ablation.interval_half_widths(base, others, cells, metrics, group.selection)[names]
+        widths = ablation.interval_half_widths(others, names, choice.comparisons())
     texts = {
         name: [
             ablation.format_difference(gap, width) for gap, width in zip(differences[name], widths[name], strict=True)
@@ -110,7 +116,7 @@ def show_task(choice: AblationChoice) -> None:
     cells = data.cells(data.location(), choice.runs, "test", task)
     metric = board.task_metric(group.summaries, task)
     where: Any = (choice.base, choice.others, cells, task, group.selection, metric)
-    lines = ablation.differences_with_intervals(*where)
+    lines = ablation.differences_with_intervals(choice.base, choice.others, group.table, task, choice.comparisons())
     dots = difference_charts.difference_dots(lines.rename(columns={"row": "view"}))
     about = f"Difference to {base}. {INTERVAL_NOTE}"
     charts.show_chart(dots, f"What does each change do on {task}?", "intervals", about)
@@ -131,7 +137,7 @@ def show_task(choice: AblationChoice) -> None:
 def show_gains(address: Address, choice: AblationChoice) -> None:
     """Where gains come from: the steps of every method side by side, then those of one method."""
     methods = [row.method for row in (choice.base, *choice.others)]
-    steps_of = ablation.gain_steps_by_method(choice.group.table, methods)
+    steps_of = ablation.gain_steps_by_method(choice.group.table, choice.group.summaries, methods)
     if not steps_of:
         return
     about = (

@@ -10,6 +10,7 @@ import streamlit as st
 
 from harness.results.rendering import escape, format_signed
 from harness.results.tables import ResultRow, version_notes
+from harness.results.verdicts import ComparedLine
 from harness.storage.store import AVERAGE
 from leaderboard import data
 from leaderboard.analysis import board, compare
@@ -33,6 +34,12 @@ class CompareChoice(NamedTuple):
     one: str
     two: str
     task: str
+
+    def comparison(self, task: str | None = None, views: tuple[str, ...] | None = None) -> list[ComparedLine]:
+        """The second row minus the first, by task or by some views of one; empty where they cannot be compared."""
+        where = (data.location(), self.group.key, self.group.selection, self.first.label, (self.second.label,))
+        found: dict[str, list[ComparedLine]] = data.comparisons(*where, task, views)
+        return found.get(self.second.label, [])
 
 
 def choose(address: Address) -> CompareChoice:
@@ -63,9 +70,10 @@ def column_config(choice: CompareChoice, name: str, label: str) -> dict[str, obj
         "second": number(escape(two, most=30), format="%.1f"),
         "second sd": number(f"± {escape(two, most=20)}", format="%.1f", width=110, help=spread),
         "difference": number("Difference", width=100),
-        "error": number("Standard error", format="%.2f", width=120, help="Of the difference, over paired items."),
+        "error": number("Standard error", format="%.2f", width=120, help="Of the difference."),
         "low": number("95 % from", width=90),
         "high": number("to", width=80),
+        "p": number("p", format="%.3f", width=80, help="Corrected for the number of lines (Holm)."),
     }
 
 
@@ -76,7 +84,8 @@ def show_differences(lines: pd.DataFrame, name: str, config: Mapping[str, object
 
 
 def show_tasks(choice: CompareChoice) -> None:
-    lines = compare.task_comparison(choice.first, choice.second, board.tasks(choice.group.summaries))
+    compared = choice.comparison()
+    lines = compare.task_comparison(choice.first, choice.second, board.tasks(choice.group.summaries), compared)
     if lines.empty:
         st.info("No task has a complete score in both rows.")
         return
@@ -91,7 +100,7 @@ def show_languages(choice: CompareChoice, lines: pd.DataFrame) -> None:
         st.info(f"No language of {escape(task, 'markdown', 40)} has a score in both rows.")
         return
     dots = difference_charts.difference_dots(lines)
-    about = "The line is the 95 % interval over paired items, with the runs held fixed; it is not a test."
+    about = "The line is the 95 % interval over seeds and items; below three seeds over items alone, which is no test."
     charts.show_chart(dots, f"In which languages of {task} do they differ?", "differences", about)
     show_differences(lines, "languages", column_config(choice, "view", "Language"))
     tables.offer_frame(lines, f"{two} minus {one}, {task} by language", "languages", [tables.ERROR_NOTE])
@@ -148,7 +157,8 @@ def show_comparison(address: Address, choice: CompareChoice) -> None:
     cells: Any = data.cells(data.location(), runs, "test", choice.task)
     metric = board.task_metric(choice.group.summaries, choice.task)
     paired = compare.pair_scores(choice.first, choice.second, cells, choice.task, choice.group.selection, metric)
-    lines = compare.view_differences(paired)
+    unchanged = tuple(sorted({*paired.first["view"]} - paired.changed))
+    lines = compare.view_differences(paired, choice.comparison(choice.task, unchanged))
     show_languages(choice, lines)
     if len(lines):
         show_items(address, choice, paired, sorted(lines["view"]))

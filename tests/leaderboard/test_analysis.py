@@ -18,8 +18,10 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from harness.files import STATISTICS
+from harness.results.item_reader import variances_of
 from harness.results.labels import flatten_settings
 from harness.results.rendering import escape
 from harness.results.tables import tables_by_task
@@ -118,11 +120,13 @@ def test_standard_error_agrees_with_a_bootstrap() -> None:
     counts = rng.integers(0, 4, size=(300, 3)).astype(float)
     counts[:, 0] = np.minimum(counts[:, 0], counts[:, 1:].min(1))
     tp, pred, gold = counts.T
-    ratio = 2 * tp.sum() / (pred + gold).sum()
-    influence = pd.Series(100 * (2 * tp - ratio * (pred + gold)) / (pred + gold).sum())
+    names = [str(number) for number in range(300)]
+    items = pd.DataFrame({"view": "de", "item": names, "cluster": names, "above": 2 * tp, "below": pred + gold})
+    parts = variances_of([[items]])
+    assert parts is not None
     drawn = rng.integers(0, 300, size=(4000, 300))
     values = 200 * tp[drawn].sum(1) / (pred[drawn].sum(1) + gold[drawn].sum(1))
-    assert item_errors.standard_error(influence) == pytest.approx(values.std(), rel=0.06)
+    assert math.sqrt(parts.between[0, 1]) == pytest.approx(values.std(), rel=0.06)
 
 
 def test_error_without_artifacts_is_binomial(made: BoardData, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -140,7 +144,8 @@ def test_error_without_artifacts_is_binomial(made: BoardData, monkeypatch: pytes
 def test_differences_are_paired(made: BoardData) -> None:
     one, two = made.row("mbert"), made.row("ml-ctl")
     found = compare.pair_scores(one, two, made.cells, "xnli", "english", "accuracy")
-    lines = compare.view_differences(found).set_index("view")
+    compared = made.compare("ml-ctl", "mbert", ["xnli"], VIEWS["xnli"])
+    lines = compare.view_differences(found, compared).set_index("view")
     tables = {run: _right(made, run) for run in (*one.runs, *two.runs)}
     gap = fmean(tables[run]["qac"].mean() for run in two.runs) - fmean(tables[run]["qac"].mean() for run in one.runs)
     assert lines.loc["qac", "difference"] == pytest.approx(100 * gap)
@@ -148,9 +153,8 @@ def test_differences_are_paired(made: BoardData) -> None:
     clusters = (100 * (each - each.mean()) / ITEMS).groupby(lambda item: int(item.split("-")[1]) // 2).sum()
     count = len(clusters)
     assert lines.loc["qac", "error"] == pytest.approx(math.sqrt((clusters**2).sum() * count / (count - 1)))
-    assert lines.loc["qac", "high"] - lines.loc["qac", "low"] == pytest.approx(
-        2 * item_errors.Z * lines.loc["qac", "error"]
-    )
+    width = lines.loc["qac", "high"] - lines.loc["qac", "low"]
+    assert width == pytest.approx(2 * stats.t.ppf(0.975, count - 1) * lines.loc["qac", "error"])
 
 
 def _right(made: BoardData, run: str) -> dict[str, pd.Series]:
@@ -182,20 +186,20 @@ def test_items_that_have_changed_are_not_compared(made: BoardData) -> None:
     one, two = (replace(made.row(name), data=cells) for name, cells in zip(("mbert", "ml-ctl"), data, strict=True))
     found = compare.pair_scores(one, two, made.cells, "xnli", "english", "accuracy")
     assert found.changed == {"qab"}
-    lines = compare.view_differences(found).set_index("view")
+    compared = made.compare("ml-ctl", "mbert", ["xnli"], set(VIEWS["xnli"]) - found.changed)
+    lines = compare.view_differences(found, compared).set_index("view")
     assert math.isnan(lines.loc["qab", "low"])
     assert not math.isnan(lines.loc["qac", "low"])
     assert compare.compare_items(found, "qab").empty
     assert len(compare.compare_items(found, "qac")) == ITEMS
-    widths = ablation.interval_half_widths(one, [two], made.cells, {"xnli": "accuracy"}, "english")
-    assert widths["xnli"].isna().all()
+    assert ablation.interval_half_widths([two], ["xnli"], {})["xnli"].isna().all()
     former = replace(two, data={"": "an older store"})
     unknown = compare.pair_scores(replace(one, data={"": "another"}), former, made.cells, "xnli", "english", "accuracy")
     assert unknown.changed >= {"qab", "qac"}
 
 
 def test_attribution_adds_up(made: BoardData) -> None:
-    steps = ablation.gain_steps(made.table(), "ml-ctl")
+    steps = ablation.gain_steps(made.table(), "ml-ctl", made.summaries)
     assert [step.name for step in steps] == [
         "same text, masked LM",
         "the objective on shuffled pairs",
@@ -206,7 +210,7 @@ def test_attribution_adds_up(made: BoardData) -> None:
     last = next(row for row in ends[1] if row.label == "ml-ctl")
     assert steps[-1].after == last.cell(AVERAGE).mean
     assert all(a.after == b.before for a, b in pairwise(steps))
-    steps = ablation.gain_steps(made.table(), "info-snt")
+    steps = ablation.gain_steps(made.table(), "info-snt", made.summaries)
     assert steps[-1].name == "the objective on the true pairs"
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from harness.registry import ABLATIONS, Origin
 from harness.results.rendering import DASH
 from harness.results.tables import ResultRow
 from harness.storage.store import AVERAGE, Store
-from leaderboard.analysis import ablation, board, compare, intrinsic
+from leaderboard.analysis import ablation, compare, intrinsic
 from leaderboard.analysis.ablation import ALL, FIELD, SAME_METHOD, TABLE, RowFamily
 from leaderboard.components import downloads
 from tests.support.board_browser import Served, browser, complaints, page_url, serve, visit, wait_until_idle  # noqa: F401
@@ -133,20 +133,20 @@ def test_named_tables_come_from_the_cards(made: BoardData) -> None:
     assert next(family for family in families if family.name == "ml-ctl").title.startswith("ML-CTL")
 
 
-def test_interval_widths_equal_those_of_single_tasks(made: BoardData) -> None:
+def test_interval_widths_are_those_of_the_comparison(made: BoardData) -> None:
     base, others = made.row("mbert"), [made.row("ml-ctl"), made.row("continued-mlm")]
-    tasks = ["xnli", "udpos", "tatoeba"]
-    metrics = {task: board.task_metric(made.summaries, task) for task in tasks}
-    widths = ablation.interval_half_widths(base, others, made.cells, metrics, "english")
-    assert list(widths.columns) == [*tasks, AVERAGE]
-    for task in tasks:
-        lines = ablation.differences_with_intervals(base, others, made.cells, task, "english", metrics[task])
+    names = ["xnli", "udpos", "tatoeba", AVERAGE]
+    compared = {other.label: made.compare(other.label, "mbert") for other in others}
+    widths = ablation.interval_half_widths(others, names, compared)
+    assert list(widths.columns) == names
+    for name in names:
+        lines = ablation.differences_with_intervals(base, others, made.table(), name, compared)
         half = (lines["high"] - lines["low"]) / 2
-        assert list(widths[task]) == pytest.approx(list(half))
+        assert list(widths[name]) == pytest.approx(list(half))
         assert (half > 0).all()
-    total = (widths[tasks] ** 2).sum(axis="columns").map(math.sqrt) / len(tasks)
-    assert list(widths[AVERAGE]) == pytest.approx(list(total))
-    assert ablation.interval_half_widths(base, [row("nothing")], made.cells, metrics, "english").isna().all(axis=None)
+        found = [next(line for line in compared[other.label] if line.task == name) for other in others]
+        assert list(lines["difference"]) == pytest.approx([line.difference.estimate for line in found])
+    assert ablation.interval_half_widths([row("nothing")], names, compared).isna().all(axis=None)
 
 
 def test_format_difference() -> None:
@@ -158,16 +158,17 @@ def test_format_difference() -> None:
 
 def test_a_missing_control_is_part_of_the_next_step(made: BoardData) -> None:
     table = made.table()
-    kinds = {name: [step.kind for step in steps] for name, steps in ablation.gain_steps_by_method(table).items()}
+    by_method = ablation.gain_steps_by_method(table, made.summaries)
+    kinds = {name: [step.kind for step in steps] for name, steps in by_method.items()}
     assert kinds["ml-ctl"] == ["text", "objective", "pairs"]
     assert kinds["info-snt"] == ["text", "objective and pairs"]
-    for name, steps in ablation.gain_steps_by_method(table).items():
+    for name, steps in by_method.items():
         ends = made.row("mbert").cell(AVERAGE).mean, next(r for r in table.rows if r.method == name and not r.transform)
         assert steps[0].before == ends[0]
         assert steps[-1].after == pytest.approx(ends[1].cell(AVERAGE).mean)
-    assert list(ablation.gain_steps_by_method(table, ["ml-ctl"])) == ["ml-ctl"]
+    assert list(ablation.gain_steps_by_method(table, made.summaries, ["ml-ctl"])) == ["ml-ctl"]
     few = tuple(one for one in table.rows if one.method != "continued-mlm")
-    (step,) = ablation.gain_steps_by_method(table.__class__(**{**table.__dict__, "rows": few}))["info-snt"]
+    (step,) = ablation.gain_steps_by_method(replace(table, rows=few), made.summaries)["info-snt"]
     assert step.kind == "all"
 
 
@@ -194,7 +195,8 @@ def test_table_of_one_seed_has_no_empty_columns(tmp_path: Path, monkeypatch: pyt
         add_map(store, tmp_path, add_full_run(store, tmp_path, name, level, 1))
     store.close()
     app = run_page("compare")
-    assert list(app.dataframe[0].value.columns) == ["task", "first", "second", "difference"]
+    known = ["error", "low", "high"]  # over items
+    assert list(app.dataframe[0].value.columns) == ["task", "first", "second", "difference", *known]
     assert "error" in app.dataframe[1].value
     app = run_page("embeddings")
     told = [*(each.value for each in app.text), *(each.value for each in app.caption)]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from harness.results.tables import ResultRow, ResultTable
+from harness.results.verdicts import ComparedLine, compare_rows
+from harness.storage.home import artifacts_root
 from harness.storage.store import Store
 from leaderboard.analysis import board
 from leaderboard.analysis.board import TableChoice
@@ -14,6 +17,7 @@ class BoardData:
     """The frames of a store, and the tables and rows that the board makes of them."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         store = Store.open(path, read_only=True)
         self.summaries = store.summaries(split="test", protocol="mini", kind="trained")
         self.foreign = store.summaries(split="test", kind="external")
@@ -27,3 +31,12 @@ class BoardData:
 
     def row(self, label: str) -> ResultRow:
         return next(row for row in self.table().rows if row.label == label)
+
+    def compare(self, label: str, base: str, *where: Any) -> list[ComparedLine]:
+        """The lines of a row minus a base row: by task, or of one task (a list) by some views."""
+        store = Store.open(self.path, read_only=True)
+        lines = compare_rows(
+            store, self.table(), self.summaries, artifacts_root(), (label, base), len(where) > 1, *where
+        )
+        store.close()
+        return lines

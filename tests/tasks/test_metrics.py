@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,9 +22,10 @@ from harness.evaluation.metrics import AdditiveMetric
 from harness.files import STATISTICS
 from harness.records import PoolSentence, TaggedSentence, TextPair
 from harness.registry import TASKS
+from harness.results.item_reader import read_items, variances_of
 from harness.statistics import Ratio
+from harness.storage.artifacts import artifact_folder
 from harness.task import Task
-from leaderboard.analysis import item_errors
 from tasks.bucc2018 import BUCC2018
 from tasks.metrics import (
     Accuracy,
@@ -172,7 +172,7 @@ class PoliteXNLI(XNLI):
         return (*super().metrics(), YesRecall())
 
 
-def test_third_party_metric_has_scores_and_error_bars(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_third_party_metric_has_scores_and_error_bars(tmp_path: Path) -> None:
     task = PoliteXNLI()
     parts = [Scored("english", "de", PREDICTED, PAIRS, task.statistics(PREDICTED, PAIRS))]
     scores = scores_of(task, parts)
@@ -181,10 +181,17 @@ def test_third_party_metric_has_scores_and_error_bars(monkeypatch: pytest.Monkey
     assert (tmp_path / SCORES).is_file()
     assert read_ratios(tmp_path / STATISTICS) == {ratio.name: ratio for ratio in task.ratios()}
 
-    monkeypatch.setattr(item_errors, "find_file", lambda stage, name: tmp_path / name)
-    cells = pd.DataFrame({"stage": ["stage"], "selection": ["english"], "view": ["de"]})
-    influence = item_errors.score_influences(cells, "yes_recall").set_index("cluster")["influence"]
+    artifact = tmp_path / artifact_folder("stage1")
+    artifact.mkdir(parents=True)
+    (tmp_path / STATISTICS).rename(artifact / STATISTICS)
+    cells = pd.DataFrame({"stage": ["stage1"], "selection": ["english"], "view": ["de"]})
+    items = read_items(tmp_path, cells.assign(metric="yes_recall", value=200 / 3))
+    assert items is not None
+    parts_of_clusters = items.groupby("cluster")[["above", "below"]].sum()
+    assert parts_of_clusters.to_dict("list") == {"above": [1, 1], "below": [1, 2]}
     ratio = 2 / 3  # two of three `yes` items; cluster c0 has one of them, c1 two
-    assert influence.to_dict() == pytest.approx({"c0": 100 * (1 - ratio) / 3, "c1": 100 * (1 - 2 * ratio) / 3})
-    assert item_errors.standard_error(influence) == pytest.approx(math.sqrt(2 * (influence**2).sum()))
-    assert item_errors.score_influences(cells, "an undeclared metric").empty
+    moves = np.array([100 * (1 - ratio) / 3, 100 * (1 - 2 * ratio) / 3])
+    variances = variances_of([[items]])
+    assert variances is not None
+    assert variances.between[0, 1] == pytest.approx(2 * (moves**2).sum())
+    assert read_items(tmp_path, cells.assign(metric="an undeclared metric", value=0.0)) is None

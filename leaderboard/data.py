@@ -17,13 +17,13 @@ import pandas as pd
 import streamlit as st
 
 from harness.errors import UserError
-from harness.results.tables import TableKey, tables_by_task
+from harness.results.tables import ResultTable, TableKey
 from harness.results.verdicts import ComparedLine, Verdicts, compare_rows, table_verdicts
 from harness.storage.home import artifacts_root, database_url
 from harness.storage.store import AVERAGE, Store
 from harness.storage.store.database import parse
 from harness.storage.store.queries import GROUP
-from leaderboard.analysis.board import VALUES
+from leaderboard.analysis.board import VALUES, TableChoice, build_tables, task_groups
 from leaderboard.published import Published, load
 
 FRESH_SECONDS, KEPT_SECONDS = 5, 600
@@ -102,11 +102,16 @@ def verdicts(place: str, key: TableKey, selection: str) -> Verdicts | None:
     Raises UserError where stored statistics do not give the stored scores.
     """
     frame = summaries(place, key)
-    tables = tables_by_task(frame, selection)
+    tables = _tables(frame, selection)
     if not tables:
         return None
     with open_store(place) as store:
-        return table_verdicts(store, tables[0], frame, artifacts_root())
+        return table_verdicts(store, tables[0], frame, artifacts_root(), task_groups(frame))
+
+
+def _tables(frame: pd.DataFrame, selection: str) -> list[ResultTable]:
+    """The tables by task, with the names of rows that pages show."""
+    return build_tables(frame, pd.DataFrame(), TableChoice(selection=selection))
 
 
 @cached
@@ -128,7 +133,7 @@ def comparisons(
     found: dict[str, list[ComparedLine]] = {}
     tasks = None if task is None else [task]
     with open_store(place) as store:
-        for table in tables_by_task(frame, selection):
+        for table in _tables(frame, selection):
             for label in others:
                 given = (store, table, frame, artifacts_root(), (label, base), views is not None)
                 with suppress(UserError):

@@ -77,8 +77,14 @@ def correct_p_values(differences: Iterable[Difference]) -> list[float | None]:
     return [None if np.isnan(value) else float(value) for value in p]
 
 
-def table_verdicts(store: Store, table: ResultTable, summaries: pd.DataFrame, artifacts: Path) -> Verdicts:
-    """The verdicts on a table by task, whose `summaries` the store gave.
+def table_verdicts(
+    store: Store,
+    table: ResultTable,
+    summaries: pd.DataFrame,
+    artifacts: Path,
+    groups: Mapping[str, Sequence[str]] | None = None,
+) -> Verdicts:
+    """The verdicts on a table by task, whose `summaries` the store gave. Each of the `groups` of tasks has a column.
 
     Raises UserError where stored statistics do not give the stored scores.
     """
@@ -99,9 +105,10 @@ def table_verdicts(store: Store, table: ResultTable, summaries: pd.DataFrame, ar
             parts[task] = reader.item_variances(task, list(complete.values()))
             scores[task] = {label: reader.values(task, own) for label, own in complete.items()}
     columns = {task: _column(scores[task], parts[task]) for task in parts}
-    if len(parts) == len(tasks) and len({tuple(own) for own in scores.values()}) == 1:
-        means = {label: np.mean([scores[task][label] for task in tasks], axis=0) for label in scores[tasks[0]]}
-        columns[AVERAGE] = _column(means, statistics.average(list(parts.values())))
+    for name, members in {AVERAGE: tasks, **(groups or {})}.items():
+        if parts.keys() >= set(members) and len({tuple(scores[task]) for task in members}) == 1:
+            means = {label: np.mean([scores[task][label] for task in members], axis=0) for label in scores[members[0]]}
+            columns[name] = _column(means, statistics.average([parts[task] for task in members]))
     return Verdicts(columns, seeds, _controls(rows, summaries))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -32,9 +33,13 @@ from harness.storage.store.averages import by_selection, summarise
 from leaderboard.analysis import item_errors
 
 TASKS, LANGUAGES, GROUPS = "Tasks", "Languages", "Groups"
+TRANSFER = "Transfer"  # the tasks that are fine-tuned, as a group with an average of its own
+_FAMILY_GROUPS = {"qa": "QA", "retrieval": "Retrieval"}  # families that are a group of their own
+GAIN = "gain"  # the column of differences from the controls
 SECONDS, TOKENS = Column("time", "s"), Column("tokens", "M")
 COSTS = (SECONDS, TOKENS)
 VALUES = ("run", "task", "view", "selection", "metric", "value")  # the columns of scores that tables are made of
+BASE, UNTRAINED = "mbert", "base (untrained)"  # the method that trains nothing, and its name on other bases
 NAME_LENGTH = 60  # characters of a row's name on a page
 METRIC_NAMES = {"f1": "F1", "exact_match": "EM"}
 
@@ -105,6 +110,20 @@ def tasks(summaries: pd.DataFrame) -> list[str]:
     return [str(name) for name in positions.sort_values(kind="stable").index]
 
 
+def task_groups(summaries: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """The tasks that are fine-tuned, those of them with questions, and those of retrieval, from the newest card that
+    describes them; empty unless there are several such groups."""
+    cards = summaries.sort_values("serial", ascending=False).drop_duplicates("run")["card"]
+    about: Mapping[str, Any] = next((known for card in cards if (known := (card or {}).get("tasks"))), {})
+    found: dict[str, tuple[str, ...]] = {}
+    for task in tasks(summaries):
+        card = about.get(task, {})
+        group = _FAMILY_GROUPS.get(card.get("family"), TRANSFER if card.get("trained") else "")
+        if group and group not in about:
+            found[group] = (*found.get(group, ()), task)
+    return found if len(found) > 1 else {}
+
+
 def task_metric(summaries: pd.DataFrame, task: str) -> str:
     """The official metric of a task; empty where the task was not scored, and for the average."""
     metrics = summaries.loc[(summaries["task"] == task) & (summaries["task"] != AVERAGE), "metric"]
@@ -166,6 +185,7 @@ def build_tables(summaries: pd.DataFrame, cells: pd.DataFrame, choice: TableChoi
         tables = [table for table in grouped if table.view == AVERAGE]
     else:
         tables = tables_by_task(summaries, choice.selection)
+    tables = list(map(_name_base, tables))
     if choice.languages is None:
         return tables
     count = len(choice.languages)
@@ -173,6 +193,37 @@ def build_tables(summaries: pd.DataFrame, cells: pd.DataFrame, choice: TableChoi
     return [
         replace(table, languages=count, notes=(note.format(count, table.languages), *table.notes)) for table in tables
     ]
+
+
+def _name_base(table: ResultTable) -> ResultTable:
+    """The table with the row of the base without alignment under that name, unless the base is mBERT."""
+    if "bert-base-multilingual" in table.key.base or BASE in table.key.base.lower():
+        return table
+    rows = [
+        replace(row, label=row.label.replace(BASE, UNTRAINED, 1)) if row.method == BASE else row for row in table.rows
+    ]
+    return replace(table, rows=tuple(rows))
+
+
+def arrange_columns(table: ResultTable, groups: Mapping[str, Sequence[str]]) -> ResultTable:
+    """The table with its average first, then the average of each group of tasks, then the tasks."""
+
+    def mean(row: ResultRow, members: Sequence[str]) -> ResultCell:
+        cells = [row.cell(task) for task in members]
+        have, expected = sum(cell.have for cell in cells), sum(cell.expected for cell in cells)
+        complete = {len(cell.values) for cell in cells} == {row.seeds}
+        values = tuple(fmean(seed) for seed in zip(*(cell.values for cell in cells), strict=True)) if complete else ()
+        return ResultCell(values, have, expected, any(cell.contaminated for cell in cells))
+
+    names = {column.name for column in table.columns}
+    shown = {group: members for group, members in groups.items() if names >= set(members)}
+    rows = [
+        replace(row, cells={**row.cells, **{group: mean(row, tasks) for group, tasks in shown.items()}})
+        for row in table.rows
+    ]
+    first = [column for column in table.columns if column.name == AVERAGE]
+    rest = [column for column in table.columns if column.name != AVERAGE]
+    return replace(table, rows=tuple(rows), columns=(*first, *(Column(group, "") for group in shown), *rest))
 
 
 def _in_languages(cells: pd.DataFrame, keep: Collection[str]) -> pd.DataFrame:

@@ -18,8 +18,11 @@ OTHERS = "#8b979d"  # for what comes after the palette
 GROUND = {False: "#ffffff", True: "#14181b"}  # by whether the theme is dark; see the server's config.toml
 INK = {False: "#0d1215", True: "#f2f4f5"}
 QUIET = {False: "#5d676d", True: "#a4afb5"}
+LINK = {False: "#1f6f8b", True: "#62b6cf"}
+BAND = {False: "#f5f6f7", True: "#1e2427"}  # behind the names of every second group of rows that are tied
 MIDDLE = {False: "#e9eaeb", True: "#2f3133"}  # no difference, in a heat map
 TILE_INKS = ("#000000", "#ffffff")  # one of them has a contrast of at least 4.5 : 1 on any colour
+_STRONGEST_TINT = 0.22
 NARROWEST = 5.0  # percentage points, the least range of an axis of scores
 NAME_WIDTH = 150  # pixels of a name on an axis; a longer one is cut, and the tooltip has it in full
 SHORT = 120  # pixels of a name beside a point
@@ -76,6 +79,16 @@ def tile_colours(difference: float, widest: float, *, dark: bool) -> tuple[str, 
     share = min(1.0, abs(difference) / widest) if widest else 0.0
     fill = mix(MIDDLE[dark], GAIN if difference > 0 else LOSS, share)
     return fill, max(TILE_INKS, key=lambda ink: contrast(fill, ink))
+
+
+def score_tints(values: Sequence[float | None], *, dark: bool) -> list[str]:
+    """A quiet fill for each score of a column: the higher, the stronger; differences below `NARROWEST` are faint."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return [GROUND[dark]] * len(values)
+    low, high = axis_range(known)
+    shares = [0.0 if value is None else (value - low) / ((high - low) or 1.0) for value in values]
+    return [mix(GROUND[dark], METHOD, _STRONGEST_TINT * share) for share in shares]
 
 
 class LabelSpot(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -11,12 +12,15 @@ from pandas.io.formats.style import Styler
 from streamlit.delta_generator import DeltaGenerator
 
 from harness.results.rendering import DASH, clean, escape, format_cell, format_rank
-from harness.results.tables import ResultTable
+from harness.results.tables import ResultRow, ResultTable
+from harness.results.verdicts import Verdicts
 from harness.storage.store import AVERAGE
-from leaderboard.analysis.board import METRIC_NAMES, row_name
+from leaderboard.analysis.board import COSTS, GAIN, METRIC_NAMES, row_name
+from leaderboard.analysis.findings import format_difference
 from leaderboard.components import downloads
 from leaderboard.components.charts import is_dark
 from leaderboard.components.downloads import TableFiles
+from leaderboard.components.look import BAND, LINK, QUIET, score_tints
 
 TASK_HELP = {
     "xnli": "Natural language inference: does the second sentence follow from the first? Accuracy over three classes.",
@@ -31,13 +35,18 @@ TASK_HELP = {
     "time": "Device seconds of the alignment, mean over seeds. Fine-tuning costs the same for all rows.",
     "tokens": "Million tokens seen in the alignment, mean over seeds.",
     AVERAGE: "Plain mean. It exists only if every task and language has a score.",
+    GAIN: "The average minus that of the row's control, with its 95% interval over seeds and items; from 3 seeds on.",
+    "Transfer": "Mean over the tasks that are fine-tuned in one language and tested in all.",
+    "QA": "Mean over the tasks of question answering.",
+    "Retrieval": "Mean over the tasks in which translations are searched among embeddings; nothing is trained.",
 }
+ROLE_HELP = "control: a baseline that gains are measured against."
+METHOD_HELP = "Click a name for the page of its method."
 ERROR_NOTE = (
     "Standard error: of one run, over the items of the test sets, clustered; seeds are fixed. It is not a test of a "
     "difference."
 )
 _SHORT_METRICS = {**METRIC_NAMES, "accuracy": "acc"}  # in column headings
-_QUIET = {False: "#667077", True: "#94a0a6"}  # by whether the theme is dark; contrast at least 4.5 : 1
 CellTexts = Sequence[str] | Callable[[float], str]  # for a column of numbers
 
 
@@ -51,59 +60,95 @@ def table_unit(table: ResultTable) -> str:
 
 def column_heading(name: str, metric: str = "") -> str:
     """The heading of a column, with its unit in parentheses."""
-    words = "Average" if name == AVERAGE else clean(name)
+    words = name.capitalize() if name in (AVERAGE, GAIN) else clean(name)
     return f"{words} ({_SHORT_METRICS.get(metric, clean(metric))})" if metric else words
 
 
-def table_frame(table: ResultTable) -> pd.DataFrame:
-    """One line per row, one column per task or language, as `alignboard show` formats them.
+def table_frame(table: ResultTable, verdicts: Verdicts | None = None) -> pd.DataFrame:
+    """One line per row, one column per task or language, as `alignboard show` formats them; the average comes first.
 
     Figures are padded to the width of "100.0", so that sorting their text sorts the numbers. A table of one badge has
-    no role column, and published rows have no number of seeds.
+    no role column, and published rows have no number of seeds. With verdicts there are the gain over each row's control
+    and, if there is a rank, its range as a bar.
     """
     badges = {row.badge for row in table.rows}
     ranked = any(row.rank for row in table.rows)
+    columns = sorted(table.columns, key=lambda column: column.name != AVERAGE)
+    average = verdicts.columns.get(AVERAGE) if verdicts else None
 
     def padded(text: str) -> str:
         number = text.split(" ")[0]
         return " " * (len("100.0") - len(number)) + text if number[0].isdigit() else text
 
+    def gain(row: ResultRow) -> str:
+        control = verdicts.controls.get(row.label, "") if verdicts else ""
+        both = average is not None and {row.label, control} <= set(average.labels)
+        return format_difference(average.difference(row.label, control) if average and both else None)
+
+    def figures(row: ResultRow) -> dict[str, Any]:
+        texts = {column.name: padded(format_cell(row.cell(column.name), row.seeds)) for column in columns}
+        if verdicts is None:
+            return texts
+        return {AVERAGE: texts.pop(AVERAGE, DASH), GAIN: gain(row), **texts}
+
+    def bar(row: ResultRow) -> list[int]:
+        best, worst = row.rank or (0, -1)
+        return [int(best <= place <= worst) for place in range(1, len(table.rows) + 1)]
+
     return pd.DataFrame(
-        {"method": row_name(row.label)}
-        | ({"rank": format_rank(row)} if ranked else {})
-        | {column.name: padded(format_cell(row.cell(column.name), row.seeds)) for column in table.columns}
+        ({} if len(badges) == 1 else {"role": [row.badge] if row.badge else []})
+        | {"method": [row_name(row.label)]}
+        | ({"rank": format_rank(row), "places": bar(row)} if ranked else {})
+        | figures(row)
         | ({} if badges == {"published"} else {"seeds": row.seeds})
-        | ({} if len(badges) == 1 else {"role": row.badge})
         for row in table.rows
     )
 
 
-def style_table(table: ResultTable, *, dark: bool) -> Styler:
-    """The frame of a table, with the figures of controls in a quieter colour."""
-    controls = [position for position, row in enumerate(table.rows) if row.badge == "control"]
-    names = [column.name for column in table.columns]
-    return table_frame(table).style.set_properties(pd.IndexSlice[controls, names], color=_QUIET[dark])
+def style_table(table: ResultTable, frame: pd.DataFrame, verdicts: Verdicts | None = None, *, dark: bool) -> Styler:
+    """The frame of a table in colour: names as links, controls quieter, a tint by score, bold where a figure is
+    separable from all others of its column, and a band beside every second group of rows that are tied."""
+    names = [column.name for column in table.columns if column not in COSTS and column.name in frame]
+    style = frame.style.set_properties(subset=["method"], color=LINK[dark])  # a list is drawn as labels, never faded
+    for name in names:
+        means = [row.cell(name).mean for row in table.rows]
+        for place, fill in enumerate(score_tints(means, dark=dark)):
+            style = style.set_properties(pd.IndexSlice[place, name], **{"background-color": fill})
+    controls = [place for place, row in enumerate(table.rows) if row.badge == "control"]
+    style = style.set_properties(pd.IndexSlice[controls, names], color=QUIET[dark])
+    labels = [row.label for row in table.rows]
+    for name, column in (verdicts.columns if verdicts else {}).items():
+        first = [
+            labels.index(label) for label, worst in zip(column.labels, column.ranks.worst, strict=True) if worst == 1
+        ]
+        if name in names:
+            style = style.set_properties(pd.IndexSlice[first, name], **{"font-weight": "600"})
+    groups = verdicts.columns[AVERAGE].tie_groups() if verdicts and AVERAGE in verdicts.columns else {}
+    banded = [place for place, label in enumerate(labels) if groups.get(label, 0) % 2]
+    heads = [name for name in ("rank", "places", GAIN) if name in frame]
+    return style.set_properties(pd.IndexSlice[banded, heads], **{"background-color": BAND[dark]})
 
 
-def table_columns(table: ResultTable) -> dict[str, Any]:
+def table_columns(table: ResultTable, frame: pd.DataFrame) -> dict[str, Any]:
     """How Streamlit draws each column: names stay in view, figures are as wide as their text needs."""
     column = st.column_config
 
     def width(texts: Sequence[str]) -> int:
-        return min(240, max(64, round(6.4 * max(map(len, texts), default=0)) + 20))  # from a mean character in pixels
+        return min(240, max(56, round(6.4 * max(map(len, texts), default=0)) + 20))  # from a mean character in pixels
 
-    names = [row_name(row.label) for row in table.rows]
+    names = [name for one in frame["method"] for name in one]
     config: dict[str, Any] = {
-        "method": column.TextColumn("Method", pinned=True, width=width(names)),
-        "rank": column.TextColumn("Rank", width=60, help="The places that the row may have: 95% over seeds and items."),
+        "role": column.MultiselectColumn("", pinned=True, width=72, help=ROLE_HELP),
+        "method": column.MultiselectColumn("Method", pinned=True, width=width(names), help=METHOD_HELP),
+        "rank": column.TextColumn("Rank", width=48, help="The places that the row may have: 95% over seeds and items."),
+        "places": column.BarChartColumn("", width=56, y_min=0, y_max=4, color="gray", help="The same as a bar."),
         "seeds": column.NumberColumn("Seeds", width=60, help="Runs averaged, each with its own random seeds."),
-        "role": column.TextColumn("Role", width=76, help="control: a baseline that gains are measured against."),
     }
-    for name, metric in table.columns:
+    for name, metric in ((GAIN, ""), *table.columns):
         heading = column_heading(name, metric if table.view == "task" else "")
-        texts = [format_cell(row.cell(name), row.seeds) for row in table.rows]
         about = TASK_HELP.get(name if table.view == "task" or name == AVERAGE else table.view)
-        config[name] = column.TextColumn(heading, help=about, width=width([heading, *texts]), alignment="right")
+        texts = [heading, *frame.get(name, [])]
+        config[name] = column.TextColumn(heading, help=about, width=width(texts), alignment="right")
     return config
 
 
@@ -115,21 +160,30 @@ def reserve_table(place: DeltaGenerator) -> None:
         place.dataframe(pd.DataFrame({"Method": []}), hide_index=True, key="expected-table")
 
 
-def show_table(table: ResultTable, name: str) -> tuple[int, str] | None:
-    """A table of results. Returns the row and the column of the cell that was clicked."""
+def show_table(table: ResultTable, name: str, verdicts: Verdicts | None = None) -> tuple[int, str] | None:
+    """A table of results. Returns the row and the column of a cell in the run that its click starts."""
+    frame = table_frame(table, verdicts)
+    shown: Any = style_table(table, frame, verdicts, dark=is_dark())
     event: Any = st.dataframe(
-        style_table(table, dark=is_dark()),
+        shown,
         hide_index=True,
-        column_config=table_columns(table),
+        column_config=table_columns(table, frame),
         height="content",
         row_height=34,
         key=name,
-        on_select="rerun",
+        on_select=partial(_note_click, name),
         selection_mode="single-cell",
         placeholder=DASH,
     )
-    cells = event.selection.cells
-    return (int(cells[0][0]), str(cells[0][1])) if cells else None
+    if not st.session_state.pop(f"{name}-clicked", False):
+        return None
+    cells = event.selection.cells or [st.session_state[f"{name}-cell"]]  # a second click takes the selection away
+    st.session_state[f"{name}-cell"] = cells[0]
+    return int(cells[0][0]), str(cells[0][1])
+
+
+def _note_click(name: str) -> None:
+    st.session_state[f"{name}-clicked"] = True
 
 
 def show_frame(

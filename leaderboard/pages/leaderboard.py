@@ -12,11 +12,12 @@ from harness.data.languages import GROUPINGS, groups
 from harness.errors import UserError
 from harness.results.rendering import escape
 from harness.results.tables import ResultRow, ResultTable, TableKey, table_caption
-from harness.results.verdicts import add_verdicts
+from harness.results.verdicts import Verdicts, add_verdicts
 from harness.storage.store import AVERAGE
 from leaderboard import data, published
 from leaderboard.analysis import board
 from leaderboard.analysis.board import COSTS, GROUPS, LANGUAGES, TASKS, TableChoice
+from leaderboard.analysis.findings import describe_finding
 from leaderboard.components import charts, downloads, filters, messages, score_charts, tables
 from leaderboard.components.state import Address
 
@@ -54,6 +55,7 @@ class LeaderboardState(NamedTuple):
     groups: pd.DataFrame
     summaries: pd.DataFrame
     table: ResultTable | None
+    verdicts: Verdicts | None  # on the tasks over all languages
 
 
 def choose(address: Address, run_groups: pd.DataFrame) -> LeaderboardState:
@@ -71,21 +73,22 @@ def choose(address: Address, run_groups: pd.DataFrame) -> LeaderboardState:
             names = {LABELS[by]: by for by in known_groupings(summaries)}
             grouping = names[address.select("Groups by", list(names), "by", width=150)]
         selection = address.select("Selection", board.selections(summaries), "selection", help=filters.SELECTION_HELP)
+        narrowing = st.popover("Languages and columns", key="narrowing", on_change="rerun")
     in_address = any(name in st.query_params for name in NARROWING)
-    with st.expander("Languages and columns", expanded=in_address, key="narrowing", on_change="rerun") as expander:
-        # a closed expander that narrows nothing is not drawn: the browser need not load it before the first table
+    with narrowing:
+        # a closed one that narrows nothing is not drawn: the browser need not load it before the first table
         narrowed = any(st.session_state.get(name, ANY) not in (ANY, []) for name in NARROWING)
-        drawn = expander.open or in_address or narrowed
+        drawn = narrowing.open or in_address or narrowed
         languages = choose_languages(address, summaries, key) if drawn else None
         choice = TableChoice(columns, task, grouping, selection, languages)
-        table = load_table(summaries, choice)
+        table, verdicts = load_table(summaries, choice)
         if table and drawn:
             headings = {tables.column_heading(column.name): column.name for column in table.columns}
             shown = address.select_many(
                 "Columns shown", list(headings), "columns_shown", help="Averages do not change."
             )
             table = board.with_columns(table, [headings[name] for name in shown]) if shown else table
-    return LeaderboardState(key, choice, run_groups, summaries, table)
+    return LeaderboardState(key, choice, run_groups, summaries, table, verdicts)
 
 
 def known_groupings(summaries: pd.DataFrame) -> list[str]:
@@ -111,8 +114,8 @@ def choose_languages(address: Address, summaries: pd.DataFrame, key: TableKey) -
     return None if kept == frozenset(every) else kept
 
 
-def load_table(summaries: pd.DataFrame, choice: TableChoice) -> ResultTable | None:
-    """The table of a choice with costs and rows from elsewhere; None if it has no rows."""
+def load_table(summaries: pd.DataFrame, choice: TableChoice) -> tuple[ResultTable | None, Verdicts | None]:
+    """The table of a choice with costs and rows from elsewhere; None if it has no rows. The verdicts that it shows."""
     place, runs = data.location(), tuple(summaries["run"].unique())
     cells = pd.DataFrame()
     if choice.columns != TASKS or choice.languages is not None:  # averages alone do not suffice
@@ -121,11 +124,12 @@ def load_table(summaries: pd.DataFrame, choice: TableChoice) -> ResultTable | No
         cells = data.table_values(place, runs, task, views)
     built = board.build_tables(summaries, cells, choice)
     if not built or not built[0].rows:
-        return None
-    table = built[0]
+        return None, None
+    table, verdicts = built[0], None
     if choice.columns == TASKS and choice.languages is None:
-        table = add_ranks(table, choice.selection)
+        table, verdicts = judge(table, choice.selection)
     if choice.columns == TASKS:
+        table = board.arrange_columns(table, board.task_groups(summaries))
         table = board.add_costs(table, data.links(place, runs, ("align",)))
     foreign = data.foreign_summaries(place, table.key.suite)
     if len(foreign):
@@ -133,23 +137,24 @@ def load_table(summaries: pd.DataFrame, choice: TableChoice) -> ResultTable | No
         by_protocol = [rows for _, rows in foreign.groupby("protocol", sort=False)]
         others = [other for rows in by_protocol for other in board.build_tables(rows, values, choice)]
         table = board.add_foreign_rows(table, others)
-    return table
+    return table, verdicts
 
 
-def add_ranks(table: ResultTable, selection: str) -> ResultTable:
-    """The table with ranks and marks, or with a note where its statistics are damaged."""
+def judge(table: ResultTable, selection: str) -> tuple[ResultTable, Verdicts | None]:
+    """The table with ranks and marks, and the verdicts; with a note instead where its statistics are damaged."""
     try:
         verdicts = data.verdicts(data.location(), table.key, selection)
     except UserError as error:
-        return replace(table, notes=(f"No ranks: {error}", *table.notes))
-    return table if verdicts is None else add_verdicts(table, verdicts)
+        return replace(table, notes=(f"No ranks: {error}", *table.notes)), None
+    return (add_verdicts(table, verdicts), verdicts) if verdicts else (table, None)
 
 
-@st.fragment
 def show_bands(state: LeaderboardState, table: ResultTable) -> None:
-    """The table in bands: controls and methods, external rows, published rows; then the runs of a clicked figure."""
-    clicked = show_band(board.with_badges(table, "control", ""), "results")
+    """The table in bands: controls and methods, external rows, published rows. A click opens what is behind it."""
+    own = board.with_badges(table, "control", "")
+    clicked = show_band(own, "results", state.verdicts)
     messages.write_notes([tables.table_unit(table), *table.notes, "Click a figure to see the runs behind it."])
+    tables.offer_files(lambda: downloads.table_files(own), "board")
     for badge, about in BANDS.items():
         band = board.without_costs(board.with_badges(table, badge))
         if badge == published.BADGE and state.choice.columns == TASKS and state.choice.languages is None:
@@ -164,28 +169,32 @@ def show_bands(state: LeaderboardState, table: ResultTable) -> None:
             clicked = show_band(band, badge) or clicked
             if badge == published.BADGE:
                 messages.write_notes(published.source_notes(data.published_figures(), table.key.suite))
-    tables.offer_files(lambda: downloads.table_files(table), "board")
-    if clicked is not None and clicked[0].runs:
-        show_runs_behind(state, table, *clicked)
+    if clicked is None or not clicked[0].runs:
+        return
+    row, column = clicked
+    name = board.row_name(row.label)
+    if column == "method":
+        st.switch_page("../pages/method.py", query_params=filters.group_query(state.key, state.groups, row=name))
+    column = column if column in board.tasks(state.summaries) or state.choice.columns == LANGUAGES else AVERAGE
+    title = escape(f"{name}: {tables.column_heading(column)}", "label")
+    st.dialog(title, width="large")(show_runs_behind)(state, table, row, column)
 
 
-def show_band(band: ResultTable, name: str) -> tuple[ResultRow, str] | None:
+def show_band(band: ResultTable, name: str, verdicts: Verdicts | None = None) -> tuple[ResultRow, str] | None:
     """Draws a band; returns the row and column of a click."""
     if not band.rows:
         return None
-    cell = tables.show_table(band, name)
+    cell = tables.show_table(band, name, verdicts)
     return (band.rows[cell[0]], cell[1]) if cell and cell[0] < len(band.rows) else None
 
 
 def show_runs_behind(state: LeaderboardState, table: ResultTable, row: ResultRow, column: str) -> None:
     """The runs behind a figure, and links to pages about its row."""
     name, choice = board.row_name(row.label), state.choice
-    column = column if column in board.tasks(state.summaries) or choice.columns == LANGUAGES else AVERAGE
-    st.subheader(escape(f"{name}: {tables.column_heading(column)}", "label"), anchor=False)
     cells = data.cells(data.location(), row.runs)
     if choice.columns == LANGUAGES:
         cells = cells[cells["task"] == choice.task]
-        cells = cells if column in ("method", "seeds", "role", AVERAGE) else cells[cells["view"] == column]
+        cells = cells[cells["view"] == column] if column in set(cells["view"]) else cells
         column = choice.task
     lines = board.runs_behind(row, column, state.summaries, cells, choice.selection, choice.languages)
     if not lines.empty:
@@ -196,7 +205,7 @@ def show_runs_behind(state: LeaderboardState, table: ResultTable, row: ResultRow
         messages.link_page("method", f"Method {name}", ":material/article:", query | {"row": name})
         baseline = find_baseline(state, table, row)
         if baseline:
-            both = {"a": name, "b": baseline}
+            both = {"a": baseline, "b": name}
             messages.link_page("compare", f"Compare with {baseline}", ":material/compare:", query | both)
         for run in row.runs[:5]:
             messages.link_page("runs", f"Run {run[:8]}", ":material/list:", {"run": run})
@@ -207,7 +216,7 @@ def find_baseline(state: LeaderboardState, table: ResultTable, row: ResultRow) -
     cards = state.summaries.loc[state.summaries["run"].isin(row.runs), "card"]
     wanted = cards.iloc[0].get("control", "") if len(cards) else ""
     controls = [other for other in table.rows if other.badge == "control" and other.label != row.label]
-    controls.sort(key=lambda other: other.label != wanted)
+    controls.sort(key=lambda other: (other.method != wanted, bool(other.transform)))
     return board.row_name(controls[0].label) if controls else ""
 
 
@@ -234,6 +243,11 @@ with below.container():
         messages.suggest_clearing(["languages"])
     else:
         own = board.with_badges(state.table, "control", "")
-        messages.write(table_caption(own if own.rows else state.table))
+        finding = ""
+        if state.verdicts:
+            finding = describe_finding(own, state.verdicts, board.task_groups(state.summaries))
+        if finding:
+            st.markdown(f"**{escape(finding, 'label', messages.LONGEST)}**")
+        messages.write_notes([table_caption(own if own.rows else state.table)])
         show_bands(state, state.table)
         show_charts(state.table)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from leaderboard import data
@@ -27,6 +29,7 @@ PAGES = {
 MAPPED = ("alignment", "embeddings")  # hidden before `alignboard project`
 
 st.set_page_config(page_title="Alignboard", page_icon=ICON, layout="wide")
+st.html(Path(__file__).with_name("board.css"))
 if st.secrets.load_if_toml_exists() and "auth" in st.secrets and not st.user.get("is_logged_in", False):
     st.title("Alignboard", anchor=False)
     st.text("This board is for members. Sign in to read it.")
@@ -44,5 +47,6 @@ pages = [
     for name, title in PAGES.items()
 ]
 page = st.navigation(pages, position="top")
+st.set_page_config(page_title=f"{page.title} · Alignboard")
 refresh.follow_store()
 page.run()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import sqlalchemy as sa
 import streamlit as st
@@ -58,6 +60,11 @@ def open_page(**query: str) -> AppTest:
     return app
 
 
+def method_names(frame: pd.DataFrame) -> list[str]:
+    """The names in the table, which are drawn as labels."""
+    return [name for (name,) in frame["method"]]
+
+
 def words(column: Iterable[str]) -> list[str]:
     return [text.lstrip(" ") for text in column]
 
@@ -67,10 +74,10 @@ def test_page_shows_the_same_table_as_show(filled: Path) -> None:
     (mini, _official) = stored_tables(filled)
     assert table_caption(mini) in page_text(app)
     frame = app.dataframe[0].value
-    assert list(frame["method"]) == [row.label for row in mini.rows]
+    assert method_names(frame) == [row.label for row in mini.rows]
     for column in mini.columns:
         assert words(frame[column.name]) == [format_cell(row.cell(column.name), row.seeds) for row in mini.rows]
-    assert list(frame["role"])[:4] == ["control"] * 3 + [""]
+    assert [list(roles) for roles in frame["role"]][:4] == [["control"]] * 3 + [[]]
     assert all(note in page_text(app) for note in mini.notes)
 
 
@@ -88,7 +95,7 @@ def test_languages_of_a_task(filled: Path) -> None:
     store = Store.open(filled, read_only=True)
     table = tables_by_language(store.scores(split="test"), store.summaries(split="test"), "panx")[0]
     frame = app.dataframe[0].value
-    assert list(frame.columns) == ["method", *LANGUAGES, AVERAGE, "seeds", "role"]
+    assert list(frame.columns) == ["role", "method", AVERAGE, *LANGUAGES, "seeds"]
     assert words(frame["qac"]) == [format_cell(row.cell("qac"), row.seeds) for row in table.rows]
     app.selectbox(key="task").set_value("bucc2018").run()
     assert "bucc2018 of xtreme-align" in page_text(app)
@@ -124,7 +131,7 @@ def test_oracle_can_be_chosen_if_it_was_scored(filled: Path) -> None:
     store_run(store, run_row("mbert", 1), [*english, *oracle])
     st.cache_data.clear()
     app = open_page(selection="oracle")
-    assert list(app.dataframe[0].value["method"]) == ["mbert"]
+    assert method_names(app.dataframe[0].value) == ["mbert"]
     assert "oracle selection" in page_text(app)
     app.selectbox(key="selection").set_value("english").run()
     assert len(app.dataframe[0].value) == 7
@@ -183,7 +190,7 @@ def test_third_party_names_are_escaped(path: Path) -> None:
     store_run(store, run_row("# [x](http://evil) \u202e$a$", 1, base="**bold** `code`"), scores(50.0, 1))
     app = open_page()
     assert not app.markdown or all("evil" not in element.value for element in app.markdown)
-    assert "\u202e" not in app.dataframe[0].value["method"][0]
+    assert "\u202e" not in method_names(app.dataframe[0].value)[0]
     assert "**bold** `code`" in page_text(app)
 
 
@@ -290,6 +297,11 @@ def test_rows_with_three_seeds_have_ranks_and_marks(path: Path, monkeypatch: pyt
     store.close()
     app = open_page()
     frame = app.dataframe[0].value
-    assert dict(zip(frame["method"], frame["rank"], strict=True))["ml-ctl"] == "1"
-    assert frame.set_index("method").loc["ml-ctl", AVERAGE].endswith("▲")
+    best = frame.iloc[method_names(frame).index("ml-ctl")]
+    assert (best["rank"], list(best["places"])) == ("1", [1, 0, 0])
+    assert best[AVERAGE].endswith("▲")
+    assert re.fullmatch(r"\+\d+\.\d \[\d+\.\d, \d+\.\d\]", best["gain"])
+    assert list(frame.columns)[2:8] == ["rank", "places", AVERAGE, "gain", "Transfer", "Retrieval"]
     assert "Rank: the places that a row may have" in page_text(app)
+    finding = "On transfer ml-ctl beats its control; on retrieval ml-ctl beats its control. 3 seeds."
+    assert finding in app.markdown[0].value.replace("\\", "")

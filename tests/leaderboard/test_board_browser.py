@@ -19,6 +19,7 @@ from tests.support.board_browser import (
     assert_whole,
     cells,
     choose,
+    grid,
     page_url,
     reads,
     serve,
@@ -56,15 +57,16 @@ def test_leaderboard_shows_the_values(
     visit: Callable[..., Page], complaints: list[str], served: Served, width: int, scheme: str
 ) -> None:
     page = visit(served.address, width, scheme)
-    table, on_page = mini(served.store), cells(page)
+    table, on_page = mini(served.store), grid(page)
     own = [row for row in table.rows if row.badge in ("control", "")]
     assert len(on_page) == len(own)
     for row, texts in zip(own, on_page, strict=True):
-        assert texts[0] == row.label[:60] or texts[0].endswith("…")
-        figures = [format_cell(row.cell(column.name), row.seeds) for column in table.columns]
-        seen = [text.lstrip("\u2007 ") for text in texts[1 : 1 + len(figures)]]
-        assert seen
-        assert all(text == figure for text, figure in zip(seen, figures, strict=False))
+        assert texts["Method"] == row.label[:60] or texts["Method"].endswith("…")
+        seen = {head.partition(" ")[0].lower(): text.lstrip("\u2007 ") for head, text in texts.items()}
+        assert "average" in seen
+        for column in table.columns:
+            figure = format_cell(row.cell(column.name), row.seeds)
+            assert seen.get(column.name, figure) == figure
     assert "external figures" in page.inner_text("body").lower()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert complaints == []
@@ -91,8 +93,8 @@ def test_filter_changes_scores_and_its_address_restores_them(
     reads(page, "1 language")
     wait_until_idle(page)
     after = cells(page)
-    assert sorted(row[0] for row in after) == sorted(row[0] for row in before)
-    assert after[0][1] != before[0][1]
+    assert sorted(row[:2] for row in after) == sorted(row[:2] for row in before)
+    assert after[0][2] != before[0][2]
     again = visit(page.url)
     reads(again, "1 language")
     assert cells(again) == after
@@ -112,16 +114,17 @@ def test_links_between_pages_and_back(visit: Callable[..., Page], complaints: li
 
 def test_the_download_is_the_table(visit: Callable[..., Page], served: Served) -> None:
     page = visit(page_url(served, "", columns="Languages", task="panx"))
-    on_page = cells(page)
-    page.locator('[data-testid="stPopover"] button').first.click()
+    on_page = grid(page)
+    page.get_by_role("button", name="Download", exact=True).first.click()
     with page.expect_download() as waiting:
         page.get_by_role("button", name="CSV", exact=True).click()
     lines = list(csv.DictReader(Path(waiting.value.path()).read_text(encoding="utf-8").splitlines()))
     own = [line for line in lines if line["badge"] in ("", "control")]
-    assert [line["method"] for line in own] == [row[0] for row in on_page]
+    assert len(own) == len(lines)
+    assert [line["method"] for line in own] == [row["Method"] for row in on_page]
     for line, row in zip(own, on_page, strict=True):
         if line["qac"]:
-            assert row[3].strip("\u2007 ").split(" ")[0] == f"{float(line['qac']):.1f}"
+            assert row["qac"].strip("\u2007 ").split(" ")[0] == f"{float(line['qac']):.1f}"
 
 
 def test_clicked_figure_shows_its_runs(visit: Callable[..., Page], complaints: list[str], served: Served) -> None:
@@ -131,9 +134,13 @@ def test_clicked_figure_shows_its_runs(visit: Callable[..., Page], complaints: l
     assert box
     page.mouse.click(box["x"] + 240, box["y"] + 36 + 34 * 2 + 10)
     page.get_by_text("Standard error: of one run").wait_for()
-    page.get_by_role("link", name="Compare with").wait_for()
-    page.get_by_role("link", name="Method").last.click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("link", name="Compare with").wait_for()
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="detached")
+    page.mouse.click(box["x"] + 120, box["y"] + 36 + 34 * 2 + 10)  # a name
     page.wait_for_url(lambda url: "/method" in url and "row=" in url)
+    assert page.title() == "Method · Alignboard"
     assert complaints == []
 
 

@@ -229,7 +229,7 @@ def test_languages_of_a_task(store: Store, results: ResultTable) -> None:
 
 def test_table_caption(results: ResultTable) -> None:
     assert table_caption(results) == (
-        "7 rows of 6 methods, xtreme-align, protocol mini, matched recipe, source babel, base init:4x128, 7 languages, "
+        "7 rows of 6 methods, xtreme-align, protocol mini, matched recipe, source babel, base mini-mbert, 7 languages, "
         "1 to 2 seeds"
     )
 

@@ -31,7 +31,7 @@ def run_row(method: str, seed: int, **changes: object) -> RunRow:
         "suite": "xtreme-align",
         "protocol": "mini",
         "source": "babel",
-        "base": "init:4x128",
+        "base": "mini-mbert",
         "languages": LANGUAGES,
         "languages_hash": "l7",
         "recipe_hash": "recipe1",

@@ -1,0 +1,86 @@
+"""What the verdicts on a table support, in words: nothing is said that no test has shown."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+
+from harness.errors import counted
+from harness.evaluation.statistics import LEVEL, Difference
+from harness.results.rendering import DASH, format_signed
+from harness.results.tables import ResultTable
+from harness.results.verdicts import Verdicts
+from harness.storage.store import AVERAGE
+
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_LEADERS = 3  # names in a sentence
+
+
+def format_difference(difference: Difference | None) -> str:
+    """A difference with its 95 % interval over seeds and items, "+13.3 [12.6, 14.0]"; a dash without a test."""
+    interval = difference.interval() if difference else None
+    if difference is None or interval is None:
+        return DASH
+    low, high = (f"{value:.1f}".replace("-", "\u2212") for value in interval)
+    return f"{format_signed(difference.estimate)} [{low}, {high}]"
+
+
+def describe_finding(table: ResultTable, verdicts: Verdicts, groups: Collection[str]) -> str:
+    """Which methods lead on each group of tasks (or on average) and which beat their control; empty without a test."""
+    methods = [row.label for row in table.rows if not row.badge]
+    names = [name for name in groups if name in verdicts.columns] or [AVERAGE]
+    beaten = verdicts.against_controls(names)
+    parts = []
+    for name in names:
+        signs = {
+            row: int(np.sign(difference.estimate)) if p is not None and p < 1 - LEVEL else 0
+            for (row, task), (difference, p) in beaten.items()
+            if task == name and row in methods
+        }
+        if part := _describe_column(verdicts, name, methods, signs):
+            parts.append(f"{'on average' if name == AVERAGE else f'on {_in_sentence(name)}'} {part}")
+    if not parts:
+        return ""
+    sentence = "; ".join(parts)
+    return f"{sentence[0].upper()}{sentence[1:]}. {counted(len(verdicts.seeds), 'seed')}."
+
+
+def _in_sentence(name: str) -> str:
+    return name if name.isupper() else name.lower()
+
+
+def _describe_column(verdicts: Verdicts, name: str, methods: Sequence[str], signs: Mapping[str, int]) -> str:
+    column = verdicts.columns.get(name)
+    labels = [label for label in methods if column and label in column.labels]
+    if column is None or not labels:
+        return ""
+    against = _against_controls(labels, signs)
+    if len(labels) == 1:
+        return f"{labels[0]} {against}" if against else ""
+    places = [column.labels.index(label) for label in labels]
+    better = column.ranks.better[np.ix_(places, places)]
+    many = _NUMBERS[len(labels)] if len(labels) < len(_NUMBERS) else str(len(labels))
+    if not better.any():
+        return f"the {many} methods cannot be told apart{f', and {against}' if against else ''}"
+    leaders = [label for label, beaten in zip(labels, np.asarray(better.any(axis=0)), strict=True) if not beaten]
+    if len(leaders) > _LEADERS:
+        return f"{len(leaders)} of {len(labels)} methods share the lead"
+    listed = " and ".join(filter(None, (", ".join(leaders[:-1]), leaders[-1])))
+    return f"{listed} {'leads' if len(leaders) == 1 else 'lead'}"
+
+
+def _against_controls(labels: Sequence[str], signs: Mapping[str, int]) -> str:
+    """How many of some methods are better or worse than their controls, as a predicate."""
+    tested = [signs[label] for label in labels if label in signs]
+    if not tested:
+        return ""
+    if len(labels) == 1:
+        return {1: "beats its control", -1: "is worse than its control", 0: "cannot be told from its control"}[
+            tested[0]
+        ]
+    if not any(tested):
+        return "none can be told from its control"
+    parts = [(tested.count(1), "beat"), (tested.count(-1), "are worse than")]
+    words = [f"{'all' if n == len(labels) else f'{n} of {len(labels)}'} {what} their control" for n, what in parts if n]
+    return ", ".join(words)

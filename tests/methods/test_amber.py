@@ -12,7 +12,7 @@ import torch
 from methods.amber import agreement
 from tests.support.reference_encoder import ReferenceEncoder, masked_mean
 from tests.support.small_babel import Trial, isolated
-from validation.probes.amber import probe
+from validation.probes import sentences
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +101,6 @@ def test_each_term_has_gradients_where_it_should() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_retrieval_and_agreement_increase_on_unseen_pairs(seed: int) -> None:
-    seen = probe(seed)
-    assert seen["retrieval"] > max(seen["base_retrieval"], seen["retrieval_without"]) + 0.1, seen
-    assert seen["agreement"] > 1.5 * max(seen["base_agreement"], seen["agreement_without"]), seen
+    seen = sentences.amber(seed)
+    assert seen["retrieval"] > max(seen["retrieval_base"], seen["retrieval_without"]) + 0.1, seen
+    assert seen["agreement"] > 1.5 * max(seen["agreement_base"], seen["agreement_without"]), seen

@@ -17,7 +17,7 @@ from transformers import AutoModelForMaskedLM
 from harness.errors import UserError
 from harness.records import Corpus
 from tests.support.small_babel import Trial, corpora, isolated, method_class
-from validation.probes.dict_mlm import probe
+from validation.probes.words import dict_mlm
 
 NAME = "dict-mlm"
 
@@ -176,5 +176,5 @@ def test_unknown_variants_are_refused() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_translations_of_masked_words_become_probable(seed: int) -> None:
-    found = probe(seed)
+    found = dict_mlm(seed)
     assert found["translation"] > max(found["base"], found["continued"]) + 1

@@ -16,7 +16,7 @@ from harness.errors import UsageError
 from harness.modeling.packing import pack
 from methods.mmte import cross_entropy
 from tests.support.small_babel import Trial, isolated, tokenizer
-from validation.probes import mmte
+from validation.probes.language_models import mmte
 
 
 @pytest.fixture(autouse=True)
@@ -178,7 +178,7 @@ def test_heads_that_do_not_divide_the_width_are_refused() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_decoder_translates_held_out_pairs(seed: int) -> None:
-    found = mmte.probe(seed)
+    found = mmte(seed)
     assert found["bleu"] > found["copy"]
     assert found["bleu"] > found["unigram"]
     assert found["bleu"] > found["shuffled"]

@@ -24,7 +24,7 @@ from methods.ppa_switch import PPASwitch
 from tasks.pawsx import SPEC
 from tests.support.reference_encoder import ReferenceEncoder
 from tests.support.small_babel import SMALL, URI, Trial, corpora, encoder, isolated, method_class, perturb, source
-from validation.probes import ppa
+from validation.probes import sentences
 
 
 @pytest.fixture(autouse=True)
@@ -266,10 +266,10 @@ def test_a_run_passes_the_corpus_to_the_hook(tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_queue_and_hook_in_a_small_world(seed: int) -> None:
-    found = ppa.probe(seed)
+    found = sentences.ppa(seed)
     assert found["queue_own"] > 0.9
     assert 0.4 < found["queue_pivot"] < 0.6
-    assert found["retrieval"] > max(found["retrieval_before"], found["retrieval_without"])
+    assert found["retrieval"] > max(found["retrieval_base"], found["retrieval_without"])
     assert found["switched"] > 0.5
     assert found["mixed"] > 0.2
     assert found["label_kept"] == 1.0

@@ -18,8 +18,8 @@ from harness.modeling.attention import Layout
 from harness.modeling.packing import pack
 from methods.veco import VECO
 from tests.support.small_babel import Trial, corpora, encoder, isolated, sample
-from validation.probes import veco
-from validation.probes.common import TrainedMethod
+from validation.probes import language_models as probes
+from validation.probes.common import TrainedMethod, next_of_language
 
 
 @pytest.fixture(autouse=True)
@@ -144,28 +144,28 @@ def test_transformers_loads_the_export_as_the_unplugged_encoder_bit_for_bit() ->
     for _ in range(3):
         run.step()
     trained = tried(trial)
-    text = veco.held_out_batch(trained)["text"]
-    assert veco.unplugged_difference(trained, text) == 0.0
+    text = probes.masked_pairs(trained)["text"]
+    assert probes.unplugged_difference(trained, text) == 0.0
     with torch.no_grad():
         trial.encoder.blocks[0].output.dense.weight[0, 0] += 1e-3
     export, trained.method.export = trained.method.export, lambda changed: encoder()
-    assert veco.unplugged_difference(trained, text) > 0.0
+    assert probes.unplugged_difference(trained, text) > 0.0
     trained.method.export = export
-    assert veco.unplugged_difference(trained, text) == 0.0
+    assert probes.unplugged_difference(trained, text) == 0.0
 
 
 @torch.no_grad()
 def test_the_probe_uses_the_same_masks_with_a_partner_of_the_same_language() -> None:
     trial = Trial("veco")
     trained = tried(trial)
-    batch = veco.held_out_batch(trained)
+    batch = probes.masked_pairs(trained)
     text, codes = batch["text"], batch["codes"]
-    others = veco.other_of_language(codes)
+    others = next_of_language(codes)
     n = len(codes)
     assert sorted(others) == list(range(n))
     assert all(a != b and codes[a] == codes[b] for a, b in enumerate(others))
     alone = trial.encoder(text).tokens()
-    states, partners = veco.shuffled(alone, text, codes)
+    states, partners = probes.shuffle_partners(alone, text, codes)
     together = trial.method.states_with_plugs(trial.encoder, text, states, partners).split(text.lengths)
     rows = text.ids.split(text.lengths)
     for place, partner in ((0, n + others[0]), (n + 3, others[3])):  # each alone, over that partner
@@ -174,7 +174,7 @@ def test_the_probe_uses_the_same_masks_with_a_partner_of_the_same_language() -> 
             trial.encoder, pair, trial.encoder(pair).tokens(), Layout.of((pair.lengths[1], pair.lengths[0]))
         )
         torch.testing.assert_close(together[place], apart.split(pair.lengths)[0], atol=1e-5, rtol=0)
-    assert set(veco.measure(trained)) == {"ca_mlm", "ca_mlm_shuffled", "mlm"}
+    assert set(probes.plugged_losses(trained)) == {"ca_mlm", "ca_mlm_shuffled"}
 
 
 @pytest.mark.long
@@ -182,8 +182,8 @@ def test_the_probe_uses_the_same_masks_with_a_partner_of_the_same_language() -> 
 def test_the_translation_helps_on_held_out_pairs(seed: int) -> None:
     """The claim is the translation's, not that of more layers: the same plugs over another sentence of the language,
     and as much training without plugs, both do worse on the same masks."""
-    found = veco.probe(seed)
+    found = probes.veco(seed)
     assert found["ca_mlm"] < found["mlm"]
     assert found["ca_mlm"] < found["ca_mlm_shuffled"] - 0.1
-    assert found["ca_mlm"] < found["continued_mlm"]
+    assert found["ca_mlm"] < found["mlm_without"]
     assert found["unplugged_difference"] == 0.0

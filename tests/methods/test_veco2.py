@@ -15,7 +15,7 @@ from transformers import AutoModelForMaskedLM
 
 from harness.errors import UserError
 from tests.support.small_babel import Trial, isolated, sample
-from validation.probes.veco2 import probe
+from validation.probes.words import veco2
 
 NAME = "veco2"
 
@@ -168,7 +168,7 @@ def test_a_sample_without_word_pairs_is_refused() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_both_contrasts_decrease_and_words_find_their_translations(seed: int) -> None:
-    found = probe(seed)
+    found = veco2(seed)
     assert found["sequence"] < found["sequence_base"]
     assert found["token"] < found["token_base"]
     assert found["words"] > max(found["words_base"], found["words_without"]) + 5

@@ -19,7 +19,7 @@ from harness.method import Span
 from harness.records import Corpus
 from methods.objectives.word_vectors import WordFinder, first_occurrences
 from tests.support.small_babel import Trial, corpora, isolated, sample, tokenizer
-from validation.probes import l2_align, word_contrast
+from validation.probes.words import l2_align, word_contrast
 
 NAMES = ("word-contrast", "l2-align")
 
@@ -293,13 +293,13 @@ def test_a_sample_without_word_pairs_is_refused(name: str) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_words_in_context_find_their_translations(seed: int) -> None:
-    found = word_contrast.probe(seed)
-    assert found["aligned"] > max(found["base"], found["continued"]) + 5
+    found = word_contrast(seed)
+    assert found["words"] > max(found["words_base"], found["words_without"]) + 5
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_words_find_their_translations_without_negatives_and_the_pivot_stays(seed: int) -> None:
-    found = l2_align.probe(seed)
-    assert found["aligned"] > found["base"] + 5
-    assert found["moved"] < found["moved_free"]
+    found = l2_align(seed)
+    assert found["words"] > found["words_base"] + 5
+    assert found["moved"] < found["moved_without"]

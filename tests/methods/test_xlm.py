@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForMaskedLM
 
 from tests.support.small_babel import Trial, isolated
-from validation.probes import xlm as probe
+from validation.probes import language_models
 
 
 @pytest.fixture(autouse=True)
@@ -101,8 +101,8 @@ def test_languages_follow_the_order_of_the_sides() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_translation_helps_to_predict_a_masked_word(seed: int) -> None:
-    found = probe.probe(seed)
-    assert found["true_after"] < found["shuffled_after"] - 0.3
-    assert found["true_after"] < found["true_before"]
-    before, after = (found[f"shuffled_{when}"] - found[f"true_{when}"] for when in ("before", "after"))
+    found = language_models.xlm(seed)
+    assert found["true"] < found["shuffled"] - 0.3
+    assert found["true"] < found["true_base"]
+    before, after = (found[f"shuffled{when}"] - found[f"true{when}"] for when in ("_base", ""))
     assert after > max(before, 0.1), "another sentence's translation costs more than it cost the base"

@@ -14,7 +14,7 @@ import torch
 from methods.objectives.alignment import iter_max, side_positions, sinkhorn
 from tests.support.reference_encoder import ReferenceEncoder, masked_mean
 from tests.support.small_babel import Trial, isolated
-from validation.probes.xlm_align import probe
+from validation.probes.language_models import xlm_align
 
 
 @pytest.fixture(autouse=True)
@@ -180,6 +180,6 @@ def test_the_pointer_starts_at_its_first_step() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_alignment_error_decreases_on_unseen_pairs(seed: int) -> None:
-    seen = probe(seed)
-    assert seen["error"] < seen["base_error"] - 0.02, seen
+    seen = xlm_align(seed)
+    assert seen["error"] < seen["error_base"] - 0.02, seen
     assert seen["error"] < seen["error_without"], seen

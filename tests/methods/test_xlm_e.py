@@ -16,7 +16,7 @@ from transformers import AutoModelForMaskedLM
 from harness.training.loop import Run
 from methods.xlm_e import sample_tokens
 from tests.support.small_babel import Trial, isolated, settings, tokenizer
-from validation.probes import xlm_e
+from validation.probes import language_models
 
 
 @pytest.fixture(autouse=True)
@@ -167,6 +167,6 @@ def test_the_discriminator_is_exported() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_replaced_tokens_are_detected_in_held_out_pairs(seed: int) -> None:
-    found = xlm_e.probe(seed)
+    found = language_models.xlm_e(seed)
     assert found["trtd"] > 0.8
     assert found["mrtd"] > 0.7, "without the translation, a word that fits is not seen to be replaced"

@@ -7,37 +7,40 @@ mean and the standard deviation of each figure over the seeds.
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-PROBES = (
-    "xlm",
-    "ppa",
-    "veco",
-    "veco2",
-    "mmte",
-    "infoxlm",
-    "xlm_e",
-    "xlm_align",
-    "amber",
-    "align_mlm",
-    "dict_mlm",
-    "word_contrast",
-    "l2_align",
-    "msimcse",
-    "xlm_k",
-)
+from validation.probes import entities, language_models, sentences, words
+from validation.probes.common import Figures
+
+PROBES: dict[str, Callable[..., Figures]] = {  # by method
+    "xlm": language_models.xlm,
+    "ppa": sentences.ppa,
+    "veco": language_models.veco,
+    "veco2": words.veco2,
+    "mmte": language_models.mmte,
+    "infoxlm": sentences.infoxlm,
+    "xlm-e": language_models.xlm_e,
+    "xlm-align": language_models.xlm_align,
+    "amber": sentences.amber,
+    "align-mlm": words.align_mlm,
+    "dict-mlm": words.dict_mlm,
+    "word-contrast": words.word_contrast,
+    "l2-align": words.l2_align,
+    "msimcse": sentences.msimcse,
+    "xlm-k": entities.xlm_k,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--only", nargs="+", choices=PROBES, default=PROBES)
+    parser.add_argument("--only", nargs="+", choices=PROBES, default=[*PROBES])
     parser.add_argument("--out", type=Path, default=Path("probes.jsonl"))
     chosen = parser.parse_args()
     done = {(record["probe"], record["seed"]) for record in records(chosen.out)}
@@ -53,7 +56,7 @@ def main() -> None:
 def run(name: str, seed: int) -> dict[str, Any]:
     """The figures and CPU seconds of one probe of one seed (the first probe includes the training of the base)."""
     began = time.process_time()
-    figures = importlib.import_module(f"validation.probes.{name}").probe(seed)
+    figures = PROBES[name](seed)
     return {"probe": name, "seed": seed, "cpu_seconds": round(time.process_time() - began), "figures": figures}
 
 
@@ -64,8 +67,8 @@ def records(file: Path) -> list[dict[str, Any]]:
 
 def table(found: list[dict[str, Any]]) -> str:
     """A Markdown table with a line per probe and figure: mean, standard deviation and the value of each seed."""
-    figures: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for record in sorted(found, key=lambda r: (PROBES.index(r["probe"]), r["seed"])):
+    order, figures = list(PROBES), defaultdict[tuple[str, str], list[float]](list)
+    for record in sorted(found, key=lambda r: (order.index(r["probe"]), r["seed"])):
         for figure, value in record["figures"].items():
             figures[record["probe"], figure].append(value)
     lines = ["| probe | figure | mean | sd | by seed |", "| --- | --- | ---: | ---: | --- |"]

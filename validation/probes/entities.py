@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+from torch.nn.functional import normalize
 
 from harness.data.babel import Babel
 from harness.method import Span
@@ -16,7 +16,7 @@ from harness.modeling.packing import Spans, pack
 from harness.pair_method import sentence_tokens, word_tokens
 from harness.records import Corpus, Entity
 from methods.objectives.bilingual import join_sides
-from validation.probes.common import LANGUAGES, MAX_LENGTH, train_method, world
+from validation.probes.common import LANGUAGES, MAX_LENGTH, Figures, compare, train_method, world
 
 UNREAD = 150  # entities
 
@@ -32,78 +32,64 @@ class Heads(NamedTuple):
     subject: Head | None = None
 
 
-def probe(seed: int, **training: Any) -> dict[str, float]:
-    """Accuracy@1 of unread entities over all ordered pairs of languages: before (`base_...`), after training, and after
-    the same training without the contrasts (`..._without`), which leaves masked LM.
+def xlm_k(seed: int, **training: Any) -> Figures:
+    """Accuracy@1 of unread entities over all ordered pairs of languages; control: without the contrasts, which leaves
+    masked LM.
 
     `mentions`: a mention among the mentions of another language, by means of tokens. `descriptions`: a mention among
     the descriptions of another language. `objects`: a description with the name of a relation among the descriptions,
     in another language, of all objects of such questions; `objects_of_two`: only for entities with two relations,
-    `objects_swapped`: with the other relation. All but the first use the trained heads; the base and the training
-    without contrasts have no heads and compare means.
+    `objects_swapped`: with the other relation. All but the first use the trained heads; the base and the control have
+    no heads and compare means.
     """
     settings = {"steps": 900, "learning_rate": 1e-3, "queue": 96, **training}
     trained = train_method("xlm-k", seed, **settings)
     off = dict.fromkeys(("word_weight", "document_weight", "entailment_weight"), 0.0)
-    without = train_method("xlm-k", seed, **{**settings, **off})
-    method = trained.method
-    heads = Heads(method.word_head, method.document_head, method.subject_head)
-    found, known = {}, entities(seed)
-    for name, encoder, its in (
-        ("base_{}", trained.base, Heads()),
-        ("{}_without", without.encoder, Heads()),
-        ("{}", trained.encoder, heads),
-    ):
-        for kind, value in measure(encoder, its, known).items():
-            found[name.format(kind)] = value
-    asked = {r.object for record in known[LANGUAGES[0]][-UNREAD:] for r in record.relations}
-    return {**found, "chance": 1 / UNREAD, "objects_chance": 1 / len(asked)}
-
-
-@torch.no_grad()
-def measure(encoder: Encoder, heads: Heads, known: ByLanguage) -> dict[str, float]:
-    """The accuracies of an encoder."""
-    unread = {code: records[-UNREAD:] for code, records in known.items()}
-    plain = {code: mentions(encoder, records) for code, records in unread.items()}
-    said = {code: mentions(encoder, records, heads.mention) for code, records in unread.items()}
-    told = {
-        code: texts(encoder, [r.description for r in records], heads.description) for code, records in known.items()
-    }
-    return {
-        "mentions": across(plain, plain),
-        "descriptions": across(said, {code: vectors[-UNREAD:] for code, vectors in told.items()}),
-        "objects": objects(encoder, heads.subject, known, told),
-        "objects_of_two": objects(encoder, heads.subject, known, told, two=True),
-        "objects_swapped": objects(encoder, heads.subject, known, told, two=True, swapped=True),
-    }
-
-
-def entities(seed: int) -> ByLanguage:
-    """The entities of the corpus by language, followed by the unread ones."""
-    settings = world(seed).source.settings
-    more = Babel.open(f"seed={seed},entities={settings.sizes.entities + UNREAD}")
-    return {
+    without, method = train_method("xlm-k", seed, **{**settings, **off}), trained.method
+    more = Babel.open(f"seed={seed},entities={world(seed).source.settings.sizes.entities + UNREAD}")
+    known = {
         code: [e for e in more.corpus(Corpus.ENTITIES, (code,)) if isinstance(e, Entity)]
         for code in (more.pivot, *LANGUAGES)
     }
 
+    def measure(encoder: Encoder) -> Figures:
+        heads = Heads(method.word_head, method.document_head, method.subject_head)
+        return entity_accuracies(encoder, heads if encoder is trained.encoder else Heads(), known)
 
-def across(queries: dict[str, Tensor], candidates: dict[str, Tensor]) -> float:
+    chance = {"chance": 1 / UNREAD}
+    chance["objects_chance"] = 1 / len({r.object for e in known[LANGUAGES[0]][-UNREAD:] for r in e.relations})
+    return {**compare(trained, measure, without), **chance}
+
+
+def entity_accuracies(encoder: Encoder, heads: Heads, known: ByLanguage) -> Figures:
+    """The accuracies of an encoder on the last entities of each language."""
+    unread = {code: records[-UNREAD:] for code, records in known.items()}
+    plain = {code: mentions(encoder, records) for code, records in unread.items()}
+    headed = {code: mentions(encoder, records, heads.mention) for code, records in unread.items()}
+    described = {
+        code: texts(encoder, [r.description for r in records], heads.description) for code, records in known.items()
+    }
+    last = {code: vectors[-UNREAD:] for code, vectors in described.items()}
+    return {
+        "mentions": accuracy_across(plain, plain),
+        "descriptions": accuracy_across(headed, last),
+        "objects": objects(encoder, heads.subject, known, described),
+        "objects_of_two": objects(encoder, heads.subject, known, described, two=True),
+        "objects_swapped": objects(encoder, heads.subject, known, described, two=True, swapped=True),
+    }
+
+
+def accuracy_across(queries: dict[str, Tensor], candidates: dict[str, Tensor]) -> float:
     """The share of queries whose nearest candidate of another language is their own entity."""
-    hits = [
-        (queries[a] @ candidates[b].T).argmax(1) == torch.arange(len(queries[a]))
-        for a in queries
-        for b in candidates
-        if a != b
-    ]
-    return float(torch.cat(hits).float().mean())
+    pairs = [(queries[a], candidates[b]) for a in queries for b in candidates if a != b]
+    return float(torch.cat([(x @ y.T).argmax(1) == torch.arange(len(x)) for x, y in pairs]).float().mean())
 
 
 def objects(
     encoder: Encoder,
     head: Head | None,
     known: ByLanguage,
-    told: dict[str, Tensor],
+    described: dict[str, Tensor],
     *,
     two: bool = False,
     swapped: bool = False,
@@ -125,7 +111,7 @@ def objects(
         asked = subjects(encoder, [(record.description, relation.name) for record, relation, _ in facts], head)
         own = torch.tensor([numbers[record.entity] for record, _, _ in facts])
         wanted = torch.tensor([numbers[other] for _, _, other in facts])
-        for other in (told[b] for b in known if b != code):
+        for other in (described[b] for b in known if b != code):
             similar = (asked @ other.T).masked_fill(no_object, -torch.inf).scatter(1, own[:, None], -torch.inf)
             hits.append(similar.argmax(1) == wanted)
     return float(torch.cat(hits).float().mean())
@@ -135,25 +121,26 @@ def mentions(encoder: Encoder, records: Sequence[Entity], head: Head | None = No
     """Unit vectors of the mentions: the mean of their tokens, or their first token under a head."""
     encoded = encoder.tokenizer.encode_offsets([record.mention for record in records], MAX_LENGTH)
     text = pack([encoded.ids[i] for i in range(len(records))])
-    bounds = [
+    spans = [
         word_tokens(encoded, i, Span(*record.span)) or sentence_tokens(encoded, i) for i, record in enumerate(records)
     ]
+    bounds = [(start + a, start + b) for start, (a, b) in zip(text.starts, spans, strict=True)]
     states = encoder(text)
-    spans = Spans.of([(start + a, start + b) for start, (a, b) in zip(text.starts, bounds, strict=True)])
-    first = torch.tensor([start + a for start, (a, _) in zip(text.starts, bounds, strict=True)])
-    return functional.normalize(states.spans(spans) if head is None else head(states.tokens()[first]), dim=1)
+    if head is None:
+        return normalize(states.spans(Spans.of(bounds)), dim=1)
+    return normalize(head(states.tokens()[[first for first, _ in bounds]]), dim=1)
 
 
-def texts(encoder: Encoder, chosen: Sequence[str], head: Head | None = None) -> Tensor:
+def texts(encoder: Encoder, chosen: Sequence[str], head: Head | None) -> Tensor:
     """Unit vectors of texts: the mean of their tokens, or their [CLS] under a head."""
     ids = encoder.tokenizer.encode(chosen, MAX_LENGTH).ids
     states = encoder(pack([ids[i] for i in range(len(ids))], special_ids=encoder.tokenizer.special_ids))
-    return functional.normalize(states.mean() if head is None else head(states.cls()), dim=1)
+    return normalize(states.mean() if head is None else head(states.cls()), dim=1)
 
 
-def subjects(encoder: Encoder, asked: Sequence[tuple[str, str]], head: Head | None = None) -> Tensor:
+def subjects(encoder: Encoder, asked: Sequence[tuple[str, str]], head: Head | None) -> Tensor:
     """Unit vectors of descriptions joined with the names of relations: their means, or their [CLS] under a head."""
     sides = [encoder.tokenizer.encode(list(side), MAX_LENGTH).ids for side in zip(*asked, strict=True)]
     pairs = [(sides[0][i], sides[1][i]) for i in range(len(asked))]
     states = encoder(join_sides(pairs, MAX_LENGTH, special_ids=encoder.tokenizer.special_ids))
-    return functional.normalize(states.mean() if head is None else head(states.cls()), dim=1)
+    return normalize(states.mean() if head is None else head(states.cls()), dim=1)

@@ -77,7 +77,8 @@ NOTHING = Match((), ())
 def normal(text: str) -> str:
     """The form in which texts are compared: NFKC, case folded, letters, marks and numbers alone."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return unicodedata.normalize("NFKC", "".join(char for char in folded if _kept(char)))
+    kept = (char for char in folded if char.isalnum() or unicodedata.category(char)[0] == "M")
+    return unicodedata.normalize("NFKC", "".join(kept))
 
 
 def similarity(first: str, second: str) -> float:
@@ -149,18 +150,12 @@ class Guard:
         flagged = set()
         for batch in _batches(texts):
             for text, match in zip(batch, index.matches([normal(text) for text in batch]), strict=True):
-                for number in match.exact:
-                    self._touch(owners[forms[number]], exact=True)
-                for number in match.near:
-                    self._touch(owners[forms[number]], exact=False)
+                for numbers, name in ((match.exact, "exact"), (match.near, "near")):
+                    for cell, item in (owner for number in numbers for owner in owners[forms[number]]):
+                        getattr(cell, name).add(item)
                 if match != NOTHING:
                     flagged.add(text)
         return flagged
-
-    @staticmethod
-    def _touch(owners: Iterable[tuple[_Cell, int]], *, exact: bool) -> None:
-        for cell, item in owners:
-            (cell.exact if exact else cell.near).add(item)
 
     def overlaps(self) -> list[Overlap]:
         """What the texts judged so far touch, for every test set in the order given."""
@@ -168,10 +163,6 @@ class Guard:
             Overlap(task, view, cell.items, len(cell.exact), len(cell.near - cell.exact))
             for (task, view), cell in self._cells.items()
         ]
-
-
-def _kept(char: str) -> bool:
-    return char.isalnum() or unicodedata.category(char)[0] == "M"
 
 
 def _batches(texts: Iterable[str]) -> Iterator[tuple[str, ...]]:

@@ -57,7 +57,8 @@ def _read_parallel(language: str, files: tuple[Path, ...]) -> Iterator[ParallelP
 
 
 def _count_parallel(files: tuple[Path, ...]) -> int:
-    check_parallel(*files)
+    """The lines of the first file; the last two are parallel."""
+    check_parallel(*files[-2:])
     return scan(files[0]).lines
 
 
@@ -67,10 +68,6 @@ def _read_mono(language: str, files: tuple[Path, ...]) -> Iterator[MonoSentence]
             raise _blank_error(files[0], number, "remove the line, or leave it wholly empty")
         if text:
             yield MonoSentence(f"{language}-{number - 1}", language, text)
-
-
-def _count_mono(files: tuple[Path, ...]) -> int:
-    return scan(files[0]).lines - scan(files[0]).blank
 
 
 def _find_dictionaries(root: Path, pivot: str) -> dict[str, tuple[Path, ...]]:
@@ -128,15 +125,6 @@ def _entries(path: Path) -> Iterator[tuple[str, str]]:
         yield source, target
 
 
-def _read_dictionary(language: str, files: tuple[Path, ...]) -> Iterator[DictionaryEntry]:
-    for source, target in usable_entries(files).entries:
-        yield DictionaryEntry(language, source, target)
-
-
-def _count_dictionary(files: tuple[Path, ...]) -> int:
-    return len(usable_entries(files).entries)
-
-
 def _read_alignments(language: str, files: tuple[Path, ...]) -> Iterator[AlignedPair]:
     """Links in a gold file have the left side of its name first; records have the pivot first."""
     gold, pivot, foreign = files
@@ -172,18 +160,9 @@ def _links(
     return frozenset(sure), frozenset(possible)
 
 
-def _count_alignments(files: tuple[Path, ...]) -> int:
-    check_parallel(files[1], files[2])
-    return scan(files[0]).lines
-
-
 def _read_nli(_language: str, files: tuple[Path, ...]) -> Iterator[TextPair]:
     for row, (first, second, label) in enumerate(text_pairs(files[0], NLI_LABELS, withheld=False)):
         yield TextPair(f"train-{row}", first, second, label, f"xnli-train-{row}")
-
-
-def _count_nli(files: tuple[Path, ...]) -> int:
-    return scan(files[0]).lines
 
 
 def _blank_error(path: Path, number: int, remedy: str) -> UserError:
@@ -196,17 +175,19 @@ LAYOUTS: Mapping[Corpus, CorpusLayout] = {
     Corpus.PARALLEL: CorpusLayout(
         ("parallel/{view}-{pivot}.{view}", "parallel/{view}-{pivot}.{pivot}"), _read_parallel, _count_parallel
     ),
-    Corpus.MONO: CorpusLayout(("mono/{view}.txt",), _read_mono, _count_mono),
+    Corpus.MONO: CorpusLayout(
+        ("mono/{view}.txt",), _read_mono, lambda files: scan(files[0]).lines - scan(files[0]).blank
+    ),
     Corpus.DICTIONARY: CorpusLayout(
         ("dictionaries/{pivot}-{view}.txt", "dictionaries/{pivot}-{view}.test.txt"),
-        _read_dictionary,
-        _count_dictionary,
+        lambda code, files: (DictionaryEntry(code, *entry) for entry in usable_entries(files).entries),
+        lambda files: len(usable_entries(files).entries),
         _find_dictionaries,
     ),
     Corpus.ALIGNMENT: CorpusLayout(
         tuple(f"alignments/{{view}}-{{pivot}}.{end}" for end in ("gold", "{pivot}", "{view}")),
         _read_alignments,
-        _count_alignments,
+        _count_parallel,
     ),
-    Corpus.NLI: CorpusLayout((NLI_FILE,), _read_nli, _count_nli),
+    Corpus.NLI: CorpusLayout((NLI_FILE,), _read_nli, lambda files: scan(files[0]).lines),
 }

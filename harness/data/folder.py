@@ -69,13 +69,19 @@ class Folder(Source):
         Raises UserError on empty files, on line-aligned files of different length, and on a folder that holds nothing.
         """
         cells = [cell for spec in specs for split in spec.splits for cell in self._cells(spec, split)]
-        corpora = [cell for kind in LAYOUTS for cell in self._corpus_cells(kind)]
+        corpora = [
+            CorpusCell(kind, language, layout.count(files), fingerprint(files))
+            for kind, layout in LAYOUTS.items()
+            for language, files in sorted(layout.find(self.root, self.pivot).items())
+            if all(path.is_file() for path in files)
+        ]
         if specs and not cells and not corpora:
+            patterns = (text for spec in specs for split in spec.splits for text in self._roles(spec, split).values())
             raise UserError(
                 "nothing in this folder is laid out as XTREME does",
                 file=self.root,
                 found=_names(self.root),
-                expected=", ".join(self._folders(specs)),
+                expected=", ".join(sorted({f"{text.split('/')[0]}/" for text in patterns})),
                 remedy="give the folder that holds the task folders",
             )
         return Manifest(
@@ -161,11 +167,6 @@ class Folder(Source):
         with_files = (a for a in alternatives if find_views(self.root, next(iter(a.values())), self.pivot))
         return next(with_files, alternatives[0] if alternatives else {})
 
-    def _folders(self, specs: Sequence[TaskSpec]) -> list[str]:
-        """The folders in which these tasks are expected."""
-        patterns = (text for spec in specs for split in spec.splits for text in self._roles(spec, split).values())
-        return sorted({f"{text.split('/')[0]}/" for text in patterns})
-
     def _missing(self, spec: TaskSpec, view: str, split: str, cells: Iterable[str]) -> UserError:
         roles = self._roles(spec, split)
         if not roles:
@@ -190,12 +191,6 @@ class Folder(Source):
             found=f"{split} files for: {', '.join(cells) or 'no language'}",
             expected=path.name,
         )
-
-    def _corpus_cells(self, kind: Corpus) -> Iterator[CorpusCell]:
-        layout = LAYOUTS[kind]
-        for language, files in sorted(layout.find(self.root, self.pivot).items()):
-            if all(path.is_file() for path in files):
-                yield CorpusCell(kind, language, layout.count(files), fingerprint(files))
 
     def _unread(self, specs: Sequence[TaskSpec], cells: Sequence[Cell]) -> Iterator[str]:
         """Notes on the files in the folders of these tasks and of corpora that nothing reads."""

@@ -51,49 +51,50 @@ class Alignment(NamedTuple):
 
 
 _TABLE = """
-af Afrikaans  Indo-European Latin      3
-ar Arabic     Afro-Asiatic  Arabic     5
-bg Bulgarian  Indo-European Cyrillic   3
-bn Bengali    Indo-European Bengali    3
-de German     Indo-European Latin      5
-el Greek      Indo-European Greek      3
-en English    Indo-European Latin      5
-es Spanish    Indo-European Latin      5
-et Estonian   Uralic        Latin      3
-eu Basque     Basque        Latin      4
-fa Persian    Indo-European Arabic     4
-fi Finnish    Uralic        Latin      4
-fr French     Indo-European Latin      5
-he Hebrew     Afro-Asiatic  Hebrew     3
-hi Hindi      Indo-European Devanagari 4
-hu Hungarian  Uralic        Latin      4
-id Indonesian Austronesian  Latin      3
-it Italian    Indo-European Latin      4
-ja Japanese   Japonic       Japanese   5
-jv Javanese   Austronesian  Latin      1
-ka Georgian   Kartvelian    Georgian   3
-kk Kazakh     Turkic        Cyrillic   3
-ko Korean     Korean        Hangul     4
-ml Malayalam  Dravidian     Malayalam  1
-mr Marathi    Indo-European Devanagari 2
-ms Malay      Austronesian  Latin      3
-my Burmese    Sino-Tibetan  Myanmar    1
-nl Dutch      Indo-European Latin      4
-pt Portuguese Indo-European Latin      4
-ru Russian    Indo-European Cyrillic   4
-sw Swahili    Niger-Congo   Latin      2
-ta Tamil      Dravidian     Tamil      3
-te Telugu     Dravidian     Telugu     1
-th Thai       Kra-Dai       Thai       3
-tl Tagalog    Austronesian  Latin      3
-tr Turkish    Turkic        Latin      4
-ur Urdu       Indo-European Arabic     3
-vi Vietnamese Austro-Asiatic Latin     4
-yo Yoruba     Niger-Congo   Latin      2
-zh Chinese    Sino-Tibetan  Han        5
+af afr Afrikaans  Indo-European Latin      3
+ar ara Arabic     Afro-Asiatic  Arabic     5
+bg bul Bulgarian  Indo-European Cyrillic   3
+bn ben Bengali    Indo-European Bengali    3
+de deu German     Indo-European Latin      5
+el ell Greek      Indo-European Greek      3
+en eng English    Indo-European Latin      5
+es spa Spanish    Indo-European Latin      5
+et est Estonian   Uralic        Latin      3
+eu eus Basque     Basque        Latin      4
+fa pes Persian    Indo-European Arabic     4
+fi fin Finnish    Uralic        Latin      4
+fr fra French     Indo-European Latin      5
+he heb Hebrew     Afro-Asiatic  Hebrew     3
+hi hin Hindi      Indo-European Devanagari 4
+hu hun Hungarian  Uralic        Latin      4
+id ind Indonesian Austronesian  Latin      3
+it ita Italian    Indo-European Latin      4
+ja jpn Japanese   Japonic       Japanese   5
+jv jav Javanese   Austronesian  Latin      1
+ka kat Georgian   Kartvelian    Georgian   3
+kk kaz Kazakh     Turkic        Cyrillic   3
+ko kor Korean     Korean        Hangul     4
+ml mal Malayalam  Dravidian     Malayalam  1
+mr mar Marathi    Indo-European Devanagari 2
+ms zsm Malay      Austronesian  Latin      3
+my mya Burmese    Sino-Tibetan  Myanmar    1
+nl nld Dutch      Indo-European Latin      4
+pt por Portuguese Indo-European Latin      4
+ru rus Russian    Indo-European Cyrillic   4
+sw swh Swahili    Niger-Congo   Latin      2
+ta tam Tamil      Dravidian     Tamil      3
+te tel Telugu     Dravidian     Telugu     1
+th tha Thai       Kra-Dai       Thai       3
+tl tgl Tagalog    Austronesian  Latin      3
+tr tur Turkish    Turkic        Latin      4
+ur urd Urdu       Indo-European Arabic     3
+vi vie Vietnamese Austro-Asiatic Latin     4
+yo yor Yoruba     Niger-Congo   Latin      2
+zh cmn Chinese    Sino-Tibetan  Han        5
 """
-_ROWS = (line.split() for line in _TABLE.strip().splitlines())
-XTREME = {code: Language(code, name, family, script, resource) for code, name, family, script, resource in _ROWS}
+_ROWS = [line.split() for line in _TABLE.strip().splitlines()]
+XTREME = {code: Language(code, name, family, script, resource) for code, _, name, family, script, resource in _ROWS}
+ISO3 = {code: three for code, three, *_ in _ROWS}  # ISO 639-3, of Mandarin, Swahili and so on as LASER has them
 
 
 def language(code: str, source: str = "") -> Language:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import mmap
 import re
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from harness.errors import UserError
 from harness.files import is_lfs_pointer, lfs_pointer_error, open_binary
 
+T = TypeVar("T")
 MAX_LINE = 1 << 20  # bytes; a longer line is no sentence but a file of another kind
 SURROGATE = re.compile("[\ud800-\udfff]")  # half of a character beyond U+FFFF: JSON can hold it, UTF-8 cannot
 _CHUNK = 1 << 20
@@ -51,20 +52,16 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise empty_file_error(path)
 
 
-def scan(path: Path) -> FileScan:
-    """Digest and counts of a file, computed once per path, time and size. Raises UserError for an empty file."""
-    stat = path.stat()
-    if stat.st_size == 0:
-        raise empty_file_error(path)
-    if is_lfs_pointer(path):
-        raise lfs_pointer_error(path)
-    return _scan(path, stat.st_mtime_ns, stat.st_size)
+def once_per_file(read: Callable[[Path], T]) -> Callable[[Path], T]:
+    """Calls the function once per path, time and size of the file."""
+    cached = lru_cache(maxsize=4096)(lambda path, _time, _size: read(path))
 
+    @wraps(read)
+    def call(path: Path) -> T:
+        stat = path.stat()
+        return cached(path, stat.st_mtime_ns, stat.st_size)
 
-def blank_inside(path: Path) -> bool:
-    """Whether a file has a blank character (ASCII or Unicode) other than tab and line end."""
-    stat = path.stat()
-    return _blank_inside(path, stat.st_mtime_ns, stat.st_size)
+    return call
 
 
 def fields_of(path: Path, number: int, text: str, count: int, names: str) -> list[str]:
@@ -134,8 +131,11 @@ def _decode(path: Path, number: int, offset: int, raw: bytes) -> str:
     return text.removeprefix("\ufeff") if number == 1 else text
 
 
-@lru_cache(maxsize=4096)
-def _scan(path: Path, _mtime_ns: int, _size: int) -> FileScan:
+@once_per_file
+def scan(path: Path) -> FileScan:
+    """Digest and counts of a file. Raises UserError for an empty file and for a pointer of Git LFS."""
+    if is_lfs_pointer(path):
+        raise lfs_pointer_error(path)
     digest, lines, blank, quoted = hashlib.sha256(), 0, 0, False
     previous, held, tail = b"\n", b"", b""
     with open_binary(path) as file:
@@ -152,7 +152,7 @@ def _scan(path: Path, _mtime_ns: int, _size: int) -> FileScan:
             quoted = quoted or b'""' in text
             previous = text[-1:] or previous
             tail = (tail + chunk)[-4:]
-    if not tail:  # compressed, and nothing in it
+    if not tail:
         raise empty_file_error(path)
     tail = tail.replace(b"\r\n", b"\n")
     return FileScan(
@@ -166,8 +166,9 @@ def _scan(path: Path, _mtime_ns: int, _size: int) -> FileScan:
     )
 
 
-@lru_cache(maxsize=4096)
-def _blank_inside(path: Path, _mtime_ns: int, _size: int) -> bool:
+@once_per_file
+def blank_inside(path: Path) -> bool:
+    """Whether a file has a blank character (ASCII or Unicode) other than tab and line end."""
     if path.suffix == ".gz":
         with open_binary(path) as file:
             return _BLANK.search(file.read()) is not None

@@ -108,7 +108,11 @@ class Lexicon:
         english, foreign = fold(source), fold(target)
         found = (self._pair(english, foreign, word) for word in self._candidates(english.text))
         pairs = sorted(pair for pair in found if pair is not None)
-        return pairs if self.matching == "substring" else [p for p in pairs if not _clitic(source, p.source.start)]
+        if self.matching == "substring":
+            return pairs
+        # Not the end of an English contraction: the s of "God's", the t of "don't".
+        starts = ((pair, pair.source.start) for pair in pairs)
+        return [pair for pair, at in starts if not (at > 1 and source[at - 1] in "'’" and source[at - 2].isalnum())]
 
     def _pair(self, english: Folded, foreign: Folded, word: str) -> WordPair | None:
         here: list[Span] | None = None
@@ -138,22 +142,9 @@ class Lexicon:
             yield from self._index.get(key, ())
 
 
-def code_exact_matches(source: str, target: str, entries: Iterable[DictionaryEntry]) -> list[WordPair]:
-    """The word pairs of the released script's rule: both lower-cased words are substrings that occur exactly once.
-
-    The script also asks for the same word pieces in the tokenised sentence: see `methods.objectives.released_words`.
-    """
-    return Lexicon(entries, "substring").matches(source, target)
-
-
 def _is_word(text: str) -> bool:
     """Whether a dictionary's word can stand in a sentence: some letter or digit, and no affix ("self-", "-ness")."""
     return _TOKEN.search(text) is not None and text == text.strip("-")
-
-
-def _clitic(text: str, at: int) -> bool:
-    """Whether the word at `at` is the end of an English contraction: the s of "God's", the t of "don't"."""
-    return at > 1 and text[at - 1] in "'’" and text[at - 2].isalnum()
 
 
 def _boundary(text: str, at: int) -> bool:

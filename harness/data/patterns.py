@@ -59,7 +59,9 @@ def find_views(root: Path, pattern: str, pivot: str) -> list[str]:
             continue
         paths = root.glob(FIELD.sub("*", spelling).replace("{pivot}", pivot))
         matches = map(_regex(spelling, pivot).fullmatch, (path.relative_to(root).as_posix() for path in paths))
-        found |= dict.fromkeys(_view(match.groupdict()) for match in matches if match)
+        for fields in (match.groupdict() for match in matches if match):
+            parts = (fields["view"],) if "view" in fields else (fields["context"], fields["question"])
+            found[".".join(dict.fromkeys(parts))] = None
     return list(found)
 
 
@@ -105,10 +107,3 @@ def _regex(pattern: str, pivot: str) -> re.Pattern[str]:
         parts[i] = re.escape(name) if i % 2 == 0 else f"(?P={name})" if name in known else f"(?P<{name}>{_CODE})"
         known |= {name} if i % 2 else set()
     return re.compile("".join(parts))
-
-
-def _view(fields: Mapping[str, str]) -> str:
-    if "view" in fields:
-        return fields["view"]
-    context, question = fields["context"], fields["question"]
-    return context if context == question else f"{context}.{question}"

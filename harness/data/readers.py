@@ -79,7 +79,15 @@ def text_pairs(path: Path, labels: Sequence[str], *, withheld: bool) -> Iterator
     for number, text in read_lines(path):
         fields = fields_of(path, number, text, width, names)
         if not fields[-1].strip():
-            raise _empty_field(path, number, text, width)
+            raise UserError(
+                "the last field is empty, which the official preprocessing cannot read",
+                file=path,
+                line=number,
+                found=shorten(text),
+                expected="a label" if width == 3 else "a second sentence",
+                remedy="fill the field or drop the row in every language; where test labels are withheld, write two "
+                "columns",
+            )
         label = _label(path, number, fields[2], labels) if width == 3 else None
         yield fields[0], fields[1], label
 
@@ -98,39 +106,25 @@ def _label(path: Path, number: int, text: str, labels: Sequence[str]) -> str:
     return label
 
 
-def _empty_field(path: Path, number: int, text: str, width: int) -> UserError:
-    return UserError(
-        "the last field is empty, which the official preprocessing cannot read",
-        file=path,
-        line=number,
-        found=shorten(text),
-        expected="a label" if width == 3 else "a second sentence",
-        remedy="fill the field or drop the row in every language; where test labels are withheld, write two columns",
-    )
-
-
 def _read_classification(cell: Cell) -> Iterator[Record]:
-    clusters = _row_clusters(cell)
+    clusters: list[str] = []  # empty where the languages are not parallel
+    if cell.parallel is not None:
+        firsts = (text.split("\t")[0] for _, text in read_lines(cell.parallel))
+        clusters = premise_clusters(cell.spec.name, cell.split, firsts)
     rows = text_pairs(cell.files["data"], cell.spec.labels, withheld=cell.split == "test")
     for row, (first, second, label) in enumerate(rows):
         cluster = clusters[row] if clusters else f"{cell.key}-{row}"
         yield TextPair(f"{cell.split}-{row}", first, second, label, cluster)
 
 
-def _row_clusters(cell: Cell) -> list[str]:
-    """The cluster of each row: the first row with the same first sentence in the pivot's file.
+def premise_clusters(task: str, split: str, firsts: Iterable[str]) -> list[str]:
+    """The cluster of each row: the first row with the same first sentence, of those `firsts` in the pivot's rows.
 
-    Joins translations of a row, and rows about one premise. Empty where the languages are not parallel.
+    Joins translations of a row, and rows about one premise.
     """
-    if cell.parallel is None:
-        return []
-    first_row: dict[str, int] = {}
-    clusters: list[str] = []
-    for row, (_, text) in enumerate(read_lines(cell.parallel)):
-        first = text.split("\t")[0]
-        known = row if first in PLACEHOLDERS else first_row.setdefault(first, row)
-        clusters.append(f"{cell.spec.name}-{cell.split}-{known}")
-    return clusters
+    known: dict[str, int] = {}
+    rows = [row if text in PLACEHOLDERS else known.setdefault(text, row) for row, text in enumerate(firsts)]
+    return [f"{task}-{split}-{row}" for row in rows]
 
 
 def _read_tagging(cell: Cell) -> Iterator[Record]:
@@ -153,7 +147,14 @@ def tagged_sentences(
     for number, text in read_lines(path):
         if not text:
             if not words:
-                raise _blank_line(path, number)
+                raise UserError(
+                    "a blank line that ends no sentence, on which the official reader fails",
+                    file=path,
+                    line=number,
+                    found="two blank lines in a row, or one at the start",
+                    expected="one blank line between sentences",
+                    remedy="remove this line",
+                )
             yield tuple(words), tuple(tags) if labelled else None
             words, tags = [], []
             continue
@@ -169,33 +170,21 @@ def _token(path: Path, number: int, text: str, labels: Sequence[str], labelled: 
     fields = fields_of(path, number, text, 1 + labelled, names)
     pieces = fields[0].split()
     if not pieces:
-        raise _no_token(path, number, text)
+        raise UserError(
+            "a token of blanks only, for which the official code would read the tag's own text",
+            file=path,
+            line=number,
+            found=shorten(text),
+            expected="a token with at least one visible character",
+            remedy="remove this line",
+        )
     tag = _label(path, number, fields[1], labels) if labelled else ""
-    if len(pieces) == 1 or test:
-        return pieces[0], tag
-    return pieces[0], "X" if "X" in labels else "O"
+    return pieces[0], tag if len(pieces) == 1 or test else lost_tag(labels)
 
 
-def _blank_line(path: Path, number: int) -> UserError:
-    return UserError(
-        "a blank line that ends no sentence, on which the official reader fails",
-        file=path,
-        line=number,
-        found="two blank lines in a row, or one at the start",
-        expected="one blank line between sentences",
-        remedy="remove this line",
-    )
-
-
-def _no_token(path: Path, number: int, text: str) -> UserError:
-    return UserError(
-        "a token of blanks only, for which the official code would read the tag's own text",
-        file=path,
-        line=number,
-        found=shorten(text),
-        expected="a token with at least one visible character",
-        remedy="remove this line",
-    )
+def lost_tag(labels: Sequence[str]) -> str:
+    """The tag that the official code gives to a token with a blank inside in training and dev files."""
+    return "X" if "X" in labels else "O"
 
 
 def _tagging_labelled(cell: Cell) -> bool:
@@ -205,32 +194,39 @@ def _tagging_labelled(cell: Cell) -> bool:
 def _read_aligned(cell: Cell) -> list[Record]:
     """Tatoeba: line i of one file translates line i of the other, unless the English side is sorted."""
     labelled = _aligned_labelled(cell)
-    texts = {side: _pool_lines(cell.files[side]) for side in ("source", "target")}
-    names = {"source": cell.view, "target": cell.pivot}
-    records: list[Record] = []
-    for side, other in (("source", "target"), ("target", "source")):
-        for row, text in enumerate(texts[side]):
-            english = texts["target"][row]
-            cluster = text_cluster(cell.spec.name, cell.split, english) if labelled or side == "target" else ""
-            partners = (f"{names[other]}-{row}",) if labelled else None
-            records.append(PoolSentence(f"{names[side]}-{row}", side, text, partners, cluster))
-    return records
+    sides: list[list[str]] = [[], []]
+    for lines, side in zip(sides, ("source", "target"), strict=True):
+        for number, text in read_lines(cell.files[side]):
+            if not text.strip():
+                raise UserError(
+                    "an empty line",
+                    file=cell.files[side],
+                    line=number,
+                    found="a line of blanks",
+                    expected="one sentence a line, each with its translation",
+                    remedy="drop this line in both languages",
+                )
+            lines.append(text)
+    return aligned_pool(cell.spec.name, cell.view, cell.split, cell.pivot, *sides, labelled=labelled)
 
 
-def _pool_lines(path: Path) -> list[str]:
-    lines = []
-    for number, text in read_lines(path):
-        if not text.strip():
-            raise UserError(
-                "an empty line",
-                file=path,
-                line=number,
-                found="a line of blanks",
-                expected="one sentence a line, each with its translation",
-                remedy="drop this line in both languages",
-            )
-        lines.append(text)
-    return lines
+def aligned_pool(
+    task: str, view: str, split: str, pivot: str, foreign: Sequence[str], english: Sequence[str], *, labelled: bool
+) -> list[Record]:
+    """Two pools whose rows are translations of each other, or not where `labelled` is False."""
+    clusters = [text_cluster(task, split, text) for text in english]
+    pools = ("source", view, pivot, foreign), ("target", pivot, view, english)
+    return [
+        PoolSentence(
+            f"{code}-{row}",
+            side,
+            text,
+            (f"{other}-{row}",) if labelled else None,
+            clusters[row] if labelled or side == "target" else "",
+        )
+        for side, code, other, texts in pools
+        for row, text in enumerate(texts)
+    ]
 
 
 def _aligned_labelled(cell: Cell) -> bool:
@@ -270,7 +266,7 @@ def _read_mining(cell: Cell) -> list[Record]:
         "source": _identified(cell.files["source"], cell.pivot),
         "target": _identified(cell.files["target"], cell.view),
     }
-    partners = _partners(cell, texts) if _mining_labelled(cell) else None
+    partners = _partners(cell, texts) if cell.files["gold"].is_file() else None
     records: list[Record] = []
     for side, sentences in texts.items():
         for name, text in sentences.items():
@@ -320,14 +316,6 @@ def _partners(cell: Cell, texts: Mapping[str, Mapping[str, str]]) -> dict[str, d
     return partners
 
 
-def _mining_labelled(cell: Cell) -> bool:
-    return cell.files["gold"].is_file()
-
-
-def _lines(role: str) -> Callable[[Cell], int]:
-    return lambda cell: scan(cell.files[role]).lines
-
-
 def _sentences(cell: Cell) -> int:
     found = scan(cell.files["data"])
     return found.blank + (not found.ends_blank)
@@ -337,28 +325,24 @@ def _pool_size(cell: Cell) -> int:
     return scan(cell.files["source"]).lines + scan(cell.files["target"]).lines
 
 
-def _classification_labelled(cell: Cell) -> bool:
-    return cell.split != "test" or scan(cell.files["data"]).fields != 2
-
-
 def _read_qa(cell: Cell) -> Iterator[Record]:
     prefix = f"{cell.spec.name}-{cell.split}"
     language = cell.view.partition(".")[0]
     return read_questions(cell.files["data"], prefix, language, repeated_ids=cell.split == "train")
 
 
-def _questions(cell: Cell) -> int:
-    return scan_questions(cell.files["data"]).questions
-
-
-def _qa_labelled(cell: Cell) -> bool:
-    return scan_questions(cell.files["data"]).answered > 0
-
-
 ALIGNED = Reader(_read_aligned, _pool_size, _aligned_labelled)
-MINING = Reader(_read_mining, _pool_size, _mining_labelled)
+MINING = Reader(_read_mining, _pool_size, lambda cell: cell.files["gold"].is_file())
 _READERS = {
-    TextPair: Reader(_read_classification, _lines("data"), _classification_labelled),
+    TextPair: Reader(
+        _read_classification,
+        lambda cell: scan(cell.files["data"]).lines,
+        lambda cell: cell.split != "test" or scan(cell.files["data"]).fields != 2,
+    ),
     TaggedSentence: Reader(_read_tagging, _sentences, _tagging_labelled),
-    Question: Reader(_read_qa, _questions, _qa_labelled),
+    Question: Reader(
+        _read_qa,
+        lambda cell: scan_questions(cell.files["data"]).questions,
+        lambda cell: scan_questions(cell.files["data"]).answered > 0,
+    ),
 }

@@ -86,7 +86,10 @@ class RecordTable(Rows[R]):
 
     def __init__(self, folder: Path, layout: TableLayout[R]) -> None:
         self._record, self._files = layout.record, []
-        total = _read_total(folder)
+        try:
+            total = int((folder / TOTAL).read_text())
+        except OSError as error:
+            raise ValueError(f"{folder / TOTAL}: {error}") from error
         for number in range(-(-total // ROWS)):
             self._files.append(_File(folder / _name(number), layout, min(ROWS, total - number * ROWS)))
         self._total = total
@@ -170,13 +173,6 @@ def _is_full(path: Path, layout: TableLayout[Any]) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _read_total(folder: Path) -> int:
-    try:
-        return int((folder / TOTAL).read_text())
-    except OSError as error:
-        raise ValueError(f"{folder / TOTAL}: {error}") from error
 
 
 def _name(number: int) -> str:

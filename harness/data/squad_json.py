@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.data.lines import SURROGATE, shorten
+from harness.data.lines import SURROGATE, once_per_file, shorten
 from harness.errors import UserError
 from harness.files import open_binary, read_json
 from harness.records import Answer, Question
@@ -41,7 +40,7 @@ def read_questions(path: Path, prefix: str, language: str, *, repeated_ids: bool
                 raise _error(path, f"{paragraph.place}.qas[{number}].id", "an id that occurs twice", name)
             seen.add(name)
             yield Question(
-                name, question, paragraph.context, _locate_answers(answers, paragraph.context), cluster, language
+                name, question, paragraph.context, locate_answers(answers, paragraph.context), cluster, language
             )
 
 
@@ -64,26 +63,20 @@ class QuestionFile(NamedTuple):
     misplaced: int
 
 
+@once_per_file
 def scan_questions(path: Path) -> QuestionFile:
-    """Counts of a file, computed once per path and time."""
-    return _scan_questions(path, path.stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=256)
-def _scan_questions(path: Path, _: int) -> QuestionFile:
+    """Counts of a file."""
     answers = [question.answers for question in read_questions(path, "", "", repeated_ids=True)]
     answered = [given for given in answers if given]
     return QuestionFile(len(answers), len(answered), sum(all(one.start < 0 for one in given) for given in answered))
 
 
-def _locate_answers(answers: list[tuple[str, int]], context: str) -> tuple[Answer, ...]:
+def locate_answers(answers: list[tuple[str, int]], context: str) -> tuple[Answer, ...]:
+    """Answers with their start, or -1 where they are not there; none where all of them are empty."""
     if not any(text for text, _ in answers):
         return ()
-    return tuple(Answer(text, start if _stands(text, context, start) else -1) for text, start in answers)
-
-
-def _stands(text: str, context: str, start: int) -> bool:
-    return start >= 0 and context.startswith(text, start)
+    found = ((text, start, start >= 0 and context.startswith(text, start)) for text, start in answers)
+    return tuple(Answer(text, start if there else -1) for text, start, there in found)
 
 
 def _paragraphs(path: Path) -> Iterator[_Paragraph]:

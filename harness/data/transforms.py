@@ -240,13 +240,9 @@ class TransformedSource(Source):
         tasks = tuple(self._marked(cell) if language in cell.view.split(".") else cell for cell in inner.tasks)
         corpora = tuple(self._marked(cell) if cell.language == language else cell for cell in inner.corpora)
         if (tasks, corpora) == (inner.tasks, inner.corpora):
-            raise UserError(
-                f"{self.transform.name} has no effect: the source holds nothing in {language}",
-                found=", ".join(
-                    sorted({cell.language for cell in inner.corpora} | {cell.view for cell in inner.tasks})
-                ),
-                remedy="name one of its languages",
-            )
+            held = {cell.language for cell in inner.corpora} | {cell.view for cell in inner.tasks}
+            what = f"{self.transform.name} has no effect: the source holds nothing in {language}"
+            raise UserError(what, found=", ".join(sorted(held)), remedy="name one of its languages")
         note = f"{language}: the text is changed by {self.transform.name}"
         return replace(inner, tasks=tasks, corpora=corpora, notes=(*inner.notes, note))
 
@@ -260,7 +256,11 @@ class TransformedSource(Source):
                 yield record
                 continue
             new = apply_transform(record, self.transform)
-            yield _change_one_side(record, new, kept=asked != language) if asked else new
+            if asked and isinstance(record, Question) and isinstance(new, Question):  # one side is in another language
+                wording, text = (new, record) if asked == language else (record, new)
+                yield replace(text, question=wording.question)
+            else:
+                yield new
 
     def place(self, spec: TaskSpec, view: str, split: str, item: Record | None) -> tuple[str | Path, int | None]:
         return self.inner.place(spec, view, split, item)
@@ -271,11 +271,8 @@ class TransformedSource(Source):
     def stream(self, kind: Corpus, languages: Sequence[str]) -> Iterator[CorpusRecord]:
         language = self.transform.language
         for record in self.inner.stream(kind, languages):
-            yield (
-                apply_transform(record, self.transform)
-                if getattr(record, "language", self.pivot) == language
-                else record
-            )
+            changed = getattr(record, "language", self.pivot) == language
+            yield apply_transform(record, self.transform) if changed else record
 
     def _marked(self, cell: C) -> C:
         return replace(cell, fingerprint=text_digest(f"{self.transform.name} {cell.fingerprint}"))
@@ -287,19 +284,11 @@ def apply_transform(record: R, transform: LanguageTransform) -> R:
     return new
 
 
-def _text_pair(record: TextPair, transform: LanguageTransform) -> TextPair:
-    return replace(record, first=transform.text(record.first), second=transform.text(record.second))
-
-
 def _tagged(record: TaggedSentence, transform: LanguageTransform) -> TaggedSentence:
     places = transform.places(record.words)
     words = tuple(transform.rewrite(record.words[place]) for place in places)
     tags = None if record.tags is None else tuple(retag(record.tags, places))
     return replace(record, words=words, tags=tags)
-
-
-def _pool(record: PoolSentence, transform: LanguageTransform) -> PoolSentence:
-    return replace(record, text=transform.text(record.text)) if record.side == "source" else record
 
 
 def _question(record: Question, transform: LanguageTransform) -> Question:
@@ -318,21 +307,8 @@ def _question(record: Question, transform: LanguageTransform) -> Question:
     return replace(record, question=transform.text(record.question), context=context, answers=answers)
 
 
-def _change_one_side(old: Record, new: Record, *, kept: bool) -> Record:
-    """The record with only the question changed, or only the context if `kept`: the other is in another language."""
-    assert isinstance(old, Question)
-    assert isinstance(new, Question)
-    if kept:
-        return replace(new, question=old.question)
-    return replace(old, question=new.question)
-
-
 def _target(record: Any, transform: LanguageTransform) -> Any:
     return replace(record, target=transform.text(record.target))
-
-
-def _mono(record: MonoSentence, transform: LanguageTransform) -> MonoSentence:
-    return replace(record, text=transform.text(record.text))
 
 
 def _aligned(record: AlignedPair, transform: LanguageTransform) -> AlignedPair:
@@ -347,13 +323,13 @@ def _aligned(record: AlignedPair, transform: LanguageTransform) -> AlignedPair:
 
 
 _CHANGES: dict[type, Callable[[Any, LanguageTransform], Any]] = {
-    TextPair: _text_pair,
+    TextPair: lambda pair, change: replace(pair, first=change.text(pair.first), second=change.text(pair.second)),
     TaggedSentence: _tagged,
-    PoolSentence: _pool,
+    PoolSentence: lambda one, change: replace(one, text=change.text(one.text)) if one.side == "source" else one,
     Question: _question,
     ParallelPair: _target,
     DictionaryEntry: _target,
-    MonoSentence: _mono,
+    MonoSentence: lambda sentence, change: replace(sentence, text=change.text(sentence.text)),
     AlignedPair: _aligned,
 }
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from harness.data.folder import Folder
-from harness.data.matching import Lexicon, code_exact_matches
+from harness.data.matching import Lexicon
 from harness.data.sample import SampleSettings, draw_sample, load_sample, quotas, save_sample
 from harness.errors import UsageError, UserError
 from harness.records import Corpus, DictionaryEntry, ParallelPair
@@ -83,10 +83,12 @@ def test_another_translation_is_taken_where_the_first_is_not_unique() -> None:
 
 
 def test_the_released_rule_finds_words_inside_words() -> None:
-    found = code_exact_matches("an action film", "ein Tatort", entries(("act", "tat"), ("film", "film"), ("n", "x")))
+    found = Lexicon(entries(("act", "tat"), ("film", "film"), ("n", "x")), "substring").matches(
+        "an action film", "ein Tatort"
+    )
     assert [(pair.source, pair.target) for pair in found] == [((3, 6), (4, 7))]
-    assert code_exact_matches("act action", "Tat", entries(("act", "tat"))) == []
-    assert len(code_exact_matches("haha", "人人人", entries(("haha", "人人")))) == 1
+    assert Lexicon(entries(("act", "tat")), "substring").matches("act action", "Tat") == []
+    assert len(Lexicon(entries(("haha", "人人")), "substring").matches("haha", "人人人")) == 1
 
 
 WORDS = st.sampled_from(["cat", "Cat", "dog", "at", "concat", "naïve", "the"])

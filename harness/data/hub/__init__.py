@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from harness.data.folder import Folder
 from harness.data.hub.settings import NLI_CONFIGS, HubSettings, Named, parse_settings
 from harness.data.hub.tables import HUB_TASKS, NLI_COLUMNS, HubTask
+from harness.data.readers import premise_clusters
 from harness.data.source import CorpusCell, Manifest, Source, TaskCell, missing_task
 from harness.errors import UserError
 from harness.files import text_digest
@@ -201,7 +202,7 @@ class Hub(Source):
         if spec.family.record is TextPair:
             found = rows.labelled(one.place, one.tuples(), spec.labels)
             firsts = [first for first, *_ in parts[self.pivot].tuples()] if self._parallel(spec, parts) else []
-            return rows.pairs(key, split, found, rows.premise_clusters(spec, split, firsts))
+            return rows.pairs(key, split, found, premise_clusters(spec.name, split, firsts))
         if spec.family.record is TaggedSentence:
             return rows.tagged(key, split, one.place, one.tuples(), spec.labels)
         if spec.family.record is Question:

@@ -40,19 +40,21 @@ def cells(repository: Repository, pivot: str, size: int) -> Iterator[CorpusCell]
 def stream(repository: Repository, language: str, pivot: str, size: int) -> Iterator[ParallelPair]:
     """The first `size` pairs with text on both sides. They are streamed from the hub once and then read from disk."""
     config = configs(repository, pivot)[language]
-    kept = _kept(repository, config, size)
+    digest = text_digest(f"{repository.fingerprint(config, 'train')} {size}")
+    kept = Path(constants.HF_HOME) / "alignboard" / "parallel" / f"{config}-{digest[:32]}.parquet"
     if not kept.is_file():
         rows = islice(_pairs(repository, config, language, pivot), size)
-        write_atomically(kept, lambda path: _write_rows(path, rows))
+        chunks = iter(lambda: list(islice(rows, 10_000)), [])
+
+        def write(path: Path) -> None:
+            with pq.ParquetWriter(path, _SCHEMA) as writer:
+                for chunk in chunks:
+                    writer.write_table(pa.Table.from_pylist(chunk, schema=_SCHEMA))
+
+        write_atomically(kept, write)
     for batch in pq.ParquetFile(kept).iter_batches():
         for row in batch.to_pylist():
             yield ParallelPair(f"{language}-{row['row']}", language, row["source"], row["target"])
-
-
-def _write_rows(path: Path, rows: Iterator[dict[str, object]]) -> None:
-    with pq.ParquetWriter(path, _SCHEMA) as writer:
-        while chunk := list(islice(rows, 10_000)):
-            writer.write_table(pa.Table.from_pylist(chunk, schema=_SCHEMA))
 
 
 def _pairs(repository: Repository, config: str, language: str, pivot: str) -> Iterator[dict[str, object]]:
@@ -64,8 +66,3 @@ def _pairs(repository: Repository, config: str, language: str, pivot: str) -> It
         source, target = pair[pivot] or "", pair[language] or ""
         if source.strip() and target.strip():
             yield {"row": row, "source": source, "target": target}
-
-
-def _kept(repository: Repository, config: str, size: int) -> Path:
-    digest = text_digest(f"{repository.fingerprint(config, 'train')} {size}")
-    return Path(constants.HF_HOME) / "alignboard" / "parallel" / f"{config}-{digest[:32]}.parquet"

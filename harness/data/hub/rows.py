@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from harness.data.readers import OLD_LABELS, PLACEHOLDERS, text_cluster
+from harness.data.readers import OLD_LABELS, aligned_pool, lost_tag
+from harness.data.squad_json import locate_answers
 from harness.errors import UserError
-from harness.records import Answer, PoolSentence, Question, Record, TaggedSentence, TextPair
+from harness.records import Question, Record, TaggedSentence, TextPair
 from harness.task import TaskSpec
 
 Row = dict[str, Any]
@@ -20,13 +21,6 @@ def pairs(key: str, split: str, rows: list[tuple[str, str, str]], clusters: list
         TextPair(f"{split}-{row}", first, second, label, clusters[row] if clusters else f"{key}-{row}")
         for row, (first, second, label) in enumerate(rows)
     ]
-
-
-def premise_clusters(spec: TaskSpec, split: str, firsts: Sequence[str]) -> list[str]:
-    """The cluster of each row: the first row with the same first sentence in the pivot language."""
-    known: dict[str, int] = {}
-    places = [row if text in PLACEHOLDERS else known.setdefault(text, row) for row, text in enumerate(firsts)]
-    return [f"{spec.name}-{split}-{place}" for place in places]
 
 
 def labelled(where: str, rows: list[tuple[str, str, str]], labels: Sequence[str]) -> list[tuple[str, str, str]]:
@@ -49,9 +43,8 @@ def tagged(
             if tag not in labels:
                 raise _label_error(where, number, tag, labels)
         kept = [(token.split(), tag) for token, tag in zip(tokens, tags, strict=True) if token.strip()]
-        lost = "X" if "X" in labels else "O"
         words = tuple(pieces[0] for pieces, _ in kept)
-        kept_tags = tuple(tag if len(pieces) == 1 or split == "test" else lost for pieces, tag in kept)
+        kept_tags = tuple(tag if len(pieces) == 1 or split == "test" else lost_tag(labels) for pieces, tag in kept)
         if words:
             row = len(records)
             records.append(TaggedSentence(f"{split}-{row}", words, kept_tags, f"{key}-{row}"))
@@ -70,16 +63,9 @@ def questions(prefix: str, language: str, rows: list[Row], *, repeated_ids: bool
             if name in seen and not repeated_ids:
                 raise UserError("an id occurs twice", file=where, found=name, expected="each id once")
             seen.add(name)
-            records.append(Question(name, row["question"], context, _answers(row, context), cluster, language))
+            given = list(zip(row["answers"]["text"], row["answers"]["answer_start"], strict=True))
+            records.append(Question(name, row["question"], context, locate_answers(given, context), cluster, language))
     return records
-
-
-def _answers(row: Row, context: str) -> tuple[Answer, ...]:
-    found = list(zip(row["answers"]["text"], row["answers"]["answer_start"], strict=True))
-    if not any(text for text, _ in found):
-        return ()
-    stands = [start >= 0 and context.startswith(text, start) for text, start in found]
-    return tuple(Answer(text, start if ok else -1) for (text, start), ok in zip(found, stands, strict=True))
 
 
 def aligned(spec: TaskSpec, view: str, split: str, pivot: str, rows: list[tuple[str, str]], where: str) -> list[Record]:
@@ -90,16 +76,8 @@ def aligned(spec: TaskSpec, view: str, split: str, pivot: str, rows: list[tuple[
             raise UserError(
                 "a row with an empty side", file=where, line=number + 1, expected="a sentence on both sides"
             )
-    clusters = [text_cluster(spec.name, split, target) for _, target in texts]
-    source = [
-        PoolSentence(f"{view}-{row}", "source", pair[0], (f"{pivot}-{row}",), clusters[row])
-        for row, pair in enumerate(texts)
-    ]
-    target = [
-        PoolSentence(f"{pivot}-{row}", "target", pair[1], (f"{view}-{row}",), clusters[row])
-        for row, pair in enumerate(texts)
-    ]
-    return [*source, *target]
+    foreign, english = [source for source, _ in texts], [target for _, target in texts]
+    return aligned_pool(spec.name, view, split, pivot, foreign, english, labelled=True)
 
 
 def _label_error(where: str, number: int, label: str, labels: Sequence[str]) -> UserError:

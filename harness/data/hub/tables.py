@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from harness.data.languages import ISO3, XTREME
+
 
 @dataclass(frozen=True)
 class HubSplit:
@@ -44,26 +46,8 @@ _QUESTION = ("id", "question", "context", "answers")
 _STRIPPED = ("the hub's texts are stripped; an answer that no longer stands at its offset is scored by its text",)
 _SQUAD = HubSplit("SQuAD", "train", _QUESTION)
 _XNLI = HubSplit("XNLI", "test", ("sentence1", "sentence2", "gold_label"), language_column="language")
-_TREEBANKS = {
-    **{"af": "Afrikaans", "ar": "Arabic", "bg": "Bulgarian", "de": "German", "el": "Greek", "en": "English"},
-    **{"es": "Spanish", "et": "Estonian", "eu": "Basque", "fa": "Persian", "fi": "Finnish", "fr": "French"},
-    **{"he": "Hebrew", "hi": "Hindi", "hu": "Hungarian", "id": "Indonesian", "it": "Italian", "ja": "Japanese"},
-    **{"kk": "Kazakh", "ko": "Korean", "mr": "Marathi", "nl": "Dutch", "pt": "Portuguese", "ru": "Russian"},
-    **{"ta": "Tamil", "te": "Telugu", "th": "Thai", "tl": "Tagalog", "tr": "Turkish", "ur": "Urdu"},
-    **{"vi": "Vietnamese", "yo": "Yoruba", "zh": "Chinese"},
-}
-_TATOEBA = {
-    **{"af": "afr", "ar": "ara", "bg": "bul", "bn": "ben", "de": "deu", "el": "ell"},
-    **{"es": "spa", "et": "est", "eu": "eus", "fa": "pes", "fi": "fin", "fr": "fra"},
-    **{"he": "heb", "hi": "hin", "hu": "hun", "id": "ind", "it": "ita", "ja": "jpn"},
-    **{"jv": "jav", "ka": "kat", "kk": "kaz", "ko": "kor", "ml": "mal", "mr": "mar"},
-    **{"nl": "nld", "pt": "por", "ru": "rus", "sw": "swh", "ta": "tam", "te": "tel"},
-    **{"th": "tha", "tl": "tgl", "tr": "tur", "ur": "urd", "vi": "vie", "zh": "cmn"},
-}
-_TYDIQA = {
-    **{"ar": "arabic", "bn": "bengali", "en": "english", "fi": "finnish", "id": "indonesian", "ko": "korean"},
-    **{"ru": "russian", "sw": "swahili", "te": "telugu"},
-}
+_NAMES = {code: language.name for code, language in XTREME.items()}
+_TYDIQA = {code: name.lower() for code, name in _NAMES.items()}
 
 HUB_TASKS: Mapping[str, HubTask] = {
     "xnli": HubTask(
@@ -86,7 +70,7 @@ HUB_TASKS: Mapping[str, HubTask] = {
     ),
     "udpos": HubTask(
         {
-            split: HubSplit("udpos.{view}", name, ("tokens", "pos_tags"), names=_TREEBANKS)
+            split: HubSplit("udpos.{view}", name, ("tokens", "pos_tags"), names=_NAMES)
             for split, name in _SPLITS.items()
         },
         (
@@ -109,7 +93,7 @@ HUB_TASKS: Mapping[str, HubTask] = {
         "that mining on it is another and much easier task"
     ),
     "tatoeba": HubTask(
-        {"test": HubSplit("tatoeba.{view}", "validation", ("source_sentence", "target_sentence"), names=_TATOEBA)},
+        {"test": HubSplit("tatoeba.{view}", "validation", ("source_sentence", "target_sentence"), names=ISO3)},
         ("English lines stand in LASER's order, not in the official download's: the accuracy is the same",),
     ),
 }

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from harness.data.lines import shorten
 from harness.data.prepare.streams import (
@@ -40,8 +40,7 @@ from harness.errors import UserError
 from harness.storage.artifacts import File
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
-
-
+_NOT_PLAIN = "a selected member is not a plain file"
 _DAMAGE = (  # what the libraries raise on damaged bytes
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -76,6 +75,21 @@ class Selection:
     pick: Callable[[str], str | None]
     nested: Callable[[str], bool] = lambda _: False
 
+    @classmethod
+    def by_pattern(cls, pattern: re.Pattern[str], separator: str = "", nested: re.Pattern[str] | None = None) -> Self:
+        """Members whose path ends in the pattern, under the groups that match, joined; `nested` is likewise."""
+
+        def pick(path: str) -> str | None:
+            match = re.fullmatch(rf"(?:.*/)?(?:{pattern.pattern})", path)
+            return separator.join(filter(None, match.groups())) if match else None
+
+        return cls(pick, lambda path: nested is not None and nested.search(path) is not None)
+
+    @classmethod
+    def by_name(cls, *names: str) -> Self:
+        """Members of these file names, in any folder."""
+        return cls(lambda path: name if (name := PurePosixPath(path).name) in names else None)
+
     def wants(self, path: str) -> bool:
         return self.pick(path) is not None or self.nested(path)
 
@@ -105,11 +119,12 @@ def extract(
         for member in members(archive, selection, limits or Limits(), advance):
             name = selection.pick(member.path)
             assert name is not None
+            assert not {"..", "/"} & set(PurePosixPath(name).parts), name
             part = into / "part"
             file = _write(member.stream, part)
             if found.setdefault(name, file) != file:
                 raise _refusal(archive, "two different members for one file", shorten(member.path), f"{name} once")
-            target = into / _checked_name(name)
+            target = into / name
             target.parent.mkdir(parents=True, exist_ok=True)
             part.replace(target)
     return found
@@ -179,7 +194,9 @@ def _stream_members(stream: Stream, name: str, context: _Context) -> Iterator[Me
     head, stream = peek(CountingStream(stream))
     opener = next((opener for magic, opener in DECOMPRESSORS.items() if head.startswith(magic)), None)
     if opener is not None:
-        head, stream = peek(_decompress(opener, stream, context))
+        source = CountingStream(stream)
+        plain = opener(io.BufferedReader(source, 1 << 16))
+        head, stream = peek(CountingStream(plain, lambda given: _check_size(context, given, source.count, given)))
     if is_tar(head):
         yield from _tar_members(stream, context)
     elif opener is None:
@@ -203,8 +220,9 @@ def _tar_members(stream: Stream, context: _Context) -> Iterator[Member]:
             if info.isdir() or not context.selection.wants(path):
                 continue
             if not info.isreg() or info.issparse():
-                found = f"{shorten(path)}: {_kind_of_member(info)}"
-                raise context.refuse("a selected member is not a plain file", found, "a plain file")
+                link = f"a link to {shorten(info.linkname)}" if info.issym() or info.islnk() else ""
+                kind = link or ("a sparse file" if info.issparse() else "a device or pipe")
+                raise context.refuse(_NOT_PLAIN, f"{shorten(path)}: {kind}", "a plain file")
             content = tar.extractfile(info)
             assert content is not None
             yield from _wanted_members(path, content, info.size, context)
@@ -228,48 +246,35 @@ def _zip_members(file: Stream, context: _Context) -> Iterator[Member]:
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG):
                 found = "a symbolic link" if kind == stat.S_IFLNK else "a device or pipe"
-                raise context.refuse(
-                    "a selected member is not a plain file", f"{shorten(path)}: {found}", "a plain file"
-                )
+                raise context.refuse(_NOT_PLAIN, f"{shorten(path)}: {found}", "a plain file")
             total += info.file_size
             _check_size(context, total, info.compress_size, info.file_size)
             _check_size(context, total, context.archive.stat().st_size, total)  # members may share their bytes
             try:
                 content = archive.open(info)
             except (NotImplementedError, RuntimeError) as error:  # an unknown compression method, or a password
-                raise context.refuse(
-                    "a member that cannot be opened", f"{shorten(path)}: {error}", "a plain zip"
-                ) from error
+                found = f"{shorten(path)}: {error}"
+                raise context.refuse("a member that cannot be opened", found, "a plain zip") from error
             with content:
                 yield from _wanted_members(path, content, info.file_size, context)
 
 
 def _wanted_members(path: str, content: Stream, size: int, context: _Context) -> Iterator[Member]:
     if size > context.limits.file:
-        raise context.refuse(
-            "a member that is too large", f"{shorten(path)}: {size:,} bytes", f"at most {context.limits.file:,}"
-        )
+        found = f"{shorten(path)}: {size:,} bytes"
+        raise context.refuse("a member that is too large", found, f"at most {context.limits.file:,}")
     if context.selection.nested(path):
         yield from _stream_members(content, path, replace(context, prefix=f"{path}/"))
     else:
         yield Member(path, content)
 
 
-def _decompress(opener: Callable[[Any], Stream], stream: Stream, context: _Context) -> CountingStream:
-    source = CountingStream(stream)
-    return CountingStream(
-        opener(io.BufferedReader(source, 1 << 16)), lambda given: _check_size(context, given, source.count, given)
-    )
-
-
 def _check_size(context: _Context, total: int, read: int, given: int) -> None:
     """Raises UserError if `given` bytes from `read` compressed ones, or `total` bytes, exceed the limits."""
     limits = context.limits
     if given > limits.slack + limits.ratio * read:
-        found = f"{given:,} bytes out of {read:,}"
-        raise context.refuse(
-            "a decompression bomb", found, f"at most {limits.ratio} times as many, after {limits.slack:,}"
-        )
+        expected = f"at most {limits.ratio} times as many, after {limits.slack:,}"
+        raise context.refuse("a decompression bomb", f"{given:,} bytes out of {read:,}", expected)
     if total > limits.total:
         raise context.refuse("the archive expands too much", f"over {limits.total:,} bytes", "a data set's archive")
 
@@ -295,19 +300,6 @@ def _write(stream: Stream, path: Path) -> File:
             digest.update(chunk)
             size += len(chunk)
     return File(size, digest.hexdigest())
-
-
-def _checked_name(name: str) -> str:
-    path = PurePosixPath(name)
-    assert not path.is_absolute(), name
-    assert ".." not in path.parts, name
-    return name
-
-
-def _kind_of_member(info: tarfile.TarInfo) -> str:
-    if info.issym() or info.islnk():
-        return f"a link to {shorten(info.linkname)}"
-    return "a sparse file" if info.issparse() else "a device or pipe"
 
 
 def _refusal(archive: Path, what: str, found: str, expected: str) -> UserError:

@@ -45,11 +45,11 @@ def convert(raw: Raw, out: Path, official: bool) -> Converted:
 def _download(language: str, original: str) -> Download:
     stem = f"{language}-en.{original}"
     archive = f"bucc2018-{stem}-gold.tar.bz2"
-    pattern = re.compile(rf"(?:^|.*/)({re.escape(stem)}\.(?:{language}|en|gold))")
+    pattern = re.compile(rf"({re.escape(stem)}\.(?:{language}|en|gold))")
     return Download(
         names=(archive,),
         url=f"https://comparable.limsi.fr/bucc2018/{archive}",
-        selection=Selection(lambda path: match[1] if (match := pattern.fullmatch(path)) else None),
+        selection=Selection.by_pattern(pattern),
         holds=tuple(f"{stem}.{side}" for side in (language, "en", "gold")),
         sums={archive: _SUMS[stem]},
     )

@@ -91,12 +91,21 @@ def prepare(
 def _prepare(package: Package, downloads: Downloads, folder: Path, options: Options, watch: PrepareProgress) -> Result:
     final, work = folder / package.name, folder / WORK / package.name
     restore_folder(final)
-    before = _existing_record(final)
+    before = record.read(final)
+    if final.exists() and (strange := record.unlisted_files(final, before) if final.is_dir() else [final.name]):
+        raise UserError(
+            "this folder holds files that `prepare` did not write",
+            file=final,
+            found=join_names(strange),
+            expected="no such folder, or one that `prepare` made",
+            remedy="move it away, or choose another folder with --to",
+        )
     sources, absent = downloads.find(package)
     checks = ((path, source.download) for source in sources for path in source.paths)
     found = [_check_download(path, download, downloads, options, watch) for path, download in checks]
     wanted = found if sources or before is None else before.sources  # downloads may be gone once they are prepared
-    if before is not None and before.matches(options.official, wanted) and not record.damaged_files(final, before):
+    same = before is not None and (before.official, before.sources) == (options.official, wanted)
+    if before is not None and same and not record.damaged_files(final, before):
         shutil.rmtree(work, ignore_errors=True)
         return Result(package.name, "unchanged", before)
     if not sources:
@@ -109,20 +118,6 @@ def _prepare(package: Package, downloads: Downloads, folder: Path, options: Opti
     replace_folder(work / "new", final)
     shutil.rmtree(work)
     return Result(package.name, "prepared", made)
-
-
-def _existing_record(final: Path) -> PreparedRecord | None:
-    """The record of an existing folder. Raises UserError if it has files that `prepare` did not write."""
-    before = record.read(final)
-    if final.exists() and (strange := record.unlisted_files(final, before) if final.is_dir() else [final.name]):
-        raise UserError(
-            "this folder holds files that `prepare` did not write",
-            file=final,
-            found=join_names(strange),
-            expected="no such folder, or one that `prepare` made",
-            remedy="move it away, or choose another folder with --to",
-        )
-    return before
 
 
 def _check_download(
@@ -172,8 +167,12 @@ def _extract_archive(
 ) -> dict[str, Path]:
     """The selected members of an archive. Members of an earlier extraction are reused if they are unchanged."""
     note = into.with_name(f"{into.name}.json")
-    files = _read_note(note, into)
-    if files is None:
+    try:
+        files = {name: File(**entry) for name, entry in read_json(note).items()}
+        intact = all(record.measure(into / name) == file for name, file in files.items())
+    except (OSError, ValueError, TypeError, AttributeError):
+        intact = False
+    if not intact:
         shutil.rmtree(into, ignore_errors=True)
         into.mkdir(parents=True)
         watch.phase(f"extracting {archive.name}", archive.stat().st_size)
@@ -189,14 +188,6 @@ def _extract_archive(
     return {name: into / name for name in files}
 
 
-def _read_note(note: Path, into: Path) -> dict[str, File] | None:
-    try:
-        files = {name: File(**entry) for name, entry in read_json(note).items()}
-        return files if all(record.measure(into / name) == file for name, file in files.items()) else None
-    except (OSError, ValueError, TypeError, AttributeError):
-        return None
-
-
 def _convert(package: Package, raw: dict[str, Path], made: PreparedRecord, new: Path) -> None:
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
@@ -209,16 +200,11 @@ def _convert(package: Package, raw: dict[str, Path], made: PreparedRecord, new: 
             remedy="`alignboard prepare --list` shows what to download",
         )
     made.items = done.items
-    made.notes = [*done.notes, *_count_differences(package, done.items)]
+    made.notes = done.notes
+    known = ((path, count, package.published.get(path, count)) for path, count in done.items.items())
+    if other := [f"{path} {count:,} ({published:,})" for path, count, published in known if count != published]:
+        made.notes.append(f"other numbers of items than published (in brackets): {join_names(other)}")
     record.write(new, made)
-
-
-def _count_differences(package: Package, items: dict[str, int]) -> Iterator[str]:
-    """Differences between the numbers of items and the published ones."""
-    known = [(path, count, package.published[path]) for path, count in items.items() if path in package.published]
-    other = [f"{path} {count:,} ({published:,})" for path, count, published in known if count != published]
-    if other:
-        yield f"other numbers of items than published (in brackets): {join_names(other)}"
 
 
 @contextmanager

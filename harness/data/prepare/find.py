@@ -12,7 +12,7 @@ from harness.data.prepare.archives import zip_holds
 from harness.data.prepare.package import Download, Package
 from harness.errors import UserError
 
-AMBIGUOUS_NAMES = ("main.zip", "master.zip")
+AMBIGUOUS_NAMES = ("main.zip", "master.zip")  # of many projects: their content decides
 
 
 @dataclass
@@ -45,16 +45,14 @@ class Downloads:
     def _source(self, download: Download) -> FoundDownload:
         for pattern in download.names:
             for path in self.paths:
-                if fnmatchcase(path.name, pattern) and self._is_intended(path, download):
+                if fnmatchcase(path.name, pattern) and (
+                    path.name not in AMBIGUOUS_NAMES or zip_holds(self.root / path, download.selection)
+                ):
                     return FoundDownload(download, [self.root / path], {})
         parts = {path.name: self.root / path for path in reversed(self.paths) if path.name in download.parts}
         if parts:
             return FoundDownload(download, [parts[name] for name in sorted(parts)], {})
         return FoundDownload(download, [], self._loose(download))
-
-    def _is_intended(self, path: Path, download: Download) -> bool:
-        """Whether the archive is the right one: names such as main.zip are shared by many projects."""
-        return path.name not in AMBIGUOUS_NAMES or zip_holds(self.root / path, download.selection)
 
     def _loose(self, download: Download) -> dict[str, Path]:
         found: dict[str, Path] = {}
@@ -82,12 +80,12 @@ class Downloads:
 
 def expected_files(package: Package, downloads: list[Download]) -> str:
     """The file names that would be accepted, in words."""
+
+    def first(names: tuple[str, ...]) -> tuple[str, ...]:
+        return names if len(names) <= 3 else (*names[:2], "...")
+
     wanted = downloads or package.downloads
-    return "; ".join(" or ".join((*d.names, *_first_names(d.parts), *_first_names(d.holds))) for d in wanted)
-
-
-def _first_names(names: tuple[str, ...], limit: int = 3) -> tuple[str, ...]:
-    return names if len(names) <= limit else (*names[:2], "...")
+    return "; ".join(" or ".join((*d.names, *first(d.parts), *first(d.holds))) for d in wanted)
 
 
 def join_names(names: Sequence[str], limit: int = 6) -> str:

@@ -23,9 +23,9 @@ TEST = {
     **dict.fromkeys(("jv", "my", "yo"), 100),
 }
 _CODES = "|".join(LANGUAGES)
-_ARCHIVE = re.compile(rf"(?:^|.*/)({_CODES})\.tar\.gz")
+_ARCHIVE = re.compile(rf"(?:^|/)({_CODES})\.tar\.gz$")
 _MEMBER = re.compile(  # in an archive, renamed by the official script, or in a folder with a telling name
-    rf"(?:^|.*/)(?:({_CODES})\.tar\.gz/(?:\./)?|({_CODES})-|(?:panx|wikiann|AmazonPhotos)[^/]*/(?:.*/)?({_CODES})/)"
+    rf"(?:({_CODES})\.tar\.gz/(?:\./)?|({_CODES})-|(?:panx|wikiann|AmazonPhotos)[^/]*/(?:.*/)?({_CODES})/)"
     r"(train|dev|test)"
 )
 
@@ -66,12 +66,6 @@ def _row(text: str) -> Iterator[TaggedToken | None]:
         yield TaggedToken(fields[0].partition(":")[2].strip(), fields[1].strip())
 
 
-def _pick(path: str) -> str | None:
-    """`af.tar.gz/train`, `af-train` or `panx/af/train` -> `af-train`."""
-    match = _MEMBER.fullmatch(path)
-    return "-".join(group for group in match.groups() if group) if match else None
-
-
 PACKAGE = Package(
     name="panx",
     title="PAN-X",
@@ -80,7 +74,7 @@ PACKAGE = Package(
         Download(
             names=("AmazonPhotos.zip", "panx_dataset.zip", "panx_dataset.tar", "panx_dataset.tar.gz"),
             url="https://www.dropbox.com/s/dl/12h3qqog6q4bjve/panx_dataset.tar",
-            selection=Selection(_pick, lambda path: _ARCHIVE.fullmatch(path) is not None),
+            selection=Selection.by_pattern(_MEMBER, "-", nested=_ARCHIVE),  # `af.tar.gz/train` -> `af-train`
             holds=tuple(f"{language}-{split}" for language in LANGUAGES for split in SPLITS),
             parts=tuple(f"{language}.tar.gz" for language in LANGUAGES),
             sums={"panx_dataset.zip": "164814b64f749ad000988b5ab45050b5116913b3db466ab173008955ddf649a4"},

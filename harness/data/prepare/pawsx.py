@@ -13,7 +13,7 @@ from harness.data.prepare.text import lines, split_fields, write_rows
 LANGUAGES = ("de", "en", "es", "fr", "ja", "ko", "zh")
 FILES = {"train": "train.tsv", "dev": "dev_2k.tsv", "test": "test_2k.tsv"}
 _PATH = re.compile(
-    r"(?:^|.*/)(?:x-final|pawsx|paws-x)[^/]*/(?:.*/)?"
+    r"(?:x-final|pawsx|paws-x)[^/]*/(?:.*/)?"
     rf"(?:({'|'.join(LANGUAGES)})/(dev_2k\.tsv|test_2k\.tsv)|(en)/(train\.tsv))"
 )
 
@@ -38,12 +38,6 @@ def _rows(path: Path, *, labels: bool) -> Iterator[tuple[str, ...]]:
             yield (*pair, label) if labels else pair
 
 
-def _pick(path: str) -> str | None:
-    """`x-final/de/dev_2k.tsv` -> `de/dev_2k.tsv`."""
-    match = _PATH.fullmatch(path)
-    return "/".join(group for group in match.groups() if group) if match else None
-
-
 PACKAGE = Package(
     name="pawsx",
     title="PAWS-X",
@@ -52,7 +46,7 @@ PACKAGE = Package(
         Download(
             names=("x-final.tar.gz",),
             url="https://storage.googleapis.com/paws/pawsx/x-final.tar.gz",
-            selection=Selection(_pick),
+            selection=Selection.by_pattern(_PATH, "/"),  # `x-final/de/dev_2k.tsv` -> `de/dev_2k.tsv`
             holds=("en/train.tsv", *(f"{xx}/{file}" for xx in LANGUAGES for file in ("dev_2k.tsv", "test_2k.tsv"))),
             sums={"x-final.tar.gz": "4146db499101d66e68ae4c8ed3cf9dadecd625f44b7d8cf3d4a0fe93afc4fd9f"},
         ),

@@ -6,7 +6,6 @@ Our own training splits while it reads and does not need it. It is for running t
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -42,7 +41,8 @@ def write_task(folder: Path, task: str, tokenizer: SubwordTokenizer, model: str,
         target.parent.mkdir(parents=True, exist_ok=True)
         index = target.with_name(f"{target.name}.idx")
         write_pieces(source, target, index, tokenizer, max_pieces=length - specials, unlabelled=UNLABELLED[task])
-        tags |= set(_tags(target))
+        with target.open(encoding="utf-8") as lines:
+            tags |= {line.rstrip("\n").split("\t")[1] for line in lines if line.strip()}
     (work / "labels.txt").write_text("".join(f"{tag}\n" for tag in sorted(tags)), encoding="utf-8")
     for path in sorted(path for path in work.rglob("*") if path.is_file()):
         place = out / path.relative_to(work)
@@ -84,8 +84,3 @@ def write_pieces(
             used = size if cut else used + size
             words.write(f"{cut}{word}\t{tag}\n")
             numbers.write(f"{cut}{sentence}\n")
-
-
-def _tags(path: Path) -> Iterator[str]:
-    with path.open(encoding="utf-8") as lines:
-        yield from (line.rstrip("\n").split("\t")[1] for line in lines if line.strip())

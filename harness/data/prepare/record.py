@@ -38,10 +38,6 @@ class PreparedRecord:
     missing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def matches(self, official: bool, sources: list[DownloadRecord]) -> bool:
-        """Whether the same downloads were prepared in the same way."""
-        return (self.official, self.sources) == (official, sources)
-
     def as_json(self) -> dict[str, Any]:
         """The record as JSON values."""
         return {**asdict(self), "files": {name: file._asdict() for name, file in self.files.items()}}
@@ -71,13 +67,11 @@ def read(folder: Path) -> PreparedRecord | None:
 
 def damaged_files(folder: Path, record: PreparedRecord) -> list[str]:
     """The files that are missing or changed."""
-    return [
-        name
-        for name, file in record.files.items()
-        if not (folder / name).is_file()
-        or (folder / name).stat().st_size != file.size
-        or measure(folder / name) != file
-    ]
+
+    def is_intact(path: Path, file: File) -> bool:
+        return path.is_file() and path.stat().st_size == file.size and measure(path) == file
+
+    return [name for name, file in record.files.items() if not is_intact(folder / name, file)]
 
 
 def unlisted_files(folder: Path, record: PreparedRecord | None) -> list[str]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.data.lines import shorten
@@ -17,7 +16,7 @@ XQUAD = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
 MLQA = ("ar", "de", "en", "es", "hi", "vi", "zh")
 MLQA_TEST = {"ar": 5_335, "de": 4_517, "en": 11_590, "es": 5_253, "hi": 4_918, "vi": 5_495, "zh": 5_137}
 MLQA_DEV = {"ar": 517, "de": 512, "en": 1_148, "es": 500, "hi": 507, "vi": 511, "zh": 504}
-_MLQA_NAME = re.compile(rf"(?:^|.*/)((?:dev|test)-context-(?:{'|'.join(MLQA)})-question-(?:{'|'.join(MLQA)})\.json)")
+_MLQA_NAME = re.compile(rf"((?:dev|test)-context-(?:{'|'.join(MLQA)})-question-(?:{'|'.join(MLQA)})\.json)")
 HIDDEN = [{"answer_start": 0, "text": ""}]
 
 
@@ -37,9 +36,15 @@ def questions(path: Path) -> tuple[str, list[SquadQuestion]]:
     """
     content = read_json(path)
     try:
-        found = list(_questions(content["data"]))
-        for question in found:
-            _check_answers(path, question)
+        paragraphs = [paragraph for document in content["data"] for paragraph in document["paragraphs"]]
+        found = [
+            SquadQuestion(p["context"], q["id"], q["question"], q["answers"]) for p in paragraphs for q in p["qas"]
+        ]
+        for question, answer in ((q, answer) for q in found for answer in q.answers):
+            start, text = answer["answer_start"], answer["text"]
+            if question.context[start : start + len(text)] != text:
+                wrong, what = f"{shorten(str(question.id))}: {shorten(text)}", "an answer that is not at its place"
+                raise content_error(path, None, what, wrong, f"at {start}")
         return content["version"], found
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         what = f"{type(error).__name__}: {error}"
@@ -68,26 +73,6 @@ def copy_questions(source: Path, target: Path) -> int:
     return count
 
 
-def _questions(articles: list[Any]) -> Iterator[SquadQuestion]:
-    for document in articles:
-        for paragraph in document["paragraphs"]:
-            for entry in paragraph["qas"]:
-                yield SquadQuestion(paragraph["context"], entry["id"], entry["question"], entry["answers"])
-
-
-def _check_answers(path: Path, question: SquadQuestion) -> None:
-    for answer in question.answers:
-        start, text = answer["answer_start"], answer["text"]
-        if question.context[start : start + len(text)] != text:
-            raise content_error(
-                path,
-                None,
-                "an answer that is not at its place",
-                f"{shorten(str(question.id))}: {shorten(text)}",
-                f"at {start}",
-            )
-
-
 def convert_plain(raw: Raw, out: Path, official: bool) -> Converted:
     """SQuAD's train and dev set, unchanged."""
     return Converted({name: copy_questions(path, out / name) for name, path in sorted(raw.items())})
@@ -110,16 +95,6 @@ def convert_mlqa(raw: Raw, out: Path, official: bool) -> Converted:
     return done
 
 
-def by_file_name(*names: str) -> Selection:
-    """Selects files by their name, in any folder."""
-    return Selection(lambda path: name if (name := PurePosixPath(path).name) in names else None)
-
-
-def _pick_mlqa(path: str) -> str | None:
-    match = _MLQA_NAME.fullmatch(path)
-    return match[1] if match else None
-
-
 SQUAD = Package(
     name="squad",
     title="SQuAD v1.1, the training set of xquad and mlqa",
@@ -128,7 +103,7 @@ SQUAD = Package(
         Download(
             names=(f"{name}.gz",),
             url=f"https://raw.githubusercontent.com/rajpurkar/SQuAD-explorer/master/dataset/{name}",
-            selection=by_file_name(name),
+            selection=Selection.by_name(name),
             holds=(name,),
             sums={name: digest},
         )
@@ -148,7 +123,7 @@ XQUAD_PACKAGE = Package(
         Download(
             names=("xquad*.zip", "xquad*.tar.gz"),
             url="https://github.com/google-deepmind/xquad (xquad.ar.json, ... or archive/refs/heads/master.zip)",
-            selection=by_file_name(*(f"xquad.{language}.json" for language in XQUAD)),
+            selection=Selection.by_name(*(f"xquad.{language}.json" for language in XQUAD)),
             holds=tuple(f"xquad.{language}.json" for language in XQUAD),
         ),
     ),
@@ -164,7 +139,7 @@ MLQA_PACKAGE = Package(
         Download(
             names=("MLQA_V1.zip",),
             url="https://dl.fbaipublicfiles.com/MLQA/MLQA_V1.zip",
-            selection=Selection(_pick_mlqa),
+            selection=Selection.by_pattern(_MLQA_NAME),
             holds=tuple(f"{split}-context-{xx}-question-{xx}.json" for split in ("dev", "test") for xx in MLQA),
             sums={"MLQA_V1.zip": "246e8089933d13007fe80684d5c5c0713d6834cf8b3b4a0ec7c66f0a0d2baac8"},
         ),

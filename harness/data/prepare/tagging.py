@@ -57,15 +57,11 @@ class ReadableRows:
             if waiting:
                 yield None
             waiting, inside = False, True
-            yield self._check_tag(row)
+            foreign = self.allowed is not None and row.tag not in self.allowed
+            self.tags += foreign
+            yield row._replace(tag=self.otherwise) if foreign else row
         if waiting:
             yield None
-
-    def _check_tag(self, row: TaggedToken) -> TaggedToken:
-        if self.allowed is None or row.tag in self.allowed:
-            return row
-        self.tags += 1
-        return TaggedToken(row.token, self.otherwise)
 
     def note(self) -> str:
         """The changes in words, or an empty text."""

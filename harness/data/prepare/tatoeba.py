@@ -6,20 +6,15 @@ import re
 import shutil
 from pathlib import Path
 
+from harness.data.languages import ISO3, XTREME
 from harness.data.prepare.archives import Selection
 from harness.data.prepare.package import Converted, Download, Package, Raw
 from harness.data.prepare.text import lines, write_lines
 from harness.data.readers import check_parallel
 
-CODES = {
-    **{"afr": "af", "ara": "ar", "bul": "bg", "ben": "bn", "deu": "de", "ell": "el", "spa": "es", "est": "et"},
-    **{"eus": "eu", "pes": "fa", "fin": "fi", "fra": "fr", "heb": "he", "hin": "hi", "hun": "hu", "ind": "id"},
-    **{"ita": "it", "jpn": "ja", "jav": "jv", "kat": "ka", "kaz": "kk", "kor": "ko", "mal": "ml", "mar": "mr"},
-    **{"nld": "nl", "por": "pt", "rus": "ru", "swh": "sw", "tam": "ta", "tel": "te", "tha": "th", "tgl": "tl"},
-    **{"tur": "tr", "urd": "ur", "vie": "vi", "cmn": "zh"},
-}
+CODES = {ISO3[code]: code for code in XTREME if code not in ("en", "ms", "my", "yo")}
 SMALL = {"jv": 205, "te": 234, "ta": 307, "sw": 390, "th": 548, "kk": 575, "ml": 687, "ka": 746}
-_NAME = re.compile(r"(?:^|.*/)(tatoeba\.([a-z]{3})-eng\.(?:\2|eng))")
+_NAME = re.compile(rf"(tatoeba\.(?:{'|'.join(rf'{code}-eng.(?:{code}|eng)' for code in CODES)}))")
 
 
 def convert(raw: Raw, out: Path, official: bool) -> Converted:
@@ -41,11 +36,6 @@ def convert(raw: Raw, out: Path, official: bool) -> Converted:
     return done
 
 
-def _pick(path: str) -> str | None:
-    match = _NAME.fullmatch(path)
-    return match[1] if match and match[2] in CODES else None
-
-
 PACKAGE = Package(
     name="tatoeba",
     title="Tatoeba",
@@ -54,7 +44,7 @@ PACKAGE = Package(
         Download(
             names=("LASER*.zip", "LASER*.tar.gz", "main.zip", "master.zip"),
             url="https://github.com/facebookresearch/LASER (folder data/tatoeba/v1)",
-            selection=Selection(_pick),
+            selection=Selection.by_pattern(_NAME),
             holds=tuple(f"tatoeba.{code}-eng.{side}" for code in CODES for side in (code, "eng")),
             note="LASER renamed its branch to main, so the official script's archive/master.zip is dead: take "
             "archive/refs/heads/main.zip, or only the files of data/tatoeba/v1.",

@@ -89,11 +89,4 @@ def write_json(path: Path, value: Any) -> None:
 
 def content_error(path: Path, line: int | None, what: str, found: str, expected: str) -> UserError:
     """The error for content that does not match the file's name."""
-    return UserError(
-        what,
-        file=path,
-        line=line,
-        found=found,
-        expected=expected,
-        remedy=DOWNLOAD_AGAIN,
-    )
+    return UserError(what, file=path, line=line, found=found, expected=expected, remedy=DOWNLOAD_AGAIN)

@@ -6,23 +6,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from harness.data.languages import XTREME
 from harness.data.lines import shorten
+from harness.data.prepare.archives import Selection
 from harness.data.prepare.package import Converted, Download, Package, Raw
-from harness.data.prepare.squad import article, by_file_name, copy_questions, questions, write_hidden
+from harness.data.prepare.squad import article, copy_questions, questions, write_hidden
 from harness.data.prepare.text import content_error, write_json
 
-LANGUAGES = {
-    "arabic": "ar",
-    "bengali": "bn",
-    "english": "en",
-    "finnish": "fi",
-    "indonesian": "id",
-    "korean": "ko",
-    "russian": "ru",
-    "swahili": "sw",
-    "telugu": "te",
-}
 DEV = {"ar": 921, "bn": 113, "en": 440, "fi": 782, "id": 565, "ko": 276, "ru": 812, "sw": 499, "te": 669}
+LANGUAGES = {XTREME[code].name.lower(): code for code in DEV}
 TRAIN = "tydiqa-goldp-v1.1-train.json"
 TRAIN_FOLDER, DEV_FOLDER = "tydiqa-goldp-v1.1-train", "tydiqa-goldp-v1.1-dev"
 
@@ -70,14 +62,14 @@ PACKAGE = Package(
         Download(
             names=(f"{TRAIN}.gz",),
             url=f"https://storage.googleapis.com/tydiqa/v1.1/{TRAIN}",
-            selection=by_file_name(TRAIN),
+            selection=Selection.by_name(TRAIN),
             holds=(TRAIN,),
             sums={TRAIN: "cefc8e09ff2548d9b10a678d3a6bbbe5bc036be543f92418819ea676c97be23b"},
         ),
         Download(
             names=("tydiqa-goldp-v1.1-dev.tgz",),
             url="https://storage.googleapis.com/tydiqa/v1.1/tydiqa-goldp-v1.1-dev.tgz",
-            selection=by_file_name(*(f"tydiqa-goldp-dev-{name}.json" for name in LANGUAGES)),
+            selection=Selection.by_name(*(f"tydiqa-goldp-dev-{name}.json" for name in LANGUAGES)),
             holds=tuple(f"tydiqa-goldp-dev-{name}.json" for name in LANGUAGES),
             note="The archive, by language; the single file tydiqa-goldp-v1.1-dev.json will not do.",
         ),

@@ -17,27 +17,12 @@ LANGUAGES = (
 )
 SPLITS = ("train", "dev", "test")
 TAGS = frozenset(
-    [
-        "ADJ",
-        "ADP",
-        "ADV",
-        "AUX",
-        "CCONJ",
-        "DET",
-        "INTJ",
-        "NOUN",
-        "NUM",
-        "PART",
-        "PRON",
-        "PROPN",
-        "PUNCT",
-        "SCONJ",
-        "SYM",
-        "VERB",
-        "X",
-    ]
+    (
+        *("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM"),
+        *("PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X"),
+    )
 )
-_TREEBANK = re.compile(rf"(?:^|.*/)ud-treebanks-v2\.5/[^/]+/((?:{'|'.join(LANGUAGES)})_[A-Za-z0-9_-]+\.conllu)")
+_TREEBANK = re.compile(rf"ud-treebanks-v2\.5/[^/]+/((?:{'|'.join(LANGUAGES)})_[A-Za-z0-9_-]+\.conllu)")
 Sentence = list[TaggedToken]
 
 
@@ -45,7 +30,8 @@ def convert(raw: Raw, out: Path, official: bool) -> Converted:
     """Joins the treebanks of a language in the order of their file names, one surface token per line."""
     done = Converted()
     for language in LANGUAGES:
-        names = sorted((name for name in raw if name.startswith(f"{language}_")), key=_conll_name)
+        own = (name for name in raw if name.startswith(f"{language}_"))
+        names = sorted(own, key=lambda name: name.replace("conllu", "conll", 1))  # as the converted files are named
         for split in SPLITS:
             sources = [raw[name] for name in names if split_of(name) == split]
             path = f"{split}-{language}.tsv"
@@ -97,15 +83,6 @@ def _sentences(sources: Iterable[Path], language: str, done: Converted) -> Itera
             done.notes.append(f"{path.name}: {tags} has no rank among the heads of {language}, taken as the lowest")
 
 
-def _conll_name(name: str) -> str:
-    return name.replace("conllu", "conll", 1)  # the official step sorts the converted files
-
-
-def _pick(path: str) -> str | None:
-    match = _TREEBANK.fullmatch(path)
-    return match[1] if match else None
-
-
 PACKAGE = Package(
     name="udpos",
     title="POS",
@@ -114,7 +91,7 @@ PACKAGE = Package(
         Download(
             names=("ud-treebanks-v2.5.tgz",),
             url="https://lindat.mff.cuni.cz/repository/xmlui/bitstream/handle/11234/1-3105/ud-treebanks-v2.5.tgz",
-            selection=Selection(_pick),
+            selection=Selection.by_pattern(_TREEBANK),
             holds=(),
             sums={"ud-treebanks-v2.5.tgz": "5ff973e44345a5f69b94cc1427158e14e851c967d58773cc2ac5a1d3adaca409"},
             note="355 MB. The record is http://hdl.handle.net/11234/1-3105; other releases of Universal Dependencies "

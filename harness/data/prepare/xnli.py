@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from harness.data.lines import shorten
 from harness.data.prepare.archives import Selection
 from harness.data.prepare.package import Converted, Download, Package, Raw
 from harness.data.prepare.text import content_error, lines, split_fields, write_rows
+from harness.data.readers import OLD_LABELS
 
 LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
 TRAIN = "multinli.train.en.tsv"
@@ -19,7 +20,9 @@ def convert(raw: Raw, out: Path, official: bool) -> Converted:
     """The official conversion: fields stripped, `contradictory` renamed, one csv file per language."""
     done = Converted()
     if TRAIN in raw:
-        done.items["train-en.tsv"] = write_rows(out / "train-en.tsv", _training_rows(raw[TRAIN]))
+        fields = _fields(raw[TRAIN], 3)
+        pairs = ((first, second, OLD_LABELS.get(label, label)) for _, (first, second, label, *_) in fields)
+        done.items["train-en.tsv"] = write_rows(out / "train-en.tsv", pairs)
     for split, name in EVALUATED.items():
         if name in raw:
             for language, rows in _rows_by_language(raw[name], labels=not (official and split == "test")).items():
@@ -28,33 +31,21 @@ def convert(raw: Raw, out: Path, official: bool) -> Converted:
     return done
 
 
-def _training_rows(path: Path) -> Iterator[tuple[str, ...]]:
-    for number, text in lines(path):
-        if number > 1:  # the first line has the column names
-            first, second, label = (field.strip() for field in split_fields(path, number, text, 3)[:3])
-            yield first, second, _rename_label(label)
-
-
 def _rows_by_language(path: Path, *, labels: bool) -> dict[str, list[tuple[str, ...]]]:
     rows: dict[str, list[tuple[str, ...]]] = {}
-    for number, text in lines(path):
-        if number == 1:
-            continue
-        found = [field.strip() for field in split_fields(path, number, text, 8)]
-        language = found[0]
+    for number, found in _fields(path, 8):
+        language, label = found[0], OLD_LABELS.get(found[1], found[1])
         if language not in LANGUAGES:
             raise content_error(path, number, "not a language of XNLI", shorten(language), ", ".join(LANGUAGES))
-        pair = (found[6], found[7])
-        rows.setdefault(language, []).append((*pair, _rename_label(found[1])) if labels else pair)
+        rows.setdefault(language, []).append((found[6], found[7], label) if labels else (found[6], found[7]))
     return rows
 
 
-def _rename_label(label: str) -> str:
-    return "contradiction" if label == "contradictory" else label
-
-
-def _pick(*names: str) -> Selection:
-    return Selection(lambda path: name if (name := PurePosixPath(path).name) in names else None)
+def _fields(path: Path, needed: int) -> Iterator[tuple[int, list[str]]]:
+    """The stripped fields of each line after the first, which has the names of the columns."""
+    for number, text in lines(path):
+        if number > 1:
+            yield number, [field.strip() for field in split_fields(path, number, text, needed)]
 
 
 PACKAGE = Package(
@@ -65,14 +56,14 @@ PACKAGE = Package(
         Download(
             names=("XNLI-1.0.zip",),
             url="https://dl.fbaipublicfiles.com/XNLI/XNLI-1.0.zip",
-            selection=_pick(*EVALUATED.values()),
+            selection=Selection.by_name(*EVALUATED.values()),
             holds=tuple(EVALUATED.values()),
             sums={"XNLI-1.0.zip": "4ba1d5e1afdb7161f0f23c66dc787802ccfa8a25a3ddd3b165a35e50df346ab1"},
         ),
         Download(
             names=("XNLI-MT-1.0.zip",),
             url="https://dl.fbaipublicfiles.com/XNLI/XNLI-MT-1.0.zip",
-            selection=_pick(TRAIN),
+            selection=Selection.by_name(TRAIN),
             holds=(TRAIN,),
             sums={"XNLI-MT-1.0.zip": "f732517ba2fb1d550e9f3c2aabaef6017c91ee2dcec90e878f138764d224db05"},
             note="466 MB, of which the English training file is used. The older addresses (www.nyu.edu/projects/bowman/"

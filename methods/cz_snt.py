@@ -21,4 +21,3 @@ class CZSnt(SentenceWordMethod):
     """
 
     decoupled: ClassVar[bool] = True
-    reference: ClassVar[str] = "Chen et al. 2022, arXiv 2202.13083"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from methods.objectives.sentence_word import SentenceWordMethod
 
 
@@ -20,5 +18,3 @@ class InfoSnt(SentenceWordMethod):
         sizes H-H-H are a choice.
     Released code: Mckysse/ML-CTL has the full model. Its InfoNCE is equal on the same tensors to 1e-6 or better.
     """
-
-    reference: ClassVar[str] = "Chen et al. 2022, arXiv 2202.13083"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from harness.records import Corpus
 from methods.objectives.sentence_word import SentenceWordMethod
 
 
@@ -23,5 +22,3 @@ class MLCTLCZ(SentenceWordMethod):
 
     words: ClassVar[bool] = True
     decoupled: ClassVar[bool] = True
-    needs: ClassVar[frozenset[Corpus]] = frozenset({Corpus.PARALLEL, Corpus.DICTIONARY})
-    reference: ClassVar[str] = "Chen et al. 2022, arXiv 2202.13083"

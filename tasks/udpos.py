@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harness.protocols import Choice
 from harness.task import TaskSpec, TrainedSettings
 from tasks.families.tagging import Tagging
-from tasks.variants import ALIGNBOARD, PIECES, RATES, xlmr_large
+from tasks.variants import ALIGNBOARD, MINI_TAGGING, PIECES, RATES, xlmr_large
 
 SPEC = TaskSpec(
     name="udpos",
@@ -22,23 +24,11 @@ SPEC = TaskSpec(
     ),
     protocols={
         "official": TrainedSettings(epochs=10, evaluate_every=500, seed=1),
-        "mini": TrainedSettings(
-            learning_rate=5e-4,
-            batch_size=32,
-            accumulation=1,
-            epochs=2,
-            attention_dropout=False,
-            max_train=3_000,
-            max_dev=500,
-            max_test=500,
-        ),
+        "mini": replace(MINI_TAGGING, max_train=3_000, max_test=500),
         "alignboard": TrainedSettings(epochs=10, dev_languages="all", learning_rates=RATES),
     },
     variants={
-        "official": (
-            PIECES,
-            xlmr_large(batch_size=2, accumulation=16),
-        ),
+        "official": (PIECES, xlmr_large(batch_size=2, accumulation=16)),
         "alignboard": ALIGNBOARD,
     },
     licence="each treebank its own: mostly CC BY-SA 4.0, some CC BY-NC-SA",

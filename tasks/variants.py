@@ -1,10 +1,14 @@
-"""Kinds of base encoders for which a protocol has other settings. The official scripts decide by the model's name."""
+"""Settings that tasks share, and kinds of base encoders for which a protocol has other settings.
+
+The official scripts decide by the model's name.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from harness.protocols import Variant
+from harness.protocols import Choice, Variant
+from harness.task import TrainedSettings
 
 RATES = (1e-5, 2e-5, 5e-5)  # learning rates that the protocol `alignboard` tries
 SMALL_RATES = (1e-4, 3e-4, 1e-3)
@@ -27,3 +31,25 @@ def small(**changes: Any) -> Variant:
 
 PIECES = xlmr(max_length=127)  # the scripts reserve three special tokens for XLM-R: 125 subwords of words, as here
 ALIGNBOARD = (small(learning_rates=SMALL_RATES),)
+MINI_PAIRS = TrainedSettings(  # `mini` of the tasks on sentence pairs, without the size of the training set
+    learning_rate=3e-4,
+    warmup_steps=50,
+    batch_size=32,
+    accumulation=1,
+    epochs=3,
+    attention_dropout=False,
+    max_dev=500,
+    max_test=500,
+)
+MINI_TAGGING = TrainedSettings(  # of the tagging tasks, likewise
+    learning_rate=5e-4,
+    batch_size=32,
+    accumulation=1,
+    epochs=2,
+    attention_dropout=False,
+    max_dev=500,
+)
+PAIR_CHOICES = (
+    Choice("sentences", "as the files have them, csv quotes included", "trained and tested on the same, unnoticed"),
+)
+PAIR_DEVIATIONS = ("mini: a subset of the test items, the same in all languages; a model is selected once per epoch",)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from harness.protocols import Choice
+from dataclasses import replace
+
 from harness.task import TaskSpec, TrainedSettings
 from tasks.families.classification import Classification
-from tasks.variants import ALIGNBOARD, RATES, xlmr_large
+from tasks.variants import ALIGNBOARD, MINI_PAIRS, PAIR_CHOICES, PAIR_DEVIATIONS, RATES, xlmr_large
 
 SPEC = TaskSpec(
     name="xnli",
@@ -16,17 +17,7 @@ SPEC = TaskSpec(
     labels=("contradiction", "entailment", "neutral"),
     protocols={
         "official": TrainedSettings(evaluate_every=100, seed=42),
-        "mini": TrainedSettings(
-            learning_rate=3e-4,
-            warmup_steps=50,
-            batch_size=32,
-            accumulation=1,
-            epochs=3,
-            attention_dropout=False,
-            max_train=15_000,
-            max_dev=500,
-            max_test=500,
-        ),
+        "mini": replace(MINI_PAIRS, max_train=15_000),
         "alignboard": TrainedSettings(dev_languages="all", learning_rates=RATES),
     },
     variants={"official": (xlmr_large(learning_rate=3e-5, batch_size=2, accumulation=16),), "alignboard": ALIGNBOARD},
@@ -37,10 +28,8 @@ SPEC = TaskSpec(
     ),
     sizes={"train": "392,702 (MultiNLI)", "dev": "2,490 for each language", "test": "5,010 for each language"},
     description="Does the first sentence contradict the second, entail it, or neither?",
-    choices=(
-        Choice("sentences", "as the files have them, csv quotes included", "trained and tested on the same, unnoticed"),
-    ),
-    deviations=("mini: a subset of the test items, the same in all languages; a model is selected once per epoch",),
+    choices=PAIR_CHOICES,
+    deviations=PAIR_DEVIATIONS,
 )
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -140,6 +141,17 @@ class Lexicon:
             keys = {text[at : at + size] for size in range(1, _PREFIX + 1) for at in range(len(text))}
         for key in keys:
             yield from self._index.get(key, ())
+
+
+def lexicons(
+    dictionary: Iterable[DictionaryEntry], matching: Matching = "word", *, leave_out: Collection[str] = ()
+) -> Mapping[str, Lexicon]:
+    """The dictionary of each language without the lower-cased pivot words to `leave_out`; empty for other languages."""
+    entries: dict[str, list[DictionaryEntry]] = defaultdict(list)
+    for entry in dictionary:
+        if entry.source.strip().lower() not in leave_out:
+            entries[entry.language].append(entry)
+    return defaultdict(lambda: Lexicon(()), {code: Lexicon(own, matching) for code, own in entries.items()})
 
 
 def _is_word(text: str) -> bool:

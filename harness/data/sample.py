@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from harness.data.matching import Lexicon, Matching
+from harness.data.matching import Lexicon, Matching, lexicons
 from harness.data.record_table import RecordTable, Rows, TableLayout, write_table
 from harness.errors import UsageError, UserError
 from harness.files import read_json, short_digest, write_json
@@ -276,21 +276,10 @@ def _draws(
             expected="sentence pairs in at least one language",
             remedy="name languages that the source has parallel text for (`alignboard sources` lists them)",
         )
-    common = common_words(pool, settings.max_word_share)
-    entries: dict[str, list[DictionaryEntry]] = {}
-    for entry in dictionary:
-        if entry.source.strip().lower() not in common:
-            entries.setdefault(entry.language, []).append(entry)
+    known = lexicons(dictionary, settings.matching, leave_out=common_words(pool, settings.max_word_share))
     return [
-        _Draw(
-            language,
-            pool,
-            np.frombuffer(rows[language], np.int32),
-            Lexicon(entries.get(language, ()), settings.matching),
-            settings,
-            cache,
-        )
-        for language in sorted(rows)
+        _Draw(code, pool, np.frombuffer(own, np.int32), known[code], settings, cache)
+        for code, own in sorted(rows.items())
     ]
 
 

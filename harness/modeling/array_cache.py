@@ -66,20 +66,16 @@ def cached_arrays(folder: Path | None, parts: int, compute: Callable[[int], Arra
         with _locked(unfinished) as held:
             if held and _open(folder) is None:
                 shutil.rmtree(folder, ignore_errors=True)
-                _compute(unfinished, parts, compute)
+                paths = [unfinished / f"part-{part:06}.npz" for part in range(parts)]
+                for part, path in enumerate(paths):
+                    cached_part(path, partial(compute, part))
+                _join(paths, unfinished)
+                for path in paths:
+                    path.unlink()
                 unfinished.rename(folder)
             elif held:
                 shutil.rmtree(unfinished)
     return arrays
-
-
-def _compute(folder: Path, parts: int, compute: Callable[[int], Arrays]) -> None:
-    paths = [folder / f"part-{part:06}.npz" for part in range(parts)]
-    for part, path in enumerate(paths):
-        cached_part(path, partial(compute, part))
-    _join(paths, folder)
-    for path in paths:
-        path.unlink()
 
 
 def cached_part(path: Path, compute: Callable[[], Arrays]) -> Arrays:
@@ -89,13 +85,8 @@ def cached_part(path: Path, compute: Callable[[], Arrays]) -> Arrays:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         arrays = compute()
-        write_atomically(path, partial(_save, arrays))
+        write_atomically(path, lambda part: np.savez(part, allow_pickle=False, **arrays))
         return arrays
-
-
-def _save(arrays: Arrays, path: Path) -> None:
-    with path.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
 
 
 def _join(parts: list[Path], folder: Path) -> None:

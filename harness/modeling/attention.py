@@ -191,9 +191,5 @@ def _for_transformers(
     return attend(q, k, v, layout, layout, dropout=dropout, scale=scaling).unsqueeze(0), None
 
 
-def _no_mask(*_: Any, **__: Any) -> None:
-    return None
-
-
 AttentionInterface.register(NAME, _for_transformers)
-ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, _no_mask)
+ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, lambda *_, **__: None)  # a packed batch has no mask

@@ -113,7 +113,14 @@ class Encoder(nn.Module):
             raise _no_encoder(path, f"weights of other shapes than config.json asks for: {shapes}")
         if infinite := [name for name, weight in model.named_parameters() if not weight.isfinite().all()]:
             raise _no_encoder(path, f"NaN or infinity in {len(infinite)} of the weights, such as {infinite[0]}")
-        _check_vocabulary(path, config, tokenizer := Tokenizer.load(path, cache))
+        tokenizer = Tokenizer.load(path, cache)
+        if tokenizer.vocab_size > config.vocab_size:
+            raise UserError(
+                "the tokenizer does not belong to the weights",
+                file=str(path),
+                found=f"{tokenizer.vocab_size} entries in the tokenizer, {config.vocab_size} embeddings",
+                expected="at most one entry per embedding",
+            )
         return cls(model, tokenizer, pooler, tuple(missing))
 
     @classmethod
@@ -235,17 +242,6 @@ class Encoder(nn.Module):
             if isinstance(module, nn.Dropout):
                 module.p = rate
 
-    @contextmanager
-    def frozen(self) -> Iterator[None]:
-        """No parameter takes a gradient inside the block."""
-        before = [(p, p.requires_grad) for p in self.parameters()]
-        self.requires_grad_(False)
-        try:
-            yield
-        finally:
-            for parameter, flag in before:
-                parameter.requires_grad_(flag)
-
     def train(self, mode: bool = True) -> Encoder:
         """Sets training mode, with dropout; an encoder without trainable weights (a teacher) stays in evaluation."""
         return super().train(mode and any(p.requires_grad for p in self.parameters()))
@@ -293,16 +289,6 @@ def _no_encoder(path: str | Path, found: str) -> UserError:
         expected=f"a Hugging Face checkpoint of type {', '.join(FAMILIES)}",
         remedy="give the folder of such a checkpoint, a hub name, or init:LAYERSxHIDDEN",
     )
-
-
-def _check_vocabulary(path: str | Path, config: Any, tokenizer: Tokenizer) -> None:
-    if tokenizer.vocab_size > config.vocab_size:
-        raise UserError(
-            "the tokenizer does not belong to the weights",
-            file=str(path),
-            found=f"{tokenizer.vocab_size} entries in the tokenizer, {config.vocab_size} embeddings",
-            expected="at most one entry per embedding",
-        )
 
 
 @contextmanager

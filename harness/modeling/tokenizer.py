@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -219,9 +219,9 @@ class Tokenizer:
 
     def _encode(self, first: list[str], second: list[str] | None, max_length: int) -> Encoded:
         out = self.hf(first, second, truncation="longest_first", max_length=max_length, return_token_type_ids=True)
-        encodings = out.encodings
-        segments = [_segments(e.sequence_ids) for e in encodings]
-        return Encoded(Ragged.of([e.ids for e in encodings]), Ragged.of(segments))
+        # Segments: 0 up to and including the separator after the first text, 1 for the second and what follows it.
+        segments = [list(accumulate((s or 0 for s in e.sequence_ids), max)) for e in out.encodings]
+        return Encoded(Ragged.of([e.ids for e in out.encodings]), Ragged.of(segments))
 
     def _encode_offsets(self, texts: list[str], max_length: int) -> Offsets:
         # Without `verbose=False` a text longer than the model reads is warned about, whoever cuts it into windows.
@@ -286,16 +286,12 @@ class Tokenizer:
                 for text in read(block):
                     digest.update(text.encode("utf-8", "surrogatepass") + b"\n")
             folder = self.cache / digest.hexdigest()
-        return _from_arrays(record, cached_arrays(folder, len(blocks), compute_block))
-
-
-def _segments(sequence_ids: Sequence[int | None]) -> list[int]:
-    """0 up to and including the separator after the first text, 1 for the second text and what follows it."""
-    seen, segments = 0, []
-    for s in sequence_ids:
-        seen = max(seen, s or 0)
-        segments.append(seen)
-    return segments
+        arrays = cached_arrays(folder, len(blocks), compute_block)
+        values: Any = (
+            arrays[name] if name in arrays else Ragged.of_lengths(arrays[f"{name}.flat"], arrays[f"{name}.lengths"])
+            for name in record._fields
+        )
+        return record(*values)
 
 
 def _pieces(words: Sequence[Sequence[int]], room: int) -> list[tuple[int, list[Sequence[int]]]]:
@@ -320,11 +316,3 @@ def _to_arrays(record: Encoded | Offsets | Words) -> Arrays:
         else:
             arrays[name] = value
     return arrays
-
-
-def _from_arrays(record: type[R], arrays: Arrays) -> R:
-    values: Any = (
-        arrays[name] if name in arrays else Ragged.of_lengths(arrays[f"{name}.flat"], arrays[f"{name}.lengths"])
-        for name in record._fields
-    )
-    return record(*values)

@@ -12,7 +12,7 @@ negative. Per anchor it equals the decoupled contrastive loss of Yeh et al. (ECC
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -65,30 +65,40 @@ def info_nce(
     exclude: Tensor | None = None,
     reduction: Reduction = "mean",
     dtype: torch.dtype = torch.float32,
+    keep_positive: bool = True,
 ) -> Tensor:
     """InfoNCE over n pairs x, y (n, d): row i of one side is the positive of row i of the other.
 
     The negatives of an anchor are the other 2n - 2 vectors of the batch, of both sides. With symmetric=False only x are
     anchors. `exclude` bool (2n, 2n) marks pairs of the rows [x; y] that are not negatives, see `in_batch_exclusions`.
     reduction="mean" gives the scalar mean over anchors, "none" the loss of each: (2n,), x before y, or (n,).
+    keep_positive=False is CZ-NCE.
     """
-    losses = _in_batch(x, y, temperature, symmetric, exclude, keep_positive=True, dtype=dtype)
+    if x.ndim != 2 or x.shape != y.shape:
+        raise ValueError(f"x and y must be two (n, d) tensors of one shape, got {tuple(x.shape)} and {tuple(y.shape)}")
+    n = len(x)
+    both = torch.cat([x, y])
+    left_out = torch.eye(2 * n, dtype=torch.bool, device=x.device)
+    if exclude is not None:
+        if exclude.shape != left_out.shape:
+            raise ValueError(f"exclude must be (2n, 2n) = {tuple(left_out.shape)}, got {tuple(exclude.shape)}")
+        left_out = left_out | exclude
+    m = 2 * n if symmetric else n
+    losses = nce(
+        both if symmetric else x,
+        both,
+        torch.arange(n, n + m, device=x.device) % (2 * n),
+        exclude=left_out[:m],
+        keep_positive=keep_positive,
+        temperature=temperature,
+        dtype=dtype,
+    )
     return losses.mean() if reduction == "mean" else losses
 
 
-def cz_nce(
-    x: Tensor,
-    y: Tensor,
-    *,
-    temperature: float,
-    symmetric: bool = True,
-    exclude: Tensor | None = None,
-    reduction: Reduction = "mean",
-    dtype: torch.dtype = torch.float32,
-) -> Tensor:
-    """CZ-NCE over n pairs: as `info_nce`, with the positive left out of the denominator."""
-    losses = _in_batch(x, y, temperature, symmetric, exclude, keep_positive=False, dtype=dtype)
-    return losses.mean() if reduction == "mean" else losses
+def cz_nce(x: Tensor, y: Tensor, *, temperature: float, **options: Any) -> Tensor:
+    """CZ-NCE over n pairs: as `info_nce`, with the same options and the positive left out of the denominator."""
+    return info_nce(x, y, temperature=temperature, keep_positive=False, **options)
 
 
 def in_batch_exclusions(groups: Tensor) -> Tensor:
@@ -100,37 +110,6 @@ def in_batch_exclusions(groups: Tensor) -> Tensor:
     same = groups[:, None] == groups[None, :]
     same.fill_diagonal_(False)
     return same.repeat(2, 2)
-
-
-def _in_batch(
-    x: Tensor,
-    y: Tensor,
-    temperature: float,
-    symmetric: bool,
-    exclude: Tensor | None,
-    *,
-    keep_positive: bool,
-    dtype: torch.dtype,
-) -> Tensor:
-    if x.ndim != 2 or x.shape != y.shape:
-        raise ValueError(f"x and y must be two (n, d) tensors of one shape, got {tuple(x.shape)} and {tuple(y.shape)}")
-    n = len(x)
-    both = torch.cat([x, y])
-    left_out = torch.eye(2 * n, dtype=torch.bool, device=x.device)
-    if exclude is not None:
-        if exclude.shape != left_out.shape:
-            raise ValueError(f"exclude must be (2n, 2n) = {tuple(left_out.shape)}, got {tuple(exclude.shape)}")
-        left_out = left_out | exclude
-    m = 2 * n if symmetric else n
-    return nce(
-        both if symmetric else x,
-        both,
-        torch.arange(n, n + m, device=x.device) % (2 * n),
-        exclude=left_out[:m],
-        keep_positive=keep_positive,
-        temperature=temperature,
-        dtype=dtype,
-    )
 
 
 def _normalize(vectors: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ larger than memory.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.code import code_hash
-from harness.data.matching import Lexicon
+from harness.data.matching import Lexicon, lexicons
 from harness.data.record_table import Rows, SelectedRows
 from harness.data.sample import common_words
 from harness.errors import UserError
@@ -24,7 +23,7 @@ from harness.method import Corpora, SamplePair, Span
 from harness.modeling.array_cache import Arrays, Progress, cached_arrays
 from harness.modeling.tokenizer import Tokenizer
 from harness.pair_method import word_tokens
-from harness.records import Corpus, DictionaryEntry
+from harness.records import Corpus
 from methods.objectives.words import BLOCK, distinct_pairs
 
 Picks = NDArray[np.int32]  # (m, 5): the number of a pair, and start and end of a word in its source and in its target
@@ -69,13 +68,13 @@ def place_substrings(pairs: Sequence[SamplePair], corpora: Corpora) -> PlacedPai
     dictionary: Any = corpora.records(Corpus.DICTIONARY)
     _, rows, digest = distinct_pairs(pairs)
     sentences = SelectedRows(pairs, rows)
-    lexicons = substring_lexicons(sentences, dictionary)
+    known_words = lexicons(dictionary, "substring", leave_out=common_words(sentences))
     tokenizer = Tokenizer(corpora.tokenizer.hf)  # blocks are tokenised in passing, without a cache of their own
     progress = Progress("matching substrings", "sentence pairs", len(rows))
 
     def match_block(number: int) -> Arrays:
         block = sentences[number * BLOCK : (number + 1) * BLOCK]
-        found = substring_picks(block, lexicons)
+        found = substring_picks(block, known_words)
         kept = found[have_own_subwords(block, found, tokenizer, corpora.max_length)]
         kept[:, 0] = rows[number * BLOCK + kept[:, 0]]
         progress.advance(len(block), number * BLOCK + len(block))
@@ -96,23 +95,12 @@ def place_substrings(pairs: Sequence[SamplePair], corpora: Corpora) -> PlacedPai
     return PlacedPairs(pairs, matches["picks"])
 
 
-def substring_lexicons(sentences: Sequence[SamplePair], dictionary: Sequence[DictionaryEntry]) -> Mapping[str, Lexicon]:
-    """The dictionary of each language for substrings, without words that are common in the pivot's sentences."""
-    common = common_words(sentences)
-    entries: dict[str, list[DictionaryEntry]] = defaultdict(list)
-    for entry in dictionary:
-        if entry.source.strip().lower() not in common:
-            entries[entry.language].append(entry)
-    return {language: Lexicon(own, "substring") for language, own in entries.items()}
-
-
-def substring_picks(pairs: Sequence[SamplePair], lexicons: Mapping[str, Lexicon]) -> Picks:
+def substring_picks(pairs: Sequence[SamplePair], known_words: Mapping[str, Lexicon]) -> Picks:
     """The words of each pair that occur exactly once on both sides as a substring."""
     found = [
         (number, *match.source, *match.target)
         for number, pair in enumerate(pairs)
-        if pair.language in lexicons
-        for match in lexicons[pair.language].matches(pair.source, pair.target)
+        for match in known_words[pair.language].matches(pair.source, pair.target)
     ]
     return np.array(found, np.int32).reshape(-1, 5)
 

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from harness.method import Batch, Corpora, LayerOf, MethodConfig, Term
 from harness.modeling.encoder import Encoder, States
 from harness.pair_method import PairExample, PairExamples, PairMethod
+from harness.records import Corpus
 from harness.training import distributed
-from methods.objectives.contrastive import cz_nce, in_batch_exclusions, info_nce
+from methods.objectives.contrastive import in_batch_exclusions, info_nce
 from methods.objectives.masking import masked_batch, masked_lm
 from methods.objectives.released_words import LowercasePairs, place_substrings
 from methods.objectives.settings import Rate, Temperature, Weight
@@ -77,11 +78,12 @@ class SentenceWordMethod(PairMethod):
     Subclasses set two flags: `words` appends the vector of the matched word, `decoupled` takes CZ-NCE instead of
     InfoNCE. The vector u of a sentence (with its special tokens) or of a word is the mean of its tokens after the first
     layer plus that after the last. W2 ReLU(W1 u + b1) + b2 projects it; this head is dropped after training.
-    `objective`, `formula` and `symbols` follow from the flags.
+    `needs`, `objective`, `formula` and `symbols` follow from the flags.
     """
 
     words: ClassVar[bool] = False
     decoupled: ClassVar[bool] = False
+    reference: ClassVar[str] = "Chen et al. 2022, arXiv 2202.13083"
     in_batch: ClassVar[frozenset[str]] = frozenset({"contrast"})
     paper: ClassVar[dict[str, Any]] = {
         "learning_rate": 2e-6,
@@ -96,6 +98,8 @@ class SentenceWordMethod(PairMethod):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        if cls.words:
+            cls.needs = frozenset({Corpus.PARALLEL, Corpus.DICTIONARY})
         loss, level = "CZ-NCE" if cls.decoupled else "InfoNCE", "[sentence; word] vectors" if cls.words else "sentences"
         side = "a sentence and one word of it" if cls.words else "a sentence"
         cls.objective = f"{loss} over {level}, 2n-2 negatives, + 0.1 masked LM"
@@ -155,9 +159,10 @@ class SentenceWordMethod(PairMethod):
     def contrast(self, x: Tensor, y: Tensor, groups: Tensor) -> Term:
         """The contrast of x and y (n, W) over the micro-batch of all ranks."""
         x, y, groups = distributed.gather(x), distributed.gather(y), distributed.gather(groups)
-        losses = (cz_nce if self.decoupled else info_nce)(
+        losses = info_nce(
             x,
             y,
+            keep_positive=not self.decoupled,
             temperature=self.config.temperature,
             symmetric=self.config.symmetric,
             exclude=in_batch_exclusions(groups) if self.config.exclude_same_sentence else None,

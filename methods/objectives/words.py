@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from harness.code import code_hash
-from harness.data.matching import Lexicon
+from harness.data.matching import lexicons
 from harness.errors import UserError
 from harness.files import json_digest, short_digest
 from harness.method import Corpora, SamplePair, Span
@@ -107,10 +107,7 @@ class _Matcher:
     ) -> None:
         self.sample, self.rows, self.skip_identical = sample, rows, skip_identical
         self.skipped = most_frequent_words(sample, stop_words)
-        entries: dict[str, list[DictionaryEntry]] = defaultdict(list)
-        for entry in dictionary:
-            entries[entry.language].append(entry)
-        self.lexicons = defaultdict(lambda: Lexicon(()), {code: Lexicon(own) for code, own in entries.items()})
+        self.lexicons = lexicons(dictionary)
         known = [(entry.language, entry.source, entry.target) for entry in dictionary]
         self.fingerprint = json_digest([skip_identical, stop_words, code_hash(__name__), known])
         self.progress = Progress("matching words", "sentence pairs", len(rows))

@@ -222,7 +222,13 @@ class QuestionAnswering(TrainedTask[Windows]):
             return None
         if not all(answer.text.strip() for answer in record.answers) or not record.answers:
             return GoldFault("a question without an answer", found, "at least one answer, none of them empty", REMEDY)
-        if not any(_is_part(answer, record.context) for answer in record.answers):
+
+        def is_part(answer: Answer) -> bool:
+            """Be it at another place, or in another form of the same characters."""
+            here = answer.start >= 0 or answer.text in record.context
+            return here or normalize("NFKC", answer.text.strip()) in normalize("NFKC", record.context)
+
+        if not any(map(is_part, record.answers)):
             found += f" with {shorten(record.answers[0].text)}"
             return GoldFault("an answer that is no part of its context", found, "a part of the context", REMEDY)
         return None
@@ -293,13 +299,6 @@ def _answer_positions(window: Window, question: Question, contexts: Offsets) -> 
     return int(covered[0]) + shift, int(covered[-1]) + shift
 
 
-def _is_part(answer: Answer, context: str) -> bool:
-    """Whether an answer's text is in its context, be it at another place or in another form of the same characters."""
-    if answer.start >= 0 or answer.text in context:
-        return True
-    return normalize("NFKC", answer.text.strip()) in normalize("NFKC", context)
-
-
 def _first_answer(question: Question) -> Answer | None:
     """The first answer whose text is at its offset in the context."""
     return next((answer for answer in question.answers if answer.start >= 0), None)
@@ -334,6 +333,4 @@ class _Frame(NamedTuple):
 
 
 def _ragged(rows: Sequence[np.ndarray]) -> Ragged:
-    lengths = [len(row) for row in rows]
-    flat = np.concatenate(rows).astype(np.int32) if rows else np.zeros(0, dtype=np.int32)
-    return Ragged(flat, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+    return Ragged.of_lengths(np.concatenate([np.zeros(0, np.int32), *rows]).astype(np.int32), [len(r) for r in rows])

@@ -12,7 +12,7 @@ import re
 import string
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from statistics import fmean
 from typing import NamedTuple
@@ -69,20 +69,32 @@ class SquadAnswers(AdditiveMetric):
             reference_urls=["https://aclanthology.org/D16-1264", XTREME_URL],
         )
 
-    def statistics(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:
-        return _columns(score(p, gold, squad) for p, gold in zip(predictions, references, strict=True))
+    def statistics(
+        self, predictions: Sequence[str], references: Sequence[Sequence[str]], languages: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        values = np.asarray(self._scores(predictions, references, languages), dtype=np.float64).reshape(-1, 2)
+        return {"exact_match": values[:, 0], "f1": values[:, 1], "items": np.ones(len(values), dtype=np.int64)}
 
-    def _compute(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
-        return _means([score(p, gold, squad) for p, gold in zip(predictions, references, strict=True)])
+    def _compute(
+        self, predictions: Sequence[str], references: Sequence[Sequence[str]], languages: Sequence[str] | None = None
+    ) -> dict[str, float]:
+        scores = self._scores(predictions, references, languages)
+        f1, exact_match = (100 * fmean(getattr(score, name) for score in scores) for name in ("f1", "exact_match"))
+        return {"f1_em": (f1 + exact_match) / 2, "f1": f1, "exact_match": exact_match}
+
+    @staticmethod
+    def _scores(
+        predictions: Sequence[str], references: Sequence[Sequence[str]], languages: Sequence[str] | None
+    ) -> list[AnswerScore]:
+        forms = [squad] * len(predictions) if languages is None else map(normal_form, languages)
+        return [score(p, gold, form) for p, gold, form in zip(predictions, references, forms, strict=True)]
 
 
-class MlqaAnswers(AdditiveMetric):
+class MlqaAnswers(SquadAnswers):
     """F1 and exact match of answers by MLQA's rules for each answer's language, and their mean `f1_em`, in percent.
 
     Answers in a language that MLQA does not have are scored by SQuAD v1.1's rules.
     """
-
-    ratios = SquadAnswers.ratios
 
     def _info(self) -> MetricInfo:
         inputs = {"predictions": Value("string"), "references": List(Value("string")), "languages": Value("string")}
@@ -96,18 +108,6 @@ class MlqaAnswers(AdditiveMetric):
             ),
             reference_urls=["https://aclanthology.org/2020.acl-main.653", "https://github.com/facebookresearch/MLQA"],
         )
-
-    def statistics(
-        self, predictions: Sequence[str], references: Sequence[Sequence[str]], languages: Sequence[str]
-    ) -> dict[str, np.ndarray]:
-        rows = zip(predictions, references, languages, strict=True)
-        return _columns(score(p, gold, normal_form(language)) for p, gold, language in rows)
-
-    def _compute(
-        self, predictions: Sequence[str], references: Sequence[Sequence[str]], languages: Sequence[str]
-    ) -> dict[str, float]:
-        rows = zip(predictions, references, languages, strict=True)
-        return _means([score(p, gold, normal_form(language)) for p, gold, language in rows])
 
 
 def squad(text: str) -> str:
@@ -126,11 +126,12 @@ def mlqa(language: str) -> Normalise:
     if language not in _ARTICLES:
         raise unknown("language of MLQA", language, MLQA_LANGUAGES)
     articles = re.compile(_ARTICLES[language] or r"(?!)")
-    tokens = _split_ideographs if language == "zh" else str.split
 
     def normalise(text: str) -> str:
-        kept = "".join(c for c in text.lower() if not _is_punctuation(c))
-        return " ".join(tokens(articles.sub(" ", kept)))
+        kept = "".join(c for c in text.lower() if c not in _ASCII_PUNCTUATION and unicodedata.category(c)[0] != "P")
+        bare = articles.sub(" ", kept)
+        parts = re.split(f"({_IDEOGRAPH.pattern})", bare) if language == "zh" else [bare]
+        return " ".join(token for part in parts for token in part.split())
 
     return normalise
 
@@ -154,22 +155,3 @@ def _token_f1(prediction: str, gold: str) -> float:
         return 0.0
     precision, recall = common / len(predicted), common / len(expected)
     return 2 * precision * recall / (precision + recall)
-
-
-def _is_punctuation(character: str) -> bool:
-    return character in _ASCII_PUNCTUATION or unicodedata.category(character).startswith("P")
-
-
-def _split_ideographs(text: str) -> Iterator[str]:
-    """Each ideograph as a token; the text between them split at blanks."""
-    return (token for part in re.split(f"({_IDEOGRAPH.pattern})", text) for token in part.split())
-
-
-def _columns(scores: Iterable[AnswerScore]) -> dict[str, np.ndarray]:
-    values = np.asarray([*scores], dtype=np.float64).reshape(-1, 2)
-    return {"exact_match": values[:, 0], "f1": values[:, 1], "items": np.ones(len(values), dtype=np.int64)}
-
-
-def _means(scores: Sequence[AnswerScore]) -> dict[str, float]:
-    f1, exact_match = (100 * fmean(getattr(score, name) for score in scores) for name in ("f1", "exact_match"))
-    return {"f1_em": (f1 + exact_match) / 2, "f1": f1, "exact_match": exact_match}

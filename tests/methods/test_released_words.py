@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from harness.data.matching import lexicons
 from harness.data.record_table import Rows
 from harness.data.sample import common_words
 from harness.errors import UserError
@@ -18,7 +19,7 @@ from harness.method import SamplePair, Span
 from harness.modeling.tokenizer import Tokenizer
 from harness.records import Corpus, DictionaryEntry
 from methods.ml_ctl_cz import MLCTLCZ
-from methods.objectives.released_words import place_substrings, substring_lexicons, substring_picks
+from methods.objectives.released_words import place_substrings, substring_picks
 from tests.support.small_babel import MAX_LENGTH, Trial, corpora, isolated, sample, tokenizer
 
 
@@ -83,7 +84,8 @@ def test_a_word_inside_another_word_is_not_matched() -> None:
     pair = replace(sample()[0], source=long, target=long)
     inside = long[1:4]
     entries = [DictionaryEntry(pair.language, inside, inside)]
-    assert substring_picks([pair], substring_lexicons([pair], entries)).tolist() == [[0, 1, 4, 1, 4]]
+    known = lexicons(entries, "substring", leave_out=common_words([pair]))
+    assert substring_picks([pair], known).tolist() == [[0, 1, 4, 1, 4]]
     with pytest.raises(UserError, match="under the script's rule") as refused:
         place_substrings([pair], GivenDictionary(entries))
     assert "1 words that occur once" in str(refused.value.found)

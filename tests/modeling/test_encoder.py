@@ -127,13 +127,6 @@ def test_after_attention_sees_and_changes_each_layer() -> None:
     assert not torch.equal(encoder(text, after_attention=lambda _, h: h + 1).tokens(), plain)
 
 
-def test_frozen_blocks_gradients_and_restores_them() -> None:
-    encoder = make("bert")
-    with encoder.frozen():
-        assert not encoder(batch()).tokens().requires_grad
-    assert encoder(batch()).tokens().requires_grad
-
-
 def test_a_clone_is_independent_and_may_be_shallower() -> None:
     encoder = make("bert")
     twin = encoder.clone(layers=2)

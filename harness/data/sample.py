@@ -262,10 +262,7 @@ class _Draw:
 
 
 def _draws(
-    pool: Sequence[ParallelPair],
-    dictionary: Sequence[DictionaryEntry],
-    settings: SampleSettings,
-    cache: Path | None,
+    pool: Sequence[ParallelPair], dictionary: Sequence[DictionaryEntry], settings: SampleSettings, cache: Path | None
 ) -> list[_Draw]:
     rows: dict[str, array[int]] = {}
     for number, pair in enumerate(pool):

@@ -28,7 +28,10 @@ def gather(tensor: Tensor) -> Tensor:
     over its own anchors, or over all of them (with a count that grows alike), has the gradients of the joined batch
     once the gradients of the processes are summed. Every process must call it and run backward through it.
     """
-    return tensor if world_size() == 1 else _gather(tensor)
+    if world_size() == 1:
+        return tensor
+    rows: Tensor = _Gather.apply(tensor)  # type: ignore[no-untyped-call]
+    return rows
 
 
 def reduce_sum(tensor: Tensor) -> Tensor:
@@ -52,7 +55,11 @@ def reduce_gradients(parameters: Iterable[Tensor]) -> None:
         return
     used = torch.tensor([parameter.grad is not None for parameter in trained], dtype=torch.int32)
     used = reduce_sum(used.to(trained[0].device))
-    gradients = [_gradient(p) for p, count in zip(trained, used.tolist(), strict=True) if count]
+    gradients = []
+    for parameter, count in zip(trained, used.tolist(), strict=True):
+        if count:
+            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            gradients.append(parameter.grad)
     for bucket in _buckets(gradients):
         joined = torch.cat([gradient.reshape(-1) for gradient in bucket])
         distributed.all_reduce(joined)
@@ -78,17 +85,6 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         return torch.split(reduce_sum(gradients[0]), ctx.lengths)[rank()]
-
-
-def _gather(tensor: Tensor) -> Tensor:
-    rows: Tensor = _Gather.apply(tensor)  # type: ignore[no-untyped-call]
-    return rows
-
-
-def _gradient(parameter: Tensor) -> Tensor:
-    if parameter.grad is None:
-        parameter.grad = torch.zeros_like(parameter)
-    return parameter.grad
 
 
 def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:

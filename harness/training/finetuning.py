@@ -136,7 +136,8 @@ class Curve:
         if step in needed:
             write_atomically(self._state(step), lambda file: save_file(unique_tensors(model.state_dict()), file))
         write_json(self.file, self.points)
-        needed |= set(self.best_steps(self._checkpoint_step()).values())
+        saved = self.loop / "state.json"
+        needed |= set(self.best_steps(int(read_json(saved)["trace"]["steps"]) if saved.is_file() else 0).values())
         for file in self.states.iterdir():
             if file not in {self._state(n) for n in needed}:
                 file.unlink()
@@ -146,7 +147,9 @@ class Curve:
         best: dict[str, Point] = {}
         for point in self.points:
             view = point.view
-            if point.step <= until and (view not in best or self._score(point) > self._score(best[view])):
+            if point.step <= until and (
+                view not in best or point.metrics[self.metric] > best[view].metrics[self.metric]
+            ):
                 best[view] = point
         if not best:
             return {}
@@ -159,16 +162,8 @@ class Curve:
         states = {step: load_file(self._state(step)) for step in sorted(set(kept.values()))}
         return Fit(self.points, kept, states, trace)
 
-    def _score(self, point: Point) -> float:
-        return point.metrics[self.metric]
-
     def _state(self, step: int) -> Path:
         return self.states / f"{step}.safetensors"
-
-    def _checkpoint_step(self) -> int:
-        """The step of the newest checkpoint of the loop, 0 without one."""
-        file = self.loop / "state.json"
-        return int(read_json(file)["trace"]["steps"]) if file.is_file() else 0
 
 
 class Swept(NamedTuple):

@@ -227,7 +227,12 @@ class Run:
 
     def _collate(self, step: int, micro: int) -> Batch:
         """This rank's part of a micro-batch, on the device."""
-        numbers, self.cursor = self._next()
+        size = self.settings.batch * distributed.world_size()
+        if self.settings.by_tokens:
+            assert self.lengths is not None, "batches by tokens need examples with lengths"
+            numbers, self.cursor = self.order.take_tokens(self.cursor, size, self.lengths)
+        else:
+            numbers, self.cursor = self.order.take(self.cursor, size)
         self.trace.examples += len(numbers)
         world, rank = distributed.world_size(), distributed.rank()
         mine = np.array_split(np.asarray(numbers), world)[rank]
@@ -249,13 +254,6 @@ class Run:
         names = sorted(totals)
         summed = torch.tensor([totals[name] for name in names], dtype=torch.float64, device=self.device)
         return dict(zip(names, distributed.reduce_sum(summed).clamp(min=1.0).unbind(), strict=True))
-
-    def _next(self) -> tuple[list[int], int]:
-        size = self.settings.batch * distributed.world_size()
-        if not self.settings.by_tokens:
-            return self.order.take(self.cursor, size)
-        assert self.lengths is not None, "batches by tokens need examples with lengths"
-        return self.order.take_tokens(self.cursor, size, self.lengths)
 
     def read_losses(self) -> dict[str, float]:
         """The mean of each term since the last call, which is appended to the trace."""
@@ -279,7 +277,10 @@ class Run:
         temporary.mkdir(parents=True)
         save_file(unique_tensors(self.module.state_dict()), temporary / "module.safetensors")
         tensors, plain = flatten(self.optimizer.state_dict()["state"])
-        save_file(tensors | self._generators(), temporary / "optimizer.safetensors")
+        tensors["generator.cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            tensors["generator.cuda"] = torch.cuda.get_rng_state(self.device)
+        save_file(tensors, temporary / "optimizer.safetensors")
         state = {
             "cursor": self.cursor,
             "trace": self.trace.__dict__,
@@ -302,7 +303,10 @@ class Run:
         load_tensors(self.module, load_file(self.checkpoint / "module.safetensors", device=device))
         state = read_json(self.checkpoint / "state.json")
         stored = load_file(self.checkpoint / "optimizer.safetensors")
-        self._restore_generators(stored)
+        torch.set_rng_state(stored.pop("generator.cpu"))
+        cuda = stored.pop("generator.cuda", None)
+        if cuda is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(cuda, self.device)
         full = self.optimizer.state_dict()
         full["state"] = unflatten(stored, state["optimizer"])
         self.optimizer.load_state_dict(full)
@@ -310,18 +314,6 @@ class Run:
         self.cursor, self.trace = state["cursor"], Trace(**state["trace"])
         self._pending = {n: torch.tensor(v, device=self.device) for n, v in state["pending"].items()}
         self._pending_steps = state["pending_steps"]
-
-    def _generators(self) -> dict[str, Tensor]:
-        states = {"generator.cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            states["generator.cuda"] = torch.cuda.get_rng_state(self.device)
-        return states
-
-    def _restore_generators(self, stored: dict[str, Tensor]) -> None:
-        torch.set_rng_state(stored.pop("generator.cpu"))
-        cuda = stored.pop("generator.cuda", None)
-        if cuda is not None and self.device.type == "cuda":
-            torch.cuda.set_rng_state(cuda, self.device)
 
 
 class Pace:

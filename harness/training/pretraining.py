@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,9 @@ def learn_tokenizer(texts: Sequence[str], vocab_size: int, max_length: int) -> P
     numbers single continuing letters in the order of a hash table, so these letters are given in sorted order.
     """
     fast = _word_piece({})
-    pieces = _continuing_letters(texts, fast)
-    special = [*SPECIAL, *pieces]
+    split, normalise = fast.pre_tokenizer.pre_tokenize_str, fast.normalizer.normalize_str
+    letters = {letter for text in texts for word, _ in split(normalise(text)) for letter in word[1:]}
+    special = [*SPECIAL, *(f"##{letter}" for letter in sorted(letters))]
     trainer = trainers.WordPieceTrainer(
         vocab_size=max(vocab_size, len(special)), special_tokens=special, show_progress=False
     )
@@ -51,13 +52,6 @@ def _word_piece(vocabulary: dict[str, int]) -> FastTokenizer:
     fast.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     fast.decoder = decoders.WordPiece()
     return fast
-
-
-def _continuing_letters(texts: Iterable[str], fast: FastTokenizer) -> list[str]:
-    """The pieces of all letters that continue a word, sorted."""
-    split, normalise = fast.pre_tokenizer.pre_tokenize_str, fast.normalizer.normalize_str
-    letters = {letter for text in texts for word, _ in split(normalise(text)) for letter in word[1:]}
-    return [f"##{letter}" for letter in sorted(letters)]
 
 
 def new_encoder(settings: PretrainSettings, tokenizer: Tokenizer) -> Encoder:

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from harness.data.folder import Folder
+from harness.data.hub import rows
 from harness.data.hub.settings import NLI_CONFIGS, HubSettings, Named, parse_settings
 from harness.data.hub.tables import HUB_TASKS, NLI_COLUMNS, HubTask
 from harness.data.readers import premise_clusters
@@ -71,7 +72,11 @@ class Hub(Source):
         training: dict[str, str] = {}
         for spec in specs:
             for split in spec.splits if spec.name in HUB_TASKS else ():
-                tasks += self._local_cells(spec, split)
+                if HUB_TASKS[spec.name].lacks and self.settings.bucc is not None:
+                    local = self._local(spec)
+                    if not (held := local.manifest([spec]).tasks):
+                        local.task(spec, spec.languages[0], split)  # raises, with the file that is missing
+                    tasks += [cell for cell in held if cell.split == split]
                 parts = self._parts(spec, split)
                 cells = [self._task_cell(spec, view, split, one, parts) for view, one in parts.items()]
                 tasks += cells
@@ -104,8 +109,10 @@ class Hub(Source):
                     remedy="leave the language out, choose another set with parallel= or nli=, or use a folder",
                 )
         if kind is Corpus.NLI:
-            if languages:
-                yield from self._nli()
+            one = self._nli_part
+            found = rows.labelled(one.place, one.tuples(), _NLI_LABELS) if languages else ()
+            for row, (first, second, label) in enumerate(found):
+                yield TextPair(f"train-{row}", first, second, label, f"xnli-train-{row}")
             return
         from harness.data.hub import parallel
 
@@ -172,22 +179,11 @@ class Hub(Source):
             )
         return Folder.open(str(path.parent if path.name == spec.name else path))
 
-    def _local_cells(self, spec: TaskSpec, split: str) -> list[TaskCell]:
-        if not HUB_TASKS[spec.name].lacks or self.settings.bucc is None:
-            return []
-        cells = self._local(spec).manifest([spec]).tasks
-        if not cells:
-            self._local(spec).task(spec, spec.languages[0], split)  # raises, with the file that is missing
-        return [cell for cell in cells if cell.split == split]
-
     def _task_cell(self, spec: TaskSpec, view: str, split: str, one: HubPart, parts: Mapping[str, HubPart]) -> TaskCell:
         count = one.count() * (2 if spec.family.record is PoolSentence else 1)
-        stem = f"{one.fingerprint()} {self._reads_pivot(spec, parts)}"
-        return TaskCell(spec.name, view, split, count, text_digest(stem))
-
-    def _reads_pivot(self, spec: TaskSpec, parts: Mapping[str, HubPart]) -> str:
-        """The fingerprint of the pivot's rows, which name the clusters of parallel languages; else an empty text."""
-        return parts[self.pivot].fingerprint() if self._parallel(spec, parts) else ""
+        # The pivot's rows name the clusters of parallel languages.
+        pivot = parts[self.pivot].fingerprint() if self._parallel(spec, parts) else ""
+        return TaskCell(spec.name, view, split, count, text_digest(f"{one.fingerprint()} {pivot}"))
 
     def _parallel(self, spec: TaskSpec, parts: Mapping[str, HubPart]) -> bool:
         """Whether row i is a translation of row i in every language: classification with equal counts."""
@@ -196,8 +192,6 @@ class Hub(Source):
         return len({one.count() for one in parts.values()}) == 1
 
     def _records(self, spec: TaskSpec, view: str, split: str, parts: Mapping[str, HubPart]) -> list[Record]:
-        from harness.data.hub import rows
-
         one, key = parts[view], f"{spec.name}-{view}-{split}"
         if spec.family.record is TextPair:
             found = rows.labelled(one.place, one.tuples(), spec.labels)
@@ -209,13 +203,6 @@ class Hub(Source):
             prefix, language = f"{spec.name}-{split}", view.partition(".")[0]
             return rows.questions(prefix, language, one.rows(), repeated_ids=split == "train", where=one.place)
         return rows.aligned(spec, view, split, self.pivot, one.tuples(), one.place)
-
-    def _nli(self) -> Iterator[TextPair]:
-        from harness.data.hub import rows
-
-        one = self._nli_part
-        for row, (first, second, label) in enumerate(rows.labelled(one.place, one.tuples(), _NLI_LABELS)):
-            yield TextPair(f"train-{row}", first, second, label, f"xnli-train-{row}")
 
     @cached_property
     def _nli_part(self) -> HubPart:

@@ -230,7 +230,10 @@ class Repository:
             self._retry(path, lambda: hf_hub_download(self.name, path, repo_type="dataset", revision=self.commit))
         )
         remote, size = self.files[path], local.stat().st_size
-        digest = _digest(local, remote.digest)
+        if len(remote.digest) == 64:
+            digest = file_digest(local)
+        else:  # a git blob id
+            digest = hashlib.sha1(b"blob %d\0" % size + local.read_bytes()).hexdigest()
         if (size, digest) != (remote.size, remote.digest):
             local.resolve().unlink()
             local.unlink(missing_ok=True)
@@ -249,7 +252,10 @@ class Repository:
             try:
                 return call()
             except (_HTTP, OSError, EntryNotFoundError) as error:
-                if wait is None or not _may_pass(error):
+                passing = not isinstance(error, EntryNotFoundError) or isinstance(error, LocalEntryNotFoundError)
+                if isinstance(error, HfHubHTTPError):
+                    passing = error.response.status_code >= 500 or error.response.status_code == 429
+                if wait is None or constants.HF_HUB_OFFLINE or not passing:
                     raise self._failure(what, error) from error
                 time.sleep(wait)
         raise AssertionError
@@ -293,19 +299,3 @@ def _entries(data_files: Any) -> list[dict[str, Any]]:
     if isinstance(data_files, list):
         return [entry if isinstance(entry, dict) else {"split": "train", "path": entry} for entry in data_files]
     return [{"split": "train", "path": data_files}] if data_files else []
-
-
-def _may_pass(error: Exception) -> bool:
-    """Whether another attempt may help: a failure of the server or of the connection."""
-    if constants.HF_HUB_OFFLINE:
-        return False
-    if isinstance(error, HfHubHTTPError):
-        return error.response.status_code >= 500 or error.response.status_code == 429
-    return not isinstance(error, EntryNotFoundError) or isinstance(error, LocalEntryNotFoundError)
-
-
-def _digest(path: Path, like: str) -> str:
-    """SHA-256, or the git blob id where the listed digest is one (40 hexadecimal digits)."""
-    if len(like) == 64:
-        return file_digest(path)
-    return hashlib.sha1(b"blob %d\0" % path.stat().st_size + path.read_bytes()).hexdigest()

@@ -7,14 +7,13 @@ from typing import ClassVar
 
 from numpy.random import Generator
 
-from harness.method import Batch, MethodConfig, Term
-from harness.modeling.encoder import Encoder
+from harness.method import Batch
 from harness.pair_method import PairExample, PairMethod
-from methods.objectives.masking import masked_batch, masked_lm
-from methods.objectives.settings import Rate
+from methods.objectives.masking import masked_batch
+from methods.objectives.pretraining import MaskedLanguageModel
 
 
-class ContinuedMLM(PairMethod):
+class ContinuedMLM(PairMethod, MaskedLanguageModel):
     """Masked LM on both sides of the sample's pairs: the text and steps of a method, without the pairing.
 
     Reference: Devlin et al., "BERT", NAACL 2019, arXiv 1810.04805, for the objective; Wu and Dredze, EMNLP 2020, arXiv
@@ -31,18 +30,6 @@ class ContinuedMLM(PairMethod):
     formula: ClassVar[str] = r"\mathcal{L} = -\frac{1}{|M|} \sum_{t \in M} \log P(x_t \mid x_{\setminus M})"
     symbols: ClassVar[str] = "M: the masked subwords of both sides of the pairs, 15 % of all."
 
-    class Config(MethodConfig):
-        """mask_rate: share of masked subwords."""
-
-        mask_rate: Rate = 0.15
-
     def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
         text = super().collate(examples, rng)["text"]
         return masked_batch(text, self.tokenizer, rng, self.config.mask_rate)
-
-    def counts(self, batch: Batch, step: int) -> dict[str, float]:
-        return {"mlm": float(len(batch["labels"]))}
-
-    def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
-        hidden = encoder(batch["text"]).tokens()
-        return {"mlm": masked_lm(encoder, hidden, batch["positions"], batch["labels"])}

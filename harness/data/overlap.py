@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness.data.contamination import Guard
-from harness.data.record_table import SelectedRows
+from harness.data.record_table import select_rows
 from harness.data.source import Source
 from harness.files import short_digest
 from harness.method import SamplePair
@@ -25,7 +25,7 @@ def without_test_text(pairs: Sequence[ParallelPair], source: Source, tests: Test
     """The sentence pairs neither side of which duplicates a test text."""
     flagged = _flagged_texts(pairs, Guard(_test_records(source, tests), source.pivot), source.pivot)
     clean = (row for row, pair in enumerate(pairs) if not _touches(pair, flagged, source.pivot))
-    return SelectedRows(pairs, np.fromiter(clean, np.int32))
+    return select_rows(pairs, np.fromiter(clean, np.int32))
 
 
 def find_overlap(pairs: Sequence[SamplePair], source: Source, tests: TestViews) -> dict[str, Any]:

@@ -60,17 +60,22 @@ class Rows(Sequence[R]):
     __hash__ = None  # type: ignore[assignment]
 
 
-class SelectedRows(Rows[R]):
-    """Some items of a sequence: `numbers` (n,) are their places there."""
+class ComputedRows(Rows[R]):
+    """The items that a function gives for the numbers below `count`."""
 
-    def __init__(self, items: Sequence[R], numbers: NDArray[np.int32]) -> None:
-        self._items, self._numbers = items, numbers
+    def __init__(self, count: int, item: Callable[[int], R]) -> None:
+        self._count, self._item = count, item
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return self._count
 
     def row(self, number: int) -> R:
-        return self._items[int(self._numbers[number])]
+        return self._item(number)
+
+
+def select_rows(items: Sequence[R], numbers: NDArray[np.int32]) -> Rows[R]:
+    """Some items of a sequence: `numbers` (n,) are their places there."""
+    return ComputedRows(len(numbers), lambda number: items[int(numbers[number])])
 
 
 class TableLayout(NamedTuple, Generic[R]):

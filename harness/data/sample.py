@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.data.matching import Lexicon, Matching, lexicons
-from harness.data.record_table import RecordTable, Rows, TableLayout, write_table
+from harness.data.record_table import ComputedRows, RecordTable, TableLayout, write_table
 from harness.errors import UsageError, UserError
 from harness.files import read_json, short_digest, write_json
 from harness.method import SamplePair, Span
@@ -118,7 +118,14 @@ def draw_sample(
     if not len(picks):
         raise _empty_sample(coverage, settings)
     picks = picks[np.random.default_rng(settings.seed).permutation(len(picks))]
-    return Sample(DrawnPairs(pool, picks), coverage, tuple(_notes(coverage, settings, len(picks))))
+
+    def read_pair(number: int) -> SamplePair:
+        place, *spans = picks[number].tolist()
+        pair = pool[place]
+        return _sample_pair(place, pair.language, pair.source, pair.target, *spans)
+
+    pairs = ComputedRows(len(picks), read_pair)
+    return Sample(pairs, coverage, tuple(_notes(coverage, settings, len(picks))))
 
 
 def save_sample(sample: Sample, folder: Path) -> None:
@@ -133,21 +140,6 @@ def load_sample(folder: Path) -> Sample:
     card = read_json(folder / CARD)
     pairs = RecordTable(folder / PAIRS, PAIR_LAYOUT)
     return Sample(pairs, tuple(Coverage(**part) for part in card["coverage"]), tuple(card["notes"]))
-
-
-class DrawnPairs(Rows[SamplePair]):
-    """Sample pairs whose texts are read from the pool. `picks` (n, 5): row of the pool and both spans, -1 for none."""
-
-    def __init__(self, pool: Sequence[ParallelPair], picks: IntArray) -> None:
-        self._pool, self._picks = pool, picks
-
-    def __len__(self) -> int:
-        return len(self._picks)
-
-    def row(self, number: int) -> SamplePair:
-        place, *spans = self._picks[number].tolist()
-        pair = self._pool[place]
-        return _sample_pair(place, pair.language, pair.source, pair.target, *spans)
 
 
 def _sample_pair(

@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harness.data.record_table import Rows
+from harness.data.record_table import ComputedRows
 from harness.data.source import CorpusCell, Manifest, Source, TaskCell, absolute_uri, open_source
 from harness.errors import UsageError, UserError, unknown
 from harness.files import short_digest, text_digest
@@ -79,20 +78,9 @@ def shuffled_pairs(pairs: Sequence[SamplePair], seed: int) -> Sequence[SamplePai
         for unit, partner in zip(order, [*order[1:], order[0]], strict=True):
             for turn, place in enumerate(unit):
                 partners[place] = partner[turn % len(partner)]
-    return Repartnered(pairs, partners)
 
-
-class Repartnered(Rows[SamplePair]):
-    """Sample pairs with the targets of others: `partners` (n,) are the places that targets are taken from."""
-
-    def __init__(self, pairs: Sequence[SamplePair], partners: NDArray[np.int32]) -> None:
-        self._pairs, self._partners = pairs, partners
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def row(self, number: int) -> SamplePair:
-        own, partner = self._pairs[number], self._pairs[int(self._partners[number])]
+    def with_partner(place: int) -> SamplePair:
+        own, partner = pairs[place], pairs[int(partners[place])]
         has_words = own.source_span is not None and partner.target_span is not None
         return replace(
             own,
@@ -100,6 +88,8 @@ class Repartnered(Rows[SamplePair]):
             source_span=own.source_span if has_words else None,
             target_span=partner.target_span if has_words else None,
         )
+
+    return ComputedRows(len(pairs), with_partner)
 
 
 def change_script(text: str) -> str:

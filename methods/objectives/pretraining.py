@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import numpy as np
 from numpy.random import Generator
 
 from harness.method import Batch, Method, MethodConfig, Term
@@ -28,7 +27,7 @@ class MaskedLanguageModel(Method):
 
     tokenizer: Tokenizer
 
-    def collate(self, examples: Sequence[np.ndarray], rng: Generator) -> Batch:
+    def collate(self, examples: Sequence[Any], rng: Generator) -> Batch:
         text = pack(examples, special_ids=self.tokenizer.special_ids)
         return masked_batch(text, self.tokenizer, rng, self.config.mask_rate)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from harness.code import code_hash
 from harness.data.matching import Lexicon, lexicons
-from harness.data.record_table import Rows, SelectedRows
+from harness.data.record_table import ComputedRows, Rows, select_rows
 from harness.data.sample import common_words
 from harness.errors import UserError
 from harness.files import json_digest
@@ -45,21 +45,7 @@ class LowercasePairs(Rows[SamplePair]):
         return [pair.lowercase() for pair in self._pairs[start:stop]]
 
 
-class PlacedPairs(Rows[SamplePair]):
-    """The pairs of a sample with the words of `picks` in place of their own."""
-
-    def __init__(self, pairs: Sequence[SamplePair], picks: Picks) -> None:
-        self._pairs, self._picks = pairs, picks
-
-    def __len__(self) -> int:
-        return len(self._picks)
-
-    def row(self, number: int) -> SamplePair:
-        place, *spans = self._picks[number].tolist()
-        return replace(self._pairs[int(place)], source_span=Span(*spans[:2]), target_span=Span(*spans[2:]))
-
-
-def place_substrings(pairs: Sequence[SamplePair], corpora: Corpora) -> PlacedPairs:
+def place_substrings(pairs: Sequence[SamplePair], corpora: Corpora) -> Rows[SamplePair]:
     """Each sentence pair once per dictionary word that occurs exactly once on both sides as a substring, whose subwords
     are the same alone as inside both sentences. Common words and sentences of the maximal length are skipped.
 
@@ -67,7 +53,7 @@ def place_substrings(pairs: Sequence[SamplePair], corpora: Corpora) -> PlacedPai
     """
     dictionary: Any = corpora.records(Corpus.DICTIONARY)
     _, rows, digest = distinct_pairs(pairs)
-    sentences = SelectedRows(pairs, rows)
+    sentences = select_rows(pairs, rows)
     known_words = lexicons(dictionary, "substring", leave_out=common_words(sentences))
     tokenizer = Tokenizer(corpora.tokenizer.hf)  # blocks are tokenised in passing, without a cache of their own
     progress = Progress("matching substrings", "sentence pairs", len(rows))
@@ -92,7 +78,13 @@ def place_substrings(pairs: Sequence[SamplePair], corpora: Corpora) -> PlacedPai
             expected="at least one whose subwords are subwords of both sentences",
             remedy="use another dictionary, or leave out code_exact",
         )
-    return PlacedPairs(pairs, matches["picks"])
+    picks = matches["picks"]
+
+    def with_word(number: int) -> SamplePair:
+        place, *spans = picks[number].tolist()
+        return replace(pairs[int(place)], source_span=Span(*spans[:2]), target_span=Span(*spans[2:]))
+
+    return ComputedRows(len(picks), with_word)
 
 
 def substring_picks(pairs: Sequence[SamplePair], known_words: Mapping[str, Lexicon]) -> Picks:

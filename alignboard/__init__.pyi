@@ -8,12 +8,11 @@ from harness.data.source import missing_task as missing_task
 from harness.errors import GoldFault as GoldFault
 from harness.errors import UserError as UserError
 from harness.evaluation.metrics import AdditiveMetric as AdditiveMetric
+from harness.layers import LayerOf as LayerOf
 from harness.method import Batch as Batch
 from harness.method import Corpora as Corpora
-from harness.method import LayerOf as LayerOf
 from harness.method import Method as Method
 from harness.method import MethodConfig as MethodConfig
-from harness.method import SamplePair as SamplePair
 from harness.method import Term as Term
 from harness.modeling.attention import Layout as Layout
 from harness.modeling.attention import attend as attend
@@ -26,6 +25,7 @@ from harness.protocols import Choice as Choice
 from harness.records import Corpus as Corpus
 from harness.records import PoolSentence as PoolSentence
 from harness.records import Question as Question
+from harness.records import SamplePair as SamplePair
 from harness.records import TaggedSentence as TaggedSentence
 from harness.records import TextPair as TextPair
 from harness.registry import register as register
@@ -52,8 +52,8 @@ from tasks.families.bitext_mining import BitextMining as BitextMining
 from tasks.families.bitext_mining import MiningSettings as MiningSettings
 from tasks.families.bitext_retrieval import BitextRetrieval as BitextRetrieval
 from tasks.families.classification import Classification as Classification
+from tasks.families.embeddings import embed as embed
 from tasks.families.pools import PoolSettings as PoolSettings
-from tasks.families.pools import embed as embed
 from tasks.families.question_answering import AnswerSettings as AnswerSettings
 from tasks.families.question_answering import QuestionAnswering as QuestionAnswering
 from tasks.families.tagging import Tagging as Tagging

@@ -13,11 +13,13 @@ import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from harness.errors import UserError
 from harness.files import text_digest
 
 PACKAGES = ("alignboard", "harness", "methods", "tasks")
+INSTALLED = ("site-packages", "dist-packages")  # the names of the folders of installed packages
 
 _PUBLIC = "alignboard"  # the package of the public names
 
@@ -50,7 +52,8 @@ def closure(modules: Iterable[str]) -> frozenset[str]:
 
 
 @cache
-def _closure(module: str) -> frozenset[str]:
+def _closure(module: str, sources: bool = False) -> frozenset[str]:
+    """The closure of one module; with `sources` it follows imports from everything that is no installed package."""
     within = (*PACKAGES, module.partition(".")[0])
     found: set[str] = set()
     waiting = [module]
@@ -62,9 +65,31 @@ def _closure(module: str) -> frozenset[str]:
         waiting += [
             name
             for name in _imports(current, source_text(current))
-            if _under(name, within) and not _under(name, NEUTRAL)
+            if (_under(name, within) or (sources and not _is_installed(name))) and not _under(name, NEUTRAL)
         ]
     return frozenset(found)
+
+
+def definition_key(module: str) -> list[Any]:
+    """Everything that decides what importing a module defines: its source and that of its imports, and the installed
+    packages, of which any change leaves its time in the folder that holds them.
+
+    Raises UserError where a module has no source file, and SyntaxError.
+    """
+    code = _hash_of(tuple(sorted(_closure(module, sources=True))))
+    folders = [folder for folder in sys.path if Path(folder).name in INSTALLED]
+    return [sys.version, code, [[folder, Path(folder).stat().st_mtime_ns] for folder in folders]]
+
+
+def _is_installed(name: str) -> bool:
+    """Whether a module is part of Python or of an installed package."""
+    path = _find(name)
+    return (
+        path is None
+        or path.suffix != ".py"
+        or name.partition(".")[0] in sys.stdlib_module_names
+        or any(folder in path.parts for folder in INSTALLED)
+    )
 
 
 def plugin_module(cls: object) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, get_type_hints
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from harness.errors import UsageError
-from harness.records import Corpus, CorpusRecord
+from harness.records import Corpus, CorpusRecord, SamplePair
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -35,72 +34,6 @@ class MethodConfig(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-@dataclass(frozen=True)
-class LayerOf:
-    """Marks a setting as the number of a layer of the base, `Annotated[int, LayerOf(1)]`.
-
-    0 is the embeddings, -1 the last layer, and `lowest` the first layer that the method can use.
-    """
-
-    lowest: int = 0
-
-
-def check_layers(settings: object, depth: int, where: str = "config") -> None:
-    """Raises UsageError where a setting marked `LayerOf` is not a layer of a base with `depth` layers.
-
-    `settings` is a method's configuration or the settings of a task, `where` their place in the recipe.
-    """
-    for name, marks in _marks(type(settings)).items():
-        number = getattr(settings, name)
-        for mark in (m for m in marks if isinstance(m, LayerOf)):
-            resolved = number if number is None or number >= 0 else depth + 1 + number
-            if resolved is not None and not mark.lowest <= resolved <= depth:
-                raise UsageError(
-                    f"{where}.{name} is no layer that can be taken from this base",
-                    found=f"{name}={number}, a base of {depth} layers",
-                    expected=f"{mark.lowest} to {depth}, or {mark.lowest - depth - 1} to -1 counted from the last",
-                    remedy=f"choose another layer, --set {where}.{name}=N",
-                )
-
-
-def _marks(settings: Any) -> dict[str, Sequence[Any]]:
-    """What the annotation of each field says beside its type."""
-    if issubclass(settings, BaseModel):
-        return {name: field.metadata for name, field in settings.model_fields.items()}
-    hints = get_type_hints(settings, include_extras=True)
-    return {field.name: getattr(hints[field.name], "__metadata__", ()) for field in fields(settings)}
-
-
-class Span(NamedTuple):
-    """Code points [start, end) of a word in its sentence."""
-
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class SamplePair:
-    """One training pair of the sample: the pivot side, the foreign side, and the word pair matched in them, if any.
-
-    `sentence` is the id of the sentence pair, which is repeated once per matched word.
-    """
-
-    sentence: int
-    language: str
-    source: str
-    target: str
-    source_span: Span | None
-    target_span: Span | None
-
-    def lowercase(self) -> SamplePair:
-        """The pair in lower case, character by character, so that the spans stay valid."""
-        return replace(self, source=_lowercase(self.source), target=_lowercase(self.target))
-
-
-def _lowercase(text: str) -> str:
-    return "".join(low if len(low := c.lower()) == 1 else c for c in text)
 
 
 class Corpora(Protocol):

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.random import Generator
 
-from harness.method import Batch, Corpora, Method, SamplePair, Span
+from harness.method import Batch, Corpora, Method
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import Spans, pack
 from harness.modeling.tokenizer import Offsets, Tokenizer
-from harness.records import Corpus
+from harness.records import Corpus, SamplePair, Span
 
 TokenSpan = tuple[int, int]  # [start, end) in a tokenised sentence with its special tokens
 

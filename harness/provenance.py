@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import re
 import socket
 import subprocess
+import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, entry_points, requires, version
 from pathlib import Path
@@ -17,6 +17,7 @@ from harness.files import text_digest
 
 _ROOT = Path(__file__).resolve().parent.parent
 _OPTIONAL = ("nvidia-ml-py", "ray")
+_DRIVERS = ("/dev/nvidiactl", "/dev/nvmap", "/dev/dxg", "/dev/kfd")  # one is there wherever Linux can use a GPU
 
 
 class CodeVersion(NamedTuple):
@@ -51,12 +52,35 @@ def host() -> dict[str, Any]:
     return {
         "name": text_digest(socket.gethostname())[:12],  # a shared board shows no host names
         "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "accelerators": _accelerators(),
+        "accelerators": [gpu.name for gpu in gpus()],
     }
+
+
+class Gpu(NamedTuple):
+    """A device that torch calls CUDA."""
+
+    name: str
+    memory_bytes: int
+
+
+@cache
+def gpus() -> tuple[Gpu, ...]:
+    """The GPUs of this machine. torch, which takes seconds to import, is asked only where there can be one."""
+    if sys.platform == "darwin" or (sys.platform == "linux" and not any(map(os.path.exists, _DRIVERS))):
+        return ()
+    import torch
+
+    found = map(torch.cuda.get_device_properties, range(torch.cuda.device_count() if torch.cuda.is_available() else 0))
+    return tuple(Gpu(one.name, one.total_memory) for one in found)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _git(root: Path, *arguments: str) -> str | None:
@@ -94,11 +118,3 @@ def _cpu() -> str:
         if match:
             return match[1].strip()
     return platform.processor() or platform.machine()
-
-
-def _accelerators() -> list[str]:
-    if importlib.util.find_spec("torch") is None:
-        return []
-    import torch
-
-    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]

@@ -6,7 +6,7 @@ that the item stands alone and its id is its cluster.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -156,3 +156,33 @@ class CaptionedImage:
 
 
 CorpusRecord = ParallelPair | MonoSentence | DictionaryEntry | AlignedPair | TextPair | Entity | CaptionedImage
+
+
+class Span(NamedTuple):
+    """Code points [start, end) of a word in its sentence."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class SamplePair:
+    """One training pair of the sample: the pivot side, the foreign side, and the word pair matched in them, if any.
+
+    `sentence` is the id of the sentence pair, which is repeated once per matched word.
+    """
+
+    sentence: int
+    language: str
+    source: str
+    target: str
+    source_span: Span | None
+    target_span: Span | None
+
+    def lowercase(self) -> SamplePair:
+        """The pair in lower case, character by character, so that the spans stay valid."""
+        return replace(self, source=_lowercase(self.source), target=_lowercase(self.target))
+
+
+def _lowercase(text: str) -> str:
+    return "".join(low if len(low := c.lower()) == 1 else c for c in text)

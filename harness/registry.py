@@ -82,18 +82,25 @@ class Registry(Generic[T]):
         UserError for a plug-in that cannot be imported or whose control is not registered.
         """
         plugin = self._local[name][0] if name in self._local else self._load(name)
-        control = getattr(plugin, "control", None) if self.kind == "method" else None
-        if control is not None and control not in self:  # checked on use: a control may be registered after its method
-            similar = unknown("method", control, self.names(), remedy="name a method that is listed, or None")
-            raise self._broken(name, f"its control {control!r} is not registered", str(similar.remedy))
+        self.check_control(name, getattr(plugin, "control", None) if self.kind == "method" else None)
         return plugin
 
-    def broken(self) -> dict[str, str]:
-        """The names that cannot be loaded, each with the reason; also warns about each."""
+    def check_control(self, name: str, control: str | None) -> None:
+        """Raises UserError where the control of a method is not registered: it may be registered after the method."""
+        if control is not None and control not in self:
+            similar = unknown("method", control, self.names(), remedy="name a method that is listed, or None")
+            raise self._broken(name, f"its control {control!r} is not registered", str(similar.remedy))
+
+    def is_loaded(self, name: str) -> bool:
+        """Whether the object of a name is in memory already, as that of a loose file is."""
+        return name in self._local or name in self._loaded
+
+    def broken(self, load: Callable[[str], object] | None = None) -> dict[str, str]:
+        """The names that cannot be loaded, by `get` or by another function, each with the reason; also warns of it."""
         reasons: dict[str, str] = {}
         for name in self.names():
             try:
-                self.get(name)
+                (load or self.get)(name)
             except UserError as error:
                 reasons[name] = error.what
                 warnings.warn(error.what, stacklevel=2)

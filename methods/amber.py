@@ -10,7 +10,8 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.nn import functional
 
-from harness.method import Batch, Corpora, LayerOf, MethodConfig, Term
+from harness.layers import LayerOf
+from harness.method import Batch, Corpora, MethodConfig, Term
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText
 from harness.pair_method import PairExample, PairMethod

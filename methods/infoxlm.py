@@ -10,7 +10,8 @@ import torch
 from numpy.random import Generator
 from torch import Tensor, nn
 
-from harness.method import Batch, Corpora, LayerOf, Term
+from harness.layers import LayerOf
+from harness.method import Batch, Corpora, Term
 from harness.modeling.encoder import Encoder
 from harness.pair_method import PairExample
 from harness.training import distributed

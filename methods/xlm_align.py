@@ -10,7 +10,8 @@ import torch
 from numpy.random import Generator
 from torch import Tensor, nn
 
-from harness.method import Batch, Corpora, LayerOf, MethodConfig, Term
+from harness.layers import LayerOf
+from harness.method import Batch, Corpora, MethodConfig, Term
 from harness.modeling.encoder import Encoder
 from harness.pair_method import PairExample, PairMethod
 from methods.objectives.alignment import gather_positions, iter_max, side_positions, sinkhorn

@@ -10,7 +10,8 @@ from numpy.random import Generator
 from torch import Tensor
 
 from harness.errors import UserError
-from harness.method import Batch, Corpora, LayerOf, Method, MethodConfig, Term
+from harness.layers import LayerOf
+from harness.method import Batch, Corpora, Method, MethodConfig, Term
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import pack
 from harness.modeling.tokenizer import Tokenizer

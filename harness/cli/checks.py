@@ -6,14 +6,17 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from packaging.requirements import Requirement
 
+from harness import provenance
 from harness.errors import UserError
+from harness.experiments.method_card import method_card
 from harness.registry import METHODS, OBJECTIVES, SOURCES, SUITES, TASKS
 from harness.storage.home import database_url, home
 
@@ -53,16 +56,9 @@ def packages() -> MachineCheck:
 
 
 def device() -> MachineCheck:
-    import torch
-
-    if torch.cuda.is_available():
-        gpus = (torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count()))
-        return MachineCheck(
-            "device", "ok", ", ".join(f"{gpu.name} ({gpu.total_memory / 2**30:.0f} GiB)" for gpu in gpus)
-        )
-    return MachineCheck(
-        "device", "ok", f"CPU, {torch.get_num_threads()} threads; no CUDA device, so keep to small encoders"
-    )
+    gpus = ", ".join(f"{gpu.name} ({gpu.memory_bytes / 2**30:.0f} GiB)" for gpu in provenance.gpus())
+    found = gpus or f"CPU, {provenance.cores()} cores; no CUDA device, so keep to small encoders"
+    return MachineCheck("device", "ok", found)
 
 
 def home_folder() -> MachineCheck:
@@ -104,7 +100,11 @@ def database() -> MachineCheck:
 
 def plugins() -> MachineCheck:
     registries = (METHODS, TASKS, SUITES, SOURCES, OBJECTIVES)
-    broken = [reason for registry in registries for reason in _load_errors(registry.names(), registry.get)]
+    loaders: list[tuple[Iterable[str], Callable[[str], object]]] = [
+        *((METHODS, method_card), (OBJECTIVES, partial(method_card, registry=OBJECTIVES))),
+        *((registry, registry.get) for registry in (TASKS, SUITES, SOURCES)),
+    ]
+    broken = [reason for names, load in loaders for reason in _load_errors(names, load)]
     if broken:
         return MachineCheck("plug-ins", "warning", "; ".join(broken), "fix or uninstall those packages")
     counts = ", ".join(f"{registry.kind}s {len(registry.names())}" for registry in registries)
@@ -132,7 +132,7 @@ def _package_problem(need: Requirement) -> str | None:
     return None if need.specifier.contains(found, prereleases=True) else f"{need} is needed, {found} is installed"
 
 
-def _load_errors(names: list[str], get: Callable[[str], object]) -> list[str]:
+def _load_errors(names: Iterable[str], get: Callable[[str], object]) -> list[str]:
     reasons = []
     for name in names:
         try:

@@ -49,9 +49,9 @@ def run_plans(plans: Sequence[RunPlan], options: ExecutionOptions) -> None:
 
 def note_missing_paper_settings(recipes: Sequence[Recipe]) -> None:
     """Names the methods that have no published alignment settings: for them `paper` uses those of the protocol."""
-    from harness.registry import METHODS
+    from harness.experiments.method_card import method_card
 
-    methods = {recipe.method: METHODS.get(recipe.method) for recipe in recipes if recipe.kind == "paper"}
+    methods = {recipe.method: method_card(recipe.method) for recipe in recipes if recipe.kind == "paper"}
     names = [name for name, method in methods.items() if method.trains and not (method.paper or method.paper_config)]
     if names:
         print_message(

@@ -12,16 +12,16 @@ from harness.registry import Registry
 Record = dict[str, Any]
 
 
-def registry_records(registry: Registry[Any], read: Callable[[Any], Record]) -> list[Record]:
+def registry_records(registry: Registry[Any], read: Callable[[str], Record]) -> list[Record]:
     """One record per registered name, in alphabetical order. A broken plug-in gives a warning, and its record says
     why it cannot be loaded."""
     records: list[Record] = []
     for name in registry:
         try:
-            loaded = registry.get(name)
+            record = read(name)
         except UserError as error:
             warnings.warn(error.what, stacklevel=2)
             records.append({"name": name, "status": "broken", "reason": error.what, "origin": error.found})
         else:
-            records.append({"name": name, "status": "ok", "origin": str(registry.origin(name)), **read(loaded)})
+            records.append({"name": name, "status": "ok", "origin": str(registry.origin(name)), **record})
     return records

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated
 
 import typer
 
 from harness.cli.listing import Record, registry_records
 from harness.cli.options import Json
 from harness.cli.output import format_item, print_fields, print_json, print_list, print_table, print_text
+from harness.experiments.method_card import method_card
 from harness.registry import METHODS
 
 COLUMNS = ("name", "objective", "needs", "reference", "control", "status")  # a narrow terminal shows the first ones
@@ -60,54 +59,18 @@ def methods(
 
 def describe_method(name: str) -> Record:
     """One method: its summary, its settings with their defaults, its docstring. Raises UserError."""
-    cls = METHODS.get(name)
+    card = method_card(name)
     return {
-        **_summary(cls),
+        **_summary(name),
         "name": name,
         "origin": str(METHODS.origin(name)),
-        "paper": dict(cls.paper),
-        "paper_config": dict(cls.paper_config),
-        "config": [
-            {
-                "field": field,
-                "type": _type_text(info.annotation),
-                "default": info.get_default(call_default_factory=True),
-                "description": info.description,
-            }
-            for field, info in cls.Config.model_fields.items()
-        ],
-        "config_description": _config_docstring(cls.Config),
-        "description": inspect.getdoc(cls) or "",
+        "paper": card.paper,
+        "paper_config": card.paper_config,
+        "config": [setting._asdict() for setting in card.settings],
+        "config_description": card.settings_description,
+        "description": card.description,
     }
 
 
-def _summary(cls: Any) -> Record:
-    return {
-        "reference": cls.reference,
-        "objective": cls.objective,
-        "needs": sorted(map(str, cls.needs)),
-        "control": cls.control,
-        "trains": cls.trains,
-    }
-
-
-def _type_text(annotation: Any) -> str:
-    """A type as it is written in code: `int | None`, `'mean' | 'cls'`."""
-    origin, parts = get_origin(annotation), get_args(annotation)
-    if origin is Literal:
-        return " | ".join(map(repr, parts))
-    if origin is Annotated:
-        return _type_text(parts[0])
-    if origin in (Union, UnionType):
-        return " | ".join(map(_type_text, parts))
-    if annotation is NoneType:
-        return "None"
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
-
-
-def _config_docstring(config: type) -> str:
-    """The docstring of a Config class, or of its nearest base that has one."""
-    from harness.method import MethodConfig
-
-    documented = (cls for cls in config.__mro__ if cls is not MethodConfig and issubclass(cls, MethodConfig))
-    return next((inspect.cleandoc(cls.__doc__) for cls in documented if cls.__doc__), "")
+def _summary(name: str) -> Record:
+    return method_card(name).model_dump(include={"reference", "objective", "needs", "control", "trains"})

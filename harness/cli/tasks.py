@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -65,7 +65,7 @@ def describe_task(name: str) -> Record:
     """One task: its summary, its data, and the settings of each protocol. Raises UserError."""
     spec = TASKS.get(name).spec
     return {
-        **_summary(TASKS.get(name)),
+        **_summary(name),
         "name": name,
         "origin": str(TASKS.origin(name)),
         "labels": list(spec.labels),
@@ -88,8 +88,8 @@ def _locations(spec: TaskSpec) -> dict[str, dict[str, str]]:
     return {kind: where for kind, where in locations.items() if where}
 
 
-def _summary(cls: Any) -> Record:
-    spec = cls.spec
+def _summary(name: str) -> Record:
+    spec = TASKS.get(name).spec
     return {
         "title": spec.title,
         "family": spec.family.name,

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from harness.data.source import Source
 from harness.errors import UserError
-from harness.method import SamplePair
 from harness.modeling.tokenizer import Tokenizer
-from harness.records import Corpus, CorpusRecord
+from harness.records import Corpus, CorpusRecord, SamplePair
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from harness.method import Span
-from harness.records import DictionaryEntry
+from harness.records import DictionaryEntry, Span
 
 Matching = Literal["word", "substring"]
 _TOKEN = re.compile(r"\w+")

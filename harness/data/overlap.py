@@ -12,8 +12,7 @@ from harness.data.contamination import Guard
 from harness.data.record_table import select_rows
 from harness.data.source import Source
 from harness.files import short_digest
-from harness.method import SamplePair
-from harness.records import ParallelPair, Record
+from harness.records import ParallelPair, Record, SamplePair
 from harness.registry import TASKS
 from harness.task import Task
 

@@ -26,9 +26,8 @@ from harness.data.matching import Lexicon, Matching, lexicons
 from harness.data.record_table import ComputedRows, RecordTable, TableLayout, write_table
 from harness.errors import UsageError, UserError
 from harness.files import read_json, short_digest, write_json
-from harness.method import SamplePair, Span
 from harness.modeling.array_cache import Arrays, Progress, cached_part
-from harness.records import DictionaryEntry, ParallelPair
+from harness.records import DictionaryEntry, ParallelPair, SamplePair, Span
 
 _WORD = re.compile(r"\w+")
 COMMON = 0.05  # of the pivot's sentences: what stands in more of them is a function word

@@ -23,7 +23,6 @@ from harness.data.record_table import ComputedRows
 from harness.data.source import CorpusCell, Manifest, Source, TaskCell, absolute_uri, open_source
 from harness.errors import UsageError, UserError, unknown
 from harness.files import short_digest, text_digest
-from harness.method import SamplePair
 from harness.records import (
     AlignedPair,
     Answer,
@@ -35,6 +34,7 @@ from harness.records import (
     PoolSentence,
     Question,
     Record,
+    SamplePair,
     TaggedSentence,
     TextPair,
 )

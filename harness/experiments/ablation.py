@@ -18,6 +18,7 @@ from harness.data.source import cached_source
 from harness.data.transforms import ShuffledPairs
 from harness.errors import UserError, counted, unknown
 from harness.experiments.executors.local import Local
+from harness.experiments.method_card import method_card
 from harness.experiments.plan import RunPlan, plan_run
 from harness.experiments.recipe import Recipe
 from harness.experiments.runner import Display, execute_stages
@@ -64,7 +65,7 @@ def get_ablation(name: str) -> Ablation:
     if name != EVERYTHING:
         known = {*ABLATIONS.names(), EVERYTHING, *METHODS.names()}
         raise unknown("ablation", name, known, remedy="`alignboard ablation` lists them")
-    broken = METHODS.broken()
+    broken = METHODS.broken(method_card)
     return Ablation(
         "Every registered method", tuple(AblationRow(method) for method in METHODS.names() if method not in broken)
     )
@@ -73,12 +74,12 @@ def get_ablation(name: str) -> Ablation:
 def with_controls(name: str) -> Ablation:
     """A method and its baselines: its control and the control of that in turn, up to the untrained base, and the method
     itself on shuffled pairs where it reads pairs."""
-    rows, method = [AblationRow(name)], METHODS.get(name)
-    if Corpus.PARALLEL in method.needs and method.trains:
+    rows, method = [AblationRow(name)], method_card(name)
+    if Corpus.PARALLEL in method.corpora and method.trains:
         rows += on_shuffled_pairs(rows)
     while method.control and AblationRow(method.control) not in rows:
         rows.insert(0, AblationRow(method.control))
-        method = METHODS.get(method.control)
+        method = method_card(method.control)
     return Ablation(f"{name} and its controls", tuple(rows))
 
 
@@ -92,7 +93,7 @@ def with_changes(rows: Sequence[AblationRow], config: Mapping[str, Any]) -> list
 
     Raises UsageError for a setting that no row's method has.
     """
-    fields = [METHODS.get(row.method).Config.model_fields for row in rows]
+    fields = [[setting.field for setting in method_card(row.method).settings] for row in rows]
     known = {name for each in fields for name in each}
     for name in config:
         if name not in known:
@@ -105,7 +106,7 @@ def with_changes(rows: Sequence[AblationRow], config: Mapping[str, Any]) -> list
 
 def missing_corpora(recipe: Recipe) -> list[Corpus]:
     """The corpora that the recipe's method needs and its source does not have."""
-    return cached_source(recipe.source).manifest([]).lacking(METHODS.get(recipe.method).needs)
+    return cached_source(recipe.source).manifest([]).lacking(method_card(recipe.method).corpora)
 
 
 class RateTrial(NamedTuple):

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from harness.data.source import Manifest, Source, TaskCell
 from harness.errors import UserError, unique_names
+from harness.experiments.method_card import method_card
 from harness.experiments.recipe import Recipe
-from harness.registry import METHODS
 from harness.task import TaskSpec
 
 
@@ -81,7 +81,7 @@ def missing_data(
 
 def check_corpora(recipe: Recipe, manifest: Manifest) -> None:
     """Raises UserError where the source lacks a corpus that the method needs."""
-    lacking = manifest.lacking(METHODS.get(recipe.method).needs)
+    lacking = manifest.lacking(method_card(recipe.method).corpora)
     if lacking:
         raise UserError(
             f"{recipe.method} needs a corpus that the source does not have",

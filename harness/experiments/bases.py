@@ -15,7 +15,7 @@ from harness.errors import UserError
 from harness.experiments.recipe import Recipe
 from harness.faults import quote
 from harness.files import TRACE, expand_user, file_digest, json_digest
-from harness.modeling.encoder import check_weights, position_shift, supported_config
+from harness.modeling.pretrained import check_weights, position_shift, supported_config
 from harness.protocols import Shape
 
 # Files beside a checkpoint that no loader of ours reads: texts, pictures, the state of a trainer, other frameworks.

@@ -8,7 +8,7 @@ sample -> [pretrain] -> align -> finetune(task) -> predict(task) -> score(task)
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from harness.errors import UserError
 from harness.experiments.availability import cell_of, check_corpora, check_languages, missing_data, scored_views
 from harness.experiments.bases import base_fingerprint, base_positions, base_shape, resolve_base
 from harness.experiments.gold import check_items
-from harness.experiments.recipe import Recipe, method_config
+from harness.experiments.method_card import method_card
+from harness.experiments.recipe import Recipe, full_config
 from harness.experiments.stage import Stage, StagePlace
 from harness.experiments.stages.align import Align
 from harness.experiments.stages.clean_sample import DrawCleanSample
@@ -33,9 +34,9 @@ from harness.experiments.stages.sample import DrawSample
 from harness.experiments.stages.score import Score
 from harness.experiments.trials import model_inputs
 from harness.files import json_digest
-from harness.method import Method, check_layers
+from harness.layers import check_layers, layer_marks
 from harness.records import Corpus
-from harness.registry import METHODS, OBJECTIVES, SUITES, TASKS
+from harness.registry import OBJECTIVES, SUITES, TASKS
 from harness.task import TaskSettings, TaskSpec, TrainedSettings
 from harness.training.settings import PretrainSettings
 
@@ -101,7 +102,7 @@ class _Planner:
         self.specs: list[TaskSpec] = [TASKS.get(name).spec for name in SUITES.get(recipe.suite).tasks]
         self.manifest = self.source.manifest(self.specs)
         self.place = StagePlace(uri, recipe.base, tuple(str(p.absolute()) for p in plugins))
-        self.method: type[Method] = METHODS.get(recipe.method)
+        self.method = method_card(recipe.method)
         self.read: dict[TaskCell, TaskSpec] = {}  # the sets of items that the stages read
 
     def plan(self) -> RunPlan:
@@ -109,7 +110,7 @@ class _Planner:
         expected = {spec.name: scored_views(self.recipe, self.source, self.manifest, spec) for spec in self.specs}
         check_corpora(self.recipe, self.manifest)
         if self.method.trains:
-            check_layers(method_config(self.recipe), base_shape(self.recipe).depth)
+            check_layers(full_config(self.recipe), self.method.lowest_layers, base_shape(self.recipe).depth)
         stages: list[Stage] = []
         base = self._base(stages)
         encoder = self._align(stages, base, expected)
@@ -164,11 +165,11 @@ class _Planner:
         )
         align = Align(
             inputs={self._encoder_role(): base, "sample": sample.fingerprint},
-            data=self._corpora(self.method.needs - {Corpus.PARALLEL, Corpus.DICTIONARY}, languages),
-            modules=(*self.source_modules, plugin_module(self.method)),
+            data=self._corpora(self.method.corpora - {Corpus.PARALLEL, Corpus.DICTIONARY}, languages),
+            modules=(*self.source_modules, self.method.module),
             place=self.place,
             method=self.recipe.method,
-            config=method_config(self.recipe).model_dump(mode="json"),
+            config=full_config(self.recipe),
             seed=self.seed,
             transform=self.recipe.transform,
             precision=self.recipe.precision,
@@ -221,7 +222,7 @@ class _Planner:
         """The task's settings for this base. Raises UsageError for a layer that the base does not have."""
         shape = base_shape(self.recipe)
         settings = self.recipe.task_settings(spec.name, shape)
-        check_layers(settings, shape.depth, f"tasks.{spec.name}")
+        check_layers(asdict(settings), layer_marks(type(settings)), shape.depth, f"tasks.{spec.name}")
         return settings
 
     def _finetune(self, spec: TaskSpec, settings: TrainedSettings, encoder: str, is_trial: bool) -> Finetune:
@@ -231,11 +232,11 @@ class _Planner:
         modules = [*self.source_modules, plugin_module(TASKS.get(spec.name))]
         data = dict(self._cells(spec, [(pivot, "train"), *((v, "dev") for v in dev)]))
         hook = None
-        if self.method.finetune_example is not Method.finetune_example:
+        if self.method.changes_finetuning:
             languages = self.manifest.languages(Corpus.PARALLEL)
-            hook = Hook(self.recipe.method, method_config(self.recipe).model_dump(mode="json"), languages)
-            modules.append(plugin_module(self.method))
-            data |= self._corpora(self.method.needs, languages)
+            hook = Hook(self.recipe.method, full_config(self.recipe), languages)
+            modules.append(self.method.module)
+            data |= self._corpora(self.method.corpora, languages)
         return Finetune(
             task=spec.name,
             inputs={self._encoder_role(self.method.trains): encoder},
@@ -274,7 +275,7 @@ def pretrain_stage(settings: PretrainSettings, source: Source, place: StagePlace
         raise UserError(
             "the source has no text to pre-train on", file=place.source, expected="a mono or a parallel corpus"
         )
-    modules = (*source_modules(source), plugin_module(OBJECTIVES.get(OBJECTIVE)))
+    modules = (*source_modules(source), method_card(OBJECTIVE, OBJECTIVES).module)
     return Pretrain(data=data, modules=modules, place=place, settings=settings)
 
 

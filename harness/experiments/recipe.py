@@ -20,6 +20,7 @@ from harness.data.sample import SampleSettings
 from harness.data.source import absolute_uri
 from harness.data.transforms import ShuffledPairs, transform_of
 from harness.errors import UsageError, UserError, unique_names, unknown
+from harness.experiments.method_card import method_card, method_config
 from harness.experiments.trials import check_trials
 from harness.faults import quote
 from harness.files import json_digest
@@ -101,7 +102,7 @@ def make_recipe(
     `recipe` is "matched", "paper" or a TOML file of changes; `changes` are "dotted.field=value" texts, which win.
     Raises UsageError for unknown names, unknown fields and contradictions.
     """
-    trains = METHODS.get(method).trains
+    trains = method_card(method).trains
     SUITES.get(suite)
     if protocol not in PROTOCOLS:
         raise unknown("protocol", protocol, PROTOCOLS)
@@ -149,10 +150,10 @@ def pretrain_settings(shape: str, changes: Sequence[str]) -> PretrainSettings:
         raise _settings_error(error, "pretrain settings", PretrainSettings) from error
 
 
-def method_config(recipe: Recipe) -> Any:
-    """The method's validated configuration. Raises UsageError for an unknown or contradictory field."""
+def full_config(recipe: Recipe) -> dict[str, Any]:
+    """All settings of the method, as JSON values. Raises UsageError for an unknown or contradictory one."""
     try:
-        return METHODS.get(recipe.method).Config(**recipe.config)
+        return method_config(recipe.method, recipe.config)
     except ValidationError as error:
         raise _settings_error(error, f"config of {recipe.method}", METHODS.get(recipe.method).Config) from error
 
@@ -171,8 +172,8 @@ def _budget(method: str, kind: str, protocol: str) -> dict[str, Any]:
         align = {"steps": 300, "learning_rate": 3e-4, "max_length": 64}
     config: dict[str, Any] = {}
     if kind == "paper":
-        align |= METHODS.get(method).paper
-        config |= METHODS.get(method).paper_config
+        align |= method_card(method).paper
+        config |= method_card(method).paper_config
     steps, batch = (align.get(name, AlignSettings.model_fields[name].default) for name in ("steps", "batch_size"))
     return {"align": align, "config": config, "sample": {"size": steps * batch if protocol == "mini" else 3_840_000}}
 
@@ -262,7 +263,7 @@ def _check(recipe: Recipe) -> None:
         )
     if recipe.transform:
         transform_of(recipe.transform)
-    if recipe.transform == ShuffledPairs.name and not METHODS.get(recipe.method).trains:
+    if recipe.transform == ShuffledPairs.name and not method_card(recipe.method).trains:
         raise UsageError(
             "a transform of the sample has no effect on a method that does not train",
             found=f"{recipe.transform} on {recipe.method}",
@@ -274,7 +275,7 @@ def _check(recipe: Recipe) -> None:
             raise unknown(f"task of suite {recipe.suite}", task, suite.tasks)
     for task in suite.tasks:
         recipe.task_settings(task)
-    method_config(recipe)
+    full_config(recipe)
 
 
 _ADAPTERS: dict[type[TaskSettings], TypeAdapter[TaskSettings]] = {}

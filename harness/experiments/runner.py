@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -14,12 +13,12 @@ from harness.data.source import cached_source
 from harness.experiments.bases import base_name
 from harness.experiments.cards import ablation_cards, task_cards
 from harness.experiments.executors.local import Listener, Local, StageFailure
+from harness.experiments.method_card import method_card
 from harness.experiments.plan import RunPlan
-from harness.experiments.recipe import method_config
+from harness.experiments.recipe import full_config
 from harness.experiments.stage import Stage, StageResult
 from harness.experiments.stored import describe_changes, run_name
 from harness.files import json_digest
-from harness.registry import METHODS
 from harness.results.versions import shorten_fingerprints
 from harness.storage.artifacts import Artifacts, artifact_folder
 from harness.storage.store import RunRow, StageRow, Store
@@ -154,7 +153,7 @@ def _run_row(plan: RunPlan) -> RunRow:
         suite=recipe.suite,
         protocol=recipe.protocol,
         source=cached_source(recipe.source).name,
-        config=method_config(recipe).model_dump(mode="json"),
+        config=full_config(recipe),
         base=base_name(recipe.base),
         base_fingerprint=plan.base_fingerprint,
         recipe=recipe.model_dump(mode="json"),
@@ -172,7 +171,7 @@ def _run_row(plan: RunPlan) -> RunRow:
         packages=provenance.package_versions(),
         host=provenance.host(),
         card={
-            **method_card(recipe.method),
+            **board_card(recipe.method),
             "settings": {str(s.task): s.parameters["settings"] for s in plan.stages if s.kind == "score"},
             "tasks": task_cards(plan.expected),
             "data": shorten_fingerprints(plan.data),
@@ -181,24 +180,16 @@ def _run_row(plan: RunPlan) -> RunRow:
                 recipe.method,
                 recipe.config,
                 recipe.transform,
-                METHODS.get(recipe.method).paper_config if recipe.kind == "paper" else None,
+                method_card(recipe.method).paper_config if recipe.kind == "paper" else None,
             ),
         },
     )
 
 
-def method_card(method: str) -> dict[str, Any]:
+def board_card(method: str) -> dict[str, Any]:
     """What the board shows of a method, so that it needs no plug-in code."""
-    cls = METHODS.get(method)
-    return {
-        "docstring": (cls.__doc__ or "").strip(),
-        "reference": cls.reference,
-        "objective": cls.objective,
-        "formula": inspect.cleandoc(cls.formula),
-        "symbols": cls.symbols,
-        "control": cls.control,
-        "needs": sorted(cls.needs),
-    }
+    shown = {"docstring", "reference", "objective", "formula", "symbols", "control", "needs"}
+    return method_card(method).model_dump(include=shown)
 
 
 def stage_row(stage: Stage, result: StageResult) -> StageRow:

@@ -18,7 +18,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-import torch
 from pydantic import BaseModel
 
 from harness import provenance
@@ -34,6 +33,8 @@ from harness.storage.artifacts import Artifacts
 from harness.storage.store import ScoreRow
 
 if TYPE_CHECKING:
+    import torch
+
     from harness.training.loop import Trace, Watch
 
 COST = "cost.json"
@@ -144,6 +145,8 @@ class Stage(ABC):
             known = self.find(bench.artifacts)
             if known is not None:
                 return known
+            import torch
+
             first_line = f"{self.title}: {bench.device}, {torch.get_num_threads()} threads, process {os.getpid()}"
             with (
                 log_stage(bench.artifacts.work(self.fingerprint), first_line, bench.watch) as log,
@@ -178,6 +181,8 @@ class Stage(ABC):
 
     def _measured_run(self, bench: Workbench, folder: Path) -> dict[str, Any]:
         """Runs the stage; returns times (Unix seconds), device seconds, peak memory in bytes, and what was read."""
+        import torch
+
         device = bench.device
         started, clock = time.time(), _device_clock(device)
         if device.type == "cuda":
@@ -210,11 +215,15 @@ def _device_clock(device: torch.device) -> float:
     A GPU is taken to be ours alone, so its seconds are wall-clock seconds. CPU cores are shared with other programs:
     theirs are the process's CPU seconds divided by its threads.
     """
+    import torch
+
     return time.perf_counter() if device.type == "cuda" else time.process_time() / torch.get_num_threads()
 
 
 def _peak_memory(device: torch.device) -> int:
     """Bytes: of the device where it is a GPU, else the process's largest resident set so far."""
     if device.type == "cuda":
+        import torch
+
         return int(torch.cuda.max_memory_allocated(device))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -13,18 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PreTrainedModel
+from transformers import AutoModel, AutoModelForMaskedLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from harness.errors import UsageError, UserError
 from harness.modeling import attention
 from harness.modeling.packing import PackedText, Spans, segment_mean
-from harness.modeling.tokenizer import Tokenizer, loading_errors, pretrained
+from harness.modeling.pretrained import loading_errors, no_encoder, position_shift, pretrained, supported_config
+from harness.modeling.tokenizer import Tokenizer
 
-FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert")
 AfterAttention = Callable[[int, Tensor], Tensor]
 
 
@@ -100,19 +99,19 @@ class Encoder(nn.Module):
         """
         config = supported_config(path)
         source = {**pretrained(path), "dtype": torch.float32, "ignore_mismatched_sizes": True}
-        with _quiet(), loading_errors(path, _no_encoder):
+        with _quiet(), loading_errors(path, no_encoder):
             model, found = AutoModelForMaskedLM.from_pretrained(**source, output_loading_info=True)
             pooled = any("pooler.dense." in name for name in found["unexpected_keys"])
             pooler = AutoModel.from_pretrained(**source).pooler.dense if pooled else None
         missing = sorted(found["missing_keys"])
         if lost := [name for name in missing if name.startswith(model.base_model_prefix)]:
-            raise _no_encoder(path, f"a checkpoint without {len(lost)} of its weights, such as {lost[0]}")
+            raise no_encoder(path, f"a checkpoint without {len(lost)} of its weights, such as {lost[0]}")
         if found["mismatched_keys"]:
             name, here, needed = sorted(found["mismatched_keys"])[0]
             shapes = f"{name} is {tuple(here)}, and config.json asks for {tuple(needed)}"
-            raise _no_encoder(path, f"weights of other shapes than config.json asks for: {shapes}")
+            raise no_encoder(path, f"weights of other shapes than config.json asks for: {shapes}")
         if infinite := [name for name, weight in model.named_parameters() if not weight.isfinite().all()]:
-            raise _no_encoder(path, f"NaN or infinity in {len(infinite)} of the weights, such as {infinite[0]}")
+            raise no_encoder(path, f"NaN or infinity in {len(infinite)} of the weights, such as {infinite[0]}")
         tokenizer = Tokenizer.load(path, cache)
         if tokenizer.vocab_size > config.vocab_size:
             raise UserError(
@@ -255,40 +254,6 @@ class Encoder(nn.Module):
         with _quiet():
             self.model.save_pretrained(folder, state_dict=state)
             self.tokenizer.hf.save_pretrained(folder)
-
-
-def position_shift(config: Any) -> int:
-    """The position of the first token: RoBERTa and its kin count from after the padding id."""
-    return 0 if config.model_type == "bert" else int(config.pad_token_id) + 1
-
-
-def supported_config(path: str | Path) -> Any:
-    """The configuration of a checkpoint. Raises UserError where it is no encoder of a supported type."""
-    if Path(path).is_dir() and not (Path(path) / "config.json").is_file():
-        raise _no_encoder(path, "config.json is missing")
-    with loading_errors(path, _no_encoder):
-        config = AutoConfig.from_pretrained(**pretrained(path))
-    if config.model_type not in FAMILIES:
-        raise _no_encoder(path, f"a model of type {config.model_type!r}")
-    return config
-
-
-def check_weights(folder: Path) -> None:
-    """Raises UserError for weights in safetensors whose header does not fit the file, such as a truncated one."""
-    single = folder / "model.safetensors"
-    for file in [single] if single.is_file() else sorted(folder.glob("*.safetensors")):
-        with loading_errors(file, _no_encoder), safe_open(file, framework="pt"):
-            pass
-
-
-def _no_encoder(path: str | Path, found: str) -> UserError:
-    return UserError(
-        "the base is no encoder that can be used here",
-        file=str(path),
-        found=found,
-        expected=f"a Hugging Face checkpoint of type {', '.join(FAMILIES)}",
-        remedy="give the folder of such a checkpoint, a hub name, or init:LAYERSxHIDDEN",
-    )
 
 
 @contextmanager

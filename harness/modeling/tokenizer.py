@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain
@@ -12,14 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from transformers import AutoTokenizer
 
 from harness.code import code_hash
 from harness.errors import UserError
-from harness.faults import UNKNOWN_FAULT, disk_error, quote
-from harness.files import is_lfs_pointer, lfs_pointer_error, text_digest
+from harness.files import text_digest
 from harness.modeling.array_cache import Arrays, Progress, cached_arrays
 from harness.modeling.graphemes import cover_graphemes
+from harness.modeling.pretrained import loading_errors, pretrained
 
 BLOCK = 16_384  # texts that are tokenized at once
 
@@ -79,34 +77,6 @@ class Words(NamedTuple):
 R = TypeVar("R", Encoded, Offsets, Words)
 
 
-def pretrained(base: str | Path) -> dict[str, Any]:
-    """The arguments of `from_pretrained` for a checkpoint folder or a hub name, which may end in `@REVISION`.
-
-    Code of a repository is never run. Raises UserError for a folder of which Git LFS has fetched only pointers.
-    """
-    for file in sorted(Path(base).iterdir()) if Path(base).is_dir() else ():
-        if file.is_file() and is_lfs_pointer(file):
-            raise lfs_pointer_error(file)
-    name, _, revision = ("", "", "") if Path(base).is_dir() else str(base).partition("@")
-    at = {"revision": revision} if revision else {}
-    return {"pretrained_model_name_or_path": name or base, "trust_remote_code": False, **at}
-
-
-@contextmanager
-def loading_errors(path: str | Path, refuse: Callable[[str | Path, str], UserError]) -> Iterator[None]:
-    """Raises `refuse(path, what a library said)` for whatever the files of a checkpoint make a library raise."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # each format and library has errors of its own
-        if (known := disk_error(error, Path(path))) is not None and known.what != UNKNOWN_FAULT:
-            raise known from error
-        unsafe = type(error).__name__ == "UnpicklingError" and "weights_only" in str(error)
-        found = "weights that hold code, which is never run: save them as safetensors" if unsafe else quote(error)
-        raise refuse(path, found) from error
-
-
 def _no_tokenizer(path: str | Path, found: str) -> UserError:
     return UserError(
         "no tokenizer can be loaded",
@@ -131,6 +101,8 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: str | Path, cache: Path | None = None) -> Tokenizer:
+        from transformers import AutoTokenizer
+
         with loading_errors(path, _no_tokenizer):
             hf = AutoTokenizer.from_pretrained(**pretrained(path))
         return cls(hf, cache)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import UserError
-from harness.method import Corpora, Span
+from harness.method import Corpora
 from harness.pair_method import TokenSpan, word_tokens
-from harness.records import Entity
+from harness.records import Entity, Span
 
 Ids = NDArray[np.integer]
 

@@ -19,11 +19,11 @@ from harness.data.record_table import ComputedRows, Rows, select_rows
 from harness.data.sample import common_words
 from harness.errors import UserError
 from harness.files import json_digest
-from harness.method import Corpora, SamplePair, Span
+from harness.method import Corpora
 from harness.modeling.array_cache import Arrays, Progress, cached_arrays
 from harness.modeling.tokenizer import Tokenizer
 from harness.pair_method import word_tokens
-from harness.records import Corpus
+from harness.records import Corpus, SamplePair, Span
 from methods.objectives.words import BLOCK, distinct_pairs
 
 Picks = NDArray[np.int32]  # (m, 5): the number of a pair, and start and end of a word in its source and in its target

@@ -13,7 +13,8 @@ from numpy.random import Generator
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from harness.method import Batch, Corpora, LayerOf, MethodConfig, Term
+from harness.layers import LayerOf
+from harness.method import Batch, Corpora, MethodConfig, Term
 from harness.modeling.encoder import Encoder, States
 from harness.pair_method import PairExample, PairExamples, PairMethod
 from harness.records import Corpus

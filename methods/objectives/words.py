@@ -21,11 +21,11 @@ from harness.code import code_hash
 from harness.data.matching import lexicons
 from harness.errors import UserError
 from harness.files import json_digest, short_digest
-from harness.method import Corpora, SamplePair, Span
+from harness.method import Corpora
 from harness.modeling.array_cache import Arrays, Progress, cached_arrays
 from harness.modeling.tokenizer import Ragged
 from harness.pair_method import PairExample, PairExamples, TokenSpan, word_tokens
-from harness.records import Corpus, DictionaryEntry
+from harness.records import Corpus, DictionaryEntry, SamplePair, Span
 
 BLOCK = 8192  # sentence pairs that are matched at once
 _WORD = re.compile(r"\w+")

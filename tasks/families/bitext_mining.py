@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from harness.data.checked_file import CheckedFile
 from harness.data.lines import shorten
 from harness.errors import GoldFault, UserError
-from harness.evaluation.retrieval import best_threshold, distinct_lines, find_repeated, mine
-from harness.evaluation.strong_alignment import mine_strong
 from harness.records import PoolSentence
 from harness.statistics import MetricInputs
 from harness.task import AlignedPredictions, Count, Example, Family, TaskSettings
-from tasks.families.pools import BitextTask, PoolSettings, PoolSides, Vectors, partners_of
+from tasks.families.pools import BitextTask, PoolSettings, PoolSides, partners_of
 from tasks.families.trained import cluster_ids
 
 if TYPE_CHECKING:
     from harness.evaluation.metrics import AdditiveMetric
+    from tasks.families.embeddings import Vectors
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,9 @@ class BitextMining(BitextTask):
 
     def search(self, sides: PoolSides, vectors: Vectors, settings: MiningSettings) -> list[Any]:
         """Each distinct sentence is mined once; candidates with one that occurs twice in its pool are left out."""
+        from harness.evaluation.retrieval import distinct_lines, find_repeated, mine
+        from harness.evaluation.strong_alignment import mine_strong
+
         kept, alone = [], []
         for side in sides:
             texts = [s.text for s in side]
@@ -68,6 +70,8 @@ class BitextMining(BitextTask):
         return [[score, x[i].id, y[j].id, *more] for score, i, j, more in candidates if x_alone[i] and y_alone[j]]
 
     def calibrate(self, predictions: list[Any], records: Sequence[Any]) -> dict[str, float]:
+        from harness.evaluation.retrieval import best_threshold
+
         gold = self._gold(records)
         correct = [(source, target) in gold for _, source, target, *_ in predictions]
         return {"threshold": best_threshold([score for score, *_ in predictions], correct, len(gold)).threshold}

@@ -10,16 +10,15 @@ import numpy as np
 from harness.data.checked_file import CheckedFile
 from harness.data.lines import shorten
 from harness.errors import GoldFault, UserError
-from harness.evaluation.retrieval import distinct_lines, nearest
-from harness.evaluation.strong_alignment import rivals
 from harness.records import PoolSentence
 from harness.statistics import MetricInputs
 from harness.task import AlignedPredictions, Example, Family
-from tasks.families.pools import BitextTask, PoolSettings, PoolSides, Vectors, partners_of
+from tasks.families.pools import BitextTask, PoolSettings, PoolSides, partners_of
 from tasks.families.trained import check_lengths, cluster_ids
 
 if TYPE_CHECKING:
     from harness.evaluation.metrics import AdditiveMetric
+    from tasks.families.embeddings import Vectors
 
 
 class BitextRetrieval(BitextTask):
@@ -39,6 +38,8 @@ class BitextRetrieval(BitextTask):
     )
 
     def search(self, sides: PoolSides, vectors: Vectors, settings: PoolSettings) -> list[Any]:
+        from harness.evaluation.retrieval import nearest
+
         if not sides.source:
             return []
         found = nearest(vectors.of(sides.target), vectors.of(sides.source), k=1)
@@ -135,6 +136,9 @@ class Rival(NamedTuple):
 
 def _pivot_rivals(pivot: Sequence[PoolSentence], vectors: Vectors) -> list[Rival]:
     """For each pivot sentence the nearest one with another text."""
+    from harness.evaluation.retrieval import distinct_lines
+    from harness.evaluation.strong_alignment import rivals
+
     texts, rows = distinct_lines([sentence.text for sentence in pivot])
     place = {text: number for number, text in enumerate(texts)}
     alone = [pivot[row] for row in rows]

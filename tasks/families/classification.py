@@ -8,25 +8,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from harness.data.checked_file import CheckedFile
 from harness.data.lines import shorten
 from harness.errors import GoldFault
-from harness.method import Batch, Term
-from harness.modeling.encoder import Encoder
-from harness.modeling.packing import PackedText, pack
-from harness.modeling.tokenizer import Encoded, Tokenizer
 from harness.records import TextPair
 from harness.statistics import MetricInputs
 from harness.task import AlignedPredictions, Example, Family, TrainedSettings
-from harness.training.finetuning import Model, sweep
-from tasks.families.trained import Head, TrainedTask, check_lengths, cluster_ids, withheld_gold
+from tasks.families.trained import TrainedTask, check_lengths, cluster_ids, withheld_gold
 
 if TYPE_CHECKING:
     from harness.evaluation.metrics import AdditiveMetric
+    from harness.method import Batch
+    from harness.modeling.encoder import Encoder
+    from harness.modeling.tokenizer import Encoded, Tokenizer
+    from harness.training.finetuning import Model
+    from tasks.families.heads import Head, PairHead
 
 
 class LabelledPair(NamedTuple):
@@ -49,39 +46,6 @@ class LabelledPairs:
         return LabelledPair(self.encoded.ids[number], self.encoded.segments[number], int(self.labels[number]))
 
 
-class PairHead(Head):
-    """A pooler on the first token's state, then dropout and a linear layer.
-
-    As in the official code, the pooler of BERT is the encoder's own where the checkpoint has one; RoBERTa's kin, XLM-R
-    among them, get a new one with dropout before it.
-    """
-
-    def __init__(self, encoder: Encoder, labels: int) -> None:
-        super().__init__()
-        self.own = encoder.config.model_type == "bert" and encoder.pooler is not None
-        self.before = encoder.config.model_type != "bert"
-        self.dense = None if self.own else nn.Linear(encoder.width, encoder.width)
-        self.dropout = nn.Dropout(encoder.config.hidden_dropout_prob)
-        self.output = nn.Linear(encoder.width, labels)
-
-    def forward(self, encoder: Encoder, text: PackedText) -> Tensor:
-        """(B, labels) logits."""
-        first = encoder(text).cls()
-        pooler = encoder.pooler if self.own else self.dense
-        assert pooler is not None
-        pooled = torch.tanh(pooler(self.dropout(first) if self.before else first))
-        logits: Tensor = self.output(self.dropout(pooled))
-        return logits
-
-    def counts(self, batch: Batch, step: int) -> dict[str, float]:
-        return {"cross-entropy": float(len(batch["labels"]))}
-
-    def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
-        labels = batch["labels"]
-        logits = self(encoder, batch["text"]).float()
-        return {"cross-entropy": Term(cross_entropy(logits, labels, reduction="sum"), len(labels))}
-
-
 class Classification(TrainedTask[LabelledPairs]):
     """Pairs of sentences with one of `spec.labels`. A prediction is a label.
 
@@ -96,6 +60,8 @@ class Classification(TrainedTask[LabelledPairs]):
     )
 
     def head(self, encoder: Encoder) -> Head:
+        from tasks.families.heads import PairHead
+
         return PairHead(encoder, len(self.spec.labels))
 
     def encode(
@@ -107,12 +73,18 @@ class Classification(TrainedTask[LabelledPairs]):
         return LabelledPairs(encoded, np.asarray(labels, dtype=np.int64))
 
     def collate(self, examples: Sequence[Any], special_ids: frozenset[int]) -> Batch:
+        import torch
+
+        from harness.modeling.packing import pack
+
         chosen: Sequence[LabelledPair] = examples
         text = pack([e.ids for e in chosen], segments=[e.segments for e in chosen], special_ids=special_ids)
         return {"text": text, "labels": torch.tensor([e.label for e in chosen])}
 
     def label(self, model: Model, examples: LabelledPairs, precision: str) -> list[Any]:
-        head = cast(PairHead, model.head)
+        from harness.training.finetuning import sweep
+
+        head = cast("PairHead", model.head)
         numbers = np.zeros(len(examples), dtype=np.int64)
         for swept in sweep(model.encoder, partial(head, model.encoder), *examples.encoded, precision=precision):
             numbers[swept.rows] = swept.output.argmax(-1).numpy()

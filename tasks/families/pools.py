@@ -5,20 +5,20 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, cast
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, cast
 
 from harness.data.lines import shorten
 from harness.errors import GoldFault, UsageError, UserError
-from harness.method import LayerOf
-from harness.modeling.encoder import Encoder, States
-from harness.modeling.packing import PackedText
+from harness.layers import LayerOf
 from harness.records import PoolSentence, Record
 from harness.task import R, Task, TaskSettings
-from harness.training.finetuning import sweep
-from tasks.families.trained import limit_length, withheld_gold
+from tasks.families.trained import withheld_gold
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from harness.modeling.encoder import Encoder
+    from tasks.families.embeddings import Vectors
 
 
 @dataclass(frozen=True)
@@ -48,42 +48,6 @@ class PoolSides(NamedTuple):
         return cls(**pools)
 
 
-class Vectors:
-    """The embedding of every distinct sentence of a sweep: a sentence of several pools is embedded once.
-
-    Embeddings are kept on the host; those of one pool are moved to the encoder's device to be searched.
-    """
-
-    def __init__(self, texts: Sequence[str], vectors: Tensor, device: torch.device) -> None:
-        self._rows = {text: row for row, text in enumerate(texts)}
-        self._vectors, self._device = vectors, device
-
-    def of(self, sentences: Sequence[PoolSentence]) -> Tensor:
-        """(n, H)."""
-        rows = torch.tensor([self._rows[s.text] for s in sentences], dtype=torch.int64)
-        return self._vectors[rows].to(self._device)
-
-
-def embed(encoder: Encoder, texts: Sequence[str], settings: PoolSettings, precision: str) -> Tensor:
-    """(n, H) float32 embeddings, running only the layers that are needed."""
-    layer = layer_of(encoder, settings)
-    encoded = encoder.tokenizer.encode(texts, limit_length(encoder, settings).max_length)
-    vectors = torch.zeros(len(texts), encoder.width)
-
-    def forward(text: PackedText) -> Tensor:
-        states: States = encoder(text, layers=(layer,))
-        return states.mean(layer) if settings.pooling == "mean" else states.cls(layer)
-
-    for swept in sweep(encoder, forward, encoded.ids, precision=precision):
-        vectors[swept.rows] = swept.output
-    return vectors
-
-
-def layer_of(encoder: Encoder, settings: PoolSettings) -> int:
-    """The layer of the embeddings: the setting, or by default two thirds of the depth (8 of 12)."""
-    return max(1, round(encoder.depth * 8 / 12)) if settings.layer is None else encoder.layer(settings.layer)
-
-
 class BitextTask(Task):
     """What both bitext families share: one sweep over the distinct sentences of all views."""
 
@@ -108,7 +72,9 @@ class BitextTask(Task):
         *,
         precision: str = "fp32",
     ) -> dict[str, list[Any]]:
-        encoder = cast(Encoder, model).eval()
+        from tasks.families.embeddings import Vectors, embed
+
+        encoder = cast("Encoder", model).eval()
         texts = list(dict.fromkeys(cast(PoolSentence, r).text for records in views.values() for r in records))
         vectors = Vectors(texts, embed(encoder, texts, settings, precision), encoder.input_embeddings.device)
         return {view: self.search(PoolSides.of(records), vectors, settings) for view, records in views.items()}
@@ -116,6 +82,8 @@ class BitextTask(Task):
     def vectors(
         self, encoder: Encoder, texts: Sequence[str], settings: PoolSettings, *, precision: str = "fp32"
     ) -> Tensor:
+        from tasks.families.embeddings import embed
+
         return embed(encoder, texts, settings, precision)
 
     def texts(self, record: PoolSentence, view: str, pivot: str) -> Iterator[tuple[str, str]]:

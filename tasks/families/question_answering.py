@@ -11,29 +11,25 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 from unicodedata import normalize
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
-from torch.nn.utils.rnn import pad_sequence
 
 from harness.data.checked_file import CheckedFile
 from harness.data.lines import shorten
 from harness.data.squad_json import line_of_question, read_questions
 from harness.errors import GoldFault, UserError
-from harness.method import Batch, Term
-from harness.modeling.encoder import Encoder
 from harness.modeling.graphemes import whole_graphemes
-from harness.modeling.packing import PackedText, pack
 from harness.modeling.tokenizer import Offsets, Ragged, Tokenizer
 from harness.records import Answer, Question
 from harness.statistics import MetricInputs
 from harness.task import AlignedPredictions, Count, Example, Family, TaskSettings, TrainedSettings
-from harness.training.finetuning import Model, sweep
-from tasks.families.trained import Head, TrainedTask, check_lengths, cluster_ids, withheld_gold
+from tasks.families.trained import TrainedTask, check_lengths, cluster_ids, withheld_gold
 from tasks.families.windows import AnswerSpan, Window, best_span, window_of_subwords, windows
 
 if TYPE_CHECKING:
     from harness.evaluation.metrics import AdditiveMetric
+    from harness.method import Batch
+    from harness.modeling.encoder import Encoder
+    from harness.training.finetuning import Model
+    from tasks.families.heads import Head, SpanHead
 
 _SENTENCE_END = re.compile(r"(?<=[.!?؟।॥…])\s+|(?<=[。！？])|\n+")
 REMEDY = "correct the question, or remove it; where answers are withheld, all of them are empty"
@@ -94,29 +90,6 @@ class Windows:
         return context[whole_graphemes(context, start, end)]
 
 
-class SpanHead(Head):
-    """A linear layer on every token's state: the logits of an answer's first and last subword."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        super().__init__()
-        self.output = nn.Linear(encoder.width, 2)
-
-    def forward(self, encoder: Encoder, text: PackedText) -> Tensor:
-        """(T, 2) logits."""
-        logits: Tensor = self.output(encoder(text).tokens())
-        return logits
-
-    def counts(self, batch: Batch, step: int) -> dict[str, float]:
-        return {"cross-entropy": float(len(batch["text"]))}
-
-    def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
-        text: PackedText = batch["text"]
-        logits = torch.split(self(encoder, text).float(), list(text.lengths))
-        padded = pad_sequence(list(logits), batch_first=True, padding_value=-torch.inf)  # (B, L, 2)
-        losses = [cross_entropy(padded[..., side], batch["answers"][:, side], reduction="sum") for side in (0, 1)]
-        return {"cross-entropy": Term((losses[0] + losses[1]) / 2, len(logits))}
-
-
 class QuestionAnswering(TrainedTask[Windows]):
     """Questions whose answer is a part of their context. A prediction is that part's text.
 
@@ -134,6 +107,8 @@ class QuestionAnswering(TrainedTask[Windows]):
     Settings: ClassVar[type[TaskSettings]] = AnswerSettings
 
     def head(self, encoder: Encoder) -> Head:
+        from tasks.families.heads import SpanHead
+
         return SpanHead(encoder)
 
     def encode(self, tokenizer: Tokenizer, records: Sequence[Any], settings: AnswerSettings, *, gold: bool) -> Windows:
@@ -171,12 +146,20 @@ class QuestionAnswering(TrainedTask[Windows]):
         return Windows(questions, contexts, rows, _ragged(ids), _ragged(segments), answers, settings)
 
     def collate(self, examples: Sequence[Any], special_ids: frozenset[int]) -> Batch:
+        import torch
+
+        from harness.modeling.packing import pack
+
         chosen: Sequence[WindowExample] = examples
         text = pack([e.ids for e in chosen], segments=[e.segments for e in chosen], special_ids=special_ids)
         return {"text": text, "answers": torch.tensor([(e.start, e.end) for e in chosen])}
 
     def label(self, model: Model, examples: Windows, precision: str) -> list[Any]:
-        head, settings = cast(SpanHead, model.head), examples.settings
+        import torch
+
+        from harness.training.finetuning import sweep
+
+        head, settings = cast("SpanHead", model.head), examples.settings
         best: dict[int, AnswerSpan] = {}
         owners = window_of_subwords(examples.rows)
         outputs = sweep(

@@ -8,25 +8,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from harness.data.checked_file import CheckedFile
 from harness.data.lines import shorten
 from harness.errors import GoldFault, UserError
-from harness.method import Batch, Term
-from harness.modeling.encoder import Encoder
-from harness.modeling.packing import PackedText, pack
-from harness.modeling.tokenizer import Tokenizer, Words
 from harness.records import TaggedSentence
 from harness.statistics import MetricInputs
 from harness.task import AlignedPredictions, Example, Family, TrainedSettings
-from harness.training.finetuning import Model, sweep
-from tasks.families.trained import Head, TrainedTask, check_lengths, cluster_ids, withheld_gold
+from tasks.families.trained import TrainedTask, check_lengths, cluster_ids, withheld_gold
 
 if TYPE_CHECKING:
     from harness.evaluation.metrics import AdditiveMetric
+    from harness.method import Batch
+    from harness.modeling.encoder import Encoder
+    from harness.modeling.tokenizer import Tokenizer, Words
+    from harness.training.finetuning import Model
+    from tasks.families.heads import Head, TagHead
 
 
 class PieceExample(NamedTuple):
@@ -54,29 +51,6 @@ class PieceExamples:
         return PieceExample(self.words.ids[number], first, tags)
 
 
-class TagHead(Head):
-    """Dropout and a linear layer on every token's state."""
-
-    def __init__(self, encoder: Encoder, tags: int) -> None:
-        super().__init__()
-        self.dropout = nn.Dropout(encoder.config.hidden_dropout_prob)
-        self.output = nn.Linear(encoder.width, tags)
-
-    def forward(self, encoder: Encoder, text: PackedText, chosen: Tensor | None = None) -> Tensor:
-        """(W, tags) logits of the tokens at the positions `chosen` (W,), or of all tokens."""
-        states = encoder(text).tokens()
-        logits: Tensor = self.output(self.dropout(states if chosen is None else states[chosen]))
-        return logits
-
-    def counts(self, batch: Batch, step: int) -> dict[str, float]:
-        return {"cross-entropy": float(len(batch["tags"]))}
-
-    def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
-        tags = batch["tags"]
-        logits = self(encoder, batch["text"], batch["first"]).float()
-        return {"cross-entropy": Term(cross_entropy(logits, tags, reduction="sum"), len(tags))}
-
-
 class Tagging(TrainedTask[PieceExamples]):
     """Sentences of words with tags from `spec.labels`. A prediction is one tag per word.
 
@@ -93,6 +67,8 @@ class Tagging(TrainedTask[PieceExamples]):
     scheme: str = "seqeval-1.2.2"  # whose spans count; see tasks/metrics/spans.py
 
     def head(self, encoder: Encoder) -> Head:
+        from tasks.families.heads import TagHead
+
         return TagHead(encoder, len(self.spec.labels))
 
     def encode(
@@ -104,6 +80,10 @@ class Tagging(TrainedTask[PieceExamples]):
         return PieceExamples(words, tags, tuple(len(s.words) for s in sentences))
 
     def collate(self, examples: Sequence[Any], special_ids: frozenset[int]) -> Batch:
+        import torch
+
+        from harness.modeling.packing import pack
+
         chosen: Sequence[PieceExample] = examples
         text = pack([e.ids for e in chosen], special_ids=special_ids)
         first = np.concatenate([e.first + start for e, start in zip(chosen, text.starts, strict=True)])
@@ -111,7 +91,9 @@ class Tagging(TrainedTask[PieceExamples]):
         return {"text": text, "first": torch.from_numpy(first.astype(np.int64)), "tags": torch.from_numpy(tags)}
 
     def label(self, model: Model, examples: PieceExamples, precision: str) -> list[Any]:
-        head, words = cast(TagHead, model.head), examples.words
+        from harness.training.finetuning import sweep
+
+        head, words = cast("TagHead", model.head), examples.words
         tags = [np.zeros(length, dtype=np.int64) for length in examples.lengths_in_words]
         for swept in sweep(model.encoder, partial(head, model.encoder), words.ids, precision=precision):
             best = swept.output.argmax(-1).numpy()

@@ -6,21 +6,23 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
-
-import numpy as np
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 from harness.data.lines import shorten
 from harness.errors import UserError
-from harness.method import Batch
-from harness.modeling.encoder import Encoder
 from harness.modeling.tokenizer import Tokenizer
 from harness.records import Record
 from harness.task import ENGLISH, Fit, Prepare, Task, TaskSettings, TrainedSettings
-from harness.training.finetuning import Metrics, Model, Training, finetune
-from harness.training.loop import Watch
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+    from harness.method import Batch
+    from harness.modeling.encoder import Encoder
+    from harness.training.finetuning import Metrics, Model, Training
+    from harness.training.loop import Watch
+    from tasks.families.heads import Head
 
 T = TypeVar("T")
 S = TypeVar("S", bound=TaskSettings)
@@ -34,24 +36,6 @@ class Examples(Protocol):
 
 
 E = TypeVar("E", bound=Examples)
-
-
-class Head(nn.Module):
-    """The layers above the encoder; `initialise` draws their weights as BERT does."""
-
-    def initialise(self, deviation: float) -> None:
-        """Normal weights with this standard deviation, biases of 0."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=deviation)
-                nn.init.zeros_(module.bias)
-
-    def counts(self, batch: Batch, step: int) -> dict[str, float] | None:
-        """The count of each loss term where it is known from the batch; see `harness.method.Method.counts`."""
-        return None
-
-    def after_step(self, encoder: Encoder) -> None:
-        """Does nothing: a head has no state beside its weights."""
 
 
 class TrainedTask(Task, Generic[E]):
@@ -76,6 +60,8 @@ class TrainedTask(Task, Generic[E]):
         """One prediction for each encoded record, in their order."""
 
     def build(self, encoder: Encoder, settings: Any) -> Model:
+        from harness.training.finetuning import Model
+
         rate = encoder.config.attention_probs_dropout_prob if settings.attention_dropout else 0.0
         for block in encoder.blocks:
             block.attention.self.dropout.p = rate
@@ -95,9 +81,13 @@ class TrainedTask(Task, Generic[E]):
         prepare: Prepare | None = None,
         precision: str = "fp32",
     ) -> Fit:
-        model, seed = cast(Model, model), settings.seed_of(seed)
+        import torch
+
+        from harness.training.finetuning import finetune
+
+        model, seed = cast("Model", model), settings.seed_of(seed)
         torch.manual_seed(seed)
-        cast(Head, model.head).initialise(model.encoder.config.initializer_range)
+        cast("Head", model.head).initialise(model.encoder.config.initializer_range)
         return finetune(
             model,
             self._training(model.encoder, self.cap(train, settings.max_train), settings, prepare),
@@ -121,7 +111,7 @@ class TrainedTask(Task, Generic[E]):
         *,
         precision: str = "fp32",
     ) -> dict[str, list[Any]]:
-        model = cast(Model, model).eval()
+        model = cast("Model", model).eval()
         records = [record for view in views.values() for record in view]
         if not records:
             return {view: [] for view in views}
@@ -136,6 +126,8 @@ class TrainedTask(Task, Generic[E]):
     def _training(
         self, encoder: Encoder, records: Sequence[Record], settings: Any, prepare: Prepare | None
     ) -> Training:
+        from harness.training.finetuning import Training
+
         if not records:
             raise UserError(f"the training set of {self.spec.name} is empty")
         special, settings = encoder.tokenizer.special_ids, limit_length(encoder, settings)
@@ -148,7 +140,7 @@ class TrainedTask(Task, Generic[E]):
             return self.collate(chosen, special)
 
         examples = records if prepare is not None else self.encode(encoder.tokenizer, records, settings, gold=True)
-        return Training(cast(Sequence[Any], examples), collate)
+        return Training(cast("Sequence[Any]", examples), collate)
 
     def _dev(self, dev: Mapping[str, Sequence[Record]], pivot: str, settings: Any) -> dict[str, Sequence[Record]]:
         """The dev sets that are evaluated, the pivot's first."""

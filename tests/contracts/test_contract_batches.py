@@ -20,8 +20,7 @@ import torch
 from torch import Tensor, multiprocessing
 
 from harness.data.sample import SampleSettings, draw_sample
-from harness.method import SamplePair
-from harness.records import Corpus
+from harness.records import Corpus, SamplePair
 from harness.registry import METHODS
 from harness.training.loop import Run
 from methods.objectives import masking

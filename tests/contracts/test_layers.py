@@ -9,7 +9,7 @@ import pytest
 from harness.errors import UsageError
 from harness.experiments.plan import plan_run
 from harness.experiments.recipe import make_recipe
-from harness.method import LayerOf, check_layers
+from harness.layers import LayerOf, check_layers
 from harness.registry import METHODS
 from tests.support.small_babel import encoder, method_class
 
@@ -58,9 +58,10 @@ def test_the_layers_of_a_folder_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "field"), sorted(MARKED))
 def test_layers_of_the_base_are_accepted_and_others_are_refused(name: str, field: str) -> None:
     config = method_class(name).Config
+    lowest = layer_marks(config)
     for layer in (1, 4, -1, -4):
-        check_layers(config(**{field: layer}), 4)
-    check_layers(config(), 1)
+        check_layers(config(**{field: layer}).model_dump(), lowest, 4)
+    check_layers(config().model_dump(), lowest, 1)
     for layer in (5, -6):
         with pytest.raises(UsageError, match=f"config.{field} is no layer"):
-            check_layers(config(**{field: layer}), 4)
+            check_layers(config(**{field: layer}).model_dump(), lowest, 4)

@@ -28,7 +28,6 @@ from harness.data.transforms import (
     transform_of,
 )
 from harness.errors import UsageError, UserError
-from harness.method import SamplePair, Span
 from harness.records import (
     AlignedPair,
     Answer,
@@ -37,6 +36,8 @@ from harness.records import (
     ParallelPair,
     PoolSentence,
     Question,
+    SamplePair,
+    Span,
     TaggedSentence,
     TextPair,
 )

@@ -16,7 +16,8 @@ from harness.evaluation.strong_alignment import mine_strong, rivals
 from harness.records import PoolSentence
 from tasks.bucc2018 import BUCC2018
 from tasks.families.bitext_mining import MiningSettings
-from tasks.families.pools import PoolSides, Vectors
+from tasks.families.embeddings import Vectors
+from tasks.families.pools import PoolSides
 from tasks.tatoeba import Tatoeba
 from tests.support.tiny_encoder import tiny_encoder
 

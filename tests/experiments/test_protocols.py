@@ -27,7 +27,7 @@ from harness.registry import SUITES, TASKS
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import Store
 from harness.task import TrainedSettings
-from tasks.families.classification import PairHead
+from tasks.families.heads import PairHead
 from tests.support.cli_calls import run_command
 from tests.support.tiny_encoder import tiny_encoder
 from tests.support.tiny_runs import RecordingDisplay

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from harness.cli import scaffold
-from harness.experiments.runner import method_card
+from harness.experiments.runner import board_card
 from harness.registry import METHODS
 from leaderboard.components import formulas
 from tests.support.board_browser import wait_for, wait_until_idle
@@ -56,7 +56,7 @@ HARMLESS = {8, 19}  # typeset as letters and signs
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_every_method_that_trains_has_a_formula(name: str) -> None:
-    told = method_card(name)
+    told = board_card(name)
     drawn = formulas.safe_latex(told["formula"])
     assert drawn is not None
     assert r"\mathcal{L}" in drawn
@@ -64,7 +64,7 @@ def test_every_method_that_trains_has_a_formula(name: str) -> None:
 
 
 def test_a_method_without_an_objective_has_none() -> None:
-    assert method_card("mbert")["formula"] == ""
+    assert board_card("mbert")["formula"] == ""
 
 
 def test_the_formula_of_a_new_method_is_typeset() -> None:
@@ -98,7 +98,7 @@ def drawn_page() -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
-    cards = [method_card(name) for name in TRAINED] + [{"formula": text, "symbols": text} for text in HOSTILE]
+    cards = [board_card(name) for name in TRAINED] + [{"formula": text, "symbols": text} for text in HOSTILE]
     page = Path(__file__).parents[1] / "support" / "formula_page.py"
     options = (f"--server.port={port}", "--server.address=localhost", "--server.headless=true")
     quiet = "--browser.gatherUsageStats=false"

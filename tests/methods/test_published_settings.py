@@ -11,8 +11,8 @@ import pytest
 from harness.errors import UsageError
 from harness.experiments.cards import ablation_cards
 from harness.experiments.plan import plan_run
-from harness.experiments.recipe import make_recipe, method_config
-from harness.method import LayerOf
+from harness.experiments.recipe import full_config, make_recipe
+from harness.layers import layer_marks
 from harness.registry import METHODS
 from harness.training.settings import AlignSettings
 from tests.support.small_babel import MAX_LENGTH, encoder
@@ -139,14 +139,13 @@ def paper_settings(method: str) -> dict[str, Any]:
     recipe = make_recipe(
         method=method, base="some-base", source="babel:size=small", suite="xtreme-align", recipe="paper"
     )
-    config, align = method_config(recipe), recipe.align
+    config, align = full_config(recipe), recipe.align
     assert align is not None
-    settings = {f"config.{name}": value for name, value in config.model_dump().items()}
-    for name, info in type(config).model_fields.items():
-        layer = settings[f"config.{name}"]
-        if any(isinstance(mark, LayerOf) for mark in info.metadata):
-            chosen = round(DEPTH * 2 / 3) if layer is None else layer
-            settings[f"config.{name}"] = chosen if chosen >= 0 else DEPTH + 1 + chosen
+    settings = {f"config.{name}": value for name, value in config.items()}
+    for name in layer_marks(METHODS.get(method).Config):
+        layer = config[name]
+        chosen = round(DEPTH * 2 / 3) if layer is None else layer
+        settings[f"config.{name}"] = chosen if chosen >= 0 else DEPTH + 1 + chosen
     step = {"step": align.batch_size * align.accumulation}
     return {**settings, **{f"align.{name}": value for name, value in align.model_dump().items()}, **step}
 
@@ -177,8 +176,8 @@ def test_settings_of_the_user_win_over_those_of_the_paper() -> None:
         recipe="paper",
         changes=("config.queue=64", "align.steps=20000"),
     )
-    config = method_config(made)
-    assert (config.queue, config.momentum) == (64, 0.9999)
+    config = full_config(made)
+    assert (config["queue"], config["momentum"]) == (64, 0.9999)
     assert made.align is not None
     assert (made.align.steps, made.align.learning_rate) == (20_000, 2e-4)
     matched = make_recipe(method="infoxlm", base="init:12x768", source="babel:size=small", suite="xtreme-align")

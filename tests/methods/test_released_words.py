@@ -15,9 +15,8 @@ from harness.data.matching import lexicons
 from harness.data.record_table import Rows
 from harness.data.sample import common_words
 from harness.errors import UserError
-from harness.method import SamplePair, Span
 from harness.modeling.tokenizer import Tokenizer
-from harness.records import Corpus, DictionaryEntry
+from harness.records import Corpus, DictionaryEntry, SamplePair, Span
 from methods.ml_ctl_cz import MLCTLCZ
 from methods.objectives.released_words import place_substrings, substring_picks
 from tests.support.small_babel import MAX_LENGTH, Trial, corpora, isolated, sample, tokenizer

@@ -15,8 +15,7 @@ from transformers import AutoModel
 
 from harness.data.matching import Lexicon
 from harness.errors import UserError
-from harness.method import Span
-from harness.records import Corpus
+from harness.records import Corpus, Span
 from methods.objectives.word_vectors import WordFinder, first_occurrences
 from tests.support.small_babel import Trial, corpora, isolated, sample, tokenizer
 from validation.probes.words import l2_align, word_contrast

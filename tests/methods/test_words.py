@@ -11,8 +11,8 @@ import pytest
 from harness.code import closure
 from harness.data.matching import Lexicon
 from harness.errors import UserError
-from harness.method import SamplePair
 from harness.modeling.tokenizer import Tokenizer
+from harness.records import SamplePair
 from methods.objectives import words
 from methods.objectives.words import WordPairExamples, most_frequent_words
 from methods.word_contrast import WordContrast

@@ -13,11 +13,10 @@ from tokenizers import Regex, models, normalizers, pre_tokenizers, processors
 from tokenizers import Tokenizer as FastTokenizer
 from transformers import PreTrainedTokenizerFast
 
-from harness.method import Span
 from harness.modeling.graphemes import boundaries, whole_graphemes
 from harness.modeling.tokenizer import Tokenizer
 from harness.pair_method import word_tokens
-from harness.records import Answer, Question
+from harness.records import Answer, Question, Span
 from tasks.families.question_answering import AnswerSettings
 from tasks.families.windows import AnswerSpan
 from tasks.xquad import XQuAD

@@ -15,10 +15,9 @@ from harness import registry
 from harness.data.babel import Babel
 from harness.data.corpora import SourceCorpora
 from harness.data.sample import SampleSettings, draw_sample
-from harness.method import SamplePair
 from harness.modeling.encoder import Encoder
 from harness.modeling.tokenizer import Tokenizer
-from harness.records import Corpus
+from harness.records import Corpus, SamplePair
 from harness.registry import METHODS
 from harness.training.loop import Run, Step, TrainSettings
 from harness.training.pretraining import learn_tokenizer, new_encoder

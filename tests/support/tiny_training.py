@@ -8,9 +8,8 @@ from typing import Any
 
 import torch
 
-from harness.method import SamplePair
 from harness.modeling.tokenizer import Tokenizer
-from harness.records import Corpus, MonoSentence
+from harness.records import Corpus, MonoSentence, SamplePair
 from harness.training.loop import Step, TrainSettings, train
 from tests.support.tiny_encoder import tiny_encoder
 

@@ -14,7 +14,7 @@ from harness.modeling.packing import pack
 from harness.records import PoolSentence
 from tasks.bucc2018 import BUCC2018
 from tasks.families.bitext_mining import MiningSettings
-from tasks.families.pools import embed, layer_of
+from tasks.families.embeddings import embed, layer_of
 from tasks.metrics import bucc_scores
 from tasks.tatoeba import Tatoeba
 from tests.support.tiny_encoder import tiny_encoder

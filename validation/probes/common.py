@@ -15,10 +15,9 @@ from torch.nn.functional import normalize
 from harness.data.babel import Babel
 from harness.data.corpora import SourceCorpora
 from harness.data.sample import SampleSettings, draw_sample
-from harness.method import SamplePair
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import pack
-from harness.records import Corpus, ParallelPair
+from harness.records import Corpus, ParallelPair, SamplePair
 from harness.registry import METHODS, OBJECTIVES
 from harness.training.loop import Step, TrainSettings, train
 from harness.training.pretraining import pretrain

@@ -10,11 +10,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from harness.data.babel import Babel
-from harness.method import Span
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import Spans, pack
 from harness.pair_method import sentence_tokens, word_tokens
-from harness.records import Corpus, Entity
+from harness.records import Corpus, Entity, Span
 from methods.objectives.bilingual import join_sides
 from validation.probes.common import LANGUAGES, MAX_LENGTH, Figures, compare, train_method, world
 

@@ -15,17 +15,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
-
+from harness import provenance
 from harness.errors import UserError, unknown
 from harness.experiments.stage import Stage, StageResult, Workbench
 from harness.faults import explain
 from harness.registry import load_plugin
 from harness.storage.artifacts import Artifacts
 from harness.storage.usage import lease
-from harness.training.loop import Rate
+
+if TYPE_CHECKING:
+    from harness.training.loop import Rate
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -70,12 +71,12 @@ class Local:
         """The machine as it is: CUDA where there is one. Raises UserError for a device that is not there."""
         if device not in DEVICES:
             raise unknown("device", device, DEVICES)
-        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        gpus, cores = len(provenance.gpus()), provenance.cores()
         if device == "cuda" and not gpus:
             raise UserError("there is no CUDA device", remedy="leave --device out, or give --device cpu")
         chosen = ("cuda" if gpus else "cpu") if device == "auto" else device
-        count = workers or (gpus if chosen == "cuda" else min(2, _cores()))
-        return cls(artifacts, count, chosen, max(1, _cores() // count), _cores())
+        count = workers or (gpus if chosen == "cuda" else min(2, cores))
+        return cls(artifacts, count, chosen, max(1, cores // count), cores)
 
     def run(self, stages: Sequence[Stage], listener: Listener) -> Generator[StageResult | StageFailure, None, None]:
         """Runs the stages, each after its inputs, and yields how each ended. Those behind a failure are not started."""
@@ -183,7 +184,7 @@ def _start_worker(
         number = counter.value
         counter.value += 1
     if device == "cuda":
-        device = f"cuda:{number % torch.cuda.device_count()}"
+        device = f"cuda:{number % len(provenance.gpus())}"
     for plugin in plugins:
         load_plugin(Path(plugin))
     _worker.update(root=Path(root), device=device, threads=threads, messages=messages)
@@ -210,6 +211,8 @@ def _attempt_in_worker(stage: Stage) -> StageResult | StageFailure:
 
 def _attempt(stage: Stage, root: Path, device: str, threads: tuple[int, int], watch: Any) -> StageResult | StageFailure:
     """Runs a stage. Its result may depend on the number of threads, so that depends on the kind of stage alone."""
+    import torch
+
     share, every = threads
     torch.set_num_threads(every if stage.all_threads else share)
     try:
@@ -251,7 +254,3 @@ class _Sender:
 
     def update(self, rate: Rate) -> None:
         self.messages.put((self.fingerprint, rate))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
-
-import torch
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.data.corpora import SourceCorpora
 from harness.data.sample import load_sample
@@ -16,10 +14,13 @@ from harness.data.transforms import transform_of
 from harness.experiments.stage import Stage, StageRows, Workbench
 from harness.experiments.stages.inputs import load_encoder
 from harness.files import TRACE, read_json, write_json
-from harness.method import Method, check_layers
+from harness.layers import check_layers, layer_marks
 from harness.registry import METHODS
-from harness.training.loop import Step, Trace, TrainSettings, train
 from harness.training.settings import AlignSettings
+
+if TYPE_CHECKING:
+    from harness.method import Method
+    from harness.training.loop import Trace, TrainSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,10 @@ class Align(Stage):
         return f"{self.kind} {self.method} seed {self.seed}"
 
     def run(self, bench: Workbench, folder: Path) -> Trace:
+        import torch
+
+        from harness.training.loop import Step, train
+
         torch.manual_seed(self.seed)  # of a language-model head that the base lacks
         encoder = load_encoder(self, bench, self.inputs).to(bench.device)
         pairs = load_sample(bench.input(self.inputs["sample"])).pairs
@@ -56,7 +61,7 @@ class Align(Stage):
         )
         torch.manual_seed(self.seed)
         config = cls.Config(**self.config)
-        check_layers(config, encoder.depth)
+        check_layers(self.config, layer_marks(cls.Config), encoder.depth)
         method = cls(config)
         method.build(encoder, corpora)
         trace = train(
@@ -76,5 +81,7 @@ class Align(Stage):
         return StageRows(alignment={"initialised": initialised} if initialised else None)
 
     def _loop_settings(self) -> TrainSettings:
+        from harness.training.loop import TrainSettings
+
         settings = self.settings.model_dump(exclude={"batch_size", "max_length"})
         return TrainSettings(**settings, batch=self.settings.batch_size, precision=self.precision, seed=self.seed)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
-
-from torch import nn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.experiments.stage import Stage, Workbench
 from harness.experiments.stages.inputs import load_encoder, read_records, task_of
 from harness.files import PREDICTIONS, write_json
 from harness.records import Record
 from harness.task import Task, TaskSettings
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
-
-import torch
-from safetensors.torch import save_file
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.data.corpora import SourceCorpora
 from harness.data.source import cached_source
 from harness.experiments.stage import Stage, StageRows, Workbench
 from harness.experiments.stages.inputs import load_encoder, read_cell, read_records, task_of
 from harness.files import read_json, write_json
-from harness.method import Method
-from harness.modeling.tokenizer import Tokenizer
 from harness.registry import METHODS
 from harness.storage.store import ScoreRow
 from harness.task import Prepare, TrainedSettings
-from harness.training.checkpoint import unique_tensors
-from harness.training.loop import Trace
+
+if TYPE_CHECKING:
+    from harness.method import Method
+    from harness.modeling.tokenizer import Tokenizer
+    from harness.training.loop import Trace
 
 CURVE = "fit.json"
 CURVE_ROWS = "curve"  # the selection of dev scores in the store
@@ -54,6 +52,11 @@ class Finetune(Stage):
         return f"{self.kind} {self.task} seed {self.seed}"
 
     def run(self, bench: Workbench, folder: Path) -> Trace:
+        import torch
+        from safetensors.torch import save_file
+
+        from harness.training.checkpoint import unique_tensors
+
         task = task_of(self)
         torch.manual_seed(self.seed)
         encoder = load_encoder(self, bench, self.inputs)

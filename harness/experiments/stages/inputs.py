@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import TYPE_CHECKING
 
 from harness.data.source import cached_source
 from harness.experiments.stage import Stage, Workbench
-from harness.modeling.encoder import Encoder
 from harness.records import Record
 from harness.registry import TASKS
 from harness.task import Task, TaskSettings
+
+if TYPE_CHECKING:
+    from harness.modeling.encoder import Encoder
 
 
 def task_of(stage: Stage) -> Task:
@@ -34,5 +37,7 @@ def read_cell(source: str, task: str, view: str, split: str) -> Sequence[Record]
 
 def load_encoder(stage: Stage, bench: Workbench, inputs: Mapping[str, str]) -> Encoder:
     """The encoder that a stage starts from: its input `encoder`, or the base itself where it has an input `base`."""
+    from harness.modeling.encoder import Encoder
+
     path = stage.place.base if "base" in inputs else bench.input(inputs["encoder"])
     return Encoder.load(path, bench.tokens)

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from safetensors.torch import load_file
-
 from harness.experiments.stage import StageRows, Workbench
 from harness.experiments.stages.embed import Embed
 from harness.experiments.stages.finetune import CURVE, CURVE_ROWS, curve_rows
@@ -15,7 +13,6 @@ from harness.experiments.stages.inputs import load_encoder, task_of
 from harness.experiments.trials import CHOICE, LearningRateTrial, choose, trials
 from harness.files import PREDICTIONS, read_json, write_json
 from harness.task import ENGLISH, Task, TrainedSettings
-from harness.training.checkpoint import load_tensors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +24,10 @@ class Predict(Embed):
     settings: TrainedSettings
 
     def run(self, bench: Workbench, folder: Path) -> None:
+        from safetensors.torch import load_file
+
+        from harness.training.checkpoint import load_tensors
+
         task = task_of(self)
         model = task.build(load_encoder(self, bench, self.inputs), self.settings).to(bench.device).eval()
         fitted = bench.input(self._chosen_model(bench, folder, task.spec.metric))

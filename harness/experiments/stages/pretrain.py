@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.data.source import Manifest, Source, cached_source
 from harness.experiments.stage import Stage, Workbench
 from harness.files import TRACE, write_json
 from harness.records import Corpus
 from harness.registry import OBJECTIVES
-from harness.training.loop import Trace
-from harness.training.pretraining import pretrain
 from harness.training.settings import PretrainSettings
+
+if TYPE_CHECKING:
+    from harness.training.loop import Trace
 
 OBJECTIVE = "mlm"
 
@@ -28,6 +29,8 @@ class Pretrain(Stage):
     settings: PretrainSettings
 
     def run(self, bench: Workbench, folder: Path) -> Trace:
+        from harness.training.pretraining import pretrain
+
         encoder, trace = pretrain(
             read_texts(cached_source(self.place.source)),
             self.settings,

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-
-from harness.evaluation.projection import project
 from harness.experiments.stage import StageRows, Workbench
 from harness.experiments.stages.embed import Embed
 from harness.experiments.stages.inputs import load_encoder, task_of
 from harness.files import INTRINSIC, PROJECTION, read_json, write_json
 from harness.storage.store import ScoreRow
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +27,12 @@ class Project(Embed):
     kind: ClassVar[str] = "project"
 
     def run(self, bench: Workbench, folder: Path) -> None:
+        from harness.evaluation.projection import project
+
         task = task_of(self)
         encoder = load_encoder(self, bench, self.inputs).to(bench.device).eval()
 
-        def encode(texts: Sequence[str]) -> torch.Tensor:
+        def encode(texts: Sequence[str]) -> Tensor:
             return task.vectors(encoder, texts, self.settings, precision=self.precision)
 
         write_json(folder / PROJECTION, project(encode, self.gold_records()))

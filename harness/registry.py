@@ -82,12 +82,12 @@ class Registry(Generic[T]):
         UserError for a plug-in that cannot be imported or whose control is not registered.
         """
         plugin = self._local[name][0] if name in self._local else self._load(name)
-        self.check_control(name, getattr(plugin, "control", None) if self.kind == "method" else None)
+        self.check_control(name, getattr(plugin, "control", None))
         return plugin
 
     def check_control(self, name: str, control: str | None) -> None:
         """Raises UserError where the control of a method is not registered: it may be registered after the method."""
-        if control is not None and control not in self:
+        if self.kind == "method" and control is not None and control not in self:
             similar = unknown("method", control, self.names(), remedy="name a method that is listed, or None")
             raise self._broken(name, f"its control {control!r} is not registered", str(similar.remedy))
 

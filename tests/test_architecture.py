@@ -21,7 +21,7 @@ PUBLIC = {f"alignboard.{name}": module for name, module in alignboard._MODULES.i
 ROOMS = {"harness": {"harness"}, "methods": {"methods", "harness"}, "tasks": {"tasks", "harness"}}
 ROOMS |= {"leaderboard": {"leaderboard", "harness"}, "alignboard": {"alignboard", "harness", "methods"}}
 BASE = ("errors", "faults", "files", "records", "provenance", "statistics", "code")
-CONTRACTS = ("method", "pair_method", "task", "protocols", "registry")
+CONTRACTS = ("method", "pair_method", "task", "protocols", "layers", "registry")
 FLOOR = {**dict.fromkeys(BASE, "base"), **dict.fromkeys(CONTRACTS, "contracts"), "__init__": "base"}
 BELOW = {  # the rooms of harness that each one may import
     "base": set[str](),

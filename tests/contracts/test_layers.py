@@ -9,7 +9,7 @@ import pytest
 from harness.errors import UsageError
 from harness.experiments.plan import plan_run
 from harness.experiments.recipe import make_recipe
-from harness.layers import LayerOf, check_layers
+from harness.layers import LayerOf, check_layers, layer_marks
 from harness.registry import METHODS
 from tests.support.small_babel import encoder, method_class
 

@@ -12,7 +12,7 @@ import typer
 from harness.cli.paragraphs import fill_paragraph, reflow
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
 UNLIMITED = 100_000  # columns
 GAP = 3  # columns between two columns of a table
@@ -111,7 +111,25 @@ def print_rich(table: RenderableType) -> None:
     console = Console(highlight=False)
     if terminal_width() is None:
         console.width = max(console.width, Console(width=UNLIMITED).measure(table).maximum)
-    console.print(table)
+    console.print(_Trimmed(table))
+
+
+class _Trimmed:
+    """Something printed without the blanks that fill its lines up."""
+
+    def __init__(self, inner: RenderableType) -> None:
+        self.inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.segment import Segment
+
+        for line in console.render_lines(self.inner, options, pad=False):
+            kept = list(line)
+            while kept and not kept[-1].text.strip():
+                kept.pop()
+            if kept:
+                kept[-1] = Segment(kept[-1].text.rstrip(), kept[-1].style)
+            yield from (*kept, Segment.line())
 
 
 def terminal_width() -> int | None:

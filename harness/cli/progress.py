@@ -1,7 +1,8 @@
-"""Progress bars on a terminal; elsewhere one line per finished stage or phase. Both go to stderr."""
+"""Progress bars on a terminal; elsewhere lines on what has ended and on what is running. Both go to stderr."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
     from harness.experiments.stage import Stage, StageResult
     from harness.training.loop import Rate
 
+QUIET = 30.0  # seconds between two lines on what is running, where there is no terminal
+
 
 class StageProgress:
-    """The progress of a plan: a bar per running stage and one for the whole plan.
+    """The progress of a plan: a bar per running stage and one for the whole plan; without a terminal, lines.
 
     Use as a context manager around the work. `titles` maps the fingerprint of each stage to its title. `console` must
     hold the stream itself: the standard streams are copied into the log of a running stage, where bars do not belong.
@@ -38,6 +41,8 @@ class StageProgress:
         self.console, self.titles = console, titles
         self.live = console.is_terminal
         self.bars: dict[str, TaskID] = {}
+        self.running: dict[str, Rate | None] = {}  # how far each running stage is, as far as it tells
+        self.ending = threading.Event()
         self.done = 0
         self.began = time.monotonic()
         self.progress = Progress(
@@ -57,17 +62,22 @@ class StageProgress:
     def __enter__(self) -> StageProgress:
         if self.live:
             self.progress.start()
+        else:
+            threading.Thread(target=self._report_running, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.ending.set()
         if self.live:
             self.progress.stop()
 
     def started(self, fingerprint: str) -> None:
+        self.running[fingerprint] = None
         if self.live and fingerprint not in self.bars:
             self.bars[fingerprint] = self.progress.add_task(self.titles[fingerprint], total=None, note="")
 
     def update(self, fingerprint: str, rate: Rate) -> None:
+        self.running[fingerprint] = rate
         if self.live and fingerprint in self.bars:
             self.progress.update(self.bars[fingerprint], total=rate.total, completed=rate.step, note=format_rate(rate))
 
@@ -83,6 +93,7 @@ class StageProgress:
 
     def _close(self, stage: Stage, line: Text | None) -> None:
         self.done += 1
+        self.running.pop(stage.fingerprint, None)
         bar = self.bars.pop(stage.fingerprint, None)
         if bar is not None:
             self.progress.remove_task(bar)
@@ -90,6 +101,13 @@ class StageProgress:
         self.progress.update(self.whole, completed=self.done, note=note)
         if line is not None:
             self.console.print(line)
+
+    def _report_running(self) -> None:
+        """A line on every running stage, again and again: stages of many minutes are not silent."""
+        while not self.ending.wait(QUIET):
+            for fingerprint, rate in list(self.running.items()):
+                far = f"  {rate.step:,}/{rate.total:,}  {format_rate(rate)}" if rate is not None else ""
+                self.console.print(f"{'running':>12}  {self.titles[fingerprint]}{far}", soft_wrap=True, highlight=False)
 
 
 class ByteProgress:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from harness import registry
+from harness.cli import progress
 from harness.cli.output import fit_columns, format_value
 from harness.cli.paragraphs import reflow
 from harness.registry import METHODS, TASKS
+from harness.training.loop import Rate
 from tests.support.cli_calls import run_command
 
 
@@ -38,6 +43,7 @@ def test_lists_have_one_line_per_name(
     names = (METHODS if command == "methods" else TASKS).names()
     assert [line.split()[0] for line in lines[3 : 3 + len(names)]] == names
     assert max(map(len, lines)) <= columns
+    assert lines == [line.rstrip() for line in lines]
     whole = not any("…" in line for line in lines) and "status" in lines[1]
     assert (lines[-1] == f"`alignboard {command} NAME` shows everything about one {command[:-1]}") is not whole
     assert whole == (columns == 300)
@@ -149,3 +155,17 @@ def test_method_without_training_shows_no_training_settings(capsys: pytest.Captu
     text = capsys.readouterr().out
     assert "batch:" not in text
     assert "paper:" not in text
+
+
+def test_running_stages_are_reported_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "QUIET", 0.01)
+    stream = io.StringIO()
+    with progress.StageProgress({"a": "align ml-ctl", "b": "pretrain"}, Console(file=stream)) as shown:
+        shown.started("a")
+        shown.started("b")
+        shown.update("b", Rate(1200, 3000, steps_per_second=10, tokens_per_second=1, seconds_left=180, losses={}))
+        deadline = time.monotonic() + 60
+        while stream.getvalue().count("pretrain") < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    lines = set(stream.getvalue().splitlines())
+    assert lines == {"     running  align ml-ctl", "     running  pretrain  1,200/3,000  10.0 steps/s  3 min 00 s left"}

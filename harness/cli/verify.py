@@ -12,8 +12,8 @@ import typer
 
 from harness.cli.options import Db, Json
 from harness.cli.output import print_json
+from harness.evaluation.item_statistics import read_ratios
 from harness.files import STATISTICS
-from harness.registry import TASKS
 from harness.statistics import TOLERANCE
 from harness.storage.artifacts import Artifacts
 from harness.storage.home import artifacts_root, database_url
@@ -83,7 +83,7 @@ def wrong_scores(scores: pd.DataFrame, artifacts: Artifacts) -> Iterator[Artifac
         stage, key = row["stage"], ScoreKey(row["selection"], row["view"], row["metric"])
         artifact = None if stage in known else artifacts.find(stage)
         if artifact is not None:
-            known[stage] = scores_from_statistics(row["task"], artifact.path)
+            known[stage] = scores_from_statistics(artifact.path)
         if stage not in known:
             continue
         expected = known[stage].get(key)
@@ -92,14 +92,19 @@ def wrong_scores(scores: pd.DataFrame, artifacts: Artifacts) -> Iterator[Artifac
             yield ArtifactProblem(stage, f"{where}: {row['value']} in the database, {expected} from the statistics")
 
 
-def scores_from_statistics(task: str, folder: Path) -> dict[ScoreKey, float]:
-    """Every score of a score stage, recomputed from the item statistics in its artifact."""
-    metric = TASKS.get(task)().metric
+def scores_from_statistics(folder: Path) -> dict[ScoreKey, float]:
+    """Every score of a score stage, recomputed from the item statistics in its artifact, as the ratios that they
+    declare."""
+    ratios = read_ratios(folder / STATISTICS)
     table = pd.read_parquet(folder / STATISTICS)
     columns = [name for name in table.columns if name not in ("selection", "view", "item", "cluster")]
     scores: dict[ScoreKey, float] = {}
     for selection, view in dict.fromkeys(zip(table["selection"], table["view"], strict=True)):
         part = table[(table["selection"] == selection) & (table["view"] == view)]
         sums = {name: float(part[name].to_numpy().sum()) for name in columns}
-        scores |= {ScoreKey(selection, view, name): value for name, value in metric(sums).items()}
+        scores |= {
+            ScoreKey(selection, view, name): ratio.value(sums)
+            for name, ratio in ratios.items()
+            if ratio.columns <= sums.keys()
+        }
     return scores

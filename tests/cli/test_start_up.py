@@ -67,7 +67,8 @@ for command in commands:
             status = 0
         except SystemExit as stop:
             status = int(stop.code or 0)
-    print(json.dumps([" ".join(command), status, sorted(asked | {name for name in heavy if name in sys.modules}), printed.getvalue()[-2000:]]))
+    found = sorted(asked | {name for name in heavy if name in sys.modules})
+    print(json.dumps([" ".join(command), status, found, printed.getvalue()[-2000:]]))
 """
 
 

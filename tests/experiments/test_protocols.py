@@ -240,7 +240,7 @@ def test_strong_predictions_are_exported_in_the_official_layout_and_their_scores
         stored = {
             (r["selection"], r["view"], r["metric"]): r["value"] for r in rows(done, task=stage.task, split="test")
         }
-        assert scores_from_statistics(str(stage.task), artifact.path) == pytest.approx(stored, abs=1e-9, rel=0)
+        assert scores_from_statistics(artifact.path) == pytest.approx(stored, abs=1e-9, rel=0)
 
 
 @pytest.mark.parametrize("name", NINE)

@@ -13,7 +13,7 @@ from harness.method import Batch, Corpora, MethodConfig, Term
 from harness.modeling.encoder import Encoder
 from harness.pair_method import PairExample, PairMethod
 from methods.objectives.bilingual import join_sides, max_side_length, random_order
-from methods.objectives.masking import masked_batch, masked_lm
+from methods.objectives.masking import masked_batch, token_cross_entropy
 from methods.objectives.settings import Rate, Share, Weight
 
 
@@ -95,5 +95,5 @@ class XLM(PairMethod):
 
     def masked_term(self, encoder: Encoder, batch: Batch, prefix: str) -> Term:
         vectors = None if self.languages is None else self.languages[batch[f"{prefix}languages"]]
-        hidden = encoder(batch[f"{prefix}text"], added=vectors).tokens()
-        return masked_lm(encoder, hidden, batch[f"{prefix}positions"], batch[f"{prefix}labels"])
+        states = encoder.at(batch[f"{prefix}text"], batch[f"{prefix}rows"], added=vectors)
+        return token_cross_entropy(encoder, states, batch[f"{prefix}labels"])

@@ -23,6 +23,7 @@ def pretrain(
         list[str] | None,
         typer.Option("--set", metavar="FIELD=VALUE", help="Change a setting, such as steps=2000. Repeatable."),
     ] = None,
+    half: Annotated[bool, typer.Option("--half", help="Write the weights in half precision.")] = False,
     device: Device = "auto",
 ) -> None:
     """Train a small base encoder and its WordPiece tokenizer with masked language modelling.
@@ -42,6 +43,7 @@ def pretrain(
     from harness.experiments.recipe import pretrain_settings
     from harness.experiments.stage import StagePlace
     from harness.files import LOG, publish_folder
+    from harness.modeling.encoder import Encoder
     from harness.registry import loaded_plugins
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -59,5 +61,7 @@ def pretrain(
     temporary = out.with_name(f".part-{os.getpid()}-{out.name}")
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.copytree(artifact.path, temporary, ignore=shutil.ignore_patterns("manifest.json", "cost.json", LOG))
+    if half:
+        Encoder.load(temporary).half().save(temporary)
     publish_folder(temporary, out)
     typer.echo(f"Wrote the encoder to {out}. Use it with --base {out}")

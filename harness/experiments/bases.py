@@ -19,6 +19,7 @@ from harness.modeling.pretrained import check_weights, position_shift, supported
 from harness.protocols import Shape
 
 # Files beside a checkpoint that no loader of ours reads: texts, pictures, the state of a trainer, other frameworks.
+SHIPPED = Path(__file__).parents[1] / "bases"  # encoders that come with Alignboard
 _WITHOUT_EFFECT = (
     *(".*", "*.md", "LICENSE*", "NOTICE*", "*.png", "*.jpg", "*.svg", "*.lock"),
     *("optimizer.*", "scheduler.*", "rng_state*", "scaler.*", "trainer_state.json", "training_args.bin", "*.log"),
@@ -29,9 +30,12 @@ _WITHOUT_EFFECT = (
 def resolve_base(base: str) -> str:
     """The base as weights are loaded from it: a folder as it is, a hub name with its commit, `NAME@COMMIT`.
 
-    Raises UserError for a folder that is missing, and for a name or revision that the hub does not know.
+    Folders come first, then the encoders that come with Alignboard, then the hub. Raises UserError for a folder that is
+    missing, and for a name or revision that the hub does not know.
     """
     folder = expand_user(base)
+    if not folder.is_dir() and base in shipped_bases():
+        folder = SHIPPED / base
     if folder.is_dir():
         return str(folder.resolve())
     if base.startswith((".", "/", "~")):
@@ -42,6 +46,11 @@ def resolve_base(base: str) -> str:
         )
     name, _, revision = base.partition("@")
     return f"{name}@{_commit(name, revision or 'main')}"
+
+
+def shipped_bases() -> list[str]:
+    """The names of the encoders that come with Alignboard."""
+    return sorted(folder.name for folder in SHIPPED.iterdir() if folder.is_dir())
 
 
 def base_fingerprint(resolved: str) -> str:

@@ -90,7 +90,7 @@ class Layout:
 
     @cached_property
     def buckets(self) -> tuple[Bucket, ...]:
-        order = np.argsort(-np.asarray(self.lengths), kind="stable")
+        order = [n for n in np.argsort(-np.asarray(self.lengths), kind="stable") if self.lengths[n]]
         groups: list[list[int]] = []
         for member in order:
             if not groups or self.lengths[member] < _MIN_FILL * self.lengths[groups[-1][0]]:
@@ -120,7 +120,8 @@ def attend(
 ) -> Tensor:
     """Attention of each query sequence over the key sequence of the same number.
 
-    q is (Tq, heads, D), k and v are (Tk, heads, D); the result is (Tq, heads, D). `causal` needs equal layouts.
+    q is (Tq, heads, D), k and v are (Tk, heads, D); the result is (Tq, heads, D). A query sequence may be empty, a key
+    sequence may not. `causal` needs equal layouts.
     """
     assert len(q_layout.lengths) == len(k_layout.lengths), "each query sequence needs its key sequence"
     assert not causal or q_layout.lengths == k_layout.lengths, "causal attention is within one sequence"
@@ -158,6 +159,8 @@ def _block(
 def _padded(
     q: Tensor, k: Tensor, v: Tensor, ql: Layout, kl: Layout, causal: bool, dropout: float, scale: float | None
 ) -> Tensor:
+    if not len(q):
+        return q
     parts = []
     for bucket in ql.buckets:
         index, valid = bucket.index, bucket.valid

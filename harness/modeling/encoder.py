@@ -20,7 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from harness.errors import UsageError, UserError
 from harness.modeling import attention
-from harness.modeling.packing import PackedText, Spans, segment_mean
+from harness.modeling.packing import PackedText, Rows, Spans, segment_mean
 from harness.modeling.pretrained import loading_errors, no_encoder, position_shift, pretrained, supported_config
 from harness.modeling.tokenizer import Tokenizer
 
@@ -198,6 +198,21 @@ class Encoder(nn.Module):
             if number in wanted:
                 kept[number] = hidden[0]
         return States(text, kept, self)
+
+    def at(self, text: PackedText, rows: Rows, added: Tensor | None = None) -> Tensor:
+        """(N, H) the last layer's states of these tokens alone: `encoder(text).tokens()[rows.index]`, without the
+        queries and the feed-forward block of the other tokens in the last layer."""
+        below = self(text, layers=(-2,), added=added).tokens(-2)
+        block, chosen = self.blocks[-1], below[rows.index]
+        layer = block.attention.self
+        q, k, v = (
+            project(states).view(-1, layer.num_attention_heads, layer.attention_head_size)
+            for project, states in ((layer.query, chosen), (layer.key, below), (layer.value, below))
+        )
+        dropout = layer.dropout.p if layer.training else 0.0
+        mixed = attention.attend(q, k, v, rows.layout, text.layout, dropout=dropout, scale=layer.scaling)
+        states: Tensor = block.feed_forward_chunk(block.attention.output(mixed.flatten(1), chosen))
+        return states
 
     def mlm_logits(self, hidden: Tensor) -> Tensor:
         """(N, V) the logits of the masked-LM head for last-layer states (N, H); pass only the masked positions."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from harness.method import Batch, Term
+from harness.modeling.packing import Rows
 
 if TYPE_CHECKING:
     from harness.modeling.encoder import Encoder
@@ -81,7 +82,8 @@ def mask_tokens(
 def masked_batch(
     text: PackedText, tokenizer: Tokenizer, rng: Generator, rate: float = 0.15, fates: Fates = BERT
 ) -> Batch:
-    """The masked `text` with the `positions` and `labels` of its masked tokens."""
+    """The masked `text` with the `positions` and `labels` of its masked tokens; `rows` are the positions for
+    `Encoder.at`."""
     masked = mask_tokens(
         text.ids,
         ~text.special,
@@ -92,12 +94,22 @@ def masked_batch(
         vocab_size=tokenizer.vocab_size,
         special_ids=tokenizer.special_ids,
     )
-    return {"text": text.with_ids(masked.ids), "positions": masked.positions, "labels": masked.labels}
+    return {
+        "text": text.with_ids(masked.ids),
+        "positions": masked.positions,
+        "rows": Rows.of(masked.positions, text.lengths),
+        "labels": masked.labels,
+    }
 
 
 def masked_lm(encoder: Encoder, hidden: Tensor, positions: Tensor, labels: Tensor) -> Term:
     """Masked-LM term: cross-entropy in fp32 of the tokens at `positions` of hidden (T, H), summed."""
-    logits = encoder.mlm_logits(hidden[positions])
+    return token_cross_entropy(encoder, hidden[positions], labels)
+
+
+def token_cross_entropy(encoder: Encoder, states: Tensor, labels: Tensor) -> Term:
+    """Cross-entropy in fp32 of the tokens `labels` (M,) given their last-layer states (M, H), summed."""
+    logits = encoder.mlm_logits(states)
     return Term(functional.cross_entropy(logits.float(), labels, reduction="sum"), float(len(labels)))
 
 

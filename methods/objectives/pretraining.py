@@ -11,7 +11,7 @@ from harness.method import Batch, Method, MethodConfig, Term
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import pack
 from harness.modeling.tokenizer import Tokenizer
-from methods.objectives.masking import masked_batch, masked_lm
+from methods.objectives.masking import masked_batch, token_cross_entropy
 from methods.objectives.settings import Rate
 
 
@@ -35,5 +35,5 @@ class MaskedLanguageModel(Method):
         return {"mlm": float(len(batch["labels"]))}
 
     def loss(self, encoder: Encoder, batch: Batch, step: int) -> dict[str, Term]:
-        hidden = encoder(batch["text"]).tokens()
-        return {"mlm": masked_lm(encoder, hidden, batch["positions"], batch["labels"])}
+        states = encoder.at(batch["text"], batch["rows"])
+        return {"mlm": token_cross_entropy(encoder, states, batch["labels"])}

@@ -48,7 +48,7 @@ class PairHead(Head):
 
     def forward(self, encoder: Encoder, text: PackedText) -> Tensor:
         """(B, labels) logits."""
-        first = encoder(text).cls()
+        first = encoder.at(text, text.first)
         pooler = encoder.pooler if self.own else self.dense
         assert pooler is not None
         pooled = torch.tanh(pooler(self.dropout(first) if self.before else first))

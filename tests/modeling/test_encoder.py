@@ -16,7 +16,7 @@ from transformers import AutoModel, BertConfig, BertForPreTraining, XLMRobertaCo
 from harness.errors import UserError
 from harness.modeling import attention
 from harness.modeling.encoder import Encoder
-from harness.modeling.packing import PackedText, Spans, pack
+from harness.modeling.packing import PackedText, Rows, Spans, pack
 from tests.support.tiny_encoder import tiny_tokenizer
 
 LENGTHS = (7, 3, 12, 3, 1, 9)
@@ -73,6 +73,35 @@ def test_packed_equals_padded_in_loss_and_gradients(kind: str, backend: str) -> 
     for name, parameter in encoder.named_parameters():
         if parameter.grad is not None:
             assert torch.allclose(packed_gradients[name], parameter.grad, atol=1e-5), name
+
+
+@pytest.mark.parametrize("kind", ["bert", "xlm-r"])
+@pytest.mark.parametrize("backend", ["block", "padded"])
+@pytest.mark.parametrize("positions", [[0, 7, 10, 22, 25, 26], [1, 2, 6, 12, 30, 34], [11], []])
+def test_states_of_some_rows_equal_those_of_all_in_values_and_gradients(
+    kind: str, backend: str, positions: list[int]
+) -> None:
+    encoder, text = make(kind), batch()
+    rows = Rows.of(torch.tensor(positions, dtype=torch.long), text.lengths)
+    weight = torch.randn(encoder.width, generator=torch.Generator().manual_seed(1))
+    with attention.backend(backend):
+        some, every = encoder.at(text, rows), encoder(text).tokens()[rows.index]
+        assert torch.allclose(some, every, atol=1e-6)
+        assert some.shape == (len(positions), encoder.width)
+        gradients = []
+        for states in (some, every):
+            encoder.zero_grad()
+            (states @ weight).tanh().sum().backward()
+            gradients.append({n: p.grad for n, p in encoder.named_parameters() if p.grad is not None and p.grad.any()})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        assert torch.allclose(gradient, gradients[1][name], atol=1e-5), name
+
+
+def test_first_rows_are_the_first_token_of_each_sequence() -> None:
+    encoder, text = make("bert"), batch()
+    assert text.first.index.tolist() == list(text.starts)
+    assert torch.allclose(encoder.at(text, text.first), encoder(text).cls(), atol=1e-6)
 
 
 def test_layers_are_those_of_hidden_states_and_no_further_layer_runs() -> None:

@@ -68,14 +68,16 @@ class Layout:
     @cached_property
     def owner(self) -> Tensor:
         """(T,) the sequence of each token."""
-        counts = torch.as_tensor(self.lengths, device=self.offsets.device)
-        return torch.repeat_interleave(counts, output_size=sum(self.lengths))
+        return torch.bucketize(self._places, self.offsets[1:].contiguous(), right=True)
 
     @cached_property
     def within(self) -> Tensor:
         """(T,) the 0-based position of each token in its sequence."""
-        place = np.concatenate([np.arange(n) for n in self.lengths])
-        return torch.from_numpy(place).to(self.offsets.device)
+        return self._places - self.offsets[self.owner]
+
+    @cached_property
+    def _places(self) -> Tensor:
+        return torch.arange(sum(self.lengths), device=self.offsets.device)
 
     def gather_index(self, members: np.ndarray) -> tuple[Tensor, Tensor | None]:
         """The token positions of these sequences, padded to (b, L), and which of them are valid (None: all)."""
@@ -84,9 +86,7 @@ class Layout:
         place = np.arange(lengths.max())
         valid = place < lengths[:, None]
         index = starts[:, None] + np.where(valid, place, 0)
-        device = self.offsets.device
-        mask = None if valid.all() else torch.from_numpy(valid).to(device)
-        return torch.from_numpy(index).to(device), mask
+        return self._on_device(index), None if valid.all() else self._on_device(valid)
 
     @cached_property
     def buckets(self) -> tuple[Bucket, ...]:
@@ -100,11 +100,19 @@ class Layout:
 
     @cached_property
     def unbucket(self) -> Tensor:
-        """(T,) the row of each token in the concatenation of the valid tokens of all buckets."""
-        starts = np.concatenate([[0], np.cumsum(self.lengths)])
-        members = np.concatenate([bucket.members for bucket in self.buckets])
-        order = np.concatenate([np.arange(starts[m], starts[m + 1]) for m in members])
-        return torch.from_numpy(np.argsort(order, kind="stable")).to(self.offsets.device)
+        """(T,) the row of each token in the concatenation of all padded buckets."""
+        starts, rows, base = np.cumsum((0, *self.lengths)), np.empty(sum(self.lengths), dtype=np.int64), 0
+        for bucket in self.buckets:
+            width = self.lengths[bucket.members[0]]
+            for number, member in enumerate(bucket.members):
+                first = base + number * width
+                rows[starts[member] : starts[member + 1]] = np.arange(first, first + self.lengths[member])
+            base += len(bucket.members) * width
+        return self._on_device(rows)
+
+    def _on_device(self, values: np.ndarray) -> Tensor:
+        """On the device of the batch, without waiting for it."""
+        return torch.from_numpy(values).to(self.offsets.device, non_blocking=True)
 
 
 def attend(
@@ -163,16 +171,15 @@ def _padded(
         return q
     parts = []
     for bucket in ql.buckets:
-        index, valid = bucket.index, bucket.valid
-        key_index, key_valid = (index, valid) if kl is ql else kl.gather_index(bucket.members)
+        index = bucket.index
+        key_index, key_valid = (index, bucket.valid) if kl is ql else kl.gather_index(bucket.members)
         mask = None if key_valid is None else key_valid[:, None, None, :]
         if causal:
             future = torch.ones(index.shape[1], index.shape[1], dtype=torch.bool, device=q.device).tril()
             mask = future if mask is None else mask & future
         rows = [t[i].transpose(1, 2) for t, i in ((q, index), (k, key_index), (v, key_index))]
         out = scaled_dot_product_attention(rows[0], rows[1], rows[2], attn_mask=mask, dropout_p=dropout, scale=scale)
-        out = out.transpose(1, 2)
-        parts.append(out.flatten(0, 1) if valid is None else out[valid])
+        parts.append(out.transpose(1, 2).flatten(0, 1))
     return torch.cat(parts)[ql.unbucket]
 
 

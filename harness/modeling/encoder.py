@@ -42,13 +42,12 @@ class States:
 
     def mean(self, layer: int = -1, specials: bool = True) -> Tensor:
         """(B, H) the mean over the tokens of each sequence, with or without special tokens, in float32."""
-        owner = self.text.layout.owner
-        states = self.tokens(layer)
-        if not specials:
-            keep = ~self.text.special
-            states, owner = states[keep], owner[keep]
-        sizes = torch.bincount(owner, minlength=len(self.text))
-        return segment_mean(states, owner, sizes)
+        states, owner = self.tokens(layer), self.text.layout.owner
+        if specials:
+            return segment_mean(states, owner, self.text.layout.offsets.diff())
+        kept = (~self.text.special).to(states.dtype)  # no boolean index, which would wait for the device
+        sizes = kept.new_zeros(len(self.text)).index_add(0, owner, kept)
+        return segment_mean(states * kept.unsqueeze(1), owner, sizes)
 
     def cls(self, layer: int = -1) -> Tensor:
         """(B, H) the state of each sequence's first token."""

@@ -348,8 +348,14 @@ def precision(name: str, device: torch.device) -> AbstractContextManager[Any]:
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch with its tensors on `device`."""
-    return {name: value.to(device) if hasattr(value, "to") else value for name, value in batch.items()}
+    """The batch with its tensors on `device`, which the host does not wait for."""
+    return {name: _moved(value, device) for name, value in batch.items()}
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return (value.pin_memory() if device.type == "cuda" else value).to(device, non_blocking=True)
+    return value.to(device) if hasattr(value, "to") else value
 
 
 def _optimizer(module: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:

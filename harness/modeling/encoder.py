@@ -20,7 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from harness.errors import UsageError, UserError
 from harness.modeling import attention
-from harness.modeling.packing import PackedText, Rows, Spans, segment_mean
+from harness.modeling.packing import PackedText, TokenSubset, Spans, segment_mean
 from harness.modeling.pretrained import loading_errors, no_encoder, position_shift, pretrained, supported_config
 from harness.modeling.tokenizer import Tokenizer
 
@@ -198,7 +198,7 @@ class Encoder(nn.Module):
                 kept[number] = hidden[0]
         return States(text, kept, self)
 
-    def at(self, text: PackedText, rows: Rows, added: Tensor | None = None) -> Tensor:
+    def at(self, text: PackedText, rows: TokenSubset, added: Tensor | None = None) -> Tensor:
         """(N, H) the last layer's states of these tokens alone: `encoder(text).tokens()[rows.index]`, without the
         queries and the feed-forward block of the other tokens in the last layer."""
         below = self(text, layers=(-2,), added=added).tokens(-2)

@@ -54,20 +54,20 @@ def segment_mean(values: Tensor, owner: Tensor, sizes: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class TokenSubset:
     """Some tokens of a packed batch: `index` (N,) their positions, ascending; `layout` how many each sequence has."""
 
     index: Tensor
     layout: Layout
 
     @classmethod
-    def of(cls, positions: Tensor, lengths: Sequence[int]) -> Rows:
+    def of(cls, positions: Tensor, lengths: Sequence[int]) -> TokenSubset:
         """The tokens at `positions` (N,), ascending and on the CPU, of a batch of sequences of these lengths."""
         ends = np.searchsorted(positions.numpy(), np.cumsum((0, *lengths)))
         return cls(positions, Layout.of(tuple(np.diff(ends).tolist())))
 
-    def to(self, device: torch.device | str) -> Rows:
-        return Rows(self.index.to(device, non_blocking=True), self.layout.to(device))
+    def to(self, device: torch.device | str) -> TokenSubset:
+        return TokenSubset(self.index.to(device, non_blocking=True), self.layout.to(device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,10 +94,10 @@ class PackedText:
         return tuple(int(s) for s in np.cumsum((0, *self.lengths[:-1])))
 
     @property
-    def first(self) -> Rows:
+    def first(self) -> TokenSubset:
         """The first token of each sequence."""
         counts = Layout((1,) * len(self), torch.arange(len(self) + 1, dtype=torch.int32, device=self.ids.device))
-        return Rows(self.layout.offsets[:-1].long(), counts)
+        return TokenSubset(self.layout.offsets[:-1].long(), counts)
 
     @property
     def tokens(self) -> int:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from harness.method import Batch, Term
-from harness.modeling.packing import Rows
+from harness.modeling.packing import TokenSubset
 
 if TYPE_CHECKING:
     from harness.modeling.encoder import Encoder
@@ -97,7 +97,7 @@ def masked_batch(
     return {
         "text": text.with_ids(masked.ids),
         "positions": masked.positions,
-        "rows": Rows.of(masked.positions, text.lengths),
+        "rows": TokenSubset.of(masked.positions, text.lengths),
         "labels": masked.labels,
     }
 

@@ -16,7 +16,7 @@ from transformers import AutoModel, BertConfig, BertForPreTraining, XLMRobertaCo
 from harness.errors import UserError
 from harness.modeling import attention
 from harness.modeling.encoder import Encoder
-from harness.modeling.packing import PackedText, Rows, Spans, pack
+from harness.modeling.packing import PackedText, TokenSubset, Spans, pack
 from tests.support.tiny_encoder import tiny_tokenizer
 
 LENGTHS = (7, 3, 12, 3, 1, 9)
@@ -82,7 +82,7 @@ def test_states_of_some_rows_equal_those_of_all_in_values_and_gradients(
     kind: str, backend: str, positions: list[int]
 ) -> None:
     encoder, text = make(kind), batch()
-    rows = Rows.of(torch.tensor(positions, dtype=torch.long), text.lengths)
+    rows = TokenSubset.of(torch.tensor(positions, dtype=torch.long), text.lengths)
     weight = torch.randn(encoder.width, generator=torch.Generator().manual_seed(1))
     with attention.backend(backend):
         some, every = encoder.at(text, rows), encoder(text).tokens()[rows.index]

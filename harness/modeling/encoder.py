@@ -20,7 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from harness.errors import UsageError, UserError
 from harness.modeling import attention
-from harness.modeling.packing import PackedText, TokenSubset, Spans, segment_mean
+from harness.modeling.packing import PackedText, Spans, TokenSubset, segment_mean
 from harness.modeling.pretrained import loading_errors, no_encoder, position_shift, pretrained, supported_config
 from harness.modeling.tokenizer import Tokenizer
 

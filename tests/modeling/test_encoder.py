@@ -16,7 +16,7 @@ from transformers import AutoModel, BertConfig, BertForPreTraining, XLMRobertaCo
 from harness.errors import UserError
 from harness.modeling import attention
 from harness.modeling.encoder import Encoder
-from harness.modeling.packing import PackedText, TokenSubset, Spans, pack
+from harness.modeling.packing import PackedText, Spans, TokenSubset, pack
 from tests.support.tiny_encoder import tiny_tokenizer
 
 LENGTHS = (7, 3, 12, 3, 1, 9)

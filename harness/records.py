@@ -80,9 +80,6 @@ class PoolSentence:
     cluster: str = ""
 
 
-Record = TextPair | TaggedSentence | Question | PoolSentence
-
-
 @dataclass(frozen=True, slots=True)
 class ParallelPair:
     """A sentence in the pivot language (`source`) and its translation (`target`) in `language`."""
@@ -119,6 +116,10 @@ class AlignedPair:
     target: tuple[str, ...]
     sure: frozenset[tuple[int, int]]
     possible: frozenset[tuple[int, int]]
+    cluster: str = ""
+
+
+Record = TextPair | TaggedSentence | Question | PoolSentence | AlignedPair
 
 
 class Relation(NamedTuple):

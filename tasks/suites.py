@@ -17,3 +17,10 @@ XTREME = Suite(
     tasks=("xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "bucc2018", "tatoeba"),
     description="All tasks of XTREME: those six and question answering.",
 )
+
+ALIGNMENT = Suite(
+    name="alignment",
+    title="Intrinsic measures of alignment",
+    tasks=("word-alignment", "word-retrieval", "static-retrieval", "sentence-geometry"),
+    description="How well words and sentences are aligned, without training: links, retrieval, geometry of vectors.",
+)

@@ -9,9 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from harness.data.layout import LINK_FILES
 from harness.data.lines import fields_of, read_lines, scan, shorten
 from harness.data.patterns import find_files, find_views, plain_or_compressed, uncompressed
-from harness.data.readers import check_parallel, text_pairs
+from harness.data.readers import READERS, Reader, check_parallel, text_pairs
 from harness.errors import UserError
 from harness.files import text_digest
 from harness.records import AlignedPair, Corpus, CorpusRecord, DictionaryEntry, MonoSentence, ParallelPair, TextPair
@@ -185,9 +186,14 @@ LAYOUTS: Mapping[Corpus, CorpusLayout] = {
         _find_dictionaries,
     ),
     Corpus.ALIGNMENT: CorpusLayout(
-        tuple(f"alignments/{{view}}-{{pivot}}.{end}" for end in ("gold", "{pivot}", "{view}")),
+        tuple(LINK_FILES.values()),
         _read_alignments,
         _count_parallel,
     ),
     Corpus.NLI: CorpusLayout((NLI_FILE,), _read_nli, lambda files: scan(files[0]).lines),
 }
+READERS[AlignedPair] = Reader(
+    records=lambda cell: _read_alignments(cell.view, tuple(cell.files.values())),
+    count=lambda cell: _count_parallel(tuple(cell.files.values())),
+    labelled=lambda _cell: True,
+)

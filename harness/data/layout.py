@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.records import PoolSentence, Question
+from harness.records import AlignedPair, PoolSentence, Question
 from harness.task import TaskSpec
 
 Patterns = Mapping[str, str]  # by role: `data`, or `source`, `target` and perhaps `gold`
@@ -30,6 +30,7 @@ def _by_view(task: str) -> SplitFiles:
     return {split: _data(f"{task}/{split}-{{view}}.tsv") for split in ("train", "dev", "test")}
 
 
+LINK_FILES = {end: f"alignments/{{view}}-{{pivot}}.{end}" for end in ("gold", "{pivot}", "{view}")}
 _TYDIQA_TRAIN = "tydiqa/tydiqa-goldp-v1.1-train/tydiqa.goldp.{pivot}.train.json"
 _SQUAD_TRAIN = _data("squad/train-v1.1.json", _TYDIQA_TRAIN)
 
@@ -49,6 +50,8 @@ XTREME_FILES: Mapping[str, SplitFiles] = {
     },
     "bucc2018": {split: _pools(f"bucc2018/{{view}}-{{pivot}}.{split}", gold=True) for split in ("dev", "test")},
     "tatoeba": {"test": _pools("tatoeba/{view}-{pivot}", gold=False)},
+    "sentence-geometry": {"test": _pools("tatoeba/{view}-{pivot}", gold=False)},
+    **{task: {"test": (LINK_FILES,)} for task in ("word-alignment", "word-retrieval", "static-retrieval")},
 }
 
 
@@ -63,6 +66,8 @@ def patterns_of(files: SplitFiles) -> list[str]:
 
 
 def _conventional(spec: TaskSpec, split: str) -> tuple[Patterns, ...]:
+    if spec.family.record is AlignedPair:
+        return (LINK_FILES,)
     if spec.family.record is PoolSentence:
         return _pools(f"{spec.name}/{{view}}-{{pivot}}.{split}", gold=spec.family.gold_file)
     return _data(f"{spec.name}/{split}-{{view}}.{'json' if spec.family.record is Question else 'tsv'}")

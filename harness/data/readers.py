@@ -59,14 +59,14 @@ def reader_of(cell: Cell) -> Reader:
     record = cell.spec.family.record
     if record is PoolSentence:
         return MINING if "gold" in cell.files else ALIGNED
-    if record not in _READERS:
+    if record not in READERS:
         raise UserError(
             f"the folder source cannot read {record.__name__} records",
             found=f"the task {cell.spec.name}, of the family {cell.spec.family.name}",
-            expected=", ".join(known.__name__ for known in (*_READERS, PoolSentence)),
+            expected=", ".join(known.__name__ for known in (*READERS, PoolSentence)),
             remedy="use one of these types of record, or a source that yields yours",
         )
-    return _READERS[record]
+    return READERS[record]
 
 
 def text_pairs(path: Path, labels: Sequence[str], *, withheld: bool) -> Iterator[tuple[str, str, str | None]]:
@@ -333,7 +333,7 @@ def _read_qa(cell: Cell) -> Iterator[Record]:
 
 ALIGNED = Reader(_read_aligned, _pool_size, _aligned_labelled)
 MINING = Reader(_read_mining, _pool_size, lambda cell: cell.files["gold"].is_file())
-_READERS = {
+READERS = {
     TextPair: Reader(
         _read_classification,
         lambda cell: scan(cell.files["data"]).lines,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from harness.data.babel import edits
+from harness.data.babel.corpora import FREE
 from harness.data.babel.dice import Dice
-from harness.data.babel.grammar import realise, text
+from harness.data.babel.grammar import realise, text, word_links
 from harness.data.babel.languages import PIVOT
 from harness.data.babel.lexicon import BabelLexicon, lexicon
 from harness.data.babel.pairs import nli_items, paraphrase_items
@@ -13,6 +15,7 @@ from harness.data.babel.reading import READINGS, questions
 from harness.data.babel.sentences import (
     DISTRACTORS,
     NER_PROFILE,
+    POOL_PROFILE,
     POS_PROFILE,
     Statement,
     mining_pool,
@@ -20,12 +23,13 @@ from harness.data.babel.sentences import (
     statements,
 )
 from harness.data.babel.settings import BabelSettings
-from harness.records import PoolSentence, Question, Record, TaggedSentence, TextPair
+from harness.records import AlignedPair, PoolSentence, Question, Record, TaggedSentence, TextPair
 
 GENERATORS = {  # by task
     **{"xnli": "nli", "pawsx": "paraphrase", "udpos": "pos", "panx": "ner"},
     **{"xquad": "qa", "mlqa": "qa_crossed", "tydiqa": "qa_native"},
-    **{"bucc2018": "mining", "tatoeba": "retrieval"},
+    **{"bucc2018": "mining", "tatoeba": "retrieval", "sentence-geometry": "retrieval"},
+    **dict.fromkeys(("word-alignment", "word-retrieval", "static-retrieval"), "links"),
 }
 TRAINED = ("nli", "paraphrase", "pos", "ner")
 SPLITS: dict[str, tuple[str, ...]] = {
@@ -33,6 +37,7 @@ SPLITS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(READINGS, ("train", "test")),
     "mining": ("dev", "test"),
     "retrieval": ("test",),
+    "links": ("test",),
 }
 
 
@@ -47,7 +52,7 @@ def item_count(settings: BabelSettings, task: str, split: str) -> int:
 def record_count(settings: BabelSettings, task: str, split: str) -> int:
     """The number of records in a cell."""
     number = item_count(settings, task, split)
-    if "train" in SPLITS[task]:
+    if "train" in SPLITS[task] or task == "links":
         return number
     return 2 * (number + (number * DISTRACTORS // 100 if task == "mining" else 0))
 
@@ -107,6 +112,22 @@ def _side(
     return found
 
 
+def link_task(settings: BabelSettings, task: str, view: str, split: str) -> list[AlignedPair]:
+    """Translations with gold word links; a quarter of them are free."""
+    pivot, words = _lexicon(settings, PIVOT), _lexicon(settings, view)
+    dice = Dice(task, settings.seed, split, view)
+    found = []
+    drawn = statements(settings.seed, task, split, item_count(settings, task, split), POOL_PROFILE)
+    for i, (event, style) in enumerate(drawn):
+        source = realise(event, pivot, style)
+        target = realise(event, words, edits.random_style(dice) if dice.chance(FREE) else style)
+        forms = tuple(word.form for word in source), tuple(word.form for word in target)
+        sure, possible = word_links(source, target)
+        name = f"{task}-{split}-{view}-{i:06}"
+        found.append(AlignedPair(name, view, *forms, sure, possible, f"{task}-{split}-{i:06}"))
+    return found
+
+
 def reading_task(settings: BabelSettings, task: str, view: str, split: str) -> list[Question]:
     """Questions on passages, of `qa`, `qa_crossed` and `qa_native`."""
     return questions(settings, task, view, split, item_count(settings, task, split))
@@ -125,6 +146,7 @@ MAKERS: dict[str, Maker] = {
     **dict.fromkeys(READINGS, reading_task),
     "mining": mining_task,
     "retrieval": retrieval_task,
+    "links": link_task,
 }
 
 

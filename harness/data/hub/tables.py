@@ -92,8 +92,11 @@ HUB_TASKS: Mapping[str, HubTask] = {
         lacks="the hub's bucc18 has the gold pairs alone, without the sentences that have no partner, so "
         "that mining on it is another and much easier task"
     ),
-    "tatoeba": HubTask(
-        {"test": HubSplit("tatoeba.{view}", "validation", ("source_sentence", "target_sentence"), names=ISO3)},
-        ("English lines stand in LASER's order, not in the official download's: the accuracy is the same",),
+    **dict.fromkeys(
+        ("tatoeba", "sentence-geometry"),
+        HubTask(
+            {"test": HubSplit("tatoeba.{view}", "validation", ("source_sentence", "target_sentence"), names=ISO3)},
+            ("English lines stand in LASER's order, not in the official download's: the accuracy is the same",),
+        ),
     ),
 }

@@ -56,8 +56,6 @@ TOLERANCE = 0.02
 PRECISIONS = ("fp32", "bf16")
 PYPROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 
-Collate = Callable[[Sequence[Any], Any], Batch]
-
 
 class SmokeSize(NamedTuple):
     """The shape of a random encoder (vocabulary None: that of the tokenizer), and the pairs of a batch."""
@@ -119,15 +117,18 @@ class SmokeWorld:
     def settings(self, precision: str) -> TrainSettings:
         return TrainSettings(self.steps, self.learning_rate, self.batch, schedule="constant", precision=precision)
 
-    def align(self, cls: Any, precision: str) -> TrainingMeasure:
-        """A method with its default settings."""
+    def run(self, cls: Any, precision: str) -> Run:
+        """A training of a method with its default settings, before its first step."""
         encoder = self.start.clone().to(self.device)
         reads = SourceCorpora(self.sample, encoder.tokenizer, self.source, self.languages, self.max_length, cls.needs)
         torch.manual_seed(0)
         method = cls()
         method.build(encoder, reads)
         step = Step(encoder, method.to(self.device))
-        return measure(step, method.examples(reads), method.collate, self.settings(precision))
+        return Run(step, method.examples(reads), method.collate, self.settings(precision), None)
+
+    def align(self, cls: Any, precision: str) -> TrainingMeasure:
+        return measure(self.run(cls, precision))
 
     def finetune(self, precision: str) -> TrainingMeasure:
         """Paraphrase identification on the pivot's training set."""
@@ -142,7 +143,7 @@ class SmokeWorld:
         def collate(chosen: Sequence[Any], rng: Any) -> Batch:
             return task.collate(chosen, tokenizer.special_ids)
 
-        return measure(Step(model.encoder, model.head), examples, collate, self.settings(precision))
+        return measure(Run(Step(model.encoder, model.head), examples, collate, self.settings(precision), None))
 
 
 def random_encoder(texts: Sequence[str], device: str) -> Encoder:
@@ -180,24 +181,23 @@ def methods() -> dict[str, Any]:
     return {name: cls for name in METHODS.names() if (cls := METHODS.get(name)).trains}
 
 
-def measure(step: Step, examples: Sequence[Any], collate: Collate, settings: TrainSettings) -> TrainingMeasure:
+def measure(run: Run) -> TrainingMeasure:
     """Trains, and measures the second half of the steps."""
-    run = Run(step, examples, collate, settings, None)
     if run.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(run.device)
-    warm = settings.steps // 2
+    warm = run.settings.steps // 2
     for _ in range(warm):
         run.step()
     run.read_losses()
     tokens, clock = run.trace.tokens, time.perf_counter()
-    for _ in range(settings.steps - warm):
+    for _ in range(run.settings.steps - warm):
         run.step()
     losses = run.read_losses()  # waits for the device
     seconds = time.perf_counter() - clock
     weights = term_weights(run)
     return TrainingMeasure(
         sum(weights[name] * value for name, value in losses.items()),
-        (settings.steps - warm) / seconds,
+        (run.settings.steps - warm) / seconds,
         (run.trace.tokens - tokens) / seconds,
         peak_bytes(run.device),
     )

@@ -97,7 +97,7 @@ class AlignmentObjective(nn.Module):
         """Nothing to update."""
 
 
-class PairExample(NamedTuple):
+class LabelledRow(NamedTuple):
     ids: Sentence
     label: int
 
@@ -196,7 +196,7 @@ def padded_alignment(setting: Setting, pairs: Sequence[Any], width: int | None, 
 
 def finetuning(setting: Setting) -> dict[str, Contestant]:
     rows = sentences(setting, 60 * setting.batch, 39, 0.5, 3)
-    examples = [PairExample(row, number % LABELS) for number, row in enumerate(rows)]
+    examples = [LabelledRow(row, number % LABELS) for number, row in enumerate(rows)]
     return {
         "harness": own_step(setting._replace(pairs=setting.batch), examples, _classifier),
         "HF, length-grouped": padded_finetuning(setting, examples, None, grouped=True),
@@ -215,7 +215,7 @@ def _classifier(encoder: Encoder) -> Any:
     return head
 
 
-def padded_finetuning(setting: Setting, examples: Sequence[PairExample], width: int | None, *, grouped: bool) -> Any:
+def padded_finetuning(setting: Setting, examples: Sequence[LabelledRow], width: int | None, *, grouped: bool) -> Any:
     torch.manual_seed(0)
     model = BertForSequenceClassification(setting.config).to(setting.device).train()
     batches = (_grouped_batches if grouped else _random_batches)(examples, setting.batch)
@@ -272,7 +272,7 @@ def _random_batches(examples: Sequence[Any], size: int) -> Iterator[list[Any]]:
         yield from ([examples[i] for i in order[n : n + size]] for n in range(0, len(order) - size + 1, size))
 
 
-def _grouped_batches(examples: Sequence[PairExample], size: int) -> Iterator[list[PairExample]]:
+def _grouped_batches(examples: Sequence[LabelledRow], size: int) -> Iterator[list[LabelledRow]]:
     """As the Trainer's sampler: within random groups of 50 batches, sorted by length."""
     rng = np.random.default_rng(0)
     while True:

@@ -13,12 +13,13 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 DEMO := mbert continued-mlm info-snt cz-snt ml-ctl ml-ctl-cz --suite xtreme-align --source babel \
 	--protocol mini --recipe matched --base init:4x128 --seeds 1
 
-.PHONY: help set-up demo test test-long lint clean
+.PHONY: help set-up demo test test-long test-faults lint clean
 
 help:
 	@echo 'make demo       train controls and methods on the made-up world, score six tasks, print the table'
 	@echo 'make test       run the tests, all but the long ones'
 	@echo 'make test-long  run the long tests: experiments of minutes'
+	@echo 'make test-faults  kill, damage and fill up everything, and print what was tried and lost'
 	@echo 'make lint       ruff and mypy'
 	@echo 'make clean      remove .venv and the caches'
 
@@ -45,6 +46,9 @@ test: $(STAMP)
 
 test-long: $(STAMP)
 	GOMP_SPINCOUNT=10000 $(BIN)/python -m pytest -m long
+
+test-faults: $(STAMP)
+	ALIGNBOARD_FAULTS=all $(BIN)/python -m pytest -q tests/faults
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -155,7 +155,15 @@ def scores(run: RunRow, each: int) -> Iterator[dict[str, Any]]:
         view, selection = f"l{place:02}", "" if task in ("bucc2018", "tatoeba") else "english"
         split, selection = ("test", selection) if step == 0 else ("dev", "curve")
         key = {"stage": f"{run.id}-{task}", "task": task, "view": view, "language": view, "split": split}
-        yield {**same, **key, "selection": selection, "step": step, "metric": TASKS[task], "value": 100 * rng.random()}
+        yield {
+            **same,
+            **key,
+            "selection": selection,
+            "step": step,
+            "point": step,
+            "metric": TASKS[task],
+            "value": 100 * rng.random(),
+        }
 
 
 def means(run: RunRow) -> Iterator[dict[str, Any]]:

@@ -9,12 +9,14 @@ import json
 import os
 import shutil
 import threading
+import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from harness.barriers import reach
 from harness.errors import UserError
 from harness.faults import disk_errors
 
@@ -24,7 +26,9 @@ STATISTICS = "statistics.parquet"  # one row per item: selection, view, item, cl
 EXAMPLES = "examples.parquet"  # the first items of each view: text, gold and prediction
 TRACE = "trace.json"  # the record of a training loop; after alignment also the weights that the base lacked
 LOG = "stage.log"  # what a stage printed while it ran
+COST = "cost.json"  # time, memory and device of a stage
 PROJECTION = "projection.json"  # intrinsic measures and the points of maps
+DIGEST = "digest"  # the key of a sealed object's own digest
 INTRINSIC = "intrinsic"  # the split of measures that need no task; averages and tables of scores leave it out
 
 _LFS = b"version https://git-lfs"
@@ -98,7 +102,7 @@ def expand_user(path: str | Path) -> Path:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls `write` on a temporary file beside `path`, flushes that to disk and renames it to `path`.
+    """Calls `write` on a temporary file beside `path`, flushes it to disk, renames it to `path` and flushes the folder.
 
     Missing parent folders are made. Whatever happens, `path` holds the whole new content or what it held before.
     """
@@ -108,9 +112,24 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         try:
             write(part)
             sync(part)
+            reach("file written")
             part.replace(path)
+            sync(path.parent)
+            reach("file renamed")
         finally:
             part.unlink(missing_ok=True)
+
+
+def remove_parts(folder: Path, age: float = 0.0) -> int:
+    """Removes temporary files of `write_atomically` below a folder that are older than `age` seconds, left by processes
+    that were killed. Returns their bytes."""
+    size = 0
+    for part in folder.rglob(".part-*"):
+        state = part.stat()
+        if time.time() - state.st_mtime >= age:
+            size += state.st_size
+            part.unlink()
+    return size
 
 
 def write_text(path: Path, text: str) -> None:
@@ -145,6 +164,26 @@ def write_json(path: Path, value: Any, *, indent: int | None = None) -> None:
     write_text(path, json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
 
 
+def seal(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object with its own digest, by which `unseal` notices damage."""
+    content = json.loads(json.dumps(value))  # as it will be read
+    return {**content, DIGEST: json_digest(content)}
+
+
+def unseal(value: Any) -> dict[str, Any]:
+    """The object that was sealed. Raises ValueError where its content is not what was written."""
+    content = {name: part for name, part in value.items() if name != DIGEST} if isinstance(value, dict) else {}
+    if not content or value.get(DIGEST) != json_digest(content):
+        raise ValueError("the content has changed since it was written")
+    return content
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """The digests of all files below a folder, by relative POSIX path."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): file_digest(path) for path in files}
+
+
 def replace_folder(new: Path, old: Path) -> None:
     """Flushes `new` and puts it in the place of `old`, if there is one. `restore_folder` repairs an interruption."""
     with disk_errors(old.parent):
@@ -153,8 +192,10 @@ def replace_folder(new: Path, old: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
         if old.exists():
             old.rename(aside)
+        reach("folder set aside")
         new.rename(old)
         sync(old.parent)
+        reach("folder replaced")
         shutil.rmtree(aside, ignore_errors=True)
 
 

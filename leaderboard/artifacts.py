@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from harness.files import LOG, TRACE, read_json
-from harness.storage.artifacts import artifact_folder, work_folder
+from harness.storage.artifacts import Artifacts, work_folder
 from harness.storage.home import artifacts_root
 
 
 def find_file(fingerprint: str, name: str) -> Path | None:
-    """A file in the artifact of a stage; None if it is not on this machine."""
+    """A file in the artifact of a stage; None if it is not on this machine or is damaged."""
     if not fingerprint.isalnum():
         return None
-    path = artifacts_root() / artifact_folder(fingerprint) / name
-    return path if path.is_file() else None
+    return Artifacts(artifacts_root()).find_file(fingerprint, name)
 
 
 def find_log(fingerprint: str) -> Path | None:

@@ -19,6 +19,7 @@ from typer.main import get_command
 
 from harness.cli import failures
 from harness.cli.options import flatten
+from harness.stopping import exit_on_signals
 
 # OpenMP threads wait for each other by spinning. On cores that are shared, this takes time from the thread they wait
 # for (docs/benchmarks.md); on free cores a short spin is as fast.
@@ -132,9 +133,10 @@ def root(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs the command line and exits: 0 success, 1 failure, 2 wrong usage, 130 interrupted."""
+    """Runs the command line and exits: 0 success, 1 failure, 2 wrong usage, 75 stopped by SIGTERM or SIGUSR1, 130
+    interrupted."""
     failures.shorten_warnings()
     if "OMP_WAIT_POLICY" not in os.environ:  # set before torch is imported; worker processes inherit it
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
-    with failures.report_errors():
+    with failures.report_errors(), exit_on_signals():
         get_command(app)(args=sys.argv[1:] if arguments is None else arguments, prog_name="alignboard")

@@ -12,8 +12,7 @@ from typing import Any
 
 from harness.cli.output import print_message
 from harness.faults import explain
-
-INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+from harness.stopping import INTERRUPTED, PREEMPTED, StopRequest
 
 
 class ReportedExit(SystemExit):
@@ -22,7 +21,7 @@ class ReportedExit(SystemExit):
 
 @contextmanager
 def report_errors() -> Iterator[None]:
-    """Turns errors that the user can fix, and Ctrl-C, into a message on stderr and an exit code."""
+    """Turns errors that the user can fix, Ctrl-C and signals of a cluster into a message on stderr and an exit code."""
     try:
         yield
     except Exception as error:
@@ -31,12 +30,12 @@ def report_errors() -> Iterator[None]:
         print_message("error", str(explained))
         sys.exit(explained.exit_code)
     except KeyboardInterrupt:
-        _exit_interrupted()
+        _exit_stopped(INTERRUPTED)
     except ReportedExit:
         raise
     except SystemExit as stop:
-        if stop.code == INTERRUPTED:  # the command-line library has already turned Ctrl-C into an exit
-            _exit_interrupted()
+        if stop.code in (INTERRUPTED, PREEMPTED):  # the command-line library has already turned Ctrl-C into an exit
+            _exit_stopped(stop.code)
         raise
 
 
@@ -45,9 +44,9 @@ def interrupt_hint(hint: str) -> Iterator[None]:
     """Prints `hint` after Ctrl-C in the block, instead of the one about `alignboard resume`."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, StopRequest) as stop:
         print_message("interrupted", hint)
-        raise ReportedExit(INTERRUPTED) from None
+        raise ReportedExit(stop.code if isinstance(stop, StopRequest) else INTERRUPTED) from None
 
 
 def shorten_warnings() -> None:
@@ -63,9 +62,9 @@ def shorten_warnings() -> None:
     warnings.showwarning = show
 
 
-def _exit_interrupted() -> None:
+def _exit_stopped(code: Any) -> None:
     from harness.registry import loaded_plugins
 
     plugins = "".join(f" --plugin {shlex.quote(str(file))}" for file in loaded_plugins())
     print_message("interrupted", f"resume with `alignboard{plugins} resume`")
-    sys.exit(INTERRUPTED)
+    sys.exit(code)

@@ -10,12 +10,15 @@ from harness.cli.options import Db
 from harness.storage.artifacts import Artifacts
 from harness.storage.home import artifacts_root, database_url
 from harness.storage.store import Store
-from harness.storage.store.database import NoStoreError
+from harness.storage.store.database import NoStoreError, hide_secrets
 from harness.storage.usage import collect, forget_store, in_use, registered_stores
 
 
 def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted, delete nothing.")] = False,
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="Also delete artifacts that none of these databases knows.")
+    ] = False,
     trials: Annotated[bool, typer.Option("--trials", help="Also delete the trials of ablations.")] = False,
     forget: Annotated[
         list[str] | None,
@@ -26,9 +29,11 @@ def gc(
     """Delete artifacts that no run needs.
 
     Keeps every artifact that a run uses, in any of the databases that were used with these artifacts, those of running
-    commands, and the trials of ablations, which the same ablation reuses. Deletes the others: those of deleted runs and
-    of earlier versions of code and data, damaged ones, and files that killed processes left unfinished. Keeps
-    checkpoints while any run is unfinished, so that `alignboard resume` can use them. Prints the freed space in MiB.
+    commands, and the trials of ablations, which the same ablation reuses. Deletes the others that these databases know:
+    those of deleted runs and of earlier versions of code and data; also damaged ones, and files that killed processes
+    left unfinished. What no database knows may belong to one that is not here, so it is kept unless --unknown is given.
+    Keeps checkpoints while any run is unfinished, so that `alignboard resume` can use them. Prints the freed space in
+    MiB.
 
     \b
     Examples:
@@ -40,15 +45,15 @@ def gc(
         forget_store(artifacts, location)
     locations = _databases(artifacts, db)
     if len(locations) > 1:
-        typer.echo(f"databases: {', '.join(locations)}")
+        typer.echo(f"databases: {', '.join(map(hide_secrets, locations))}")
     if dry_run:
-        kept = in_use(artifacts, locations, trials=not trials)
+        kept = in_use(artifacts, locations, trials=not trials, unknown=unknown)
         doomed = [found for name in artifacts.fingerprints() if name not in kept and (found := artifacts.find(name))]
         for artifact in doomed:
             typer.echo(f"{artifact.fingerprint[:12]}  {artifact.kind:<9} {artifact.size / 2**20:8.1f} MiB")
         typer.echo(f"artifacts to remove: {len(doomed)}, {sum(artifact.size for artifact in doomed) / 2**20:.1f} MiB")
         return
-    gone = collect(artifacts, locations, trials=trials)
+    gone = collect(artifacts, locations, trials=trials, unknown=unknown)
     typer.echo(f"artifacts removed: {len(gone.fingerprints)}, {gone.size / 2**20:.1f} MiB")
 
 

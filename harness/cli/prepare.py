@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli import failures
 from harness.cli.options import Json
 from harness.cli.output import print_json, print_message, print_table
 from harness.cli.progress import ByteProgress
@@ -22,12 +21,13 @@ from harness.data.prepare.pieces import SPECIALS, UNLABELLED, XLMR_SPECIALS, wri
 from harness.data.prepare.record import PreparedRecord
 from harness.errors import UsageError, UserError, unique_names
 from harness.files import expand_user
+from harness.stopping import INTERRUPTED
 
 
 class PrepareInterrupted(UserError):
     """Ctrl-C, reported with what is finished and how to resume."""
 
-    exit_code = failures.INTERRUPTED
+    exit_code = INTERRUPTED
 
 
 Tasks = Annotated[list[str] | None, typer.Argument(metavar="TASK...", help="Data sets. Default: all.")]

@@ -38,11 +38,11 @@ def pretrain(
     """
     from harness.cli.progress import StageProgress
     from harness.data.source import cached_source
-    from harness.experiments.executors.local import StageFailure
     from harness.experiments.plan import pretrain_stage
     from harness.experiments.recipe import pretrain_settings
-    from harness.experiments.stage import StagePlace
-    from harness.files import LOG, publish_folder
+    from harness.experiments.runner import execute_stages
+    from harness.experiments.stage import LostInputError, StagePlace
+    from harness.files import LOG, replace_folder
     from harness.modeling.encoder import Encoder
     from harness.registry import loaded_plugins
 
@@ -53,15 +53,16 @@ def pretrain(
     stage = pretrain_stage(settings, cached_source(source), place)
     executor = ExecutionOptions(workers=1, device=device).executor()
     with StageProgress({stage.fingerprint: stage.title}, Console(file=sys.stderr)) as progress:
-        for end in executor.run([stage], progress):
-            if isinstance(end, StageFailure):
-                raise UserError(end.message)
+        report = execute_stages({stage.fingerprint: stage}, executor, progress)
+    for failure in report.failures:
+        raise UserError(failure.message)
     artifact = executor.artifacts.find(stage.fingerprint)
-    assert artifact is not None
+    if artifact is None:
+        raise LostInputError(stage.fingerprint, stage.title)
     temporary = out.with_name(f".part-{os.getpid()}-{out.name}")
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.copytree(artifact.path, temporary, ignore=shutil.ignore_patterns("manifest.json", "cost.json", LOG))
     if half:
         Encoder.load(temporary).half().save(temporary)
-    publish_folder(temporary, out)
+    replace_folder(temporary, out)
     typer.echo(f"Wrote the encoder to {out}. Use it with --base {out}")

@@ -23,8 +23,7 @@ from rich.text import Text
 from harness.experiments.logs import duration, format_rate
 
 if TYPE_CHECKING:
-    from harness.experiments.executors.local import StageFailure
-    from harness.experiments.stage import Stage, StageResult
+    from harness.experiments.stage import Stage, StageFailure, StageResult
     from harness.training.loop import Rate
 
 QUIET = 30.0  # seconds between two lines on what is running, where there is no terminal

@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 import typer
 
 from harness.cli.options import Db, Json
-from harness.cli.output import print_json
+from harness.cli.output import print_json, print_message
 from harness.evaluation.item_statistics import read_ratios
+from harness.experiments.stored import changed_sources
 from harness.files import STATISTICS
 from harness.statistics import TOLERANCE
 from harness.storage.artifacts import Artifacts
 from harness.storage.home import artifacts_root, database_url
 from harness.storage.store import Store
-from harness.storage.usage import used_by
+from harness.storage.usage import lease, used_by
 
 
 class ArtifactProblem(NamedTuple):
@@ -42,10 +43,11 @@ def verify(
 ) -> None:
     """Check artifacts and recompute the stored scores.
 
-    Compares the SHA-256 of every file of every artifact that a run uses with the one recorded when it was written. A
-    damaged artifact is set aside, and the next run computes it again. Then recomputes every score from the stored item
-    statistics and compares it with the database. Takes about as long as reading the artifacts. The exit code is 1 if
-    there is a problem.
+    Compares the SHA-256 of every file of every artifact that a run uses with the one recorded when it was written, and
+    the inputs that it was made from with those that are here. What is damaged, or was made from another version of its
+    input, is set aside, and the next run computes it again. Then recomputes every score from the stored item statistics
+    and compares it with the database. Takes about as long as reading the artifacts. The exit code is 1 if there is a
+    problem. Runs whose source data have changed since are named, too; that is no problem of the store.
 
     \b
     Examples:
@@ -56,11 +58,16 @@ def verify(
     artifacts = Artifacts(artifacts_root())
     stages, scores = store.stages(), store.scores(split="test", kind=["trained", "external"])
     stages = stages[stages["fingerprint"].isin(used_by(store))]  # gc may have deleted the others
-    problems = [*damaged_artifacts(stages, artifacts), *wrong_scores(scores, artifacts)]
+    with lease(artifacts, stages["fingerprint"]):
+        problems = [*damaged_artifacts(stages, artifacts), *wrong_scores(scores, artifacts)]
     counts = {"artifacts": len(stages), "scores": len(scores)}
+    runs: list[Any] = store.runs(kind="trained", status="done").to_dict("records")
+    changed = changed_sources(runs)
     if as_json:
-        print_json({**counts, "problems": [problem._asdict() for problem in problems]})
+        print_json({**counts, "problems": [problem._asdict() for problem in problems], "changed data": changed})
     else:
+        for line in changed:
+            print_message("note", line)
         for problem in problems:
             typer.echo(f"{problem.fingerprint[:12]}  {problem.what}")
         typer.echo(f"artifacts {counts['artifacts']}, scores {counts['scores']}, problems {len(problems)}")
@@ -69,11 +76,12 @@ def verify(
 
 
 def damaged_artifacts(stages: pd.DataFrame, artifacts: Artifacts) -> Iterator[ArtifactProblem]:
-    """The stages whose artifact is missing or differs from its manifest. Damaged ones are set aside."""
+    """The stages whose artifact cannot be used. It is set aside."""
     for stage in stages.to_dict("records"):
-        if artifacts.find(stage["fingerprint"], verify=True) is None:
+        fault = artifacts.fault(stage["fingerprint"])
+        if fault is not None:
             title = " ".join(part for part in (stage["kind"], stage["task"]) if isinstance(part, str) and part)
-            yield ArtifactProblem(stage["fingerprint"], f"missing or damaged: {title}")
+            yield ArtifactProblem(stage["fingerprint"], f"{fault}: {title}")
 
 
 def wrong_scores(scores: pd.DataFrame, artifacts: Artifacts) -> Iterator[ArtifactProblem]:

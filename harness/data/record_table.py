@@ -8,6 +8,7 @@ from __future__ import annotations
 import mmap
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
@@ -16,13 +17,13 @@ from typing import Any, Generic, NamedTuple, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.files import write_atomically, write_text
+from harness.files import file_digest, read_json, seal, unseal, write_atomically, write_json
 from harness.modeling.array_cache import Progress
 
 R = TypeVar("R")
 ROWS = 16_384  # of a file; all but the last are full
 READ = 1024  # rows that an iteration reads at once
-TOTAL = "rows.txt"  # how many rows there are; without it a table is unfinished
+TOTAL = "table.json"  # the digests of the files, and the number of rows of a finished table
 
 
 class Rows(Sequence[R]):
@@ -91,11 +92,11 @@ class RecordTable(Rows[R]):
 
     def __init__(self, folder: Path, layout: TableLayout[R]) -> None:
         self._record, self._files = layout.record, []
-        try:
-            total = int((folder / TOTAL).read_text())
-        except OSError as error:
-            raise ValueError(f"{folder / TOTAL}: {error}") from error
+        digests, total = _read_index(folder)
+        if total is None:
+            raise ValueError(f"{folder / TOTAL}: the table is unfinished")
         for number in range(-(-total // ROWS)):
+            _check(folder / _name(number), digests)
             self._files.append(_File(folder / _name(number), layout, min(ROWS, total - number * ROWS)))
         self._total = total
 
@@ -126,19 +127,33 @@ def write_table(records: Iterable[R], folder: Path, layout: TableLayout[R], titl
     try:
         return RecordTable(folder, layout)
     except ValueError:
-        (folder / TOTAL).unlink(missing_ok=True)
-    finished = next(number for number in count() if not _is_full(folder / _name(number), layout))
+        digests = _finished(folder)
+    finished = len(digests)
     rest, total, progress = islice(records, finished * ROWS, None), finished * ROWS, Progress(title, "records")
     for number in count(finished):
         rows = list(islice(rest, ROWS))
         total += len(rows)
         if rows:
             write_atomically(folder / _name(number), partial(_write_file, rows, layout))
+            digests[_name(number)] = file_digest(folder / _name(number))
         if len(rows) < ROWS:
             break
+        write_json(folder / TOTAL, seal({"files": digests, "rows": None}))
         progress.advance(ROWS, total)
-    write_text(folder / TOTAL, f"{total}\n")
+    write_json(folder / TOTAL, seal({"files": digests, "rows": total}))
     return RecordTable(folder, layout)
+
+
+def _finished(folder: Path) -> dict[str, str]:
+    """The digests of the full files at the beginning of a table that are as they were written."""
+    finished: dict[str, str] = {}
+    with suppress(ValueError):
+        digests, total = _read_index(folder)
+        full = len(digests) if total is None else total // ROWS
+        for number in range(full):
+            _check(folder / _name(number), digests)
+            finished[_name(number)] = digests[_name(number)]
+    return finished
 
 
 class _File:
@@ -172,12 +187,22 @@ def _write_file(records: Sequence[R], layout: TableLayout[R], path: Path) -> Non
         writer.write_batch(pa.record_batch(arrays, schema=schema))
 
 
-def _is_full(path: Path, layout: TableLayout[Any]) -> bool:
+def _read_index(folder: Path) -> tuple[dict[str, str], int | None]:
     try:
-        _File(path, layout, ROWS)
-    except ValueError:
-        return False
-    return True
+        index = unseal(read_json(folder / TOTAL))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{folder / TOTAL}: {error}") from error
+    return index["files"], index["rows"]
+
+
+def _check(file: Path, digests: Mapping[str, str]) -> None:
+    """Raises ValueError where a file is not as it was written."""
+    try:
+        intact = file_digest(file) == digests.get(file.name)
+    except OSError as error:
+        raise ValueError(f"{file}: {error}") from error
+    if not intact:
+        raise ValueError(f"{file}: the content has changed since it was written")
 
 
 def _name(number: int) -> str:

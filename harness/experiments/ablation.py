@@ -22,7 +22,7 @@ from harness.experiments.method_card import method_card
 from harness.experiments.plan import RunPlan, plan_run
 from harness.experiments.recipe import Recipe
 from harness.experiments.runner import Display, execute_stages
-from harness.experiments.stage import Stage
+from harness.experiments.stage import LostInputError, Stage
 from harness.experiments.stages.finetune import CURVE, Finetune
 from harness.experiments.trials import pivot_score
 from harness.files import read_json
@@ -211,7 +211,8 @@ def mean_dev_score(stages: Iterable[Stage], artifacts: Artifacts) -> float:
     for stage in stages:
         if isinstance(stage, Finetune):
             artifact = artifacts.find(stage.fingerprint)
-            assert artifact is not None, f"{stage.title}: its artifact is gone"
+            if artifact is None:
+                raise LostInputError(stage.fingerprint, stage.title)
             metric = TASKS.get(str(stage.task)).spec.metric
             tasks.setdefault(str(stage.task), []).append(pivot_score(read_json(artifact.path / CURVE), metric))
     return fmean(max(scores) for scores in tasks.values())

@@ -66,6 +66,11 @@ class RunPlan:
         return json_digest(parts)[:16]
 
     @property
+    def version(self) -> str:
+        """Hash of all stages: plans of one run by different code have different versions."""
+        return json_digest([stage.fingerprint for stage in self.stages])[:16]
+
+    @property
     def data_fingerprint(self) -> str:
         return json_digest(dict(self.data))
 
@@ -95,8 +100,7 @@ class _Planner:
         if recipe.pretrain is None:
             recipe = recipe.model_copy(update={"base": resolve_base(recipe.base)})
         self.recipe, self.seed = recipe, seed
-        changes_text = recipe.transform not in ("", ShuffledPairs.name)
-        uri = f"transformed:{recipe.transform},{recipe.source}" if changes_text else recipe.source
+        uri = source_uri(recipe.source, recipe.transform)
         self.source = cached_source(uri)
         self.source_modules = source_modules(self.source)
         self.specs: list[TaskSpec] = [TASKS.get(name).spec for name in SUITES.get(recipe.suite).tasks]
@@ -260,6 +264,11 @@ class _Planner:
 
     def _corpora(self, kinds: Iterable[Corpus], languages: Sequence[str]) -> dict[str, str]:
         return corpus_fingerprints(self.manifest, kinds, (self.source.pivot, *languages))
+
+
+def source_uri(source: str, transform: str) -> str:
+    """The URI of what a run reads: its source, or that source with its text transformed."""
+    return source if transform in ("", ShuffledPairs.name) else f"transformed:{transform},{source}"
 
 
 def pretrain_stage(settings: PretrainSettings, source: Source, place: StagePlace) -> Pretrain:

@@ -11,7 +11,7 @@ from harness.errors import UserError
 from harness.experiments.executors.local import Local
 from harness.experiments.plan import RunPlan, project_stage
 from harness.experiments.runner import Display, RunReport, execute_stages, stage_row
-from harness.experiments.stage import Stage, StageResult
+from harness.experiments.stage import LostInputError, Stage, StageResult
 from harness.experiments.stages.project import Project
 from harness.experiments.stored import check_base
 from harness.storage.artifacts import Artifacts
@@ -41,7 +41,8 @@ class Projector:
 
         def on_result(stage: Stage, result: StageResult) -> None:
             artifact = self.artifacts.find(stage.fingerprint)
-            assert artifact is not None, f"{stage.title}: its artifact is gone"
+            if artifact is None:
+                raise LostInputError(stage.fingerprint, stage.title)
             self.store.put_stage(stage_row(stage, result))
             for run in (run for run, one in self.stages.items() if one.fingerprint == stage.fingerprint):
                 self.store.link_stage(run, stage.fingerprint, result.reused)

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
+from threading import Event, Thread
 from typing import Any, Protocol
 
 from harness import provenance
+from harness.barriers import reach
 from harness.data.source import cached_source
+from harness.errors import UserError
 from harness.experiments.bases import base_name
 from harness.experiments.cards import ablation_cards, task_cards
-from harness.experiments.executors.local import Listener, Local, StageFailure
+from harness.experiments.executors.local import TRIES, Local
+from harness.experiments.executors.workers import Listener
 from harness.experiments.method_card import method_card
 from harness.experiments.plan import RunPlan
 from harness.experiments.recipe import full_config
-from harness.experiments.stage import Stage, StageResult
+from harness.experiments.stage import LostInputError, Stage, StageFailure, StageResult
 from harness.experiments.stored import describe_changes, run_name
 from harness.files import json_digest
 from harness.results.versions import shorten_fingerprints
+from harness.stopping import stop_on_signals
 from harness.storage.artifacts import Artifacts, artifact_folder
 from harness.storage.store import RunRow, StageRow, Store
+from harness.storage.store.leases import BEAT_SECONDS, LostRunError
 from harness.storage.store.schema import SUPERSEDED
 from harness.storage.usage import register_store
 
@@ -51,22 +58,37 @@ def execute_stages(
     on_result: Callable[[Stage, StageResult], None] | None = None,
     on_failure: Callable[[Stage, StageFailure], None] | None = None,
 ) -> RunReport:
-    """Runs stages, given by fingerprint, and reports each to the display after its callback."""
-    report = RunReport()
-    with closing(executor.run(list(stages.values()), display)) as ends:  # ends its workers whatever a callback raises
-        for end in ends:
-            stage = stages[end.fingerprint]
-            if isinstance(end, StageFailure):
-                report.failures.append(end)
-                if on_failure is not None:
-                    on_failure(stage, end)
-                display.failed(stage, end)
-            else:
-                report.reused, report.computed = report.reused + end.reused, report.computed + (not end.reused)
-                if on_result is not None:
-                    on_result(stage, end)
-                display.ended(stage, end)
-    return report
+    """Runs stages, given by fingerprint, and reports each to the display after its callback.
+
+    Starts again where a callback finds an artifact damaged. A signal stops the work as `harness.stopping` says.
+    """
+    failures: dict[str, StageFailure] = {}
+    reused: dict[str, bool] = {}
+    for tries in range(TRIES):
+        lost: LostInputError | None = None
+        with stop_on_signals(), closing(executor.run(list(stages.values()), display)) as ends:  # ends its workers, too
+            for end in ends:
+                stage = stages[end.fingerprint]
+                if isinstance(end, StageFailure):
+                    failures[end.fingerprint] = end
+                    if on_failure is not None:
+                        on_failure(stage, end)
+                    display.failed(stage, end)
+                    continue
+                reused[end.fingerprint] = reused.get(end.fingerprint, True) and end.reused
+                try:
+                    if on_result is not None:
+                        on_result(stage, end)
+                except LostInputError as error:
+                    if tries + 1 == TRIES:
+                        raise
+                    lost = error
+                else:
+                    display.ended(stage, end)
+        if lost is None:
+            break
+    count = sum(reused.values())
+    return RunReport(count, len(reused) - count, list(failures.values()))
 
 
 class Runner:
@@ -84,26 +106,34 @@ class Runner:
         finished = 0
 
         def on_result(stage: Stage, result: StageResult) -> None:
+            self.store.patiently(lambda: record(stage, result))
+
+        def record(stage: Stage, result: StageResult) -> None:
             nonlocal finished
             self.store.put_stage(stage_row(stage, result))
+            reach("stage recorded")
             for plan, own in users[result.fingerprint]:
-                self.store.link_stage(plan.id, result.fingerprint, result.reused)
-                self._put_rows(plan, own)
-                waiting = left.get(plan.id)
-                if waiting is not None:
+                try:
+                    self._put_rows(plan, own, result)
+                    waiting = left.get(plan.id, {""})
                     waiting.discard(result.fingerprint)
                     if not waiting:
-                        self.store.keep_stages(plan.id, [stage.fingerprint for stage in plan.stages])
-                        self.store.set_status(plan.id, "done")
+                        names = [stage.fingerprint for stage in plan.stages]
+                        self.store.keep_stages(plan.id, names, version=plan.version)
+                        reach("run complete")
+                        self.store.set_status(plan.id, "done", version=plan.version)
                         del left[plan.id]
                         finished += 1
+                except LostRunError as error:
+                    if left.pop(plan.id, None) is not None:
+                        self.display.note(str(error))
 
         def on_failure(stage: Stage, failure: StageFailure) -> None:
             for plan, _ in users[failure.fingerprint]:
                 if left.pop(plan.id, None) is not None:
-                    self.store.set_status(plan.id, "failed", failure.message)
+                    self.store.patiently(partial(self.store.give_up, plan.id, "failed", failure.message))
 
-        with self._status_on_exit(left):
+        with self._status_on_exit(left), self._heartbeat():
             for plan in plans:
                 self._add_run(plan)
                 left[plan.id] = {stage.fingerprint for stage in plan.stages}
@@ -129,20 +159,44 @@ class Runner:
             yield
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+            status, reason = ("interrupted", None) if stopped else ("failed", str(error))
             for run in left:
-                self.store.set_status(run, *(("interrupted", None) if stopped else ("failed", str(error))))
+                self.store.patiently(partial(self.store.give_up, run, status, reason))
             raise
 
-    def _put_rows(self, plan: RunPlan, stage: Stage) -> None:
+    @contextmanager
+    def _heartbeat(self) -> Iterator[None]:
+        """Has a thread say that this process lives, for the runs that it has."""
+        done = Event()
+
+        def beat() -> None:
+            while not done.wait(BEAT_SECONDS):
+                with suppress(UserError):  # whoever writes results waits for the server
+                    self.store.beat()
+
+        thread = Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def _put_rows(self, plan: RunPlan, stage: Stage, result: StageResult) -> None:
+        self.store.link_stage(plan.id, result.fingerprint, result.reused, version=plan.version)
+        reach("stage linked")
         artifact = self.artifacts.find(stage.fingerprint)
-        assert artifact is not None, f"{stage.title}: its artifact is gone"
+        if artifact is None:
+            raise LostInputError(stage.fingerprint, stage.title)
         rows = stage.rows(artifact.path, plan.recipe.protocol)
         if rows.alignment is not None:
-            self.store.add_alignment(plan.id, dict(rows.alignment))
+            self.store.add_alignment(plan.id, dict(rows.alignment), version=plan.version)
         if rows.scores:
-            self.store.put_scores(plan.id, list(rows.scores))
+            self.store.put_scores(plan.id, list(rows.scores), version=plan.version)
+            reach("scores recorded")
         if any(row.split == "test" for row in rows.scores):
-            self.store.refresh_summary(plan.id, plan.expected, plan.metric)
+            self.store.refresh_summary(plan.id, plan.expected, plan.metric, version=plan.version)
+            reach("averages recorded")
 
 
 def _run_row(plan: RunPlan) -> RunRow:
@@ -166,6 +220,7 @@ def _run_row(plan: RunPlan) -> RunRow:
         finetune_seed=plan.finetune_seed,
         transform=recipe.transform,
         status="running",
+        version=plan.version,
         code_version=version.commit,
         dirty=version.dirty,
         packages=provenance.package_versions(),

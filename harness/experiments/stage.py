@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from pydantic import BaseModel
 
 from harness import provenance
+from harness.barriers import reach
 from harness.code import code_hash
 from harness.data.source import CorpusCell, TaskCell, cached_source
 from harness.errors import UserError
 from harness.experiments.bases import base_fingerprint
 from harness.experiments.logs import log_stage
-from harness.files import json_digest, read_json, write_json
+from harness.files import COST, json_digest, read_json, write_json
 from harness.registry import TASKS
 from harness.results.labels import list_first
 from harness.storage.artifacts import Artifacts
@@ -37,7 +38,14 @@ if TYPE_CHECKING:
 
     from harness.training.loop import Trace, Watch
 
-COST = "cost.json"
+
+class LostInputError(UserError):
+    """An artifact that is needed is missing or was found damaged; `fingerprint` is its own."""
+
+    def __init__(self, fingerprint: str, title: str = "an input of this stage") -> None:
+        remedy = "give the command of its run again: what is missing or damaged is computed again"
+        super().__init__(f"{title} is missing or damaged", found=f"artifact {fingerprint[:12]}", remedy=remedy)
+        self.fingerprint = fingerprint
 
 
 @dataclass(frozen=True)
@@ -52,16 +60,22 @@ class StagePlace:
 
 @dataclass(frozen=True)
 class Workbench:
-    """What a stage works with: the artifacts, a device, and who watches its progress."""
+    """What a stage works with: the artifacts, a device, and who watches its progress. `read` has the contents of the
+    input artifacts that were read, by fingerprint."""
 
     artifacts: Artifacts
     device: torch.device
     watch: Watch
+    read: dict[str, str] = field(default_factory=dict)
 
     def input(self, fingerprint: str) -> Path:
-        """The folder of an input artifact."""
-        artifact = self.artifacts.find(fingerprint)
-        assert artifact is not None, f"the input {fingerprint[:12]} is gone"
+        """The folder of an input artifact, all of whose files were just compared with their digests.
+
+        Raises LostInputError where it is missing or damaged.
+        """
+        artifact = self.artifacts.find(fingerprint, verify=fingerprint not in self.read)
+        if artifact is None or self.read.setdefault(fingerprint, artifact.content) != artifact.content:
+            raise LostInputError(fingerprint)
         return artifact.path
 
     @property
@@ -84,6 +98,18 @@ class StageResult:
     fingerprint: str
     reused: bool
     cost: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class StageFailure:
+    """A stage that failed: the reason in words, and whether it is the user's to fix. `again`: it was stopped or its
+    process was lost; `lost_input`: an artifact that it needs and that was set aside."""
+
+    fingerprint: str
+    message: str
+    fixable: bool
+    again: bool = False
+    lost_input: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,19 +167,25 @@ class Stage(ABC):
 
     def execute(self, bench: Workbench) -> StageResult:
         """Runs the stage unless its artifact exists, and records its cost in the artifact."""
-        with bench.artifacts.lock(self.fingerprint):
+        with bench.artifacts.lock(self.fingerprint) as claim:
             known = self.find(bench.artifacts)
             if known is not None:
                 return known
             import torch
 
             first_line = f"{self.title}: {bench.device}, {torch.get_num_threads()} threads, process {os.getpid()}"
+            read: dict[str, str] = {}
             with (
                 log_stage(bench.artifacts.work(self.fingerprint), first_line, bench.watch) as log,
-                bench.artifacts.create(self.fingerprint, self.kind, {"title": self.title}) as folder,
+                bench.artifacts.create(self.fingerprint, self.kind, {"title": self.title}, read, claim) as folder,
             ):
-                cost = self._measured_run(replace(bench, watch=log), folder)
+                reach("stage started")
+                bench = replace(bench, watch=log, read=read)
+                cost = self._measured_run(bench, folder)
+                reach("stage computed")
                 self.check_unchanged()
+                for name in read:
+                    bench.input(name)  # unchanged since it was read
                 write_json(folder / COST, cost)
                 log.leave(folder)
             return StageResult(self.fingerprint, False, cost)

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from harness.data.source import absolute_uri
+from harness.data.source import absolute_uri, cached_source
 from harness.errors import UsageError, UserError
-from harness.experiments.plan import RunPlan, plan_run
+from harness.experiments.plan import RunPlan, plan_run, source_uri
 from harness.experiments.recipe import Recipe
-from harness.registry import loaded_plugins
+from harness.registry import TASKS, loaded_plugins
 from harness.results.labels import list_first
 from harness.results.versions import data_cells, shorten_fingerprints
 from harness.storage.store import Store
@@ -119,6 +119,37 @@ def changed_cells(row: Row, plan: RunPlan) -> list[str]:
     if "" in former:
         return [""]
     return sorted(cell for cell in {*former, *today} if former.get(cell) != today.get(cell)) or [""]
+
+
+def changed_sources(rows: Sequence[Row]) -> list[str]:
+    """A line for each run whose source has other data today than those that the run has read, or cannot be read."""
+    today: dict[str, Mapping[str, str] | UserError] = {}
+    lines = []
+    for row in rows:
+        uri, own = source_uri(str(row["recipe"].get("source", "")), row["transform"]), data_cells(row)
+        if "" in own:
+            continue
+        if uri not in today:
+            today[uri] = _cells_today(uri)
+        found = today[uri]
+        if isinstance(found, UserError):
+            lines.append(f"{run_name(row)}: its data cannot be read today: {found.what}")
+        elif found and (changed := [cell for cell, digest in own.items() if found.get(cell) != digest]):
+            lines.append(f"{run_name(row)}: its data in {uri} have changed since: {list_first(changed)}")
+    return lines
+
+
+def _cells_today(uri: str) -> Mapping[str, str] | UserError:
+    """The fingerprints of all cells of a source as cards record them; none where it makes its data itself."""
+    try:
+        source = cached_source(uri)
+        manifest = None if source.generated else source.manifest([TASKS.get(name).spec for name in TASKS.names()])
+    except UserError as error:
+        return error
+    if manifest is None:
+        return {}
+    tasks = {cell.name: cell.fingerprint for cell in manifest.tasks}
+    return shorten_fingerprints({**tasks, **{cell.name: cell.fingerprint for cell in manifest.corpora}})
 
 
 def describe_changes(row: Row, plan: RunPlan) -> str:

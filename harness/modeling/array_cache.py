@@ -10,9 +10,11 @@ import fcntl
 import math
 import os
 import shutil
+import struct
 import sys
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -20,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.files import file_digest, read_json, write_atomically, write_json
+from harness.files import file_digest, read_json, remove_parts, seal, unseal, write_atomically, write_json
 
 Arrays = Mapping[str, np.ndarray]
 INDEX = "index.json"  # type, shape and digest of each array; a folder without it is unfinished
@@ -66,6 +68,7 @@ def cached_arrays(folder: Path | None, parts: int, compute: Callable[[int], Arra
         with _locked(unfinished) as held:
             if held and _open(folder) is None:
                 shutil.rmtree(folder, ignore_errors=True)
+                remove_parts(unfinished)
                 paths = [unfinished / f"part-{part:06}.npz" for part in range(parts)]
                 for part, path in enumerate(paths):
                     cached_part(path, partial(compute, part))
@@ -83,7 +86,7 @@ def cached_part(path: Path, compute: Callable[[], Arrays]) -> Arrays:
     try:
         with np.load(path) as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, EOFError, LookupError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error):
         arrays = compute()
         write_atomically(path, lambda part: np.savez(part, allow_pickle=False, **arrays))
         return arrays
@@ -108,13 +111,13 @@ def _join(parts: list[Path], folder: Path) -> None:
         name: {"dtype": dtype.str, "shape": shapes[name], "sha256": file_digest(folder / name)}
         for name, dtype in dtypes.items()
     }
-    write_json(folder / INDEX, index)
+    write_json(folder / INDEX, seal(index))
 
 
 def _open(folder: Path) -> Arrays | None:
     """The arrays of a finished folder, or None where there is none or it is damaged."""
     try:
-        index = read_json(folder / INDEX)
+        index = unseal(read_json(folder / INDEX))
         if any(file_digest(folder / name) != entry["sha256"] for name, entry in index.items()):
             raise ValueError("damaged")
     except (OSError, ValueError):

@@ -17,7 +17,7 @@ from harness.evaluation.statistics import ItemVariances
 from harness.files import STATISTICS, json_digest
 from harness.results.labels import Record
 from harness.results.tables import frame_records
-from harness.storage.artifacts import artifact_folder
+from harness.storage.artifacts import Artifacts
 from harness.storage.store import Store
 
 NOTHING = ""  # in the place of a row: its differences from others are their scores
@@ -121,9 +121,9 @@ def read_items(artifacts: Path, scores: pd.DataFrame) -> pd.DataFrame | None:
     """
     frames, ratio = [], None
     for (stage, selection), own in scores.groupby(["stage", "selection"]):
-        path = artifacts / artifact_folder(str(stage)) / STATISTICS
-        here = str(stage).isalnum() and path.is_file()  # a store may name any path
-        ratio = item_statistics.read_ratios(path).get(own["metric"].iloc[0]) if here else None
+        if not str(stage).isalnum() or (path := Artifacts(artifacts).find_file(str(stage), STATISTICS)) is None:
+            return None  # a store may name any path
+        ratio = item_statistics.read_ratios(path).get(own["metric"].iloc[0])
         if ratio is None:
             return None
         table = pd.read_parquet(path, columns=["selection", "view", "item", "cluster", *ratio.columns])

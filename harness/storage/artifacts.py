@@ -1,33 +1,58 @@
 """Content-addressed folders: each holds the output of one stage and is named by the fingerprint of its inputs.
 
 An artifact appears whole or not at all: it is written in a temporary folder of the same file system, listed with sizes
-and SHA-256 in its manifest, flushed to disk and renamed into place. Published folders are never changed again.
+and SHA-256 in its manifest, flushed to disk and renamed into place. Published folders are never changed again. Whoever
+looks for an artifact gets it only if every file has its digest, which is computed again where a file's inode, size or
+times have changed since; and only if the inputs that it was made from are still the ones that are here.
 
     objects/ab/abcd...   published         work/abcd...   checkpoints of a stage in progress
     staging/             being written     damaged/       set aside, each with a note         locks/
+    checked/             which files have been checked
     stores/  leases/  trials/              who uses the artifacts, see harness/storage/usage.py
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
-import json
 import os
 import re
 import shutil
+import stat
 import tempfile
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harness.barriers import reach
 from harness.errors import UserError
-from harness.faults import disk_errors
-from harness.files import file_digest, folder_size, publish_folder, read_json, sync_folder
+from harness.faults import DiskError, disk_errors
+from harness.files import (
+    COST,
+    DIGEST,
+    LOG,
+    file_digest,
+    folder_size,
+    json_digest,
+    publish_folder,
+    read_json,
+    remove_parts,
+    seal,
+    sync_folder,
+    unseal,
+    write_json,
+    write_text,
+)
+from harness.storage.locks import StageClaim, claimed, fence, locked, try_flock, try_locked
 
 MANIFEST = "manifest.json"
+INCIDENTAL = (COST, LOG)  # files that differ between two computations of the same stage
+WRITING_SECONDS = 3600.0  # a temporary file is written in less
+SETTLED = 50_000_000  # nanoseconds after which a change of a file shows in its times
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -40,13 +65,20 @@ class File(NamedTuple):
 
 @dataclass(frozen=True)
 class Artifact:
-    """A published folder; `files` maps relative POSIX paths to what the manifest says of them."""
+    """A published folder; `files` maps relative POSIX paths to what the manifest says of them, `inputs` the
+    fingerprints of the artifacts that it was made from to their `content` when they were read."""
 
     fingerprint: str
     kind: str
     path: Path
     meta: Mapping[str, Any]
     files: Mapping[str, File]
+    inputs: Mapping[str, str]
+
+    @property
+    def content(self) -> str:
+        """The digest of all files that decide what is made from it."""
+        return json_digest({name: file.sha256 for name, file in self.files.items() if name not in INCIDENTAL})
 
     @property
     def size(self) -> int:
@@ -78,35 +110,105 @@ class Artifacts:
         self.root = Path(root).absolute()
 
     def find(self, fingerprint: str, *, verify: bool = False) -> Artifact | None:
-        """The artifact with this fingerprint, or None. Files must be there with their sizes; `verify` also hashes them.
+        """The artifact with this fingerprint, or None where it is missing, damaged or made from another version of its
+        inputs; `verify` also reads the files that were checked before.
 
-        A damaged artifact is moved to `damaged/` with a note of what is wrong, and counts as missing.
+        What cannot be used is moved to `damaged/` with a note of what is wrong.
+        """
+        found = self._open(fingerprint, verify=verify)
+        return found if isinstance(found, Artifact) else None
+
+    def fault(self, fingerprint: str) -> str | None:
+        """What is wrong with an artifact, after reading all of it; it is set aside as by `find`."""
+        found = self._open(fingerprint, verify=True)
+        return None if isinstance(found, Artifact) else found
+
+    def find_file(self, fingerprint: str, name: str) -> Path | None:
+        """One file of an artifact for a reader; None where it is missing or not as its manifest says. Changes nothing.
+
+        Where the manifest itself is missing, the file is given as it is; `find` sets such an artifact aside.
         """
         path = self._object(fingerprint)
+        if (path / MANIFEST).exists():
+            try:
+                artifact = _read_manifest(path, fingerprint)
+                self._check_files(artifact, {name} & artifact.files.keys())
+            except _DamageError:
+                return None
+        return path / name if (path / name).is_file() else None
+
+    def _open(self, fingerprint: str, *, verify: bool) -> Artifact | str:
+        path = self._object(fingerprint)
         if not path.is_dir():
-            return None
+            return "missing or damaged"
         try:
             artifact = _read_manifest(path, fingerprint)
-            _check_files(artifact, verify=verify)
+            self._check_files(artifact, artifact.files, verify=verify)
+            self._check_inputs(artifact)
         except _DamageError as damage:
             if path.is_dir():  # gone when another process collected or set it aside meanwhile
                 self._set_aside(path, str(damage))
-            return None
+            return damage.kind
         return artifact
 
+    def _check_files(self, artifact: Artifact, names: Collection[str], *, verify: bool = False) -> None:
+        """Raises _DamageError for a file that is not as the manifest says. Remembers what was read."""
+        memory = self._memory(artifact.fingerprint)
+        known = _read_memory(memory)
+        seen: dict[str, list[Any]] = {}
+        for name in names:
+            expected = artifact.files[name]
+            state = _file_state(artifact.path / name, name)
+            mark = [*state, expected.sha256]
+            if state.size != expected.size:
+                raise _DamageError(f"{name} has {state.size} bytes, expected {expected.size}")
+            if (verify or known.get(name) != mark) and _read_digest(artifact.path / name, name) != expected.sha256:
+                raise _DamageError(f"the content of {name} has changed since it was written")
+            if time.time_ns() - max(state.content_changed, state.inode_changed) > SETTLED:
+                seen[name] = mark
+        if any(known.get(name) != mark for name, mark in seen.items()):
+            with suppress(OSError, DiskError):  # a disk that is full or read-only: it is read again next time
+                write_json(memory, {**known, **seen})
+
+    def _check_inputs(self, artifact: Artifact) -> None:
+        """Raises _DamageError where an input is there in another version than the one that was read."""
+        for name, content in artifact.inputs.items():
+            try:
+                found = _read_manifest(self._object(name), name)
+            except _DamageError:  # the input is missing, or will be found damaged by whoever needs it
+                continue
+            if found.content != content:
+                raise _DamageError(
+                    f"it was made from another version of its input {name}", "made from another version of its input"
+                )
+
     @contextmanager
-    def create(self, fingerprint: str, kind: str, meta: Mapping[str, Any]) -> Iterator[Path]:
+    def create(
+        self,
+        fingerprint: str,
+        kind: str,
+        meta: Mapping[str, Any],
+        inputs: Mapping[str, str] | None = None,
+        claim: StageClaim | None = None,
+    ) -> Iterator[Path]:
         """Yields an empty folder to fill, and publishes it when the block ends; on any exception nothing is left.
 
-        `meta` is read at the end of the block, so it may be completed inside it. Where another process published the
-        same artifact first, that one stays. Raises DiskError where the disk cannot be written.
+        `meta` and `inputs`, the contents of the artifacts that were read, are used at the end of the block, so they may
+        be completed inside it. Where another process published the same artifact first, that one stays. Raises
+        DiskError where the disk cannot be written, and LostClaimError where another process took over the `claim`.
         """
         final = self._object(fingerprint)
         with disk_errors(self.root), self._staging(fingerprint) as folder:
             yield folder
-            _write_manifest(folder, fingerprint, kind, meta)
+            _write_manifest(folder, fingerprint, kind, meta, inputs or {})
+            reach("manifest written")
             sync_folder(folder)
-            self._publish(folder, final)
+            reach("artifact flushed")
+            with fence(claim.path) if claim else nullcontext():
+                if claim:
+                    claim.check()
+                self._publish(folder, final)
+            reach("artifact published")
         shutil.rmtree(self._work(fingerprint), ignore_errors=True)
 
     def work(self, fingerprint: str) -> Path:
@@ -117,14 +219,13 @@ class Artifacts:
         return path
 
     @contextmanager
-    def lock(self, fingerprint: str, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
-        """Locks the stage for this process; the system releases the lock when the process dies.
+    def lock(self, fingerprint: str, on_wait: Callable[[], None] | None = None) -> Iterator[StageClaim]:
+        """Claims the stage for this process; the system releases the claim when the process dies.
 
         Waits while another process holds it, after calling `on_wait` once. Check for the artifact again inside.
         """
-        path = self.root / "locks" / _check_name(fingerprint)
-        with _locked(path, on_wait):
-            yield
+        with claimed(self.root / "locks" / _check_name(fingerprint), on_wait) as claim:
+            yield claim
 
     def fingerprints(self) -> list[str]:
         """The fingerprints of all published artifacts, sorted."""
@@ -142,23 +243,38 @@ class Artifacts:
             for path in [*self.root.glob("objects/*/*"), *self.root.glob("work/*")]:
                 if path.name in kept:
                     continue
-                with _try_locked(self.root / "locks" / path.name) as held:
+                with try_locked(self.root / "locks" / path.name) as held:
                     if held:
                         size += self._remove(path)
                         removed.append(path.name)
-            size += self._sweep_staging()
             for path in self.root.glob("damaged/*"):
                 size += self._remove(path)
-        return Collected(tuple(sorted(set(removed))), size)
+            for place in ("tokens", "checked", "leases", "stores", "trials"):
+                size += remove_parts(self.root / place, WRITING_SECONDS)
+        return Collected(tuple(sorted(set(removed))), size + self.sweep())
+
+    def sweep(self) -> int:
+        """Removes what processes that have died were writing. Returns its bytes."""
+        size = 0
+        with locked(self.root / "locks" / ".staging"):
+            for folder in self.root.glob("staging/*"):
+                with try_flock(folder) as abandoned:
+                    if abandoned:
+                        size += folder_size(folder)
+                        shutil.rmtree(folder)
+        return size
 
     @contextmanager
     def collection_lock(self) -> Iterator[None]:
         """Held while artifacts are collected, and while a process says which ones it needs."""
-        with _locked(self.root / "locks" / ".collection"):
+        with locked(self.root / "locks" / ".collection"):
             yield
 
     def _object(self, fingerprint: str) -> Path:
         return self.root / artifact_folder(_check_name(fingerprint))
+
+    def _memory(self, fingerprint: str) -> Path:
+        return self.root / "checked" / f"{fingerprint}.json"
 
     def _work(self, fingerprint: str) -> Path:
         return self.root / work_folder(_check_name(fingerprint))
@@ -167,7 +283,7 @@ class Artifacts:
     def _staging(self, fingerprint: str) -> Iterator[Path]:
         parent = self.root / "staging"
         parent.mkdir(parents=True, exist_ok=True)
-        with _locked(self.root / "locks" / ".staging"):  # so that no sweep sees the folder before it is locked
+        with locked(self.root / "locks" / ".staging"):  # so that no sweep sees the folder before it is locked
             folder = Path(tempfile.mkdtemp(prefix=f"{fingerprint}.", dir=parent))
             held = os.open(folder, os.O_RDONLY)
             fcntl.flock(held, fcntl.LOCK_EX)
@@ -189,12 +305,14 @@ class Artifacts:
         place = Path(tempfile.mkdtemp(prefix=f"{path.name}.", dir=parent))
         with suppress(FileNotFoundError):
             path.rename(place / path.name)
+        self._memory(path.name).unlink(missing_ok=True)
         note = f"{path.name}\nset aside {datetime.now(UTC).isoformat(timespec='seconds')}\n{damage}\n"
-        (place / "note.txt").write_text(note, encoding="utf-8")
+        write_text(place / "note.txt", note)
 
     def _remove(self, path: Path) -> int:
         """Deletes a folder so that no reader ever sees half of it. Returns its bytes."""
         size = folder_size(path)
+        self._memory(path.name).unlink(missing_ok=True)
         parent = self.root / "staging"
         parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix="removed.", dir=parent))
@@ -202,19 +320,13 @@ class Artifacts:
         shutil.rmtree(temporary)
         return size
 
-    def _sweep_staging(self) -> int:
-        size = 0
-        with _locked(self.root / "locks" / ".staging"):
-            for folder in self.root.glob("staging/*"):
-                with _try_flock(folder) as abandoned:
-                    if abandoned:
-                        size += folder_size(folder)
-                        shutil.rmtree(folder)
-        return size
-
 
 class _DamageError(Exception):
-    """An artifact is damaged; the message says how."""
+    """An artifact cannot be used; the message says why, `kind` in a few words."""
+
+    def __init__(self, message: str, kind: str = "missing or damaged") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 def _check_name(fingerprint: str) -> str:
@@ -226,8 +338,11 @@ def _check_name(fingerprint: str) -> str:
 def _read_manifest(path: Path, fingerprint: str) -> Artifact:
     try:
         content = read_json(path / MANIFEST)
+        if DIGEST in content or content.keys() - {"fingerprint", "kind", "meta", "files"}:
+            content = unseal(content)  # others are from before manifests had a digest
         files = {name: File(int(entry["size"]), str(entry["sha256"])) for name, entry in content["files"].items()}
-        artifact = Artifact(content["fingerprint"], content["kind"], path, content["meta"], files)
+        inputs = content.get("inputs", {})
+        artifact = Artifact(content["fingerprint"], content["kind"], path, content["meta"], files, inputs)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _DamageError(f"{MANIFEST} cannot be read: {type(error).__name__}: {error}") from error
     if artifact.fingerprint != fingerprint:
@@ -235,88 +350,47 @@ def _read_manifest(path: Path, fingerprint: str) -> Artifact:
     return artifact
 
 
-def _check_files(artifact: Artifact, *, verify: bool) -> None:
-    for name, expected in artifact.files.items():
-        path = artifact.path / name
-        if not path.is_file():
-            raise _DamageError(f"{name} is missing")
-        size = path.stat().st_size
-        if size != expected.size:
-            raise _DamageError(f"{name} has {size} bytes, expected {expected.size}")
-        if verify and file_digest(path) != expected.sha256:
-            raise _DamageError(f"the content of {name} has changed since it was written")
+class _FileState(NamedTuple):
+    """What changes whenever a file does; the times are in nanoseconds."""
+
+    inode: int
+    size: int
+    content_changed: int
+    inode_changed: int
 
 
-def _write_manifest(folder: Path, fingerprint: str, kind: str, meta: Mapping[str, Any]) -> None:
+def _file_state(path: Path, name: str) -> _FileState:
+    try:
+        state = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise _DamageError(f"{name} is missing") from error
+    if not stat.S_ISREG(state.st_mode):
+        raise _DamageError(f"{name} is missing")
+    return _FileState(state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+
+
+def _read_digest(path: Path, name: str) -> str:
+    try:
+        return file_digest(path)
+    except OSError as error:
+        if error.errno not in (errno.EIO, errno.ENOENT):
+            raise
+        raise _DamageError(f"{name} cannot be read: {error.strerror}") from error
+
+
+def _read_memory(file: Path) -> dict[str, Any]:
+    try:
+        known = read_json(file)
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _write_manifest(
+    folder: Path, fingerprint: str, kind: str, meta: Mapping[str, Any], inputs: Mapping[str, str]
+) -> None:
     assert not (folder / MANIFEST).exists(), f"{MANIFEST} is written by the store"
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     files = {p.relative_to(folder).as_posix(): File(p.stat().st_size, file_digest(p))._asdict() for p in paths}
-    content = {"fingerprint": fingerprint, "kind": kind, "meta": dict(meta), "files": files}
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _locked(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = _acquire(path, on_wait)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(handle)
-
-
-def _acquire(path: Path, on_wait: Callable[[], None] | None) -> int:
-    notified = on_wait is None
-    while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            if not notified and not _flock(handle, wait=False):
-                notified = True
-                assert on_wait is not None
-                on_wait()
-            _flock(handle, wait=True)
-            if _is_same_file(handle, path):
-                return handle
-        except BaseException:
-            os.close(handle)
-            raise
-        os.close(handle)  # the previous holder removed this file, so a lock on it excludes nobody
-
-
-@contextmanager
-def _try_locked(path: Path) -> Iterator[bool]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        held = _flock(handle, wait=False) and _is_same_file(handle, path)
-        yield held
-        if held:
-            path.unlink(missing_ok=True)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def _try_flock(folder: Path) -> Iterator[bool]:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        yield _flock(handle, wait=False)
-    finally:
-        os.close(handle)
-
-
-def _flock(handle: int, *, wait: bool) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _is_same_file(handle: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
-        return False
+    content = {"fingerprint": fingerprint, "kind": kind, "meta": dict(meta), "inputs": dict(inputs), "files": files}
+    write_json(folder / MANIFEST, seal(content), indent=1)

@@ -18,6 +18,7 @@ from harness.errors import UserError, unknown
 from harness.files import json_digest, read_json, text_digest, write_json
 from harness.storage.artifacts import Artifacts, Collected
 from harness.storage.store import Store
+from harness.storage.store.database import hide_secrets
 from harness.storage.store.schema import UNFINISHED
 
 
@@ -42,7 +43,7 @@ def forget_store(artifacts: Artifacts, location: str) -> None:
     known = registered_stores(artifacts)
     place = location if "://" in location else str(Path(location).absolute())
     if place not in known:
-        raise unknown("database of these artifacts", location, known)
+        raise unknown("database of these artifacts", hide_secrets(location), known)
     home = str(artifacts.root.parent) + os.sep
     for text in (place, place.removeprefix(home)):
         _entry(artifacts, text).unlink(missing_ok=True)
@@ -78,17 +79,18 @@ def keep_trials(artifacts: Artifacts, fingerprints: Iterable[str]) -> None:
 def used_by(store: Store) -> set[str]:
     """The stages that the runs of a database have used, and those that unfinished runs are going to use."""
     runs = store.runs(["card"], status=list(UNFINISHED))
-    planned = {str(stage[0]) for card in runs["card"] for stage in card.get("stages", ())}
-    return {*store.links()["fingerprint"], *planned}
+    return store.used_stages() | {str(stage[0]) for card in runs["card"] for stage in card.get("stages", ())}
 
 
-def in_use(artifacts: Artifacts, locations: Sequence[str], *, trials: bool = True) -> set[str]:
-    """All fingerprints that a collection keeps: of the databases at `locations`, of processes at work, and of `trials`.
+def in_use(artifacts: Artifacts, locations: Sequence[str], *, trials: bool = True, unknown: bool = True) -> set[str]:
+    """All fingerprints that a collection keeps: of the databases at `locations`, of processes at work, and of `trials`;
+    without `unknown` also of what no database has recorded.
 
     Checkpoints are kept while any run is unfinished. Raises UserError where a database cannot be read.
     """
-    files = _files(artifacts, "trials") if trials else []
-    kept = {name for file in files for name in read_json(file)}
+    files = {name for file in _files(artifacts, "trials") for name in read_json(file)}
+    kept = files if trials else set()
+    recorded = set(files)
     for file in _files(artifacts, "leases"):
         kept |= _leased(file)
     for location in locations:
@@ -97,23 +99,25 @@ def in_use(artifacts: Artifacts, locations: Sequence[str], *, trials: bool = Tru
         except UserError as error:
             raise UserError(
                 f"nothing was deleted, since a database that uses these artifacts cannot be read: {error.what}",
-                file=error.file or location,
+                file=error.file or hide_secrets(location),
                 found=error.found,
-                remedy=f"{error.remedy}; or give --forget {location} to delete what only its runs need",
+                remedy=f"{error.remedy}; or give --forget {hide_secrets(location)} to delete what only its runs need",
             ) from error
         kept |= used_by(store)
+        recorded |= store.stage_names()
         if len(store.runs(["id"], status=list(UNFINISHED))):
             kept |= {folder.name for folder in artifacts.root.glob("work/*")}
         store.close()
-    return kept
+    return kept if unknown else kept | (set(artifacts.fingerprints()) - recorded)
 
 
-def collect(artifacts: Artifacts, locations: Sequence[str], *, trials: bool = False) -> Collected:
-    """Deletes the artifacts that nothing uses, and with `trials` those that only the trials of ablations use.
+def collect(artifacts: Artifacts, locations: Sequence[str], *, trials: bool = False, unknown: bool = True) -> Collected:
+    """Deletes the artifacts that nothing uses; with `trials` those that only the trials of ablations use, and with
+    `unknown` those that no database has recorded.
 
     What is in use is read while no process can take a lease, immediately before anything is deleted.
     """
-    collected = artifacts.gc(lambda: in_use(artifacts, locations, trials=not trials))
+    collected = artifacts.gc(lambda: in_use(artifacts, locations, trials=not trials, unknown=unknown))
     for file in _files(artifacts, "trials") if trials else []:
         file.unlink()
     return collected

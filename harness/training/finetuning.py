@@ -5,7 +5,10 @@ XTREME's rule: evaluate at a fixed cadence and after the last update, keep the f
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from harness.errors import UserError
-from harness.files import read_json, write_atomically, write_json
+from harness.files import file_digest, read_json, seal, text_digest, unseal, write_atomically, write_json, write_text
 from harness.method import Batch
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText, pack, token_batches
@@ -116,17 +119,34 @@ class Curve:
     """The dev curve of one fine-tuning on disk, and the weights of the best steps.
 
     The checkpoint of the loop may be older than the newest point: a resumed run starts there and evaluates some steps
-    again. So the weights that were best at the checkpoint stay on disk, too.
+    again. So the weights that were best at the checkpoint stay on disk, too. Where a file is not as it was written,
+    everything starts again.
     """
 
     def __init__(self, folder: Path, metric: str, pivot: str) -> None:
         self.folder, self.metric, self.pivot = folder, metric, pivot
         self.loop, self.states = folder / "loop", folder / "states"
-        self.states.mkdir(parents=True, exist_ok=True)
-        self.file = folder / "curve.json"
+        self.file, self.sealed = folder / "curve.json", folder / "digests.json"
         self.points: list[Point] = []
-        if self.file.is_file():
+        self._digests: dict[str, str] = {}  # of the weights
+        if self.file.is_file() and not self._open():
+            print(f"{folder}: the checkpoint is damaged, so this fine-tuning starts again", file=sys.stderr)
+            shutil.rmtree(folder)
+            self.points, self._digests = [], {}
+        self.states.mkdir(parents=True, exist_ok=True)
+
+    def _open(self) -> bool:
+        """Reads the curve; whether it and all weights that it needs are as they were written."""
+        try:
+            known = unseal(read_json(self.sealed))
+            self._digests = known["states"]
             self.points = [Point(*point) for point in read_json(self.file)]
+            best = {*self.best_steps(self.points[-1].step).values(), *self.best_steps(self._checkpoint_step()).values()}
+            files = [self._state(step) for step in best]
+            intact = all(file_digest(file) == self._digests[file.name] for file in files)
+        except (OSError, ValueError, LookupError, TypeError):
+            return False
+        return intact and file_digest(self.file) in known["curves"]
 
     def add(self, step: int, metrics: Mapping[str, Metrics], model: nn.Module) -> None:
         """Records an evaluation. The weights are written before the curve that refers to them."""
@@ -134,10 +154,14 @@ class Curve:
         self.points += [Point(step, view, dict(values)) for view, values in metrics.items()]
         needed = set(self.best_steps(step).values())
         if step in needed:
-            write_atomically(self._state(step), lambda file: save_file(unique_tensors(model.state_dict()), file))
-        write_json(self.file, self.points)
-        saved = self.loop / "state.json"
-        needed |= set(self.best_steps(int(read_json(saved)["trace"]["steps"]) if saved.is_file() else 0).values())
+            file = self._state(step)
+            write_atomically(file, lambda part: save_file(unique_tensors(model.state_dict()), part))
+            self._digests[file.name] = file_digest(file)
+        text = json.dumps(self.points)
+        curves = [text_digest(text), *([file_digest(self.file)] if self.file.is_file() else [])]
+        write_json(self.sealed, seal({"curves": curves, "states": self._digests}))  # a kill may come between the two
+        write_text(self.file, text)
+        needed |= set(self.best_steps(self._checkpoint_step()).values())
         for file in self.states.iterdir():
             if file not in {self._state(n) for n in needed}:
                 file.unlink()
@@ -164,6 +188,11 @@ class Curve:
 
     def _state(self, step: int) -> Path:
         return self.states / f"{step}.safetensors"
+
+    def _checkpoint_step(self) -> int:
+        """The step of the newest checkpoint of the loop, 0 without one."""
+        file = self.loop / "state.json"
+        return int(read_json(file)["trace"]["steps"]) if file.is_file() else 0
 
 
 class Swept(NamedTuple):

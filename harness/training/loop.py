@@ -6,9 +6,9 @@ checkpoint holds weights, optimiser, cursor and the generators of dropout. So a 
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -21,8 +21,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from harness import stopping
+from harness.barriers import reach
 from harness.errors import UserError
-from harness.files import read_json, replace_folder, restore_folder
+from harness.files import file_digests, read_json, replace_folder, restore_folder, seal, unseal, write_json
 from harness.training import distributed
 from harness.training.checkpoint import flatten, load_tensors, unflatten, unique_tensors
 from harness.training.order import Order
@@ -30,6 +32,7 @@ from harness.training.order import Order
 if TYPE_CHECKING:
     from harness.method import Batch, Term
 
+STATE = "state.json"  # of a checkpoint: the cursor, the trace, and the digests of the other files
 LOG_EVERY = 20  # steps between readings of the loss: reading waits for the device
 
 
@@ -124,8 +127,9 @@ def train(
     """Trains `module` in place for `settings.steps` optimiser steps and returns the trace.
 
     With `checkpoint`, the state is saved in that folder every `checkpoint_seconds`, and a run that was saved there is
-    resumed; the caller removes the folder. `evaluate(step)` is called every `evaluate_every` steps and after the last.
-    Raises UserError where the loss is not finite.
+    resumed; the caller removes the folder. A damaged state is not used. After a request to stop (`harness.stopping`)
+    the step is finished and the state saved. `evaluate(step)` is called every `evaluate_every` steps and after the
+    last. Raises UserError where the loss is not finite.
     """
     run = Run(module, examples, collate, settings, checkpoint)
     run.resume()
@@ -146,6 +150,8 @@ def train(
         if checkpoint is not None and time.monotonic() - last_save >= settings.checkpoint_seconds:
             run.save()
             last_save = time.monotonic()
+        if stopping.requested() and step < settings.steps:
+            stopping.leave(run.save)
     module.eval()
     return run.trace
 
@@ -289,19 +295,28 @@ class Run:
             "optimizer": plain,
             "scaler": self.scaler.state_dict(),
         }
-        (temporary / "state.json").write_text(json.dumps(state))
+        reach("checkpoint written")
+        write_json(temporary / STATE, seal({**state, "files": file_digests(temporary)}))
         replace_folder(temporary, self.checkpoint)
 
     def resume(self) -> None:
-        """Resumes from the checkpoint, if there is one."""
+        """Resumes from the checkpoint, if there is one that is as it was written."""
         if self.checkpoint is None:
             return
         restore_folder(self.checkpoint)
         if not self.checkpoint.is_dir():
             return
+        try:
+            state = unseal(read_json(self.checkpoint / STATE))
+            intact = state["files"] == {n: d for n, d in file_digests(self.checkpoint).items() if n != STATE}
+        except (OSError, ValueError):
+            intact = False
+        if not intact:
+            print(f"{self.checkpoint}: the checkpoint is damaged, so this stage starts again", file=sys.stderr)
+            shutil.rmtree(self.checkpoint)
+            return
         device = str(self.device)
         load_tensors(self.module, load_file(self.checkpoint / "module.safetensors", device=device))
-        state = read_json(self.checkpoint / "state.json")
         stored = load_file(self.checkpoint / "optimizer.safetensors")
         torch.set_rng_state(stored.pop("generator.cpu"))
         cuda = stored.pop("generator.cuda", None)

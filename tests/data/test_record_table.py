@@ -13,6 +13,7 @@ import pytest
 from harness.data import record_table, sample
 from harness.data.record_table import TOTAL, RecordTable, write_table
 from harness.data.sample import POOL_LAYOUT, SampleSettings, draw_sample, load_sample, save_sample
+from harness.files import read_json, seal, unseal, write_json
 from harness.records import DictionaryEntry, ParallelPair
 
 PAIRS = [ParallelPair(str(n), "de" if n % 2 else "ja", f"The cat has {n} lives", f"猫 Katze {n}\n") for n in range(45)]
@@ -79,6 +80,21 @@ def test_a_truncated_file_is_written_again(tmp_path: Path, name: str) -> None:
         RecordTable(tmp_path, POOL_LAYOUT)
     assert write(tmp_path) == PAIRS
     assert RecordTable(tmp_path, POOL_LAYOUT) == PAIRS
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_changed_bit_is_noticed(tmp_path: Path, finished: bool) -> None:
+    write(tmp_path)
+    if not finished:
+        index = unseal(read_json(tmp_path / TOTAL))
+        write_json(tmp_path / TOTAL, seal({**index, "rows": None}))
+    file = tmp_path / "000001.arrow"
+    content = bytearray(file.read_bytes())
+    content[content.index(b"cat has 12")] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match="000001.arrow" if finished else "unfinished"):
+        RecordTable(tmp_path, POOL_LAYOUT)
+    assert write(tmp_path) == PAIRS
 
 
 def test_an_unfinished_table_cannot_be_opened(tmp_path: Path) -> None:

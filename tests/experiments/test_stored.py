@@ -17,13 +17,16 @@ from harness.experiments.stored import (
     Moved,
     PlannedRun,
     changed_cells,
+    changed_sources,
     check_base,
     check_test_data,
     describe_changes,
     plan_again,
     prefer_current,
 )
+from harness.registry import TASKS
 from harness.results.versions import shorten_fingerprints
+from tests.support.folder_specs import PAIR, Write
 from tests.support.tiny_runs import run_plans, tiny_plans
 
 
@@ -44,6 +47,29 @@ def row_of(plan: RunPlan, **cells: str) -> dict[str, Any]:
         "data_fingerprint": "former" if cells else plan.data_fingerprint,
         "card": {"data": {name: value for name, value in data.items() if value}},
     }
+
+
+def test_runs_whose_source_has_changed_are_named(write: Write) -> None:
+    folder = write({"xnli/test-de.tsv": PAIR, "xnli/test-en.tsv": PAIR, "mono/de.txt": "ein Satz\n"})
+    manifest = folder.manifest([TASKS.get("xnli").spec])
+    cells = {cell.name: cell.fingerprint for cell in manifest.tasks}
+    row = {
+        "method": "mbert",
+        "align_seed": 0,
+        "transform": "",
+        "recipe": {"source": f"folder:{folder.root}"},
+        "card": {"data": shorten_fingerprints(cells)},
+    }
+    assert changed_sources([row]) == []
+    file = folder.root / "xnli" / "test-de.tsv"
+    file.write_text(PAIR * 2, encoding="utf-8")
+    (line,) = changed_sources([row, {**row, "recipe": {"source": "babel:size=small"}}])
+    assert line.startswith("mbert seed 0: its data in folder:")
+    assert line.endswith("have changed since: xnli/de/test")
+    file.unlink()
+    assert "xnli/de/test" in changed_sources([row])[0]
+    missing = {**row, "recipe": {"source": f"folder:{folder.root}/gone"}}
+    assert "cannot be read today" in changed_sources([missing])[0]
 
 
 def test_changed_gone_and_new_cells_are_named(plan: RunPlan) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from harness.modeling import tokenizer as tokenizer_module
-from harness.modeling.array_cache import INDEX, Arrays, Progress, cached_arrays
+from harness.modeling.array_cache import INDEX, Arrays, Progress, cached_arrays, cached_part
 from harness.modeling.tokenizer import Tokenizer
 from tests.support.tiny_encoder import tiny_tokenizer
 
@@ -102,6 +102,27 @@ def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
     content[5] ^= 1
     file.write_bytes(content)
     assert equal(cached_arrays(tmp_path / "key", 5, part), cached_arrays(None, 5, part))
+
+
+def test_any_changed_bit_of_the_index_or_of_a_part_is_noticed(tmp_path: Path) -> None:
+    expected = cached_arrays(None, 5, part)
+    cached_arrays(tmp_path / "key", 5, part)
+    content = (tmp_path / "key" / INDEX).read_bytes()
+    for place in range(0, len(content), 7):
+        (tmp_path / "key" / INDEX).write_bytes(flipped(content, place))
+        computed: list[int] = []
+        assert equal(cached_arrays(tmp_path / "key", 5, counted(computed)), expected)
+        assert computed, place
+    file = tmp_path / "part.npz"
+    cached_part(file, lambda: part(3))
+    content = file.read_bytes()
+    for place in range(0, len(content), 5):
+        file.write_bytes(flipped(content, place))
+        assert equal(cached_part(file, lambda: part(3)), part(3)), place
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :]
 
 
 def write_slowly(folder: Path, journal: Path) -> None:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+import time
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
 
 from harness.errors import UserError
+from harness.files import COST, LOG, file_digest
+from harness.storage import artifacts as artifacts_module
 from harness.storage.artifacts import MANIFEST, Artifacts
 
 
@@ -105,10 +110,96 @@ def test_manifest_of_another_artifact_is_damage(artifacts: Artifacts) -> None:
     assert artifacts.find("abcd") is None
 
 
-def test_changed_content_of_the_same_size_is_seen_only_by_verify(artifacts: Artifacts) -> None:
+def settle(artifacts: Artifacts, fingerprint: str = "abcd") -> None:
+    """Waits until a change of a file shows in its times, and has the artifact checked."""
+    time.sleep(0.1)
+    assert artifacts.find(fingerprint) is not None
+
+
+def test_unchanged_files_are_read_once_and_changed_ones_again(
+    artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def digest(path: Path) -> str:
+        read.append(path.name)
+        return file_digest(path)
+
     make(artifacts)
-    flip(artifacts.root / "objects/ab/abcd/weights/model.bin")
+    monkeypatch.setattr(artifacts_module, "file_digest", digest)
+    settle(artifacts)
+    assert sorted(read) == ["model.bin", "notes.txt"]
     assert artifacts.find("abcd") is not None
+    assert len(read) == 2
+    assert artifacts.find("abcd", verify=True) is not None
+    assert len(read) == 4
+    file = artifacts.root / "objects/ab/abcd/weights/model.bin"
+    before = file.stat()
+    flip(file)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert file.stat().st_size == before.st_size
+    assert artifacts.find("abcd") is None
+
+
+def test_one_bit_anywhere_in_an_artifact_is_noticed(artifacts: Artifacts) -> None:
+    make(artifacts)
+    settle(artifacts)
+    folder = artifacts.root / "objects/ab/abcd"
+    whole = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    rng, tried = random.Random(0), 0
+    for path, content in whole.items():
+        for place in rng.sample(range(len(content)), min(len(content), 60)):
+            flipped = bytearray(content)
+            flipped[place] ^= 1 << rng.randrange(8)
+            path.write_bytes(flipped)
+            assert artifacts.find("abcd") is None, (path.name, place)
+            assert not folder.exists()
+            shutil.copytree(next(artifacts.root.glob("damaged/*/abcd")), folder)
+            shutil.rmtree(artifacts.root / "damaged")
+            path.write_bytes(content)
+            tried += 1
+    assert tried == 66
+    assert artifacts.find("abcd") is not None
+
+
+def test_a_reader_gets_no_damaged_file_and_moves_none(artifacts: Artifacts) -> None:
+    make(artifacts)
+    settle(artifacts)
+    assert artifacts.find_file("abcd", "notes.txt") is not None
+    assert artifacts.find_file("abcd", "other.txt") is None
+    assert artifacts.find_file("abce", "notes.txt") is None
+    flip(artifacts.root / "objects/ab/abcd/notes.txt")
+    assert artifacts.find_file("abcd", "notes.txt") is None
+    assert artifacts.find_file("abcd", "weights/model.bin") is not None
+    assert (artifacts.root / "objects/ab/abcd").is_dir()
+
+
+def test_what_was_made_from_another_version_of_its_input_is_set_aside(artifacts: Artifacts) -> None:
+    make(artifacts, "aaaa", text="first")
+    base = artifacts.find("aaaa")
+    assert base is not None
+    with artifacts.create("bbbb", "finetune", {}, {"aaaa": base.content}) as folder:
+        (folder / "model").write_text("from the first")
+    assert artifacts.find("bbbb") is not None
+    flip(artifacts.root / "objects/aa/aaaa/weights/model.bin")
+    assert artifacts.find("aaaa") is None
+    assert artifacts.find("bbbb") is not None, "it was made from what was whole"
+    make(artifacts, "aaaa", text="second")
+    assert artifacts.fault("bbbb") == "made from another version of its input"
+    assert [path.name for path in artifacts.root.glob("damaged/*/bbbb")] == ["bbbb"]
+
+
+def test_cost_and_log_are_no_part_of_the_content(artifacts: Artifacts) -> None:
+    contents = set()
+    for number in range(2):
+        with artifacts.create(f"aa{number}", "align", {}) as folder:
+            (folder / "weights").write_text("same")
+            (folder / COST).write_text(str(number))
+            (folder / LOG).write_text(str(number))
+        found = artifacts.find(f"aa{number}")
+        assert found is not None
+        contents.add(found.content)
+    assert len(contents) == 1
 
 
 def test_first_of_two_writers_wins(artifacts: Artifacts) -> None:

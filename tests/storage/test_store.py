@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from multiprocessing.synchronize import Barrier
@@ -21,7 +21,6 @@ from alembic.script import ScriptDirectory
 
 from harness.errors import UsageError, UserError
 from harness.storage.store import RunRow, ScoreRow, StageRow, Store, database, schema
-from tests.support.postgres import Server, running_server
 
 EXPECTED = {"xnli": ("de", "en"), "tatoeba": ("de",)}
 METRIC = {"xnli": "accuracy", "tatoeba": "accuracy"}
@@ -48,26 +47,6 @@ def score(task: str, view: str, value: float, **changes: object) -> ScoreRow:
 
 
 SCORES = [score("xnli", "en", 80.0), score("xnli", "de", 70.0), score("tatoeba", "de", 25.0)]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    yield from running_server()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return str(tmp_path / "stores" / "board.db")
-    server: Server = request.getfixturevalue("server")
-    return server.fresh()
-
-
-@pytest.fixture
-def store(location: str) -> Iterator[Store]:
-    opened = Store.open(location, create=True)
-    yield opened
-    opened.close()
 
 
 # the contract

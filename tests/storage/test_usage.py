@@ -50,6 +50,8 @@ def test_artifacts_of_every_registered_database_are_kept(
     add_store(artifacts, tmp_path / "home" / "board.db", FIRST)
     add_store(artifacts, tmp_path / "elsewhere.db", SECOND)
     assert run_command("gc") == 0
+    assert len(artifacts.fingerprints()) == 3
+    assert run_command("gc", "--unknown") == 0
     assert artifacts.fingerprints() == [FIRST, SECOND]
 
 
@@ -67,7 +69,7 @@ def test_registered_database_that_cannot_be_read_stops_the_collection(
     assert f"--forget {other}" in message
     assert len(artifacts.fingerprints()) == 3
     assert run_command("gc", "--dry-run") == 1
-    assert run_command("gc", "--forget", other) == 0
+    assert run_command("gc", "--unknown", "--forget", other) == 0
     assert artifacts.fingerprints() == [FIRST]
     assert run_command("gc", "--forget", other) == 2
 

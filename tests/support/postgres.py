@@ -24,8 +24,15 @@ class Server:
         if owner is not None:
             shutil.chown(self.folder, owner)
         self._run("initdb", "-D", f"{self.folder}/data", "-U", "alignboard", "--auth=trust", "--no-sync")
+        self.start()
+
+    def start(self) -> None:
         options = f"-c listen_addresses='' -c unix_socket_directories={self.folder} -c fsync=off"
         self._run("pg_ctl", "-D", f"{self.folder}/data", "-l", f"{self.folder}/log", "-w", "-o", options, "start")
+
+    def stop_now(self) -> None:
+        """Ends every connection without a word, as a crash does."""
+        self._run("pg_ctl", "-D", f"{self.folder}/data", "-m", "immediate", "stop")
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self.programs / program), *arguments]
@@ -45,7 +52,7 @@ class Server:
         return self.url(name).render_as_string(hide_password=False)
 
     def stop(self) -> None:
-        self._run("pg_ctl", "-D", f"{self.folder}/data", "-m", "immediate", "stop")
+        self.stop_now()
         shutil.rmtree(self.folder)
 
 

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from harness import stopping
 from harness.training import finetuning as finetune
 from harness.training import loop as training
 from tests.support.tiny_runs import run_plans, tiny_plans
@@ -21,6 +22,7 @@ STOP_AFTER = {"align": 4, "finetune": 3}
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+    stopping.GRACE = 1.0  # seconds that it waits below after a signal
     home, kind = Path(sys.argv[1]), sys.argv[2]
     finetune.CHECKPOINT_SECONDS = 0.0
     step = training.Run.step

@@ -132,6 +132,20 @@ def test_curve_keeps_the_weights_that_a_resumed_run_needs(tmp_path: Path) -> Non
     assert [file.name for file in again.states.iterdir()] == ["2.safetensors"]
 
 
+@pytest.mark.parametrize("name", ["curve.json", "digests.json", "states/2.safetensors"])
+def test_a_damaged_curve_or_best_model_starts_again(tmp_path: Path, name: str) -> None:
+    curve, model = Curve(tmp_path / "state", "accuracy", "en"), nn.Linear(1, 1)
+    for step, score in enumerate([50, 60, 55], start=1):
+        curve.add(step, {"en": {"accuracy": score}}, model)
+    assert Curve(tmp_path / "state", "accuracy", "en").points == curve.points
+    file = tmp_path / "state" / name
+    content = bytearray(file.read_bytes())
+    content[-9] ^= 1
+    file.write_bytes(content)
+    assert Curve(tmp_path / "state", "accuracy", "en").points == []
+    assert not file.exists()
+
+
 def test_cadence_and_dev_languages(tmp_path: Path) -> None:
     _, once = fine_tune(XNLI(), tmp_path / "epochs")
     assert [(p.step, p.view) for p in once.curve] == [(38, "en"), (76, "en"), (112, "en")]

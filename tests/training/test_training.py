@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,9 @@ import pytest
 import torch
 from torch import multiprocessing, nn
 
+from harness import stopping
 from harness.errors import UserError
+from harness.files import read_json
 from harness.method import Term
 from harness.training.checkpoint import unique_tensors
 from harness.training.finetuning import sweep
@@ -163,6 +168,51 @@ def test_resume_after_a_kill_between_the_renames_of_a_checkpoint(tmp_path: Path)
     (tmp_path / "state").rename(tmp_path / ".state.old")
     trace = train(again, ROWS, collate, chosen, checkpoint=tmp_path / "state")
     assert trace.steps == 12
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))
+
+
+def test_a_damaged_checkpoint_is_not_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen, whole = settings(checkpoint_seconds=0.0), module()
+    trace = train(whole, ROWS, collate, chosen, checkpoint=tmp_path / "state")
+    shutil.copytree(tmp_path / "state", tmp_path / "kept")
+    names = sorted(path.name for path in (tmp_path / "kept").iterdir())
+    assert len(names) == 3
+    for name in names:
+        for damage in (flip_bit, truncate):
+            damage(tmp_path / "state" / name)
+            again = module()
+            assert train(again, ROWS, collate, chosen, checkpoint=tmp_path / "state") == trace
+            assert "the checkpoint is damaged" in capsys.readouterr().err
+            assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))
+
+
+def flip_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    file.write_bytes(content)
+
+
+def truncate(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def test_a_request_to_stop_saves_the_step_that_was_finished(tmp_path: Path) -> None:
+    whole, broken, again = module(0.2), module(0.2), module(0.2)
+    trace = train(whole, ROWS, collate, settings(), checkpoint=tmp_path / "whole")
+    steps = 0
+
+    def interrupting(numbers: Sequence[int], rng: np.random.Generator) -> dict[str, Any]:
+        nonlocal steps
+        steps += 1
+        if steps == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return collate(numbers, rng)
+
+    with pytest.raises(SystemExit) as stopped, stopping.stop_on_signals():
+        train(broken, ROWS, interrupting, settings(), checkpoint=tmp_path / "state")
+    assert stopped.value.code == stopping.PREEMPTED
+    assert read_json(tmp_path / "state" / "state.json")["trace"]["steps"] == 5
+    assert train(again, ROWS, collate, settings(), checkpoint=tmp_path / "state") == trace
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))
 
 

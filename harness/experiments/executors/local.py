@@ -1,27 +1,18 @@
-"""Runs stages on this machine: in this process with one worker, else in a pool of processes, one per GPU or per share
-of the cores."""
+"""Runs stages on this machine: in this process with one worker, else in several processes, one per GPU or per share of
+the cores."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
-import time
-import traceback
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Generator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
-from queue import Empty
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from harness import provenance
+from harness import provenance, stopping
 from harness.errors import UserError, unknown
-from harness.experiments.stage import Stage, StageResult, Workbench
-from harness.faults import explain
-from harness.registry import load_plugin
+from harness.experiments.executors.workers import Listener, Workers, WorkSettings, attempt
+from harness.experiments.stage import Stage, StageFailure, StageResult
 from harness.storage.artifacts import Artifacts
 from harness.storage.usage import lease
 
@@ -29,28 +20,16 @@ if TYPE_CHECKING:
     from harness.training.loop import Rate
 
 DEVICES = ("auto", "cpu", "cuda")
+TRIES = 3  # of a stage whose worker is lost, or whose input is found damaged
 
-
-class Listener(Protocol):
-    """Receives the progress of stages, by fingerprint."""
-
-    def started(self, fingerprint: str) -> None: ...
-    def update(self, fingerprint: str, rate: Rate) -> None: ...
-
-
-@dataclass(frozen=True)
-class StageFailure:
-    """A stage that failed: the reason in words, and whether it is the user's to fix."""
-
-    fingerprint: str
-    message: str
-    fixable: bool
+Ends = Generator[StageResult | StageFailure, None, None]
 
 
 class WorkerPool(Protocol):
     """Runs one stage a worker."""
 
-    def submit(self, stage: Stage) -> Future[StageResult | StageFailure]: ...
+    def submit(self, stage: Stage) -> None: ...
+    def wait(self) -> list[StageResult | StageFailure]: ...
 
 
 @dataclass(frozen=True)
@@ -78,164 +57,88 @@ class Local:
         count = workers or (gpus if chosen == "cuda" else min(2, cores))
         return cls(artifacts, count, chosen, max(1, cores // count), cores)
 
-    def run(self, stages: Sequence[Stage], listener: Listener) -> Generator[StageResult | StageFailure, None, None]:
-        """Runs the stages, each after its inputs, and yields how each ended. Those behind a failure are not started."""
+    def run(self, stages: Sequence[Stage], listener: Listener) -> Ends:
+        """Runs the stages, each after its inputs, and yields how each ended. Those behind a failure are not started.
+
+        A stage is reused where its artifact is whole and made from the inputs that are here; so it waits for inputs
+        that have to be computed. Raises StopRequest where a signal has asked for a stop.
+        """
         with lease(self.artifacts, (stage.fingerprint for stage in stages)):
-            left = []
-            for stage in stages:
-                known = stage.find(self.artifacts)
-                if known is None:
-                    left.append(stage)
-                else:
+            self.artifacts.sweep()
+            found = {stage.fingerprint: stage.find(self.artifacts) for stage in stages}
+            left = _with_dependents(stages, {name for name, known in found.items() if known is None})
+            for name, known in found.items():
+                if known is not None and name not in left:
                     yield known
             if left:
-                plugins = tuple(dict.fromkeys(plugin for stage in left for plugin in stage.place.plugins))
-                with self._pool(listener, plugins) as pool:
-                    yield from _schedule(pool, left, self.workers)
-
-    @contextmanager
-    def _pool(self, listener: Listener, plugins: Sequence[str]) -> Iterator[WorkerPool]:
-        threads = (self.threads, self.all_threads)
-        if self.workers == 1:
-            yield _ThisProcess(self.artifacts.root, self.device, threads, listener)
-            return
-        context = multiprocessing.get_context("spawn")
-        messages: Any = context.Manager().Queue()
-        counter = context.Value("i", 0)
-        settings = (str(self.artifacts.root), self.device, threads, plugins, os.getpid(), messages, counter)
-        stop = threading.Event()
-        threading.Thread(target=_relay, args=(messages, listener, stop), daemon=True).start()
-        pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_start_worker, initargs=settings)
-        try:
-            yield _Processes(pool)
-        except BaseException:
-            for process in list((pool._processes or {}).values()):
-                process.terminate()
-            raise
-        finally:
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
+                plugins = tuple(dict.fromkeys(plugin for stage in stages for plugin in stage.place.plugins))
+                settings = WorkSettings(self.artifacts.root, self.device, self.threads, self.all_threads, plugins)
+                pool = Workers(self.workers, settings, listener) if self.workers > 1 else None
+                with pool or nullcontext(_ThisProcess(settings, listener)) as running:
+                    yield from _schedule(running, stages, left, self.workers)
+        if stopping.requested():
+            stopping.leave()
 
 
-def _schedule(pool: WorkerPool, stages: Sequence[Stage], workers: int) -> Iterator[StageResult | StageFailure]:
-    """Gives a free worker the first stage of the plan whose inputs exist, so that early runs are complete early."""
-    mine = {stage.fingerprint for stage in stages}
-    waiting = {stage.fingerprint: {f for f in stage.inputs.values() if f in mine} for stage in stages}
-    by_fingerprint = {stage.fingerprint: stage for stage in stages}
-    running: dict[Future[StageResult | StageFailure], str] = {}
+def _schedule(pool: WorkerPool, stages: Sequence[Stage], left: set[str], workers: int) -> Ends:
+    """Runs the stages that are `left`. A free worker gets the first stage of the plan whose inputs are there, so that
+    early runs are complete early.
+
+    A stage whose worker was lost is tried again, and so is one that finds an input missing or damaged, after the input
+    and all else that may come from it.
+    """
+    by_name = {stage.fingerprint: stage for stage in stages}
+    waiting = dict.fromkeys(stage.fingerprint for stage in stages if stage.fingerprint in left)
+    running: set[str] = set()
+    tries: Counter[str] = Counter()
     while waiting or running:
-        ready = [name for name, inputs in waiting.items() if not inputs]
-        for name in ready[: workers - len(running)]:
+        pending = waiting.keys() | running
+        ready = [name for name in waiting if pending.isdisjoint(by_name[name].inputs.values())]
+        for name in ready[: 0 if stopping.requested() else workers - len(running)]:
             del waiting[name]
-            running[pool.submit(by_fingerprint[name])] = name
+            running.add(name)
+            pool.submit(by_name[name])
         if not running:
             return
-        finished, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in finished:
-            name = running.pop(future)
-            end = future.result()
+        for end in pool.wait():
+            running.discard(end.fingerprint)
+            tries[end.fingerprint] += 1
             if isinstance(end, StageResult):
-                for inputs in waiting.values():
-                    inputs.discard(name)
-            yield end
+                yield end
+            elif stopping.requested() and end.again:
+                waiting[end.fingerprint] = None
+            elif tries[end.fingerprint] < TRIES and (end.again or end.lost_input in by_name):
+                again = _with_dependents(stages, {end.lost_input} & by_name.keys()) | {end.fingerprint} | waiting.keys()
+                waiting = {name: None for name in by_name if name in again - running}
+            else:
+                for name in _with_dependents(stages, {end.fingerprint}):
+                    waiting.pop(name, None)
+                yield end
 
 
-@dataclass(frozen=True)
+def _with_dependents(stages: Sequence[Stage], names: set[str]) -> set[str]:
+    """The stages of these fingerprints and all that depend on them; inputs come before what reads them."""
+    found = set(names)
+    for stage in stages:
+        if not found.isdisjoint(stage.inputs.values()):
+            found.add(stage.fingerprint)
+    return found
+
+
 class _ThisProcess:
     """A pool of one worker, this process: `submit` returns when the stage has ended."""
 
-    root: Path
-    device: str
-    threads: tuple[int, int]
-    listener: Listener
+    def __init__(self, settings: WorkSettings, listener: Listener) -> None:
+        self.settings, self.listener = settings, listener
+        self._ends: list[StageResult | StageFailure] = []
 
-    def submit(self, stage: Stage) -> Future[StageResult | StageFailure]:
+    def submit(self, stage: Stage) -> None:
         self.listener.started(stage.fingerprint)
-        future: Future[StageResult | StageFailure] = Future()
-        watch = _Direct(stage.fingerprint, self.listener)
-        future.set_result(_attempt(stage, self.root, self.device, self.threads, watch))
-        return future
+        self._ends.append(attempt(stage, self.settings, _Direct(stage.fingerprint, self.listener)))
 
-
-@dataclass(frozen=True)
-class _Processes:
-    pool: ProcessPoolExecutor
-
-    def submit(self, stage: Stage) -> Future[StageResult | StageFailure]:
-        return self.pool.submit(_attempt_in_worker, stage)
-
-
-_worker: dict[str, Any] = {}
-
-
-def _start_worker(
-    root: str,
-    device: str,
-    threads: tuple[int, int],
-    plugins: Sequence[str],
-    parent: int,
-    messages: Any,
-    counter: Any,
-) -> None:
-    """Sets up a worker process: its number decides its GPU. Plug-ins are loaded before any stage is unpickled."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
-    signal.signal(signal.SIGTERM, _exit_worker)
-    with counter.get_lock():
-        number = counter.value
-        counter.value += 1
-    if device == "cuda":
-        device = f"cuda:{number % len(provenance.gpus())}"
-    for plugin in plugins:
-        load_plugin(Path(plugin))
-    _worker.update(root=Path(root), device=device, threads=threads, messages=messages)
-    threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
-
-
-def _exit_worker(*_: Any) -> None:
-    raise SystemExit(130)
-
-
-def _exit_with_parent(parent: int) -> None:
-    """Ends this worker when the process that started it is gone, so that no orphan keeps running."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
-
-
-def _attempt_in_worker(stage: Stage) -> StageResult | StageFailure:
-    messages = _worker["messages"]
-    messages.put((stage.fingerprint, None))
-    watch = _Sender(stage.fingerprint, messages)
-    return _attempt(stage, _worker["root"], _worker["device"], _worker["threads"], watch)
-
-
-def _attempt(stage: Stage, root: Path, device: str, threads: tuple[int, int], watch: Any) -> StageResult | StageFailure:
-    """Runs a stage. Its result may depend on the number of threads, so that depends on the kind of stage alone."""
-    import torch
-
-    share, every = threads
-    torch.set_num_threads(every if stage.all_threads else share)
-    try:
-        return stage.execute(Workbench(Artifacts(root), torch.device(device), watch))
-    except Exception as error:
-        known = explain(error, root)
-        return StageFailure(
-            stage.fingerprint, f"{stage.title}: {known or traceback.format_exc()}", fixable=known is not None
-        )
-
-
-def _relay(messages: Any, listener: Listener, stop: threading.Event) -> None:
-    while not stop.is_set():
-        try:
-            fingerprint, rate = messages.get(timeout=0.2)
-        except Empty:
-            continue
-        except (EOFError, OSError):
-            return
-        if rate is None:
-            listener.started(fingerprint)
-        else:
-            listener.update(fingerprint, rate)
+    def wait(self) -> list[StageResult | StageFailure]:
+        ends, self._ends = self._ends, []
+        return ends
 
 
 @dataclass(frozen=True)
@@ -245,12 +148,3 @@ class _Direct:
 
     def update(self, rate: Rate) -> None:
         self.listener.update(self.fingerprint, rate)
-
-
-@dataclass(frozen=True)
-class _Sender:
-    fingerprint: str
-    messages: Any
-
-    def update(self, rate: Rate) -> None:
-        self.messages.put((self.fingerprint, rate))

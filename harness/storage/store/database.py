@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -22,19 +23,41 @@ _DAMAGED = "the file is damaged: restore a copy, or move it away and run again (
 _FIRST_ROW = "`alignboard run METHOD --suite SUITE --source SOURCE` makes the first rows"
 
 
+_PASSWORD = re.compile(
+    r"((?:password|passwd|pwd|passfile|secret|token|key)\s*=\s*)(?:'[^']*'|[^\s&'\"]*)", re.IGNORECASE
+)
+_USER_PART = re.compile(r"(/[^\s/:@?'\"]*:).*@", re.DOTALL)  # what stands before the last @, however it is written
+
+
+_MISTAKEN = re.compile(r"^\s*(host|hostaddr|port|dbname|user|password|service)\s*=|^\W*postgres\w*(?!.*://).*@")
+
+
 class NoStoreError(UserError):
     """There is no database here yet, or it is empty."""
+
+
+class LostConnectionError(UserError):
+    """The server cannot be reached, or has ended the connection; it may come back."""
 
 
 def parse(location: str | Path) -> URL:
     """The URL of a store given as a path of an SQLite file, or as an `sqlite:` or `postgresql:` URL."""
     text = str(location)
+    if _MISTAKEN.search(text):
+        found = repr(hide_secrets(text))
+        raise UsageError("not a database URL", found=found, expected="a path, or postgresql://USER@HOST/DATABASE")
     if "://" not in text:
         return URL.create("sqlite", database=text)
     try:
         url = make_url(text)
     except (sa.exc.ArgumentError, ValueError) as error:
-        raise UsageError("not a database URL", found=repr(text), expected="a path or postgresql://...") from error
+        found = repr(hide_secrets(text))
+        raise UsageError("not a database URL", found=found, expected="a path or postgresql://...") from error
+    if "@" in (url.host or ""):
+        found = repr(hide_secrets(text))
+        raise UsageError(
+            "not a database URL", found=found, remedy="in a password write %40 for @, %2F for /, %3A for :"
+        )
     backend = url.drivername.partition("+")[0]
     if backend == "postgres" or url.drivername == "postgresql":
         return url.set(drivername="postgresql+psycopg")
@@ -45,7 +68,13 @@ def parse(location: str | Path) -> URL:
 
 def display_url(url: URL) -> str:
     """The store's place for messages: the file's path, or the URL without its password."""
-    return url.database or "" if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
+    return hide_secrets(url.database or "" if url.get_backend_name() == "sqlite" else str(url))
+
+
+def hide_secrets(text: str) -> str:
+    """A text, such as a URL in any form, with three asterisks for each password."""
+    text = _PASSWORD.sub(r"\1***", text)
+    return _USER_PART.sub(r"\1***@", text)
 
 
 def connect(url: URL, *, create: bool, read_only: bool) -> Engine:
@@ -76,8 +105,10 @@ def database_errors(url: URL) -> Iterator[None]:
         remedy = _remedy(str(cause), error)
         if remedy is None:
             raise
-        found = quote(cause or error)
-        raise UserError("the store cannot be used", file=display_url(url), found=found, remedy=remedy) from error
+        lost = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError) and url.get_backend_name() != "sqlite"
+        kind = LostConnectionError if lost else UserError
+        found = hide_secrets(quote(cause or error))
+        raise kind("the store cannot be used", file=display_url(url), found=found, remedy=remedy) from error
     except (ValueError, RecursionError) as error:  # in the text of a column: JSON, a time
         if isinstance(error, UserError | UnicodeError):
             raise
@@ -103,13 +134,15 @@ def _remedy(reason: str, error: sa.exc.DatabaseError | sqlite3.Error) -> str | N
     cause = error.orig if isinstance(error, sa.exc.DatabaseError) else error
     if isinstance(cause, sqlite3.Error):
         return _DAMAGED if isinstance(cause, sqlite3.OperationalError) else None
-    unreachable = isinstance(error, sa.exc.OperationalError)
+    unreachable = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
     return "check the URL, that the server runs, and that you may connect" if unreachable else None
 
 
 def _check_file(url: URL, *, create: bool) -> None:
     if not url.database or url.database == ":memory:":
-        raise UsageError("an SQLite store is a file", found=str(url), expected="a path, or sqlite:///PATH")
+        raise UsageError(
+            "an SQLite store is a file", found=hide_secrets(str(url)), expected="a path, or sqlite:///PATH"
+        )
     path = Path(url.database)
     if path.is_dir():
         raise UsageError("the store is a folder", file=path, expected="a file", remedy=f"try {path / 'alignboard.db'}")
@@ -126,6 +159,8 @@ def _engine(url: URL, *, read_only: bool) -> Engine:
     options = "-c timezone=utc" + (" -c default_transaction_read_only=on" if read_only else "")
     try:
         return sa.create_engine(url, pool_pre_ping=True, connect_args={"options": options, "connect_timeout": 10})
+    except sa.exc.NoSuchModuleError as error:
+        raise UsageError("unsupported kind of database", found=url.drivername, expected="postgresql://...") from error
     except ModuleNotFoundError as error:
         raise UserError(
             f"PostgreSQL needs the package {error.name}", remedy="pip install 'alignboard[postgres]'"

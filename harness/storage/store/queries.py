@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -11,17 +12,16 @@ from typing import Any
 
 import pandas as pd
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine
 
-from harness.errors import unknown
 from harness.storage.store import schema
 from harness.storage.store.averages import by_selection, summarise
-from harness.storage.store.database import connect, database_errors, display_url, parse
+from harness.storage.store.database import LostConnectionError, connect, database_errors, display_url, parse
+from harness.storage.store.leases import LostRunError, lives, this_process
 from harness.storage.store.schema import RunRow, ScoreRow, StageRow
+from harness.storage.store.statements import Where, conditions, fetch, upsert
 
-Where = str | int | bool | Sequence[str]
-
+WAIT_SECONDS = 300.0  # for a server that has gone away
 GROUP = ("suite", "protocol", "recipe_kind", "base", "source", "languages_hash")  # what runs of one table share
 
 _OF_RUN = (
@@ -65,10 +65,24 @@ class Store:
         Raises UserError where it is missing (unless `create`), damaged, unreachable, or of a newer schema.
         """
         url = parse(location)
-        return cls(connect(url, create=create, read_only=read_only), url, read_only)
+        store = cls(connect(url, create=create, read_only=read_only), url, read_only)
+        if not read_only:
+            store.interrupt_dead_runs()
+        return store
 
     def close(self) -> None:
         self._engine.dispose()
+
+    def patiently(self, work: Callable[[], None]) -> None:
+        """Does work that may be repeated; where the server goes away meanwhile, waits for it and does it again."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            try:
+                return work()
+            except LostConnectionError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
 
     @property
     def place(self) -> str:
@@ -80,18 +94,22 @@ class Store:
         """What `open` accepts: the file's absolute path, or the URL without its password."""
         if self._url.get_backend_name() == "sqlite":
             return str(Path(str(self._url.database)).absolute())
-        return self._url._replace(password=None).render_as_string()
+        secret = [name for name in self._url.query if "password" in name]
+        return self._url._replace(password=None).difference_update_query(secret).render_as_string()
 
     def add_run(self, run: RunRow) -> None:
         """Adds a run as the newest, or replaces all but `created` of the run with this id; an unfinished one also keeps
-        the names of its source and base, so that it stays in its table where these were moved."""
+        the names of its source and base, so that it stays in its table where these were moved. A running one is leased
+        to this process, which has to say that it lives (`beat`)."""
         table = schema.run
         known = sa.select(table.c.status).where(table.c.id == run.id)
+        lease = {"owner": this_process(), "heartbeat": schema.now()} if run.status == "running" else {}
         with self._write() as connection:
             names = ("source", "base") if connection.execute(known).scalar() in schema.UNFINISHED else ()
             last = connection.execute(sa.select(sa.func.max(table.c.serial))).scalar() or 0
-            row = {**asdict(run), "languages": list(run.languages), "serial": last + 1}
-            _upsert(connection, table, [row], keep=("created", *names, *schema.LATER))
+            row = {"owner": "", "heartbeat": None} | asdict(run) | lease
+            row |= {"languages": list(run.languages), "serial": last + 1}
+            upsert(connection, table, [row], keep=("created", *names, *schema.LATER))
 
     def unfinished_versions(self, run: RunRow) -> list[dict[str, Any]]:
         """The unfinished runs of the same recipe and seeds on what lay in the same place as that of `run`, which was
@@ -103,65 +121,108 @@ class Store:
         rows: list[Any] = self._read(query).to_dict("records")
         return [row for row in rows if [row["recipe"].get(name) for name in ("source", "base")] == place]
 
-    def add_alignment(self, run: str, facts: Mapping[str, Any]) -> None:
+    def add_alignment(self, run: str, facts: Mapping[str, Any], *, version: str | None = None) -> None:
         """Adds facts about a run's alignment: its data (see `harness.data.overlap`), and the weights of the masked-LM
         head that its base lacked (`initialised`)."""
         column = schema.run.c.alignment
-        with self._write() as connection:
+        with self._write_run(run, version) as connection:
             known = connection.execute(sa.select(column).where(schema.run.c.id == run)).scalar_one()
             values = {"alignment": {**(known or {}), **facts}}
             connection.execute(sa.update(schema.run).where(schema.run.c.id == run).values(values))
 
-    def set_status(self, run: str, status: str, error: str | None = None) -> None:
+    def set_status(self, run: str, status: str, error: str | None = None, *, version: str | None = None) -> None:
         """Sets the status of a run, and the time `finished` where the run has ended."""
         ended = status not in ("planned", "running")
         values = {"status": status, "error": error, "finished": schema.now() if ended else None}
-        with self._write() as connection:
+        with self._write_run(run, version) as connection:
             changed = connection.execute(sa.update(schema.run).where(schema.run.c.id == run).values(values))
             assert changed.rowcount == 1, f"no run {run}"
+
+    def give_up(self, run: str, status: str, error: str | None = None) -> None:
+        """Sets the status of a run that ends unfinished, unless another process has it by now, or has finished it."""
+        column, values = schema.run.c, {"status": status, "error": error, "finished": schema.now()}
+        mine = [column.id == run, column.owner == this_process(), column.status == "running"]
+        with self._write() as connection:
+            connection.execute(sa.update(schema.run).where(*mine).values(values))
+
+    def beat(self) -> None:
+        """Says that this process, which has some running runs, lives."""
+        column = schema.run.c
+        mine = [column.owner == this_process(), column.status == "running"]
+        with self._write() as connection:
+            connection.execute(sa.update(schema.run).where(*mine).values(heartbeat=schema.now()))
+
+    def interrupt_dead_runs(self) -> None:
+        """Gives the running runs whose process is gone the status that they have."""
+        if dead := self._dead_runs():
+            column = schema.run.c
+            with self._write() as connection:
+                for run, owner in dead.items():
+                    same = [column.id == run, column.owner == owner, column.status == "running"]
+                    values = {"status": "interrupted", "finished": schema.now()}
+                    connection.execute(sa.update(schema.run).where(*same).values(values))
+
+    def _dead_runs(self) -> dict[str, str]:
+        """The running runs whose process is gone, with that process."""
+        column = schema.run.c
+        query = sa.select(column.id, column.owner, column.heartbeat).where(column.status == "running")
+        with database_errors(self._url), self._engine.connect() as connection:
+            return {run: owner for run, owner, beat in connection.execute(query) if not lives(owner, beat)}
 
     def put_stage(self, stage: StageRow) -> None:
         """Adds a stage, or replaces the one with this fingerprint."""
         with self._write() as connection:
-            _upsert(connection, schema.stage, [asdict(stage)])
+            upsert(connection, schema.stage, [asdict(stage)])
 
-    def link_stage(self, run: str, fingerprint: str, hit: bool) -> None:
+    def link_stage(self, run: str, fingerprint: str, hit: bool, *, version: str | None = None) -> None:
         """Stores that a run used a stage; `hit` where it was cached."""
-        with self._write() as connection:
-            _upsert(connection, schema.run_stage, [{"run": run, "fingerprint": fingerprint, "hit": hit}])
+        with self._write_run(run, version) as connection:
+            upsert(connection, schema.run_stage, [{"run": run, "fingerprint": fingerprint, "hit": hit}])
 
-    def keep_stages(self, run: str, fingerprints: Collection[str]) -> None:
+    def keep_stages(self, run: str, fingerprints: Collection[str], *, version: str | None = None) -> None:
         """Forgets the stages that a run has used before its code changed, and their scores; `fingerprints` are those
         of its plan. Measures and maps that were added later are kept only where no stage has changed."""
         link, stage, score = schema.run_stage, schema.stage.c, schema.score
         others = link.c.fingerprint.not_in(list(fingerprints))
         of_run = sa.select(link.c.fingerprint).join(schema.stage, stage.fingerprint == link.c.fingerprint)
-        with self._write() as connection:
+        with self._write_run(run, version) as connection:
             if connection.execute(of_run.where(link.c.run == run, others, stage.kind != "project")).first():
                 connection.execute(sa.delete(link).where(link.c.run == run, others))
                 connection.execute(sa.delete(score).where(score.c.run == run, score.c.stage.not_in(list(fingerprints))))
 
-    def put_scores(self, run: str, rows: Sequence[ScoreRow]) -> None:
+    def put_scores(self, run: str, rows: Sequence[ScoreRow], *, version: str | None = None) -> None:
         """Adds or replaces scores of a run, all or none.
 
         Scores of an earlier stage for the same task, view, split, selection and metric are replaced: where code or data
-        changed, the stage has a new fingerprint.
+        changed, the stage has a new fingerprint. Raises LostRunError where the run has another `version` by now.
         """
         assert all(math.isfinite(row.value) for row in rows), "a score is a finite number"
-        values = [{"run": run, **asdict(row)} for row in rows]
-        with self._write() as connection:
-            for cell in {(row.task, row.view, row.split, row.selection, row.metric, row.stage) for row in rows}:
-                connection.execute(_delete_former(run, *cell))
-            _upsert(connection, schema.score, values)
+        values = [{"run": run, **asdict(row), "point": row.step if row.split == "dev" else 0} for row in rows]
+        names = ("task", "view", "split", "selection", "metric", "stage")
+        cells = {tuple(getattr(row, name) for name in names) for row in rows if row.split == "dev"}
+        column = schema.score.c
+        same = [column[name] == sa.bindparam(f"its_{name}") for name in names[:-1]]
+        former = sa.delete(schema.score).where(column.run == run, *same, column.stage != sa.bindparam("its_stage"))
+        with self._write_run(run, version) as connection:
+            if cells:  # an earlier curve may have other points
+                keys = [f"its_{name}" for name in names]
+                connection.execute(former, [dict(zip(keys, cell, strict=True)) for cell in sorted(cells)])
+            upsert(connection, schema.score, values)
 
     def refresh_summary(
-        self, run: str, expected: Mapping[str, Sequence[str]], metric: Mapping[str, str], *, split: str = "test"
+        self,
+        run: str,
+        expected: Mapping[str, Sequence[str]],
+        metric: Mapping[str, str],
+        *,
+        split: str = "test",
+        version: str | None = None,
     ) -> None:
         """Recomputes the run's averages. `expected` lists every task's views in the order of the suite, and is stored
         with the run; `metric` names every task's official metric."""
         table = schema.score
         query = sa.select(table).where(table.c.run == run, table.c.split == split).order_by(table.c.step)
-        with self._write() as connection:
+        with self._write_run(run, version) as connection:
             values = by_selection([dict(row) for row in connection.execute(query).mappings()], metric)
             views = {task: list(listed) for task, listed in expected.items()}
             connection.execute(sa.update(schema.run).where(schema.run.c.id == run).values(views=views))
@@ -170,7 +231,7 @@ class Store:
             for selection, cells in values.items():
                 key = {"run": run, "split": split, "selection": selection}
                 rows = [{**key, **row._asdict()} for row in summarise(cells, expected, metric)]
-                _upsert(connection, schema.summary, rows)
+                upsert(connection, schema.summary, rows)
 
     def delete_run(self, run: str) -> None:
         """Removes a run with its scores and summaries; stages stay, since other runs may share them."""
@@ -182,15 +243,18 @@ class Store:
         the `newest` ones."""
         table = schema.run
         chosen = [table.c[name] for name in columns] or list(table.c)
-        query = sa.select(*chosen).where(*_conditions(where, table)).order_by(table.c.serial.desc(), table.c.id.desc())
-        return self._read(query.limit(newest)).iloc[::-1].reset_index(drop=True)
+        query = sa.select(*chosen).where(*conditions(where, table)).order_by(table.c.serial.desc(), table.c.id.desc())
+        found = self._read(query.limit(newest)).iloc[::-1].reset_index(drop=True)
+        if {"id", "status"} <= {*found.columns} and (found["status"] == "running").any():  # a reader cannot correct it
+            found.loc[found["id"].isin(self._dead_runs()), "status"] = "interrupted"
+        return found
 
     def groups(self) -> pd.DataFrame:
         """One row per group of runs that one table may hold: their key, how many `runs` there are, how many are
         `scored` on test data and how many are `open` (planned or running). Superseded runs are left out."""
         run, summary = schema.run.c, schema.summary.c
         scored = sa.exists().where(summary.run == run.id, summary.split == "test")
-        is_open = run.status.in_(["planned", "running"])
+        is_open = sa.and_(run.status.in_(["planned", "running"]), run.id.not_in(list(self._dead_runs())))
         counts = {"runs": sa.true(), "scored": scored, "open": is_open}
         sums = [sa.func.sum(sa.case((which, 1), else_=0)).label(name) for name, which in counts.items()]
         key = [run[name] for name in GROUP]
@@ -207,7 +271,7 @@ class Store:
         may be a filter."""
         table = schema.score
         chosen = [table.c[name] for name in columns] or list(table.c)
-        return self._read(sa.select(*chosen).where(*_conditions(where, table)).order_by(*table.primary_key))
+        return self._read(sa.select(*chosen).where(*conditions(where, table)).order_by(*table.primary_key))
 
     def summaries(self, **where: Where) -> pd.DataFrame:
         """One row per (run, task, selection) with its run's settings; the task `average` is the mean over tasks."""
@@ -229,7 +293,7 @@ class Store:
         values = [{"code": code, **dict(zip(names, (*pair, *parts), strict=True))} for pair, parts in rows.items()]
         with self._write() as connection:
             connection.execute(sa.delete(schema.comparison).where(schema.comparison.c.code != code))
-            _upsert(connection, schema.comparison, values)
+            upsert(connection, schema.comparison, values)
 
     def links(self, **where: Where) -> pd.DataFrame:
         """One row per run and stage that it used, oldest first: the stage's columns, `run` and `hit`."""
@@ -246,6 +310,14 @@ class Store:
         query = sa.select(schema.stage, link.c.hit).join(link, link.c.fingerprint == schema.stage.c.fingerprint)
         return self._frame(query.where(link.c.run == run), {}, order=("started", "fingerprint"))
 
+    def stage_names(self) -> set[str]:
+        """The fingerprints of all stages that were recorded here."""
+        return set(self._read(sa.select(schema.stage.c.fingerprint))["fingerprint"])
+
+    def used_stages(self) -> set[str]:
+        """The fingerprints of the stages that runs have used."""
+        return set(self._read(sa.select(schema.run_stage.c.fingerprint).distinct())["fingerprint"])
+
     @contextmanager
     def _write(self) -> Iterator[Connection]:
         with (
@@ -255,72 +327,40 @@ class Store:
         ):
             yield connection
 
+    @contextmanager
+    def _write_run(self, run: str, version: str | None = None) -> Iterator[Connection]:
+        """A transaction that changes one run, one after the other. Raises LostRunError where the run has another
+        version by now."""
+        column = schema.run.c
+        with self._write() as connection:
+            known = connection.execute(sa.select(column.version).where(column.id == run).with_for_update()).scalar()
+            if version is not None and known != version:
+                raise LostRunError(run)
+            yield connection
+
     def _with_runs(self, table: sa.Table, where: Mapping[str, Where], order: Sequence[str]) -> pd.DataFrame:
         """The rows of `table` with the settings of their runs. The settings are long, so they are read once per run."""
         run = schema.run
-        conditions = [*_conditions(where, table, run), _is_current()]
+        current = [*conditions(where, table, run), _is_current()]
         own = [run.c[name] for name in _OF_RUN if name not in table.c]
         by = [table.c[name] if name in table.c else run.c[name] for name in order]
-        facts = sa.select(table).join(run, run.c.id == table.c.run).where(*conditions).order_by(*by)
-        used = sa.select(table.c.run).join(run, run.c.id == table.c.run).where(*conditions)
+        facts = sa.select(table).join(run, run.c.id == table.c.run).where(*current).order_by(*by)
+        used = sa.select(table.c.run).join(run, run.c.id == table.c.run).where(*current)
         settings = sa.select(run.c.id.label("run"), *own).where(run.c.id.in_(used))
         with database_errors(self._url), self._engine.connect() as connection, connection.begin():
-            rows, runs = (_fetch(connection, query) for query in (facts, settings))
+            rows, runs = (fetch(connection, query) for query in (facts, settings))
         return rows.merge(runs, on="run", how="left", sort=False)
 
     def _read(self, query: sa.Select[Any]) -> pd.DataFrame:
         with database_errors(self._url), self._engine.connect() as connection:
-            return _fetch(connection, query)
+            return fetch(connection, query)
 
     def _frame(self, query: sa.Select[Any], where: Mapping[str, Where], order: Sequence[str]) -> pd.DataFrame:
         inner = query.subquery()
         return self._read(
-            sa.select(inner).where(*_conditions(where, inner)).order_by(*(inner.c[name] for name in order))
+            sa.select(inner).where(*conditions(where, inner)).order_by(*(inner.c[name] for name in order))
         )
-
-
-def _fetch(connection: Connection, query: sa.Select[Any]) -> pd.DataFrame:
-    result = connection.execute(query)
-    names, rows = list(result.keys()), result.all()
-    columns = zip(*rows, strict=True) if rows else ([] for _ in names)
-    return pd.DataFrame(dict(zip(names, map(list, columns), strict=True)), columns=names)  # by column: twice as fast
-
-
-def _conditions(where: Mapping[str, Where], *tables: sa.FromClause) -> list[sa.ColumnElement[bool]]:
-    """Filters by column name; a name in several tables means that of the first table."""
-    columns = {column.name: column for table in reversed(tables) for column in table.c}
-    for name in where:
-        if name not in columns:
-            raise unknown("filter", name, columns)
-    return [_matches(columns[name], value) for name, value in where.items()]
 
 
 def _is_current() -> sa.ColumnElement[bool]:
     return schema.run.c.status != schema.SUPERSEDED
-
-
-def _matches(column: sa.ColumnElement[Any], value: Where) -> sa.ColumnElement[bool]:
-    if isinstance(value, (str, int)):
-        return column == value
-    return column.in_(list(value))
-
-
-def _delete_former(run: str, task: str, view: str, split: str, selection: str, metric: str, stage: str) -> sa.Delete:
-    column = schema.score.c
-    same = {"run": run, "task": task, "view": view, "split": split, "selection": selection, "metric": metric}
-    return sa.delete(schema.score).where(
-        *(column[name] == value for name, value in same.items()), column.stage != stage
-    )
-
-
-def _upsert(
-    connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], *, keep: Sequence[str] = ()
-) -> None:
-    """Inserts rows; existing ones (by primary key) are overwritten except for the columns in `keep`."""
-    if not rows:
-        return
-    dialect = {"sqlite": sqlite, "postgresql": postgresql}[connection.dialect.name]
-    statement = dialect.insert(table)
-    keys = [column.name for column in table.primary_key]
-    changed = {c.name: statement.excluded[c.name] for c in table.c if c.name not in (*keys, *keep)}
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), list(rows))

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-REVISION: Final = "0005"  # the newest migration: what this version of the code reads and writes
+REVISION: Final = "0006"  # the newest migration: what this version of the code reads and writes
 
 STAGE_STATUSES: Final = ("planned", "running", "done", "failed", "interrupted")
 SUPERSEDED: Final = "superseded"  # a run that never ends, since its data, its base or its settings have changed
@@ -91,6 +91,7 @@ class RunRow:
     packages: Mapping[str, str] = field(default_factory=dict)
     host: Mapping[str, Any] = field(default_factory=dict)
     card: Mapping[str, Any] = field(default_factory=dict)
+    version: str = ""
     created: datetime = field(default_factory=now)
     finished: datetime | None = None
 
@@ -184,6 +185,9 @@ run = sa.Table(
     sa.Column("created", UtcTime, nullable=False),
     sa.Column("finished", UtcTime),
     sa.Column("serial", sa.BigInteger, nullable=False, server_default="0"),
+    _text("owner", server_default=""),  # the process that runs it, and when that last said that it lives
+    sa.Column("heartbeat", UtcTime),
+    _text("version", server_default=""),  # of its plan: rows of any other version are refused
     # written after the run itself: the views that each task must score, and what is known of the alignment data
     *(sa.Column(name, JsonOf(dict), nullable=False, server_default="{}") for name in LATER),
     _one_of("kind", KINDS),
@@ -221,16 +225,18 @@ run_stage = sa.Table(
     sa.Column("hit", sa.Boolean, nullable=False),
 )
 
-SCORE_KEY: Final = ("run", "stage", "task", "view", "language", "split", "protocol", "selection", "step", "metric")
+# What a score is. A test score may come from any stage and step; on dev sets every step has a score, its `point`.
+SCORE_KEY: Final = ("run", "task", "view", "split", "selection", "metric", "point")
 
 score = sa.Table(
     "score",
     metadata,
     sa.Column("run", sa.Text, sa.ForeignKey("run.id", ondelete="CASCADE"), primary_key=True),
+    *(_text(name, primary_key=True) for name in SCORE_KEY[1:6]),
+    sa.Column("point", sa.BigInteger, primary_key=True, autoincrement=False),
     # no foreign key: scores of published and external runs have no stage of ours
-    *(_text(name, primary_key=True) for name in SCORE_KEY[1:8]),
-    sa.Column("step", sa.BigInteger, primary_key=True, autoincrement=False),
-    _text("metric", primary_key=True),
+    *(_text(name) for name in ("stage", "language", "protocol")),
+    sa.Column("step", sa.BigInteger, nullable=False),
     sa.Column("value", sa.Double, nullable=False),
     sa.Column("n", sa.BigInteger, nullable=False),
 )

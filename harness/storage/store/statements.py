@@ -1,0 +1,50 @@
+"""Parts of statements that several queries share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+
+from harness.errors import unknown
+
+Where = str | int | bool | Sequence[str]
+
+
+def fetch(connection: Connection, query: sa.Select[Any]) -> pd.DataFrame:
+    result = connection.execute(query)
+    names, rows = list(result.keys()), result.all()
+    columns = zip(*rows, strict=True) if rows else ([] for _ in names)
+    return pd.DataFrame(dict(zip(names, map(list, columns), strict=True)), columns=names)  # by column: twice as fast
+
+
+def conditions(where: Mapping[str, Where], *tables: sa.FromClause) -> list[sa.ColumnElement[bool]]:
+    """Filters by column name; a name in several tables means that of the first table."""
+    columns = {column.name: column for table in reversed(tables) for column in table.c}
+    for name in where:
+        if name not in columns:
+            raise unknown("filter", name, columns)
+    return [_matches(columns[name], value) for name, value in where.items()]
+
+
+def _matches(column: sa.ColumnElement[Any], value: Where) -> sa.ColumnElement[bool]:
+    if isinstance(value, (str, int)):
+        return column == value
+    return column.in_(list(value))
+
+
+def upsert(
+    connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], *, keep: Sequence[str] = ()
+) -> None:
+    """Inserts rows; existing ones (by primary key) are overwritten except for the columns in `keep`."""
+    if not rows:
+        return
+    dialect = {"sqlite": sqlite, "postgresql": postgresql}[connection.dialect.name]
+    statement = dialect.insert(table)
+    keys = [column.name for column in table.primary_key]
+    changed = {c.name: statement.excluded[c.name] for c in table.c if c.name not in (*keys, *keep)}
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), list(rows))

@@ -10,7 +10,6 @@ the harness, and how far the loss lies from the harness's.
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from harness.provenance import host
 from methods.objectives.contrastive import cz_nce
 
 TEMPERATURE = 0.07
@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {options.threads} thread(s)")
+    print(f"{host()['cpu']}, torch {torch.__version__}, {options.threads} thread(s)")
     for pairs in options.pairs:
         contest(pairs, options.width, options.runs, options.device)
 

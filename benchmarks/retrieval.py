@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-import platform
-import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -24,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from harness.evaluation.retrieval import Neighbours, margin_pairs, mine, nearest
+from harness.provenance import host, peak_memory
 
 Array = NDArray[np.float32]
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -47,22 +46,14 @@ def unit(vectors: Array) -> Array:
     return vectors / lengths
 
 
-def harness_nearest(x: Any, y: Any, k: int) -> Any:
-    return nearest(x, y, k=k)
-
-
-def harness_mine(x: Any, y: Any, k: int) -> Any:
-    return mine(x, y, k=k)
-
-
-def sklearn_nearest(x: Array, y: Array, k: int) -> Neighbours:
+def sklearn_nearest(x: Array, y: Array, *, k: int) -> Neighbours:
     from sklearn.neighbors import NearestNeighbors  # type: ignore[import-untyped]
 
     distances, indices = NearestNeighbors(n_neighbors=k, algorithm="brute", metric="cosine").fit(y).kneighbors(x)
     return Neighbours(1 - distances, indices)
 
 
-def faiss_nearest(x: Array, y: Array, k: int) -> Neighbours:
+def faiss_nearest(x: Array, y: Array, *, k: int) -> Neighbours:
     import faiss  # type: ignore[import-not-found]
 
     index = faiss.IndexFlatIP(x.shape[1])
@@ -70,17 +61,17 @@ def faiss_nearest(x: Array, y: Array, k: int) -> Neighbours:
     return Neighbours(*index.search(unit(x), k))
 
 
-def sklearn_mine(x: Array, y: Array, k: int) -> Any:
-    return margin_pairs(sklearn_nearest(x, y, k), sklearn_nearest(y, x, k))
+def sklearn_mine(x: Array, y: Array, *, k: int) -> Any:
+    return margin_pairs(sklearn_nearest(x, y, k=k), sklearn_nearest(y, x, k=k))
 
 
-def faiss_mine(x: Array, y: Array, k: int) -> Any:
-    return margin_pairs(faiss_nearest(x, y, k), faiss_nearest(y, x, k))
+def faiss_mine(x: Array, y: Array, *, k: int) -> Any:
+    return margin_pairs(faiss_nearest(x, y, k=k), faiss_nearest(y, x, k=k))
 
 
-CONTESTS: dict[str, dict[str, Callable[[Any, Any, int], Any]]] = {
-    "nearest": {"harness": harness_nearest, "scikit-learn": sklearn_nearest, "faiss": faiss_nearest},
-    "mine": {"harness": harness_mine, "scikit-learn": sklearn_mine, "faiss": faiss_mine},
+CONTESTS: dict[str, dict[str, Callable[..., Any]]] = {
+    "nearest": {"harness": nearest, "scikit-learn": sklearn_nearest, "faiss": faiss_nearest},
+    "mine": {"harness": mine, "scikit-learn": sklearn_mine, "faiss": faiss_mine},
 }
 MODULES = {"harness": "harness", "scikit-learn": "sklearn", "faiss": "faiss"}
 
@@ -95,27 +86,18 @@ def vectors(setting: SearchSetting) -> tuple[Array, Array]:
 def measure(contest: str, contestant: str, setting: SearchSetting) -> Measured:
     """One timed call in this process, after a small one that loads what it needs."""
     torch.set_num_threads(setting.threads)
-    call = CONTESTS[contest][contestant]
-    x, y = vectors(setting)
-    if setting.device == "cuda" and contestant == "harness":
-        return _measure_cuda(call, torch.from_numpy(x).cuda(), torch.from_numpy(y).cuda(), setting.k)
-    call(x[:100], y[:100], setting.k)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
-    call(x, y, setting.k)
-    seconds = time.perf_counter() - start
-    return Measured(seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
-
-
-def _measure_cuda(call: Callable[..., Any], x: torch.Tensor, y: torch.Tensor, k: int) -> Measured:
-    call(x[:100], y[:100], k)
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    torch.cuda.synchronize()
-    start = time.perf_counter()
-    call(x, y, k)
-    torch.cuda.synchronize()
-    return Measured(time.perf_counter() - start, (torch.cuda.max_memory_allocated() - before) / 2**20)
+    call, sides = CONTESTS[contest][contestant], vectors(setting)
+    device = torch.device(setting.device if contestant == "harness" else "cpu")
+    x, y = (torch.from_numpy(side).cuda() for side in sides) if device.type == "cuda" else sides
+    call(x[:100], y[:100], k=setting.k)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.synchronize()
+    before, start = peak_memory(device), time.perf_counter()
+    call(x, y, k=setting.k)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return Measured(time.perf_counter() - start, (peak_memory(device) - before) / 2**20)
 
 
 def contest(name: str, setting: SearchSetting, runs: int) -> dict[str, list[Measured]]:
@@ -150,7 +132,7 @@ def main() -> None:
     options = parser.parse_args()
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(options.threads)))
     setting = SearchSetting(options.rows, options.width, options.k, options.threads, options.device)
-    print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {options.runs} runs, {setting}")
+    print(f"{host()['cpu']}, torch {torch.__version__}, {options.runs} runs, {setting}")
     for name in CONTESTS:
         report(name, contest(name, setting, options.runs))
 

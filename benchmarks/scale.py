@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from harness.data.sample import POOL_LAYOUT, Sample, SampleSettings, draw_sample
 from harness.files import write_atomically, write_json
 from harness.modeling.tokenizer import Tokenizer
 from harness.pair_method import PairExamples
+from harness.provenance import peak_memory
 from harness.records import Corpus, ParallelPair
 from harness.training.pretraining import learn_tokenizer
 from methods.objectives.words import WordPairExamples
@@ -145,12 +145,11 @@ def run_step(name: str, setting: ScaleSetting) -> dict[str, Any]:
     start, cpu_start = time.perf_counter(), time.process_time()
     pairs = STEPS[name](setting)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
     return {
         "pairs": pairs,
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
-        "peak_mebibytes": peak,
+        "peak_mebibytes": peak_memory() / 2**20,
         "resumed": resumed,
     }
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import platform
 import re
+import resource
 import socket
 import subprocess
 import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, entry_points, requires, version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.files import text_digest
+
+if TYPE_CHECKING:
+    import torch
 
 _ROOT = Path(__file__).resolve().parent.parent
 _OPTIONAL = ("nvidia-ml-py", "ray")
@@ -81,6 +85,15 @@ def gpus() -> tuple[Gpu, ...]:
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def peak_memory(device: torch.device | None = None) -> int:
+    """Bytes: the peak of torch on a GPU, else the process's largest resident set so far."""
+    if device is not None and device.type == "cuda":
+        import torch
+
+        return int(torch.cuda.max_memory_allocated(device))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _git(root: Path, *arguments: str) -> str | None:

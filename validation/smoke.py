@@ -18,8 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import platform
-import resource
 import sys
 import time
 import tomllib
@@ -44,6 +42,7 @@ from harness.modeling.attention import Layout, attend
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText, pack
 from harness.modeling.tokenizer import Tokenizer
+from harness.provenance import host, peak_memory
 from harness.records import Corpus
 from harness.registry import METHODS, Origin
 from harness.task import TrainedSettings
@@ -103,6 +102,7 @@ class SmokeWorld:
     def __init__(self, options: argparse.Namespace) -> None:
         self.steps, self.batch = options.steps, options.batch or SIZES[options.device].batch
         self.device, self.learning_rate = torch.device(options.device), options.learning_rate
+        self.machine = host()["accelerators"][0] if options.device == "cuda" else host()["cpu"]
         self.source = Babel.open("size=small")
         self.languages = self.source.manifest([]).languages(Corpus.PARALLEL)
         parallel: Any = self.source.corpus(Corpus.PARALLEL, self.languages)
@@ -199,7 +199,7 @@ def measure(run: Run) -> TrainingMeasure:
         sum(weights[name] * value for name, value in losses.items()),
         (run.settings.steps - warm) / seconds,
         (run.trace.tokens - tokens) / seconds,
-        peak_bytes(run.device),
+        peak_memory(run.device),
     )
 
 
@@ -209,12 +209,6 @@ def term_weights(run: Run) -> dict[str, float]:
     run.module.eval()
     batch = run.collate([run.examples[i] for i in range(2)], np.random.default_rng(0))
     return {name: term.weight for name, term in run.module(to_device(batch, run.device), 0).items()}
-
-
-def peak_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 @dataclass(frozen=True)
@@ -327,7 +321,7 @@ def verdict(ok: bool) -> str:
 def report(world: SmokeWorld, checks: Sequence[ErrorCheck], rows: Sequence[SmokeRow]) -> dict[str, Any]:
     """All figures, and the machine."""
     return {
-        "device": machine(world.device),
+        "device": world.machine,
         "torch": torch.__version__,
         "steps": world.steps,
         "batch": world.batch,
@@ -335,12 +329,6 @@ def report(world: SmokeWorld, checks: Sequence[ErrorCheck], rows: Sequence[Smoke
         "attention": [{**asdict(check), "ok": check.ok} for check in checks],
         "rows": [{**asdict(row), "gap": row.gap, "ok": row.ok} for row in rows],
     }
-
-
-def machine(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return platform.processor() or platform.machine()
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -369,7 +357,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     world = SmokeWorld(options)
     start = options.base or "a random encoder"
-    print(f"{machine(world.device)}, torch {torch.__version__}, {start}, {world.steps} steps of {world.batch}\n")
+    print(f"{world.machine}, torch {torch.__version__}, {start}, {world.steps} steps of {world.batch}\n")
     checks = check_attention(world)
     rows = train_all(world)
     if options.out:

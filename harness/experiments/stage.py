@@ -8,8 +8,6 @@ says where things are on this machine, does not, nor do the device and the numbe
 from __future__ import annotations
 
 import os
-import resource
-import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -224,7 +222,7 @@ class Stage(ABC):
             "started": started,
             "finished": time.time(),
             "device_seconds": _device_clock(device) - clock,
-            "peak_memory_bytes": _peak_memory(device),
+            "peak_memory_bytes": provenance.peak_memory(device),
             "tokens": trace.tokens if trace else None,
             "examples": trace.examples if trace else None,
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
@@ -250,12 +248,3 @@ def _device_clock(device: torch.device) -> float:
     import torch
 
     return time.perf_counter() if device.type == "cuda" else time.process_time() / torch.get_num_threads()
-
-
-def _peak_memory(device: torch.device) -> int:
-    """Bytes: of the device where it is a GPU, else the process's largest resident set so far."""
-    if device.type == "cuda":
-        import torch
-
-        return int(torch.cuda.max_memory_allocated(device))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -224,7 +224,7 @@ class Task(ABC):
         train: Sequence[Record],
         dev: Mapping[str, Sequence[Record]],
         settings: Any,
-        watch: Watch,
+        watch: Watch | None,
         *,
         pivot: str,
         seed: int,

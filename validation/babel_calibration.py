@@ -21,14 +21,14 @@ from torch import nn
 
 from harness.data.babel import LANGUAGES, PIVOT, Babel, tasks
 from harness.data.source import open_source
-from harness.method import Term
+from harness.method import Method, Term
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import pack
 from harness.records import Corpus, ParallelPair, TaggedSentence, TextPair
 from harness.registry import OBJECTIVES, TASKS
 from harness.task import Task
 from harness.training.checkpoint import load_tensors
-from harness.training.loop import Rate, Step, TrainSettings, train
+from harness.training.loop import Step, TrainSettings, train
 from harness.training.pretraining import pretrain
 from harness.training.settings import PretrainSettings
 from methods.objectives.contrastive import info_nce
@@ -104,16 +104,6 @@ def tag_score(predicted: Sequence[Sequence[str]], gold: Sequence[Sequence[str]],
     return f1_scores(*(float(np.sum(column)) for column in counts))["f1"]
 
 
-def new_encoder(source: Babel, settings: PretrainSettings) -> Encoder:
-    """An encoder from scratch, trained on the text that `--base init:` would take."""
-    mono: Sequence[Any] = source.corpus(Corpus.MONO, source.languages)
-    texts = [record.text for record in mono]
-    began = time.process_time()
-    encoder, trace = pretrain(list(dict.fromkeys(texts)), settings, OBJECTIVES.get("mlm"), torch.device("cpu"))
-    note(f"masked LM: {trace.losses[-1]}, {time.process_time() - began:.0f} s")
-    return encoder
-
-
 def trained_scores(source: Babel, base: Encoder, name: str, code: str, seed: int) -> Scores:
     """Test scores by language of a copy of `base` fine-tuned on the training set in language `code`."""
     task = TASKS.get(name)()
@@ -125,7 +115,7 @@ def trained_scores(source: Babel, base: Encoder, name: str, code: str, seed: int
     model = task.build(base.clone(), settings)
     began = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        fit = task.fit(model, train_set, dev, settings, Silence(), pivot=code, seed=seed, checkpoint=Path(folder))
+        fit = task.fit(model, train_set, dev, settings, None, pivot=code, seed=seed, checkpoint=Path(folder))
     load_tensors(model, fit.states[fit.kept["english"]])
     note(f"{name} in {code}: {time.process_time() - began:.0f} s of fine-tuning")
     return scores(task, model, tests)
@@ -152,22 +142,12 @@ def pool_scores(source: Babel, name: str, encoder: Encoder) -> Scores:
     return scores(task, task.build(encoder, task.spec.protocols["mini"]), tests, dev)
 
 
-class Silence:
-    """A watch that shows nothing."""
-
-    def update(self, rate: Rate) -> None:
-        """Nothing is shown."""
-
-
-class Contrast(nn.Module):
+class Contrast(Method):
     """InfoNCE over the last layer's mean states of translations."""
 
     def loss(self, encoder: Encoder, batch: dict[str, Any], step: int) -> dict[str, Term]:
         x, y = encoder(batch["text"]).mean(-1).chunk(2)
         return {"nce": Term(len(x) * info_nce(x, y, temperature=0.07), len(x))}
-
-    def after_step(self, encoder: Encoder) -> None:
-        """Nothing follows a step."""
 
 
 def contrasted(source: Babel, base: Encoder, seed: int, steps: int, shuffled: bool) -> Encoder:
@@ -192,7 +172,11 @@ def measure(uri: str, seed: int, settings: PretrainSettings, contrast_steps: int
     """Every score of one seed, by row of the tables and column."""
     source = open_source(f"{uri}{',' if ':' in uri else ':'}seed={seed}")
     assert isinstance(source, Babel)
-    base = new_encoder(source, settings.model_copy(update={"seed": seed}))
+    mono: Sequence[Any] = source.corpus(Corpus.MONO, source.languages)
+    texts, began = list(dict.fromkeys(record.text for record in mono)), time.process_time()
+    chosen = settings.model_copy(update={"seed": seed})
+    base, trace = pretrain(texts, chosen, OBJECTIVES.get("mlm"), torch.device("cpu"))
+    note(f"masked LM: {trace.losses[-1]}, {time.process_time() - began:.0f} s")
     found: dict[str, Scores] = {}
     for name in (*PAIRS, *TAGS):
         spec = TASKS.get(name).spec

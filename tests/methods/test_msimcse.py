@@ -13,8 +13,7 @@ import torch
 
 from harness.errors import UserError
 from harness.records import Corpus, TextPair
-from methods.msimcse import MSimCSE
-from methods.objectives.inference import triplets
+from methods.msimcse import MSimCSE, triplets
 from tests.support.reference_encoder import ReferenceEncoder
 from tests.support.small_babel import Trial, corpora, isolated, source, tokenizer
 from validation.probes.sentences import msimcse

@@ -128,11 +128,11 @@ class TaskSpec:
     family: Family
     metric: str
     languages: tuple[str, ...]
-    labels: tuple[str, ...]
     protocols: Mapping[str, TaskSettings]
     licence: str
     citation: str
     description: str
+    labels: tuple[str, ...] = ()
     splits: tuple[str, ...] = ("train", "dev", "test")
     deviations: tuple[str, ...] = ()  # how this differs from the official code, in words
     sizes: Mapping[str, str] = field(default_factory=dict)  # of the official data by split, in words

@@ -87,14 +87,14 @@ class VECO2(PairMethod):
         special, rate = self.tokenizer.special_ids, self.config.mask_rate
         pairs = [example.pair for example in examples]
         plain = super().collate(pairs, rng)
-        alone = masked_batch(plain["text"], self.tokenizer, rng, rate)
+        alone = masked_batch(plain["text"], self.tokenizer, rng, rate, prefix="alone_")
         sides, swapped = random_order(pairs, rng)
         joint = masked_batch(join_sides(sides, self.max_side_length, special_ids=special), self.tokenizer, rng, rate)
         lengths = [(min(len(x), self.max_side_length), min(len(y), self.max_side_length)) for x, y in sides]
         words = [[(b, a) if s else (a, b) for a, b in e.words] for e, s in zip(examples, swapped, strict=True)]
         return {
             **joint,
-            **{f"alone_{name}": value for name, value in alone.items()},
+            **alone,
             "words": locate_words(words, lengths, joint["text"], joint["positions"].numpy()),
             "groups": plain["groups"],
         }

@@ -81,7 +81,7 @@ class XLM(PairMethod):
         pivot_first = torch.tensor([[m, 0] if s else [0, m] for m, s in zip(numbers, swapped, strict=True)])
         return {
             **masked_batch(both, self.tokenizer, rng, rate),
-            **{f"alone_{name}": value for name, value in masked_batch(alone, self.tokenizer, rng, rate).items()},
+            **masked_batch(alone, self.tokenizer, rng, rate, prefix="alone_"),
             "languages": pivot_first[both.layout.owner, both.segments],
             "alone_languages": torch.tensor([0] * n + numbers)[alone.layout.owner],
         }

@@ -98,11 +98,12 @@ class XLMAlign(PairMethod):
     def collate(self, examples: Sequence[PairExample], rng: Generator) -> Batch:
         sides, _ = random_order(examples, rng)
         both = join_sides(sides, self.max_side_length, special_ids=self.tokenizer.special_ids)
-        alone = masked_batch(super().collate(examples, rng)["text"], self.tokenizer, rng, self.config.mask_rate)
+        text, rate = super().collate(examples, rng)["text"], self.config.mask_rate
+        alone = masked_batch(text, self.tokenizer, rng, rate, prefix="alone_")
         first, second = side_positions(both)
         return {
-            **masked_batch(both, self.tokenizer, rng, self.config.mask_rate),
-            **{f"alone_{name}": value for name, value in alone.items()},
+            **masked_batch(both, self.tokenizer, rng, rate),
+            **alone,
             "clean": both.ids,
             "first": first,
             "second": second,

@@ -86,9 +86,8 @@ class XLME(PairMethod):
         both = join_sides(sides, self.max_side_length, special_ids=self.tokenizer.special_ids)
         batch: Batch = {}
         for prefix, text in (("", both), ("alone_", super().collate(examples, rng)["text"])):
-            masked = masked_batch(text, self.tokenizer, rng, self.config.mask_rate, ELECTRA)
-            masked["draws"] = torch.from_numpy(rng.random(len(masked["labels"])))
-            batch |= {f"{prefix}{name}": value for name, value in masked.items()}
+            batch |= masked_batch(text, self.tokenizer, rng, self.config.mask_rate, ELECTRA, prefix=prefix)
+            batch[f"{prefix}draws"] = torch.from_numpy(rng.random(len(batch[f"{prefix}labels"])))
         return batch
 
     def counts(self, batch: Batch, step: int) -> dict[str, float]:

@@ -13,7 +13,6 @@ SPEC = TaskSpec(
     family=BitextMining.family,
     metric="f1",
     languages=("de", "fr", "ru", "zh"),
-    labels=(),
     protocols={
         "official": MiningSettings(max_length=512, pooling="cls"),
         "mini": MiningSettings(max_length=64),

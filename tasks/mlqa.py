@@ -17,7 +17,6 @@ SPEC = TaskSpec(
     family=QuestionAnswering.family,
     metric="f1_em",
     languages=("ar", "de", "en", "es", "hi", "vi", "zh"),
-    labels=(),
     protocols={"official": OFFICIAL, "mini": MINI, "alignboard": ALIGNBOARD},
     variants=VARIANTS,
     choices=CHOICES,

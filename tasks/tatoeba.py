@@ -17,7 +17,6 @@ SPEC = TaskSpec(
         *("af", "ar", "bg", "bn", "de", "el", "es", "et", "eu", "fa", "fi", "fr", "he", "hi", "hu", "id", "it", "ja"),
         *("jv", "ka", "kk", "ko", "ml", "mr", "nl", "pt", "ru", "sw", "ta", "te", "th", "tl", "tr", "ur", "vi", "zh"),
     ),
-    labels=(),
     protocols={
         "official": PoolSettings(max_length=512),
         "mini": PoolSettings(max_length=64),

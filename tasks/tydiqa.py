@@ -13,7 +13,6 @@ SPEC = TaskSpec(
     family=QuestionAnswering.family,
     metric="f1_em",
     languages=("ar", "bn", "en", "fi", "id", "ko", "ru", "sw", "te"),
-    labels=(),
     protocols={"official": OFFICIAL, "mini": MINI, "alignboard": ALIGNBOARD},
     variants=VARIANTS,
     choices=(*CHOICES, Choice("test", "the published dev set", "the same: the real test set is not public")),

@@ -12,7 +12,6 @@ SPEC = TaskSpec(
     family=QuestionAnswering.family,
     metric="f1_em",
     languages=("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh"),
-    labels=(),
     protocols={"official": OFFICIAL, "mini": MINI, "alignboard": ALIGNBOARD},
     variants=VARIANTS,
     choices=CHOICES,

@@ -12,10 +12,10 @@ from typing import NamedTuple
 from harness.data.layout import LINK_FILES
 from harness.data.lines import fields_of, read_lines, scan, shorten
 from harness.data.patterns import find_files, find_views, plain_or_compressed, uncompressed
-from harness.data.readers import READERS, Reader, check_parallel, text_pairs
+from harness.data.readers import READERS, Reader, check_parallel, nli_pairs, text_pairs
 from harness.errors import UserError
 from harness.files import text_digest
-from harness.records import AlignedPair, Corpus, CorpusRecord, DictionaryEntry, MonoSentence, ParallelPair, TextPair
+from harness.records import AlignedPair, Corpus, CorpusRecord, DictionaryEntry, MonoSentence, ParallelPair
 
 NLI_FILE = "xnli/train-{pivot}.tsv"
 NLI_LABELS = ("contradiction", "entailment", "neutral")
@@ -161,11 +161,6 @@ def _links(
     return frozenset(sure), frozenset(possible)
 
 
-def _read_nli(_language: str, files: tuple[Path, ...]) -> Iterator[TextPair]:
-    for row, (first, second, label) in enumerate(text_pairs(files[0], NLI_LABELS, withheld=False)):
-        yield TextPair(f"train-{row}", first, second, label, f"xnli-train-{row}")
-
-
 def _blank_error(path: Path, number: int, remedy: str) -> UserError:
     return UserError(
         "an empty line or field", file=path, line=number, found="nothing but blanks", expected="text", remedy=remedy
@@ -190,7 +185,11 @@ LAYOUTS: Mapping[Corpus, CorpusLayout] = {
         _read_alignments,
         _count_parallel,
     ),
-    Corpus.NLI: CorpusLayout((NLI_FILE,), _read_nli, lambda files: scan(files[0]).lines),
+    Corpus.NLI: CorpusLayout(
+        (NLI_FILE,),
+        lambda _, files: nli_pairs(text_pairs(files[0], NLI_LABELS, withheld=False)),
+        lambda files: scan(files[0]).lines,
+    ),
 }
 READERS[AlignedPair] = Reader(
     records=lambda cell: _read_alignments(cell.view, tuple(cell.files.values())),

@@ -11,10 +11,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from harness.data.babel.languages import PIVOT, BabelLanguage
+from harness.data.babel.languages import PIVOT, PROPERTIES
 from harness.data.babel.settings import parse_settings
 from harness.errors import unknown
 
@@ -106,7 +106,9 @@ def language(code: str, source: str = "") -> Language:
     if kind in ("", "babel"):
         world = parse_settings(settings).languages
         if code in world:
-            return _made_up(world[code], world[PIVOT])
+            tongue, pivot = world[code], world[PIVOT]
+            departs = tuple(name for name in PROPERTIES if getattr(tongue, name) != getattr(pivot, name))
+            return Language(code, code, f"babel {tongue.order}", tongue.script.title(), "", departs)
     return XTREME.get(code, Language(code, code))
 
 
@@ -143,9 +145,3 @@ def _place(by: str, name: str, size: int) -> tuple[bool, Any, str]:
     if by == "aligned":
         return False, (ALIGNED, UNALIGNED, PIVOT_GROUP).index(name), name
     return name == UNKNOWN, -size, name
-
-
-def _made_up(tongue: BabelLanguage, pivot: BabelLanguage) -> Language:
-    named = [f.name for f in fields(BabelLanguage) if f.name not in ("code", "step", "neighbour")]
-    departs = tuple(name for name in named if getattr(tongue, name) != getattr(pivot, name))
-    return Language(tongue.code, tongue.code, f"babel {tongue.order}", tongue.script.title(), "", departs)

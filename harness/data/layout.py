@@ -26,16 +26,15 @@ def _pools(stem: str, *, gold: bool) -> tuple[Patterns, ...]:
     return ({**sides, "gold": f"{stem}.gold"} if gold else sides,)
 
 
-def _by_view(task: str) -> SplitFiles:
-    return {split: _data(f"{task}/{split}-{{view}}.tsv") for split in ("train", "dev", "test")}
-
-
 LINK_FILES = {end: f"alignments/{{view}}-{{pivot}}.{end}" for end in ("gold", "{pivot}", "{view}")}
 _TYDIQA_TRAIN = "tydiqa/tydiqa-goldp-v1.1-train/tydiqa.goldp.{pivot}.train.json"
 _SQUAD_TRAIN = _data("squad/train-v1.1.json", _TYDIQA_TRAIN)
 
 XTREME_FILES: Mapping[str, SplitFiles] = {
-    **{task: _by_view(task) for task in ("xnli", "pawsx", "udpos", "panx")},
+    **{
+        task: {split: _data(f"{task}/{split}-{{view}}.tsv") for split in ("train", "dev", "test")}
+        for task in ("xnli", "pawsx", "udpos", "panx")
+    },
     "xquad": {"train": _SQUAD_TRAIN, "test": _data("xquad/xquad.{view}.json")},
     "mlqa": {
         "train": _SQUAD_TRAIN,

@@ -106,6 +106,12 @@ def _label(path: Path, number: int, text: str, labels: Sequence[str]) -> str:
     return label
 
 
+def nli_pairs(rows: Iterable[tuple[str, str, str | None]]) -> Iterator[TextPair]:
+    """The records of an NLI corpus: those of xnli's training set."""
+    for row, (first, second, label) in enumerate(rows):
+        yield TextPair(f"train-{row}", first, second, label, f"xnli-train-{row}")
+
+
 def _read_classification(cell: Cell) -> Iterator[Record]:
     clusters: list[str] = []  # empty where the languages are not parallel
     if cell.parallel is not None:

@@ -80,10 +80,10 @@ def mask_tokens(
 
 
 def masked_batch(
-    text: PackedText, tokenizer: Tokenizer, rng: Generator, rate: float = 0.15, fates: Fates = BERT
+    text: PackedText, tokenizer: Tokenizer, rng: Generator, rate: float = 0.15, fates: Fates = BERT, *, prefix: str = ""
 ) -> Batch:
     """The masked `text` with the `positions` and `labels` of its masked tokens; `rows` are the positions for
-    `Encoder.at`."""
+    `Encoder.at`. Each name has the prefix before it."""
     masked = mask_tokens(
         text.ids,
         ~text.special,
@@ -94,12 +94,13 @@ def masked_batch(
         vocab_size=tokenizer.vocab_size,
         special_ids=tokenizer.special_ids,
     )
-    return {
+    parts = {
         "text": text.with_ids(masked.ids),
         "positions": masked.positions,
         "rows": TokenSubset.of(masked.positions, text.lengths),
         "labels": masked.labels,
     }
+    return {f"{prefix}{name}": value for name, value in parts.items()}
 
 
 def masked_lm(encoder: Encoder, hidden: Tensor, positions: Tensor, labels: Tensor) -> Term:

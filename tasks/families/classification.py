@@ -69,7 +69,9 @@ class Classification(TrainedTask[LabelledPairs]):
     ) -> LabelledPairs:
         pairs: Sequence[TextPair] = records
         encoded = tokenizer.encode_pairs([p.first for p in pairs], [p.second for p in pairs], settings.max_length)
-        labels = [self._number(pair) for pair in pairs] if gold else []
+        for pair in pairs if gold else ():
+            self.require_gold(pair)
+        labels = [self.spec.labels.index(str(pair.label)) for pair in pairs] if gold else []
         return LabelledPairs(encoded, np.asarray(labels, dtype=np.int64))
 
     def collate(self, examples: Sequence[Any], special_ids: frozenset[int]) -> Batch:
@@ -140,7 +142,3 @@ class Classification(TrainedTask[LabelledPairs]):
 
     def _labels(self, file: CheckedFile) -> list[str]:
         return file.column(self.spec.labels.__contains__, " | ".join(self.spec.labels))
-
-    def _number(self, pair: TextPair) -> int:
-        self.require_gold(pair)
-        return self.spec.labels.index(str(pair.label))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, cast
 
 from harness.data.lines import shorten
-from harness.errors import GoldFault, UsageError, UserError
+from harness.errors import GoldFault, UsageError
 from harness.layers import LayerOf
 from harness.records import PoolSentence, Record
 from harness.task import R, Task, TaskSettings
@@ -52,11 +52,6 @@ class BitextTask(Task):
     """What both bitext families share: one sweep over the distinct sentences of all views."""
 
     Settings: ClassVar[type[TaskSettings]] = PoolSettings
-
-    def build(self, encoder: Encoder, settings: PoolSettings) -> Encoder:
-        if settings.pooling not in ("mean", "cls"):
-            raise UserError(f"unknown pooling {settings.pooling!r}", expected="mean, cls")
-        return encoder
 
     def cap(self, records: Sequence[R], limit: int | None) -> Sequence[R]:
         """The whole pool. Raises UsageError for a limit."""

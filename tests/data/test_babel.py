@@ -28,7 +28,7 @@ GOLDEN = "9efd6d8efd2fb81c9fc8d36c8dc64188610a1523b015ce43e76c5bce33de88a9"
 
 
 def spec(task: str) -> TaskSpec:
-    return TaskSpec(task, task, Tagging.family, "f1", (), (), {}, "", "", "")
+    return TaskSpec(task, task, Tagging.family, "f1", (), {}, "", "", "")
 
 
 SPECS = [spec(task) for task in NAMES]

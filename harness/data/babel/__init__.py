@@ -6,7 +6,7 @@ Meaning is known, so every task has exact gold. docs/babel.md shows the language
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 
 from harness.data.babel import corpora, tasks
@@ -63,7 +63,11 @@ class Babel(Source):
             for split in tasks.SPLITS[task]
             for view in tasks.views(self.settings, task, split)
         ]
-        kinds = [self._corpus_cell(kind, code) for kind in Corpus for code in self._corpus_languages(kind)]
+        kinds = [
+            CorpusCell(kind, code, corpora.count(self.settings, kind, code), self._fingerprint("corpus", kind, code))
+            for kind in Corpus
+            for code in self._corpus_languages(kind)
+        ]
         training = {
             name: f"babel {task}, {tasks.item_count(self.settings, task, 'train')} items"
             for name, task in named.items()
@@ -97,16 +101,10 @@ class Babel(Source):
         count = tasks.record_count(self.settings, task, split)
         return TaskCell(name, view, split, count, self._fingerprint("task", task, view, split))
 
-    def _corpus_cell(self, kind: Corpus, code: str) -> CorpusCell:
-        return CorpusCell(kind, code, corpora.count(self.settings, kind, code), self._fingerprint("corpus", kind, code))
-
-    @cached_property
-    def _stem(self) -> str:
-        settings = self.settings
-        return repr((settings.seed, settings.sizes, sorted(settings.languages.items()), _source_digest()))
-
     def _fingerprint(self, *cell: str) -> str:
-        return text_digest("\n".join((self._stem, *cell)))
+        settings = self.settings
+        stem = repr((settings.seed, settings.sizes, sorted(settings.languages.items()), _source_digest()))
+        return text_digest("\n".join((stem, *cell)))
 
 
 @cache

@@ -14,7 +14,7 @@ from harness.data.babel.grammar import Word, character_span, name_words, realise
 from harness.data.babel.languages import PIVOT
 from harness.data.babel.lexicon import CASES, BabelLexicon, lexicon
 from harness.data.babel.meaning import denotation
-from harness.data.babel.pairs import nli_items, paraphrase_items
+from harness.data.babel.pairs import text_pairs
 from harness.data.babel.sentences import ALL_FRAMES, POOL_PROFILE, Statement, statement_stream, statements
 from harness.data.babel.settings import BabelSettings
 from harness.data.babel.world import NAME_TYPES, Event, Name, Phrase, Profile, split_of
@@ -114,21 +114,13 @@ def alignment(settings: BabelSettings, code: str) -> Iterator[AlignedPair]:
 
 def inference(settings: BabelSettings, code: str) -> Iterator[TextPair]:
     """Labelled premises and hypotheses, parallel across languages, disjoint from those of the task."""
-    yield from _pairs(settings, code, "nli", "corpus", settings.sizes.inference)
+    yield from text_pairs(settings, "nli", code, "corpus", settings.sizes.inference)
 
 
 def translated_train(settings: BabelSettings, code: str) -> Iterator[TextPair]:
     """The training sets of the two pair tasks in another language. An item has the `cluster` of its pivot item."""
-    yield from _pairs(settings, code, "nli", "train", settings.sizes.nli)
-    yield from _pairs(settings, code, "paraphrase", "train", settings.sizes.paraphrase)
-
-
-def _pairs(settings: BabelSettings, code: str, task: str, split: str, count: int) -> Iterator[TextPair]:
-    items = (nli_items if task == "nli" else paraphrase_items)(settings.seed, split, count)
-    words = lexicon(settings.seed, settings.languages[code])
-    for i, (first, second, styles, label) in enumerate(items):
-        one, other = text(realise(first, words, styles[0])), text(realise(second, words, styles[1]))
-        yield TextPair(f"{task}-{split}-{code}-{i:06}", one, other, label, f"{task}-{split}-{i:06}")
+    yield from text_pairs(settings, "nli", code, "train", settings.sizes.nli)
+    yield from text_pairs(settings, "paraphrase", code, "train", settings.sizes.paraphrase)
 
 
 def entities(settings: BabelSettings, code: str) -> Iterator[Entity]:

@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 
 from harness.data.babel.grammar import PLAIN, Style, Word, realise
-from harness.data.babel.languages import PIVOT, BabelLanguage
+from harness.data.babel.languages import PIVOT, PROPERTIES, BabelLanguage
 from harness.data.babel.lexicon import lexicon, question_lexicon
 from harness.data.babel.passages import passages
 from harness.data.babel.reading import answer_words
@@ -46,12 +45,8 @@ def interlinear(sentence: Sequence[Word]) -> str:
 
 def properties(language: BabelLanguage) -> str:
     """The properties of a language, in the syntax of the settings."""
-    named = [f.name for f in fields(BabelLanguage) if f.name not in ("code", "step", "neighbour")]
-    return ", ".join(f"{name}={_as_text(getattr(language, name))}" for name in named)
-
-
-def _as_text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    values = ((name, getattr(language, name)) for name in PROPERTIES)
+    return ", ".join(f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in values)
 
 
 def examples(settings: BabelSettings, code: str) -> Iterator[str]:

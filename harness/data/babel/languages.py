@@ -45,6 +45,7 @@ class BabelLanguage:
     agreement: bool = False  # the verb agrees with its subject: person or not
 
 
+PROPERTIES = tuple(f.name for f in fields(BabelLanguage) if f.name not in ("code", "step", "neighbour"))
 PERCENT = tuple(map(str, range(101)))
 BOOLEAN = ("true", "false")
 ALLOWED: dict[str, tuple[str, ...]] = {
@@ -78,18 +79,11 @@ LANGUAGES: dict[str, BabelLanguage] = _languages()
 
 def with_property(language: BabelLanguage, name: str, value: str) -> BabelLanguage:
     """The language with one property set from text. Raises UsageError on an unknown property or value."""
-    known = [f.name for f in fields(BabelLanguage) if f.name not in ("code", "step", "neighbour")]
-    if name not in known:
-        raise UsageError(f"{language.code} has no property {name!r}", expected=", ".join(known))
-    setting: dict[str, Any] = {name: _parse_value(language, name, value)}
-    return replace(language, **setting)
-
-
-def _parse_value(language: BabelLanguage, name: str, value: str) -> str | int | bool:
+    if name not in PROPERTIES:
+        raise UsageError(f"{language.code} has no property {name!r}", expected=", ".join(PROPERTIES))
     allowed = ALLOWED[name]
     if value not in allowed:
         expected = "a percentage, 0 to 100" if allowed is PERCENT else ", ".join(allowed)
         raise UsageError(f"{language.code}.{name} cannot be {value!r}", expected=expected)
-    if allowed is PERCENT:
-        return int(value)
-    return value == "true" if allowed is BOOLEAN else value
+    setting: Any = int(value) if allowed is PERCENT else value == "true" if allowed is BOOLEAN else value
+    return replace(language, **{name: setting})

@@ -56,14 +56,9 @@ def question_lexicon(seed: int, language: BabelLanguage) -> BabelLexicon:
     Question words are the same in every language: no corpus has questions, so no method could learn their translations.
     """
     words = lexicon(seed, language)
-    return replace(words, forms={**words.forms, **_question_forms(seed)})
-
-
-@cache
-def _question_forms(seed: int) -> dict[str, tuple[str, ...]]:
     taken = {word for words in _pivot_forms(seed).values() for word in words} | set(name_stems(seed))
     maker = _WordMaker(Dice("question words", seed), VOWELS, CONSONANTS, taken)
-    return {gloss: (maker.word(1),) for gloss in QUESTION_WORDS}
+    return replace(words, forms={**words.forms, **{gloss: (maker.word(1),) for gloss in QUESTION_WORDS}})
 
 
 @cache
@@ -84,12 +79,6 @@ def _pivot_forms(seed: int) -> dict[str, tuple[str, ...]]:
     return _make_forms(dice, list(concepts().values()), _WordMaker(dice, VOWELS, CONSONANTS, set()))
 
 
-@cache
-def _first_words(seed: int) -> dict[str, str]:
-    """The first pivot word of each concept: homonyms are borrowed together."""
-    return {gloss: words[0] for gloss, words in _pivot_forms(seed).items()}
-
-
 def _share(seed: int, key: str) -> int:
     return bucket(f"share/{seed}/{key}", 100)
 
@@ -100,9 +89,9 @@ def _is_loan(seed: int, key: str, language: BabelLanguage) -> bool:
 
 def _shared_forms(seed: int, language: BabelLanguage) -> dict[str, tuple[str, ...]]:
     found = {}
-    for gloss, group in _first_words(seed).items():
+    for gloss, words in _pivot_forms(seed).items():
+        group = words[0]  # homonyms are borrowed together
         if _share(seed, group) < language.loans + language.cognates:
-            words = _pivot_forms(seed)[gloss]
             found[gloss] = tuple(_spell(word, _is_loan(seed, group, language), language) for word in words)
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -12,7 +13,9 @@ from harness.data.babel.grammar import Style, realise, text
 from harness.data.babel.languages import LANGUAGES, PIVOT
 from harness.data.babel.lexicon import lexicon
 from harness.data.babel.meaning import CONTRADICTION, ENTAILMENT, NEUTRAL, inference_label, same_meaning
+from harness.data.babel.settings import BabelSettings
 from harness.data.babel.world import Event, Profile, World, key, split_of
+from harness.records import TextPair
 
 
 class Pair(NamedTuple):
@@ -61,6 +64,15 @@ def nli_items(seed: int, split: str, count: int) -> tuple[Pair, ...]:
             seen.add(key(premise))
             found += pairs
     return tuple(dice.shuffled(found[:count]))
+
+
+def text_pairs(settings: BabelSettings, task: str, code: str, split: str, count: int) -> Iterator[TextPair]:
+    """The items of `nli` or `paraphrase` in a language, parallel across languages."""
+    items = (nli_items if task == "nli" else paraphrase_items)(settings.seed, split, count)
+    words = lexicon(settings.seed, settings.languages[code])
+    for i, (first, second, styles, label) in enumerate(items):
+        one, other = text(realise(first, words, styles[0])), text(realise(second, words, styles[1]))
+        yield TextPair(f"{task}-{split}-{code}-{i:06}", one, other, label, f"{task}-{split}-{i:06}")
 
 
 def _hypotheses(world: World, seed: int, premise: Event, labels: tuple[str, ...]) -> list[Pair]:
@@ -127,17 +139,14 @@ def paraphrase_items(seed: int, split: str, count: int) -> tuple[Pair, ...]:
         if label == "1":
             others = [event]
         else:
-            others = exchanged if _uses_exchange(number) else edits.conflicting_events(event, dice)
+            # Exactly EXCHANGED of every hundred are an exchange.
+            exchange = number * EXCHANGED % 100 < EXCHANGED
+            others = exchanged if exchange else edits.conflicting_events(event, dice)
         fitting = [e for e in others if (label == "1") == same_meaning(event, e) and split_of(seed, e) == split]
         if fitting:
             seen.add(key(event))
             found.append(Pair(event, dice.pick(fitting), styles, label))
     return tuple(dice.shuffled(found))
-
-
-def _uses_exchange(number: int) -> bool:
-    """Whether this non-paraphrase is an exchange: exactly EXCHANGED of every hundred are."""
-    return number * EXCHANGED % 100 < EXCHANGED
 
 
 def _distinct_styles(seed: int, event: Event, styles: tuple[Style, Style]) -> tuple[Style, Style]:

@@ -164,7 +164,9 @@ def _questions(dice: Dice, seed: int, split: str, scene: Sequence[PassageEvent])
     for number in dice.shuffled(range(len(scene))):
         event, role = scene[number]
         word, rest = question_word(event, role), edits.without(event, role)
-        if split != "train" and _decoy_count(rest, events) <= DECOYS:  # the statement itself counts as one
+        wanted = set(key(rest).split())
+        decoys = sum(wanted <= set(key(event).split()) for event in events)  # the statement itself counts as one
+        if split != "train" and decoys <= DECOYS:
             continue
         for asked in (_make_vaguer(dice, rest, role), rest):
             if split_of(seed, asked) == split and answering_events(asked, role, word, events) == [number]:
@@ -177,12 +179,6 @@ def answering_events(asked: Event, role: str, word: str, events: Sequence[Event]
     name = role if role == "time" else f"{role}.kind"
     demanded = {**denotation(asked), name: ANSWERS[word]}
     return [i for i, event in enumerate(events) if not event.negated and entails(denotation(event), demanded)]
-
-
-def _decoy_count(asked: Event, events: Sequence[Event]) -> int:
-    """The number of events that contain every word of the question."""
-    wanted = set(key(asked).split())
-    return sum(wanted <= set(key(event).split()) for event in events)
 
 
 def _make_vaguer(dice: Dice, asked: Event, role: str) -> Event:

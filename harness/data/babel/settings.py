@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from harness.data.babel.languages import LANGUAGES, BabelLanguage, with_property
@@ -48,10 +49,7 @@ class BabelSettings:
 
 def parse_settings(location: str) -> BabelSettings:
     """Settings from `key=value,...`. Raises UsageError for an unknown key, language, property or value."""
-    pairs = [_split_pair(part) for part in location.split(",") if part.strip()]
-    given = dict(pairs)
-    if len(given) < len(pairs):
-        raise UsageError("a setting of babel is given twice", found=location, remedy="give each setting once")
+    given = parse_pairs("babel", location.split(","), "seed=1,size=large")
     size = given.pop("size", "demo")
     if size not in SIZES:
         raise unknown("size of babel", size, SIZES)
@@ -65,24 +63,25 @@ def parse_settings(location: str) -> BabelSettings:
                 raise unknown("language of babel", code, languages)
             languages[code] = with_property(languages[code], prop, value)
         else:
-            name = _size_name(name)
+            if name not in (known := [f.name for f in dataclasses.fields(Sizes)]):
+                others = ("seed", "size", *known, *(f"{code}.PROPERTY" for code in LANGUAGES))
+                raise unknown("setting of babel", name, others)
             counts[name] = _parse_count(name, value)
     label = f"babel:{location}" if location else "babel"
     return BabelSettings(seed, dataclasses.replace(SIZES[size], **counts), languages, label)
 
 
-def _split_pair(part: str) -> tuple[str, str]:
-    name, equals, value = (piece.strip() for piece in part.partition("="))
-    if not (name and equals and value):
-        raise UsageError("a setting of babel is written name=value", found=repr(part), expected="seed=1,size=large")
-    return name, value
-
-
-def _size_name(name: str) -> str:
-    counts = [f.name for f in dataclasses.fields(Sizes)]
-    if name not in counts:
-        raise unknown("setting of babel", name, ["seed", "size", *counts, *(f"{code}.PROPERTY" for code in LANGUAGES)])
-    return name
+def parse_pairs(kind: str, parts: Iterable[str], example: str) -> dict[str, str]:
+    """The settings `name=value` of a source, blank parts left out. Raises UsageError for another form, or a repeat."""
+    given: dict[str, str] = {}
+    for part in (part for part in parts if part.strip()):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not (name and equals and value):
+            raise UsageError(f"a setting of {kind} is written name=value", found=repr(part), expected=example)
+        if name in given:
+            raise UsageError(f"a setting of {kind} is given twice", found=name, remedy="give each setting once")
+        given[name] = value
+    return given
 
 
 def _parse_count(name: str, value: str) -> int:

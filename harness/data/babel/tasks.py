@@ -10,7 +10,7 @@ from harness.data.babel.dice import Dice
 from harness.data.babel.grammar import realise, text, word_links
 from harness.data.babel.languages import PIVOT
 from harness.data.babel.lexicon import BabelLexicon, lexicon
-from harness.data.babel.pairs import nli_items, paraphrase_items
+from harness.data.babel.pairs import text_pairs
 from harness.data.babel.reading import READINGS, questions
 from harness.data.babel.sentences import (
     DISTRACTORS,
@@ -59,13 +59,7 @@ def record_count(settings: BabelSettings, task: str, split: str) -> int:
 
 def pair_task(settings: BabelSettings, task: str, view: str, split: str) -> list[TextPair]:
     """Sentence pairs of `nli` and `paraphrase`, parallel across views."""
-    maker = nli_items if task == "nli" else paraphrase_items
-    words = _lexicon(settings, view)
-    found = []
-    for i, (first, second, styles, label) in enumerate(maker(settings.seed, split, item_count(settings, task, split))):
-        one, other = text(realise(first, words, styles[0])), text(realise(second, words, styles[1]))
-        found.append(TextPair(f"{task}-{split}-{view}-{i:06}", one, other, label, f"{task}-{split}-{i:06}"))
-    return found
+    return list(text_pairs(settings, task, view, split, item_count(settings, task, split)))
 
 
 def tag_task(settings: BabelSettings, task: str, view: str, split: str) -> list[TaggedSentence]:
@@ -91,9 +85,12 @@ def mining_task(settings: BabelSettings, task: str, view: str, split: str) -> li
 
 def retrieval_task(settings: BabelSettings, task: str, view: str, split: str) -> list[PoolSentence]:
     """Pairs of translations: every source sentence has one partner, and many have a close variant in the pool."""
-    drawn = retrieval_statements(settings.seed, split, item_count(settings, task, split))
-    source = _side(settings, "source", view, drawn, len(drawn), f"{task}-{split}-{view}")
-    return source + _side(settings, "target", PIVOT, drawn, len(drawn), f"{task}-{split}-{view}")
+    drawn, prefix = (
+        retrieval_statements(settings.seed, split, item_count(settings, task, split)),
+        f"{task}-{split}-{view}",
+    )
+    source = _side(settings, "source", view, drawn, len(drawn), prefix)
+    return source + _side(settings, "target", PIVOT, drawn, len(drawn), prefix)
 
 
 def _side(

@@ -15,7 +15,7 @@ from harness.data.folder import Folder
 from harness.data.hub import rows
 from harness.data.hub.settings import NLI_CONFIGS, HubSettings, Named, parse_settings
 from harness.data.hub.tables import HUB_TASKS, NLI_COLUMNS, HubTask
-from harness.data.readers import premise_clusters
+from harness.data.readers import nli_pairs, premise_clusters
 from harness.data.source import CorpusCell, Manifest, Source, TaskCell, missing_task
 from harness.errors import UserError
 from harness.files import text_digest
@@ -110,9 +110,7 @@ class Hub(Source):
                 )
         if kind is Corpus.NLI:
             one = self._nli_part
-            found = rows.labelled(one.place, one.tuples(), _NLI_LABELS) if languages else ()
-            for row, (first, second, label) in enumerate(found):
-                yield TextPair(f"train-{row}", first, second, label, f"xnli-train-{row}")
+            yield from nli_pairs(rows.labelled(one.place, one.tuples(), _NLI_LABELS) if languages else ())
             return
         from harness.data.hub import parallel
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from harness.data.babel.settings import parse_pairs
 from harness.errors import UsageError, unknown
 from harness.files import expand_user
 
@@ -41,14 +42,7 @@ def parse_settings(location: str) -> HubSettings:
     """Settings from `REPO@REVISION,name=value,...`. Raises UsageError for an unknown setting or value."""
     parts = [part.strip() for part in location.split(",") if part.strip()]
     first = _parse_name("the data set", parts.pop(0)) if parts and "=" not in parts[0] else Named("google/xtreme")
-    given: dict[str, str] = {}
-    for part in parts:
-        name, equals, value = (piece.strip() for piece in part.partition("="))
-        if not (name and equals and value):
-            raise UsageError("a setting of hub is written name=value", found=repr(part), expected="bucc=PATH")
-        if name in given:
-            raise UsageError("a setting of hub is given twice", found=location, remedy="give each setting once")
-        given[name] = value
+    given = parse_pairs("hub", parts, "bucc=PATH")
     known = [f.name for f in dataclasses.fields(HubSettings) if f.name not in ("xtreme", "label")]
     for name in given:
         if name not in known:

@@ -57,32 +57,25 @@ def surface_sentences(path: Path, order: Sequence[str], unranked: set[str]) -> I
 def _add_line(graph: _Graph, path: Path, number: int, text: str) -> None:
     """Adds a line to the sentence."""
     try:
-        name, word, heads = _parse_line(text)
+        columns = text.split("\t")
+        name, form, tag, head, enhanced = (columns[i] for i in (0, 1, 3, 6, 8))
+        first, _, last = name.partition("-")
+        if len(columns) != 10 or (last and int(first) > int(last)):
+            raise ValueError
+        if "." in name or name == "_":  # an empty node, which only the enhanced layer has
+            return
+        layers = [] if last or enhanced == "_" else [pair.split(":")[0] for pair in enhanced.split("|")]
+        heads = set() if last else {int(head), *(int(layer) for layer in layers if layer.isdigit())}
     except (ValueError, IndexError) as error:
         expected = "ten columns with ids and heads"
         raise content_error(path, number, "this is not CoNLL-U", shorten(text), expected) from error
-    if "." in name or name == "_":  # an empty node, which only the enhanced layer has
-        return
-    if "-" in name:
-        graph.spans[int(name.split("-")[0])] = int(name.split("-")[1]), word.token
+    if last:
+        graph.spans[int(first)] = int(last), form
         return
     if name != str(len(graph.words) + 1):
         expected = f"the id {len(graph.words) + 1}"
         raise content_error(path, number, "ids that do not count from 1", shorten(text), expected)
-    graph.words[int(name)], graph.heads[int(name)] = word, heads
-
-
-def _parse_line(text: str) -> tuple[str, TaggedToken, set[int]]:
-    """The id, form and tag, and heads of a line. Raises ValueError or IndexError if it is malformed."""
-    columns = text.split("\t")
-    name, form, tag, head, enhanced = (columns[i] for i in (0, 1, 3, 6, 8))
-    first, _, last = name.partition("-")
-    if len(columns) != 10 or (last and int(first) > int(last)):
-        raise ValueError
-    if last or "." in name or name == "_":
-        return name, TaggedToken(form, tag), set()
-    layers = [] if enhanced == "_" else [pair.split(":")[0] for pair in enhanced.split("|")]
-    return name, TaggedToken(form, tag), {int(head), *(int(layer) for layer in layers if layer.isdigit())}
+    graph.words[int(name)], graph.heads[int(name)] = TaggedToken(form, tag), heads
 
 
 def _surface_tokens(graph: _Graph, ranks: Mapping[str, int], unranked: set[str]) -> Iterator[TaggedToken]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,25 +74,17 @@ def copy_questions(source: Path, target: Path) -> int:
     return count
 
 
-def convert_plain(raw: Raw, out: Path, official: bool) -> Converted:
-    """SQuAD's train and dev set, unchanged."""
-    return Converted({name: copy_questions(path, out / name) for name, path in sorted(raw.items())})
+def convert(raw: Raw, out: Path, official: bool, *, hidden: str | None = None, folder: str = "") -> Converted:
+    """Copies files to `folder`, a pattern with {split}. `official` hides the answers where a name begins with `hidden`.
 
-
-def convert_xquad(raw: Raw, out: Path, official: bool) -> Converted:
-    """One file for each language; `official` hides the answers."""
-    write = write_hidden if official else copy_questions
-    return Converted({name: write(path, out / name) for name, path in sorted(raw.items())})
-
-
-def convert_mlqa(raw: Raw, out: Path, official: bool) -> Converted:
-    """The 49 pairs of languages of dev and test; `official` hides the answers of test."""
+    Of MLQA these are the 49 pairs of languages of dev and test.
+    """
     done = Converted()
     for name, path in sorted(raw.items()):
-        split = name.split("-")[0]
-        target = f"MLQA_V1/{split}/{name}"
+        target = folder.format(split=name.split("-")[0]) + name
         (out / target).parent.mkdir(parents=True, exist_ok=True)
-        done.items[target] = (write_hidden if official and split == "test" else copy_questions)(path, out / target)
+        hides = official and hidden is not None and name.startswith(hidden)
+        done.items[target] = (write_hidden if hides else copy_questions)(path, out / target)
     return done
 
 
@@ -112,7 +105,7 @@ SQUAD = Package(
             ("dev-v1.1.json", "95aa6a52d5d6a735563366753ca50492a658031da74f301ac5238b03966972c9"),
         )
     ),
-    convert=convert_plain,
+    convert=convert,
     published={"train-v1.1.json": 87_599, "dev-v1.1.json": 10_570},
 )
 XQUAD_PACKAGE = Package(
@@ -127,7 +120,7 @@ XQUAD_PACKAGE = Package(
             holds=tuple(f"xquad.{language}.json" for language in XQUAD),
         ),
     ),
-    convert=convert_xquad,
+    convert=partial(convert, hidden=""),
     published={f"xquad.{language}.json": 1_190 for language in XQUAD},
     also=("squad",),
 )
@@ -144,7 +137,7 @@ MLQA_PACKAGE = Package(
             sums={"MLQA_V1.zip": "246e8089933d13007fe80684d5c5c0713d6834cf8b3b4a0ec7c66f0a0d2baac8"},
         ),
     ),
-    convert=convert_mlqa,
+    convert=partial(convert, hidden="test", folder="MLQA_V1/{split}/"),
     published={
         f"MLQA_V1/{split}/{split}-context-{xx}-question-{xx}.json": count
         for split, counts in (("dev", MLQA_DEV), ("test", MLQA_TEST))

@@ -7,8 +7,7 @@ from typing import Annotated, ClassVar
 
 import torch
 from numpy.random import Generator
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from harness.errors import UserError
 from harness.layers import LayerOf
@@ -18,6 +17,7 @@ from harness.modeling.packing import pack
 from harness.modeling.tokenizer import Tokenizer
 from harness.records import Corpus, Entity
 from harness.training import distributed
+from methods.objectives.batch_norm import projection_head
 from methods.objectives.bilingual import join_sides, max_side_length
 from methods.objectives.contrastive import nce
 from methods.objectives.entities import EntityExample, group_by_entity, tokenize_entities
@@ -182,23 +182,3 @@ class XLMK(Method):
     def after_step(self, encoder: Encoder) -> None:
         for memory in (self.words, self.documents):
             memory.push()
-
-
-class BatchNorm(nn.BatchNorm1d):
-    """Batch norm in float32 or wider, with the running statistics where a batch has a single row."""
-
-    def forward(self, rows: Tensor) -> Tensor:
-        with torch.autocast(rows.device.type, enabled=False):
-            rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
-            if len(rows) > 1:
-                return super().forward(rows)
-            return functional.batch_norm(
-                rows, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
-            )
-
-
-def projection_head(width: int) -> nn.Sequential:
-    """Two layers without bias, with batch norm after either, as in the released code of XLM-K."""
-    first, second = (nn.Linear(width, width, bias=False) for _ in range(2))
-    norms = BatchNorm(width, eps=1e-12), BatchNorm(width, eps=1e-12, affine=False)
-    return nn.Sequential(first, norms[0], nn.ReLU(), second, norms[1])

@@ -25,6 +25,7 @@ import torch
 from benchmarks import training
 from benchmarks.training import Setting
 from harness.evaluation.retrieval import mine
+from harness.provenance import device_name, peak_memory
 from harness.training.loop import Run, Step, TrainSettings
 from validation import smoke
 
@@ -133,7 +134,7 @@ def utilisation(machine: Machine) -> Figures:
     seconds = training.measure({"harness": contestant}, 5, machine.device)["harness"]
     tokens = setting.batch * 39
     operations = 6 * tokens * 12 * setting.layers * setting.hidden**2  # of the layers' weights, forward and backward
-    figures = {"tokens a second": tokens / seconds, "peak bytes": smoke.peak_bytes(torch.device(machine.device))}
+    figures = {"tokens a second": tokens / seconds, "peak bytes": peak_memory(torch.device(machine.device))}
     if rate := machine.done.get("matmul", {}).get("teraflops"):
         figures["share of products"] = operations / seconds / 1e12 / rate
     print(", ".join(f"{name} {value:,.2f}" for name, value in figures.items()))
@@ -204,7 +205,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--toy", action="store_true", help="sizes for a test")
     options = parser.parse_args(arguments)
     machine = Machine(options.device, toy=options.toy)
-    print(f"{smoke.machine(torch.device(options.device))}, {platform.machine()}, torch {torch.__version__}")
+    print(f"{device_name(options.device)}, {platform.machine()}, torch {torch.__version__}")
     missing = run_parts(machine, options.only, 60 * options.minutes, options.out)
     print(f"\n{'failed or skipped: ' + ', '.join(missing) if missing else 'all parts done'}")
     return 1 if missing else 0

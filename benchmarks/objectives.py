@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from harness.provenance import host
+from harness.provenance import device_name
 from methods.objectives.contrastive import cz_nce
 
 TEMPERATURE = 0.07
@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print(f"{host()['cpu']}, torch {torch.__version__}, {options.threads} thread(s)")
+    print(f"{device_name('cpu')}, torch {torch.__version__}, {options.threads} thread(s)")
     for pairs in options.pairs:
         contest(pairs, options.width, options.runs, options.device)
 

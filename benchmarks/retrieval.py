@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from harness.evaluation.retrieval import Neighbours, margin_pairs, mine, nearest
-from harness.provenance import host, peak_memory
+from harness.provenance import device_name, peak_memory
 
 Array = NDArray[np.float32]
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -132,7 +132,7 @@ def main() -> None:
     options = parser.parse_args()
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(options.threads)))
     setting = SearchSetting(options.rows, options.width, options.k, options.threads, options.device)
-    print(f"{host()['cpu']}, torch {torch.__version__}, {options.runs} runs, {setting}")
+    print(f"{device_name('cpu')}, torch {torch.__version__}, {options.runs} runs, {setting}")
     for name in CONTESTS:
         report(name, contest(name, setting, options.runs))
 

@@ -87,6 +87,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def device_name(kind: str) -> str:
+    """The name of the first GPU for "cuda", else of the CPU."""
+    return gpus()[0].name if kind == "cuda" else _cpu()
+
+
 def peak_memory(device: torch.device | None = None) -> int:
     """Bytes: the peak of torch on a GPU, else the process's largest resident set so far."""
     if device is not None and device.type == "cuda":

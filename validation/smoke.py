@@ -42,7 +42,7 @@ from harness.modeling.attention import Layout, attend
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText, pack
 from harness.modeling.tokenizer import Tokenizer
-from harness.provenance import host, peak_memory
+from harness.provenance import device_name, peak_memory
 from harness.records import Corpus
 from harness.registry import METHODS, Origin
 from harness.task import TrainedSettings
@@ -102,7 +102,7 @@ class SmokeWorld:
     def __init__(self, options: argparse.Namespace) -> None:
         self.steps, self.batch = options.steps, options.batch or SIZES[options.device].batch
         self.device, self.learning_rate = torch.device(options.device), options.learning_rate
-        self.machine = host()["accelerators"][0] if options.device == "cuda" else host()["cpu"]
+        self.machine = device_name(options.device)
         self.source = Babel.open("size=small")
         self.languages = self.source.manifest([]).languages(Corpus.PARALLEL)
         parallel: Any = self.source.corpus(Corpus.PARALLEL, self.languages)

@@ -54,7 +54,7 @@ class SentenceGeometry(BitextTask):
         if settings.strong:
             what = f"tasks.{self.spec.name}.strong has no effect"
             raise UserError(what, found="strong=true", remedy="leave it out: both kinds are measured")
-        return super().build(encoder, settings)
+        return encoder
 
     def search(self, sides: PoolSides, vectors: Vectors, settings: PoolSettings) -> list[Any]:
         from harness.evaluation.geometry import measure_pairs

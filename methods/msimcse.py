@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from numpy.random import Generator
 from torch import nn
@@ -19,15 +17,8 @@ from harness.modeling.tokenizer import Tokenizer
 from harness.records import Corpus, TextPair
 from harness.training import distributed
 from methods.objectives.contrastive import nce
+from methods.objectives.inference import Triplet, triplets
 from methods.objectives.settings import Temperature
-
-
-class Triplet(NamedTuple):
-    """A premise, an entailed and a contradicting hypothesis, as token ids with special tokens."""
-
-    premise: np.ndarray
-    entailed: np.ndarray
-    contradicting: np.ndarray
 
 
 class MSimCSE(Method):
@@ -103,15 +94,3 @@ class MSimCSE(Method):
         candidates = torch.cat([entailed, contradicting])
         losses = nce(premises, candidates, own, temperature=self.config.temperature)
         return {"contrast": Term(losses.sum(), float(len(losses)))}
-
-
-def triplets(pairs: Iterable[TextPair]) -> list[tuple[str, str, str]]:
-    """(premise, entailed, contradicting) texts in the order of the premises: the k-th of each label go together."""
-    hypotheses: dict[str, dict[str | None, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for pair in pairs:
-        hypotheses[pair.first][pair.label].append(pair.second)
-    return [
-        (premise, entailed, contradicting)
-        for premise, by_label in hypotheses.items()
-        for entailed, contradicting in zip(by_label["entailment"], by_label["contradiction"], strict=False)
-    ]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from numpy.random import Generator
 from torch import Tensor, nn
 
 from harness.method import Batch, Corpora, MethodConfig, Term
-from harness.modeling.attention import Layout, attend
+from harness.modeling.attention import Layout
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText
 from harness.pair_method import PairExample, PairMethod
+from methods.objectives.cross_attention import CrossAttention, reinitialize
 from methods.objectives.masking import masked_batch, masked_lm
 from methods.objectives.settings import Rate, Weight
 
@@ -92,32 +92,3 @@ class VECO(PairMethod):
 
         states: Tensor = encoder(text, after_attention=plug).tokens()
         return states
-
-
-class CrossAttention(nn.Module):
-    """Attention to the states of the other side, with residual and layer norm; starts as a copy of self-attention."""
-
-    def __init__(self, attention: Any) -> None:
-        super().__init__()
-        own = attention.self
-        self.heads, self.size, self.rate = own.num_attention_heads, own.attention_head_size, own.dropout.p
-        self.query, self.key, self.value = (copy.deepcopy(part) for part in (own.query, own.key, own.value))
-        self.output = copy.deepcopy(attention.output)
-
-    def forward(self, hidden: Tensor, other: Tensor, layout: Layout, partners: Layout) -> Tensor:
-        q, k, v = (
-            project(states).view(-1, self.heads, self.size)
-            for project, states in ((self.query, hidden), (self.key, other), (self.value, other))
-        )
-        mixed = attend(q, k, v, layout, partners, dropout=self.rate if self.training else 0.0)
-        out: Tensor = self.output(mixed.flatten(1), hidden)
-        return out
-
-
-def reinitialize(module: nn.Module, deviation: float) -> None:
-    """Gives a linear layer or a layer norm its initial weights."""
-    if isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, std=deviation)
-        nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.LayerNorm):
-        module.reset_parameters()

@@ -16,8 +16,8 @@ from harness.records import TextPair
 from harness.registry import METHODS, TASKS
 from harness.training.order import Order
 from methods.amber import agreement, first_lengths
-from methods.msimcse import triplets
 from methods.objectives.bilingual import join_sides
+from methods.objectives.inference import triplets
 from tasks.xnli import SPEC
 from validation.probes.common import (
     Figures,

@@ -11,7 +11,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 DEMO := mbert continued-mlm info-snt cz-snt ml-ctl ml-ctl-cz --suite xtreme-align --source babel \
-	--protocol mini --recipe matched --base init:4x128 --seeds 1
+	--protocol mini --recipe demo --base babel-4x128 --seeds 1
 
 .PHONY: help set-up demo test test-long test-faults lint clean
 

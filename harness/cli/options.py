@@ -37,9 +37,11 @@ class RecipeOptions:
 
     suite: Annotated[str, typer.Option(help="Suite of tasks to score.")] = "xtreme-align"
     source: Annotated[str, typer.Option(help="Data source: babel, folder:PATH or hub.")] = "babel"
-    base: Annotated[str, typer.Option(help="Base encoder: a folder, a hub name, or init:LAYERSxHIDDEN.")] = "init:4x128"
+    base: Annotated[
+        str, typer.Option(help="Base encoder: a folder, a hub name, babel-4x128 (built in), or init:LAYERSxHIDDEN.")
+    ] = "init:4x128"
     protocol: Annotated[str, typer.Option(help="official, alignboard, or mini (small encoders).")] = "official"
-    recipe: Annotated[str, typer.Option(help="matched, paper, or a TOML file of settings.")] = "matched"
+    recipe: Annotated[str, typer.Option(help="matched, paper, demo, or a TOML file of settings.")] = "matched"
     languages: Annotated[str, typer.Option(help="official, available, or a list such as de,fr.")] = "official"
     precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32"
     changes: Annotated[

@@ -30,6 +30,7 @@ from harness.task import TaskSettings
 from harness.training.settings import AlignSettings, FrozenSettings, PretrainSettings
 
 KINDS = ("matched", "paper")
+SHIPPED = Path(__file__).parents[1] / "recipes"  # settings that come with Alignboard
 PROTOCOLS = ("official", "mini", "alignboard")
 Contamination = Literal["report", "remove"]
 
@@ -99,8 +100,8 @@ def make_recipe(
 ) -> Recipe:
     """Builds the recipe of one method from command-line options.
 
-    `recipe` is "matched", "paper" or a TOML file of changes; `changes` are "dotted.field=value" texts, which win.
-    Raises UsageError for unknown names, unknown fields and contradictions.
+    `recipe` is "matched", "paper", "demo" or a TOML file of changes; `changes` are "dotted.field=value" texts, which
+    win. Raises UsageError for unknown names, unknown fields and contradictions.
     """
     trains = method_card(method).trains
     SUITES.get(suite)
@@ -199,9 +200,10 @@ def _fit_positions(recipe: Recipe, asked: Mapping[str, Any]) -> Recipe:
 def _parse_kind(recipe: str) -> tuple[str, dict[str, Any]]:
     if recipe in KINDS:
         return recipe, {}
-    file = Path(recipe)
+    shipped = {file.stem: file for file in SHIPPED.glob("*.toml")}
+    file = shipped.get(recipe) or Path(recipe)
     if file.suffix != ".toml":
-        raise unknown("recipe", recipe, KINDS, remedy="or give a .toml file of settings")
+        raise unknown("recipe", recipe, (*KINDS, *shipped), remedy="or give a .toml file of settings")
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -17,6 +17,7 @@ import pandas as pd
 import streamlit as st
 
 from harness.errors import UserError
+from harness.results.attribution import Attribution, attribute_gain
 from harness.results.tables import ResultTable, TableKey
 from harness.results.verdicts import ComparedLine, Verdicts, compare_rows, table_verdicts
 from harness.storage.home import artifacts_root, database_url
@@ -137,7 +138,21 @@ def comparisons(
             for label in others:
                 given = (store, table, frame, artifacts_root(), (label, base), views is not None)
                 with suppress(UserError):
-                    found[label] = compare_rows(*given, tasks, views)
+                    found[label] = compare_rows(*given, tasks, views, task_groups(frame) if task is None else None)
+    return found
+
+
+@cached
+def attributions(place: str, key: TableKey, selection: str, labels: tuple[str, ...]) -> dict[str, Attribution]:
+    """Where the gains of rows come from, by label; a row is left out where its controls cannot be compared with it."""
+    frame = summaries(place, key)
+    found: dict[str, Attribution] = {}
+    with open_store(place) as store:
+        for table in _tables(frame, selection):
+            for label in labels:
+                with suppress(UserError):
+                    given = (store, table, frame, artifacts_root(), label)
+                    found[label] = attribute_gain(*given, groups=task_groups(frame))
     return found
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,9 +104,15 @@ def gain_chain(table: ResultTable, label: str, summaries: pd.DataFrame) -> dict[
 
 
 def attribute_gain(
-    store: Store, table: ResultTable, summaries: pd.DataFrame, artifacts: Path, label: str, by_view: bool = False
+    store: Store,
+    table: ResultTable,
+    summaries: pd.DataFrame,
+    artifacts: Path,
+    label: str,
+    by_view: bool = False,
+    groups: Mapping[str, Sequence[str]] | None = None,
 ) -> Attribution:
-    """The steps from the base encoder to the row `label` of a table by task.
+    """The steps from the base encoder to the row `label` of a table by task; `groups` of tasks have lines too.
 
     Raises UserError where no control has runs, no seed is shared, or the rows were scored on other test items.
     """
@@ -132,7 +138,7 @@ def attribute_gain(
         for before, after in itertools.pairwise(chain)
     ]
     reader = ItemReader(store, artifacts, summaries, run_ids(runs))
-    lines = compare_pairs(reader, runs, [(step.after, step.before) for step in steps], tasks, by_view)
+    lines = compare_pairs(reader, runs, [(step.after, step.before) for step in steps], tasks, by_view, groups=groups)
     return Attribution(dict(zip(steps, lines, strict=True)), tuple(shared), missing)
 
 

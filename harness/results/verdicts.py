@@ -163,8 +163,10 @@ def compare_rows(
     by_view: bool,
     tasks: Sequence[str] | None = None,
     views: Collection[str] | None = None,
+    groups: Mapping[str, Sequence[str]] | None = None,
 ) -> list[ComparedLine]:
-    """The differences of two rows by task and on average, or by view; p-values are corrected over tasks or views.
+    """The differences of two rows by task, on average and by `groups` of tasks; or by view. P-values are corrected over
+    tasks or views.
 
     `tasks` and, in a comparison by view, `views` limit it. Raises UserError where the rows have other seeds, or were
     scored on other test items.
@@ -181,7 +183,7 @@ def compare_rows(
     reader = ItemReader(store, artifacts, summaries, run_ids(runs))
     names = [column.name for column in table.columns if column.name != AVERAGE and (not tasks or column.name in tasks)]
     refuse_other_items([row for row in table.rows if row.label in rows], names, views)
-    return compare_pairs(reader, runs, [rows], names, by_view, views)[0]
+    return compare_pairs(reader, runs, [rows], names, by_view, views, groups)[0]
 
 
 def refuse_other_items(rows: Sequence[ResultRow], tasks: Sequence[str], views: Collection[str] | None = None) -> None:
@@ -202,16 +204,18 @@ def compare_pairs(
     tasks: Sequence[str],
     by_view: bool = False,
     views: Collection[str] | None = None,
+    groups: Mapping[str, Sequence[str]] | None = None,
 ) -> list[list[ComparedLine]]:
-    """The lines of each pair of rows by task and on average, or by view, of all or some `views`.
+    """The lines of each pair of rows by task, on average and by the `groups` of tasks; or by view, of all or some.
 
     `runs` has those of each row, under the same seeds in the same order. P-values are corrected over all pairs and
-    tasks (or views); those of the average over the pairs.
+    tasks (or views, or groups); those of the average over the pairs.
     """
     labels = list(runs)
     every = list(runs.values())
     lines: list[list[ComparedLine]] = [[] for _ in pairs]
     averages: list[list[ComparedLine]] = [[] for _ in pairs]
+    grouped: list[list[ComparedLine]] = [[] for _ in pairs]
 
     def add(to: list[list[ComparedLine]], task: str, view: str, scores: np.ndarray, items: ItemVariances) -> None:
         means = scores.mean(-1)
@@ -221,7 +225,8 @@ def compare_pairs(
             one = found.pair(first, second)
             own.append(ComparedLine(task, view, float(means[first]), float(means[second]), one, one.p))
 
-    parts, scores = [], []  # of complete tasks, for their average
+    parts: dict[str, ItemVariances] = {}  # of complete tasks, for their averages
+    scores: dict[str, np.ndarray] = {}
     for task in tasks:
         if by_view:
             for view in reader.views(task, itertools.chain(*every)):
@@ -230,13 +235,16 @@ def compare_pairs(
                 values = np.array([reader.values(task, own, view) for own in every])
                 add(lines, task, view, values, reader.item_variances(task, every, view))
         elif all(reader.complete(task, own) for own in every):
-            scores.append(np.array([reader.values(task, own) for own in every]))
-            parts.append(reader.item_variances(task, every))
-            add(lines, task, "", scores[-1], parts[-1])
-    if len(parts) > 1:
-        add(averages, AVERAGE, "", np.mean(scores, axis=0), statistics.average(parts))
-    corrected = zip(_correct_lines(lines), _correct_lines(averages), strict=True)
-    return [own + average for own, average in corrected]
+            scores[task] = np.array([reader.values(task, own) for own in every])
+            parts[task] = reader.item_variances(task, every)
+            add(lines, task, "", scores[task], parts[task])
+    for name, members in {**(groups or {}), AVERAGE: list(parts)}.items():
+        if (len(members) > 1 or name != AVERAGE) and parts.keys() >= set(members):
+            means = np.mean([scores[task] for task in members], axis=0)
+            items = statistics.average([parts[task] for task in members])
+            add(averages if name == AVERAGE else grouped, name, "", means, items)
+    corrected = (_correct_lines(each) for each in (lines, grouped, averages))
+    return [own + group + average for own, group, average in zip(*corrected, strict=True)]
 
 
 def _correct_lines(lines: Sequence[Sequence[ComparedLine]]) -> list[list[ComparedLine]]:

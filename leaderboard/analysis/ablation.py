@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from harness.data.languages import language
-from harness.results.attribution import gain_chain, step_between
+from harness.results.attribution import Attribution, gain_chain, step_between
 from harness.results.labels import RATE, is_alignment_setting, shown_recipe
-from harness.results.rendering import DASH, format_signed
+from harness.results.rendering import DASH
 from harness.results.tables import ResultRow, ResultTable, frame_records
 from harness.results.verdicts import ComparedLine
-from harness.storage.store import AVERAGE
 from leaderboard.analysis.board import row_name
 from leaderboard.analysis.compare import interval_frame, pair_scores
 
 Comparisons = Mapping[str, Sequence[ComparedLine]]  # each row's lines against one base row, by label
 EVERYTHING, SAME_METHOD = "all rows", "same method"
-TABLE, FIELD = "table", "recipe field"
+TABLE, FIELD = "table", "field"
 TUNING = "tuning"  # a recipe's record of the learning rates that were tried
 
 
@@ -38,19 +37,10 @@ class RowFamily(NamedTuple):
     title: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.name}".strip()
+        return "Objective" if (self.kind, self.name) == (FIELD, "method") else f"{self.kind} {self.name}".strip()
 
 
 ALL = RowFamily(EVERYTHING)
-
-
-class GainStep(NamedTuple):
-    """One step from the base encoder to a method: its kind, what it adds, the average before and after."""
-
-    kind: str
-    name: str
-    before: float
-    after: float
 
 
 def row_recipes(rows: Sequence[ResultRow], summaries: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -163,72 +153,61 @@ def recipe_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> p
     return pd.DataFrame(lines, columns=["field", "first", "second"])
 
 
-def task_differences(
-    base: ResultRow, others: Sequence[ResultRow], table: ResultTable, tasks: Sequence[str]
+def row_differences(
+    base: ResultRow, others: Sequence[ResultRow], names: Sequence[str], compared: Comparisons
 ) -> pd.DataFrame:
-    """The difference of each row to the base in every task and in the average, where both are complete."""
-    names = [column.name for column in table.columns if column.name in {*tasks, AVERAGE}]
-    lines = []
-    for row in others:
-        line: dict[str, Any] = {"row": row_name(row.label), "role": row.badge}
-        for name in names:
-            one, two = base.cell(name).mean, row.cell(name).mean
-            line[name] = two - one if one is not None and two is not None else None
-        lines.append(line)
-    return pd.DataFrame(lines, columns=["row", "role", *names])
-
-
-def differences_with_intervals(
-    base: ResultRow, others: Sequence[ResultRow], table: ResultTable, task: str, compared: Comparisons
-) -> pd.DataFrame:
-    """For one task the difference of each row to the base, with its interval where `compared` has one: `row`,
-    `difference`, `error`, `low`, `high`, `p`."""
-    found = task_differences(base, others, table, [task])
-    if task not in found:
-        return pd.DataFrame(columns=["row", "difference", "error", "low", "high", "p"])
-    lines = {row_name(row.label): line for row in others if (line := _line(compared, row, task))}
-    kept = found[["row", task]].rename(columns={task: "difference"})
-    frame = pd.concat([kept, interval_frame(lines, kept["row"])], axis="columns")
-    return frame.dropna(subset=["difference"]).reset_index(drop=True)
-
-
-def interval_half_widths(others: Sequence[ResultRow], names: Sequence[str], compared: Comparisons) -> pd.DataFrame:
-    """Half the 95 % interval of each row's difference in points: a column for each task, or the average, of `names`.
-
-    NaN where items are not paired, or their statistics are not on this machine.
-    """
-    lines = []
-    for row in others:
-        found = {name: line.difference for name in names if (line := _line(compared, row, name))}
-        ends = {name: interval for name, one in found.items() if (interval := one.known_interval())}
-        lines.append({name: (high - low) / 2 for name, (low, high) in ends.items()})
-    return pd.DataFrame(lines, columns=list(names), dtype=float)
+    """The difference of each row to the base in each column, where both are complete, with its 95 % interval where
+    `compared` has one: `row`, `role`, `column`, `difference`, `error`, `low`, `high`, `p`."""
+    parts = []
+    for name in names:
+        means = {row_name(row.label): row.cell(name).mean for row in others}
+        start = base.cell(name).mean
+        gaps = {row: mean - start for row, mean in means.items() if mean is not None and start is not None}
+        lines = {row_name(row.label): line for row in others if (line := _line(compared, row, name))}
+        found = pd.DataFrame({"row": list(gaps), "column": name, "difference": list(gaps.values())})
+        parts.append(pd.concat([found, interval_frame(lines, found["row"])], axis="columns"))
+    roles = {row_name(row.label): row.badge for row in others}
+    every = pd.concat(parts, ignore_index=True)
+    every.insert(1, "role", every["row"].map(roles))
+    return every
 
 
 def _line(compared: Comparisons, row: ResultRow, name: str) -> ComparedLine | None:
     return next((line for line in compared.get(row.label, ()) if line.task == name), None)
 
 
-def format_difference(gap: float | None, half_width: float | None) -> str:
-    """A difference with half its interval, where that is known: "+2.0 ± 1.3"."""
-    if gap is None or pd.isna(gap):
-        return DASH
-    if half_width is None or pd.isna(half_width):
-        return format_signed(gap)
-    return f"{format_signed(gap)} ± {half_width:.1f}"
+def spans_zero(low: float, high: float) -> bool:
+    """Whether an interval leaves open that there is no difference; False where there is no interval."""
+    return bool(low <= 0 <= high)
 
 
 def language_differences(
-    base: ResultRow, others: Sequence[ResultRow], cells: pd.DataFrame, task: str, selection: str, metric: str
+    base: ResultRow, others: Sequence[ResultRow], cells: pd.DataFrame, metrics: Mapping[str, str], selection: str
 ) -> pd.DataFrame:
-    """The difference of each row to the base in every view that both have: `row`, `view`, `difference`."""
+    """The difference of each row to the base in every view that both have, averaged over the tasks of `metrics` in
+    views that all of these have: `row`, `view`, `difference`."""
     lines = []
     for row in others:
-        paired = pair_scores(base, row, cells, task, selection, metric)
-        one, two = (scores.groupby("view")["value"].mean() for scores in (paired.first, paired.second))
-        for view, gap in (two - one).dropna().items():
-            lines.append({"row": row_name(row.label), "view": view, "difference": float(gap)})
+        gaps = []
+        for task, metric in metrics.items():
+            paired = pair_scores(base, row, cells, task, selection, metric)
+            one, two = (scores.groupby("view")["value"].mean() for scores in (paired.first, paired.second))
+            gaps.append((two - one).dropna())
+        means = pd.concat(gaps, axis=1, join="inner").mean(axis=1)
+        lines += [{"row": row_name(row.label), "view": view, "difference": float(gap)} for view, gap in means.items()]
     return pd.DataFrame(lines, columns=["row", "view", "difference"])
+
+
+def add_intervals(differences: pd.DataFrame, others: Sequence[ResultRow], compared: Comparisons) -> pd.DataFrame:
+    """Differences by view with the intervals of `compared`, which has lines by view."""
+    ends = {
+        (row_name(row.label), line.view): interval
+        for row in others
+        for line in compared.get(row.label, ())
+        if (interval := line.difference.known_interval())
+    }
+    known = [ends.get(place, (None, None)) for place in zip(differences["row"], differences["view"], strict=True)]
+    return differences.assign(**pd.DataFrame(known, columns=["low", "high"], dtype=float))
 
 
 def add_distances(differences: pd.DataFrame, source: str) -> tuple[pd.DataFrame, str]:
@@ -247,27 +226,52 @@ def add_distances(differences: pd.DataFrame, source: str) -> tuple[pd.DataFrame,
     return kept.assign(distance=kept["view"].map(classes)), "Resource class, 0 (none) to 5 (Joshi et al. 2020)"
 
 
-def gain_steps(table: ResultTable, method: str, summaries: pd.DataFrame) -> list[GainStep]:
-    """The steps from the base encoder to a method: same text, its objective on shuffled pairs, the true pairs.
+def gain_steps(
+    table: ResultTable,
+    summaries: pd.DataFrame,
+    names: Sequence[str],
+    attributions: Mapping[str, Attribution],
+    among: Collection[str] | None = None,
+) -> pd.DataFrame:
+    """The steps from the base encoder to each method, best first, in each column of `names`: `method`, `kind`, `step`,
+    `column`, `before`, `after`, `gain`, and the ends `low` and `high` of its interval where `attributions` has one.
 
-    A control without runs or without an average is skipped, and the next step includes its part. Empty without a start
-    or an end.
+    A control without runs or without a figure is skipped, and the next step includes its part. `among` limits the
+    methods.
     """
-    end = next((row for row in table.rows if row.method == method and not row.transform), None)
-    if end is None:
-        return []
-    chain = {name: row.cell(AVERAGE).mean for name, row in gain_chain(table, end.label, summaries).items()}
-    known = [(name, value) for name, value in chain.items() if value is not None]
-    if len(known) < 2 or known[-1][0] != list(chain)[-1]:
-        return []
-    pairs = itertools.pairwise(known)
-    return [GainStep(*step_between(former, name), before, after) for (former, before), (name, after) in pairs]
+    lines = []
+    for row in (row for row in table.rows if not row.badge and (among is None or row.method in among)):
+        chain = gain_chain(table, row.label, summaries)
+        found = attributions.get(row.label)
+        tested = {
+            (step.kind, line.task): line.difference.known_interval()
+            for step, own in (found.steps if found else {}).items()
+            for line in own
+        }
+        for name in names:
+            known = [(part, mean) for part, one in chain.items() if (mean := one.cell(name).mean) is not None]
+            if not known or known[-1][0] != list(chain)[-1]:
+                continue
+            for (former, before), (part, after) in itertools.pairwise(known):
+                kind, step = step_between(former, part)
+                ends = tested.get((kind, name)) or (None, None)
+                lines.append((row_name(row.label), kind, step, name, before, after, after - before, *ends))
+    columns = ["method", "kind", "step", "column", "before", "after", "gain", "low", "high"]
+    return pd.DataFrame(lines, columns=columns).astype({"low": float, "high": float})
 
 
-def gain_steps_by_method(
-    table: ResultTable, summaries: pd.DataFrame, among: Sequence[str] | None = None
-) -> dict[str, list[GainStep]]:
-    """The steps of every trained method with an average, best first; `among` limits the methods."""
-    methods = [row.method for row in table.rows if not row.badge and row.cell(AVERAGE).mean is not None]
-    kept = [name for name in dict.fromkeys(methods) if among is None or name in among]
-    return {name: steps for name in kept if (steps := gain_steps(table, name, summaries))}
+def field_scores(
+    rows: Sequence[ResultRow],
+    recipes: Mapping[str, Mapping[str, Any]],
+    sets: Sequence[frozenset[str]],
+    field: str,
+    name: str,
+) -> pd.DataFrame:
+    """The score of each seed of the rows of a field's family against the value of the field: `row`, `set`, `value`,
+    `score`, `mean`. A set holds rows that agree in all other fields."""
+    lines = []
+    for number, labels in enumerate(sets):
+        for row in (row for row in rows if row.label in labels):
+            value, cell = recipes.get(row.label, {}).get(field), row.cell(name)
+            lines += [(row_name(row.label), number, value, score, cell.mean) for score in cell.values]
+    return pd.DataFrame(lines, columns=["row", "set", "value", "score", "mean"])

@@ -20,10 +20,17 @@ _LEADERS = 3  # names in a sentence
 def format_difference(difference: Difference | None) -> str:
     """A difference with its 95 % interval over seeds and items, "+13.3 [12.6, 14.0]"; a dash without a test."""
     interval = difference.interval() if difference else None
-    if difference is None or interval is None:
+    return format_interval(difference.estimate, *interval) if difference and interval else DASH
+
+
+def format_interval(estimate: float, low: float, high: float) -> str:
+    """A difference with the ends of its interval; NaN for what is unknown."""
+    if np.isnan(estimate):
         return DASH
-    low, high = (f"{value:.1f}".replace("-", "\u2212") for value in interval)
-    return f"{format_signed(difference.estimate)} [{low}, {high}]"
+    if np.isnan(low):
+        return format_signed(estimate)
+    ends = (f"{value + 0.0:.1f}".replace("-0.0", "0.0").replace("-", "\u2212") for value in (low, high))
+    return f"{format_signed(estimate)} [{', '.join(ends)}]"
 
 
 def describe_finding(table: ResultTable, verdicts: Verdicts, groups: Collection[str]) -> str:

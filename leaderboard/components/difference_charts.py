@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import altair as alt
 import pandas as pd
 
 from harness.results.rendering import escape, format_signed
-from leaderboard.analysis.ablation import GainStep
+from leaderboard.analysis.ablation import spans_zero
+from leaderboard.analysis.findings import format_interval
 from leaderboard.components import look
 from leaderboard.components.look import CONTROL, GAIN, LOSS, METHOD, OTHERS, PALETTE, PUBLISHED
 
-_SIDES = alt.Color("side:N", scale=alt.Scale(domain=["gain", "loss"], range=[GAIN, LOSS]), legend=None)
+_SIDE_COLOURS = alt.Scale(domain=["gain", "loss", "unsure"], range=[GAIN, LOSS, CONTROL])
+_SIDES = alt.Color("side:N", scale=_SIDE_COLOURS, legend=None)
 _SCATTER_HEIGHT, _DISTANCE_HEIGHT = 320, 300  # pixels of the plot
 NAMED = 6  # lines with a colour and a label; the others are grey
 STEP_NAMES = {
@@ -24,17 +23,19 @@ STEP_NAMES = {
     "text and objective": "shuffled-pairs − mbert: text and objective",
     "all": "method − mbert: all together",
 }
-_STEP_COLOURS = dict(zip(STEP_NAMES, (CONTROL, PUBLISHED, METHOD, PALETTE[3], PALETTE[4], PALETTE[0]), strict=True))
+_STEP_COLOURS = dict(zip(STEP_NAMES, (PALETTE[4], PUBLISHED, METHOD, PALETTE[1], PALETTE[2], PALETTE[3]), strict=True))
 
 
 def _add_texts(lines: pd.DataFrame, names: str) -> pd.DataFrame:
-    """The lines with their difference as `text`, its `side`, and escaped names."""
+    """The lines with their difference and its interval as `text`, the `side` of zero unless the interval spans it, and
+    escaped names."""
     clean = [escape(str(name), most=60) for name in lines[names]]
-    differences = lines["difference"].tolist()
+    lines = lines if "low" in lines else lines.assign(low=float("nan"), high=float("nan"))
+    known = list(zip(lines["difference"], lines["low"], lines["high"], strict=True))
     return lines.assign(
         **{names: clean},
-        text=[format_signed(value) for value in differences],
-        side=["gain" if value >= 0 else "loss" for value in differences],
+        text=[format_interval(*each) for each in known],
+        side=["unsure" if spans_zero(low, high) else "gain" if value >= 0 else "loss" for value, low, high in known],
     )
 
 
@@ -79,10 +80,14 @@ def score_scatter(lines: pd.DataFrame, one: str, two: str) -> alt.LayerChart | N
 
 
 def heat_map(differences: pd.DataFrame, *, dark: bool) -> alt.LayerChart:
-    """Differences by row and language: blue for a gain, orange for a loss, grey at zero. Wide cells have figures."""
+    """Differences by row and language: blue for a gain, orange for a loss, grey where the interval spans zero. Wide
+    cells have figures; languages are in the order of `differences`."""
     frame = _add_texts(_add_texts(differences, "row"), "view")
     widest = max(1.0, float(frame["difference"].abs().max()))
-    tiles = [look.tile_colours(value, widest, dark=dark) for value in frame["difference"]]
+    tiles = [
+        look.tile_colours(value, widest, dark=dark, unsure=side == "unsure")
+        for value, side in zip(frame["difference"], frame["side"], strict=True)
+    ]
     frame = frame.assign(fill=[fill for fill, _ in tiles], ink=[ink for _, ink in tiles])
     frame["short"] = [format_signed(value, 0) for value in frame["difference"]]
     x = alt.X("view:N", title=None, axis=alt.Axis(ticks=False, domain=False, labelAngle=0, orient="top"))
@@ -127,60 +132,64 @@ def distance_lines(placed: pd.DataFrame, axis: str) -> alt.LayerChart | None:
     return layered.properties(height=_DISTANCE_HEIGHT)
 
 
-def waterfall(steps: Sequence[GainStep]) -> alt.LayerChart:
-    """What each step adds to the average, starting at the end of the one before."""
-    frame = pd.DataFrame([{**s._asdict(), "difference": s.after - s.before, "end": max(s[2:])} for s in steps])
-    frame = _add_texts(frame, "name")
-    ends = look.axis_range([*frame["before"], *frame["after"]])
-    scale = alt.Scale(domain=ends, nice=False)
-    tips = [
-        alt.Tooltip("name:N", title="step"),
-        alt.Tooltip("before:Q", format=".1f"),
-        alt.Tooltip("after:Q", format=".1f"),
-        alt.Tooltip("text:N", title="gain"),
-    ]
-    base = alt.Chart(frame).encode(y=alt.Y("name:N", sort=list(frame["name"]), title=None, axis=look.names_axis()))
-    bars = base.mark_bar(height=16).encode(
-        x=alt.X("before:Q", scale=scale, title="Average, %", axis=alt.Axis(tickCount=5)),
-        x2="after:Q",
-        color=_SIDES,
-        tooltip=tips,
-    )
-    figures = base.mark_text(align="left", dx=5).encode(x=alt.X("end:Q", scale=scale), text="text:N")
-    return alt.layer(bars, figures).properties(height=34 * len(frame))
-
-
-def attribution_bars(steps_of: Mapping[str, Sequence[GainStep]]) -> alt.LayerChart | None:
-    """The steps of several methods as bars from zero, grouped by method."""
-    lines: list[dict[str, Any]] = [
-        {"method": escape(method, most=60), "kind": step.kind, "difference": step.after - step.before}
-        for method, steps in steps_of.items()
-        for step in steps
-    ]
-    if not lines:
+def attribution_bars(steps: pd.DataFrame) -> alt.LayerChart | None:
+    """The steps of several methods in one column as bars from zero, grouped by method, with their intervals. A bar is
+    pale where its interval spans zero."""
+    if steps.empty:
         return None
-    frame = _add_texts(pd.DataFrame(lines), "method").assign(step=[STEP_NAMES[line["kind"]] for line in lines])
+    frame = _add_texts(steps.rename(columns={"gain": "difference"}), "method")
+    frame["name"] = frame["kind"].map(STEP_NAMES)
     kinds = [kind for kind in STEP_NAMES if kind in set(frame["kind"])]
-    colours = [_STEP_COLOURS[kind] for kind in kinds]
-    scale = alt.Scale(domain=[STEP_NAMES[kind] for kind in kinds], range=colours)
+    scale = alt.Scale(domain=[STEP_NAMES[kind] for kind in kinds], range=[_STEP_COLOURS[kind] for kind in kinds])
     legend = alt.Legend(orient="top", direction="vertical", columns=1, labelLimit=320, title=None, offset=8)
-    order = list(dict.fromkeys(frame["method"]))
-    ends = [min(0.0, float(frame["difference"].min())), max(0.0, float(frame["difference"].max()))]
-    wide = (ends[1] - ends[0]) or 1.0
+    frame["end"] = frame[["difference", "high"]].max(axis=1).clip(lower=0)
+    low, high = min(0.0, *frame["difference"], *frame["low"].dropna()), float(frame["end"].max())
+    wide = max(high - low, 1.0)
     x = alt.X(
         "difference:Q",
-        title="Gain in the average, points",
+        title="Gain in points",
         axis=look.signed_axis(),
-        scale=alt.Scale(domain=[ends[0] - 0.02 * wide, ends[1] + 0.02 * wide], nice=False),
+        scale=alt.Scale(domain=[low - 0.02 * wide, high + 0.3 * wide], nice=False),  # with room for figures
     )
-    base = alt.Chart(frame).encode(
-        x=x,
-        y=alt.Y("method:N", sort=order, title=None, axis=look.names_axis(), scale=alt.Scale(paddingInner=0.3)),
-        yOffset=alt.YOffset("kind:N", sort=kinds, scale=alt.Scale(domain=kinds)),
+    y = alt.Y(
+        "method:N",
+        sort=list(dict.fromkeys(frame["method"])),
+        title=None,
+        axis=look.names_axis(),
+        scale=alt.Scale(paddingInner=0.3),
     )
-    tips = [alt.Tooltip("method:N"), alt.Tooltip("step:N"), alt.Tooltip("text:N", title="gain")]
-    bars = base.mark_bar().encode(color=alt.Color("step:N", scale=scale, legend=legend), tooltip=tips)
+    offset = alt.YOffset("kind:N", sort=kinds, scale=alt.Scale(domain=kinds))
+    base = alt.Chart(frame).encode(x=x, y=y, yOffset=offset)
+    tips = [alt.Tooltip("method:N"), alt.Tooltip("name:N", title="step"), alt.Tooltip("text:N", title="gain")]
+    pale = alt.condition("datum.side == 'unsure'", alt.value(0.3), alt.value(1))
+    bars = base.mark_bar().encode(color=alt.Color("name:N", scale=scale, legend=legend), opacity=pale, tooltip=tips)
+    known = alt.Chart(frame.dropna(subset=["low", "high"]))
+    rules = known.mark_rule(color=OTHERS).encode(x=alt.X("low:Q"), x2="high:Q", y=y, yOffset=offset)
     figures = base.mark_text(align="left", baseline="middle", dx=4, fontSize=10).encode(text="text:N", x=alt.X("end:Q"))
-    frame["end"] = frame["difference"].clip(lower=0)
-    height = (12 * len(kinds) + 8) * len(order)
-    return alt.layer(look.zero_line("x"), bars, figures).properties(height=height)
+    height = (13 * len(kinds) + 8) * frame["method"].nunique()
+    return alt.layer(look.zero_line("x"), bars, rules, figures).properties(height=height)
+
+
+def field_scores(points: pd.DataFrame, field: str) -> alt.LayerChart | None:
+    """Scores against the value of a field: a dot for each seed, a line through the means of rows that agree in all
+    else. None for a single value."""
+    if points["value"].astype(str).nunique() < 2:
+        return None
+    numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in points["value"])
+    frame = points.assign(
+        row=[escape(str(row), most=60) for row in points["row"]],
+        value=points["value"] if numbers else [escape(str(value), most=24) for value in points["value"]],
+    )
+    x = alt.X(
+        f"value:{'Q' if numbers else 'N'}", title=escape(field, most=40), axis=alt.Axis(tickCount=5, labelAngle=0)
+    )
+    scale = alt.Scale(domain=look.axis_range(frame["score"].tolist()), nice=True)
+    y = alt.Y("score:Q", title="Score, %", scale=scale, axis=alt.Axis(tickCount=5))
+    tips = [
+        alt.Tooltip("row:N", title="method"),
+        alt.Tooltip("value", title=field),
+        alt.Tooltip("score:Q", format=".1f"),
+    ]
+    dots = alt.Chart(frame).mark_circle(size=60, color=METHOD, opacity=0.75).encode(x=x, y=y, tooltip=tips)
+    means = alt.Chart(frame.drop_duplicates("row")).mark_line(color=METHOD, strokeWidth=1.5)
+    return alt.layer(means.encode(x=x, y=alt.Y("mean:Q", scale=scale), detail="set:N"), dots).properties(height=260)

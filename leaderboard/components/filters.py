@@ -10,6 +10,7 @@ import streamlit as st
 from harness.errors import UserError
 from harness.results.rendering import escape
 from harness.results.tables import ResultRow, ResultTable, TableKey
+from harness.storage.store import AVERAGE
 from leaderboard import data
 from leaderboard.analysis import board
 from leaderboard.analysis.board import FACETS, Facet, TableChoice
@@ -23,7 +24,7 @@ SELECTION_HELP = (
 
 
 class RunGroup(NamedTuple):
-    """A group of runs: its key among all groups, its summaries, its table, and the rows by name."""
+    """A group of runs: its key among all groups, its summaries, its table, the rows by name, the groups of tasks."""
 
     key: TableKey
     groups: pd.DataFrame
@@ -31,6 +32,12 @@ class RunGroup(NamedTuple):
     table: ResultTable
     selection: str
     rows: dict[str, ResultRow]
+    task_groups: dict[str, tuple[str, ...]]
+
+    @property
+    def scopes(self) -> list[str]:
+        """What a figure may be about: a group of tasks, the average, a task."""
+        return [*self.task_groups, AVERAGE, *board.tasks(self.summaries)]
 
 
 def scored_groups() -> pd.DataFrame:
@@ -82,7 +89,9 @@ def select_group(address: Address) -> RunGroup:
     if not tables:
         st.info("No run of this group has been scored under this selection.")
         st.stop()
-    return RunGroup(key, groups, summaries, tables[0], selection, board.rows_by_name(tables[0].rows))
+    parts = board.task_groups(summaries)
+    table = board.arrange_columns(tables[0], parts)
+    return RunGroup(key, groups, summaries, table, selection, board.rows_by_name(table.rows), parts)
 
 
 def select_mapped_rows(address: Address) -> tuple[RunGroup, list[ResultRow]]:

@@ -12,8 +12,8 @@ import pandas as pd
 GAIN, LOSS = "#2b7bba", "#cf7f2b"  # blue and orange, which colour-blind people can distinguish
 CONTROL, METHOD = "#8b979d", "#2b8aa8"
 EXTERNAL, PUBLISHED = "#8a6fb0", "#b07d2b"
-# contrast of each at least 3 : 1 on light and on dark
-PALETTE = ("#2b7bba", "#cf7f2b", "#008f76", "#7d6fd0", "#c65f9a", "#7b8790", "#94823a", "#3a9bd1")
+# for names, without the colours of gain and loss; contrast of each at least 3 : 1 on light and on dark
+PALETTE = ("#008f76", "#7d6fd0", "#c65f9a", "#94823a", "#7b8790", "#b0605a", "#3f8fa8", "#a35fc6")
 OTHERS = "#8b979d"  # for what comes after the palette
 GROUND = {False: "#ffffff", True: "#14181b"}  # by whether the theme is dark; see the server's config.toml
 INK = {False: "#0d1215", True: "#f2f4f5"}
@@ -74,9 +74,10 @@ def mix(one: str, two: str, share: float) -> str:
     return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in zip(*ends, strict=True))
 
 
-def tile_colours(difference: float, widest: float, *, dark: bool) -> tuple[str, str]:
-    """The fill of a difference in a heat map, and the ink of higher contrast for the figure on it."""
-    share = min(1.0, abs(difference) / widest) if widest else 0.0
+def tile_colours(difference: float, widest: float, *, dark: bool, unsure: bool = False) -> tuple[str, str]:
+    """The fill of a difference in a table or heat map, grey if it is `unsure`, and the ink of higher contrast for the
+    figure on it."""
+    share = min(1.0, abs(difference) / widest) if widest and not unsure else 0.0
     fill = mix(MIDDLE[dark], GAIN if difference > 0 else LOSS, share)
     return fill, max(TILE_INKS, key=lambda ink: contrast(fill, ink))
 

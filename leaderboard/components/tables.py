@@ -191,11 +191,13 @@ def show_frame(
     name: str,
     config: Mapping[str, Any] | None = None,
     texts: Mapping[str, CellTexts] | None = None,
+    fills: Mapping[str, Sequence[tuple[str, str] | None]] | None = None,
     **options: Any,
 ) -> Any:
     """Any other table. The browser can save it as CSV, so its texts are escaped for spreadsheets.
 
     `texts` replaces what is drawn for columns of numbers, which still sort as numbers; missing numbers are dashes.
+    `fills` has the colours of the ground and of the text of some cells.
     """
 
     def safe(text: str) -> str:
@@ -214,6 +216,11 @@ def show_frame(
                 continue
             for row, text in zip(shown.index, formats, strict=True):
                 styler = styler.format(_constant(text), subset=pd.IndexSlice[row, column], na_rep=DASH)
+        for column, colours in (fills or {}).items():
+            for row, both in zip(shown.index, colours, strict=True):
+                if both:
+                    place = pd.IndexSlice[row, column]
+                    styler = styler.set_properties(place, **{"background-color": both[0], "color": both[1]})
         shown = styler
     return st.dataframe(
         shown,

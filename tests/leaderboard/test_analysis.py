@@ -9,7 +9,6 @@ import math
 import random
 import re
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 
@@ -192,26 +191,23 @@ def test_items_that_have_changed_are_not_compared(made: BoardData) -> None:
     assert not math.isnan(lines.loc["qac", "low"])
     assert compare.compare_items(found, "qab").empty
     assert len(compare.compare_items(found, "qac")) == ITEMS
-    assert ablation.interval_half_widths([two], ["xnli"], {})["xnli"].isna().all()
+    assert ablation.row_differences(one, [two], ["xnli"], {})["low"].isna().all()
     former = replace(two, data={"": "an older store"})
     unknown = compare.pair_scores(replace(one, data={"": "another"}), former, made.cells, "xnli", "english", "accuracy")
     assert unknown.changed >= {"qab", "qac"}
 
 
 def test_attribution_adds_up(made: BoardData) -> None:
-    steps = ablation.gain_steps(made.table(), "ml-ctl", made.summaries)
-    assert [step.name for step in steps] == [
-        "same text, masked LM",
-        "the objective on shuffled pairs",
-        "the true pairs",
-    ]
-    ends = made.row("mbert").cell(AVERAGE).mean, made.table().rows
-    assert steps[0].before == ends[0]
-    last = next(row for row in ends[1] if row.label == "ml-ctl")
-    assert steps[-1].after == last.cell(AVERAGE).mean
-    assert all(a.after == b.before for a, b in pairwise(steps))
-    steps = ablation.gain_steps(made.table(), "info-snt", made.summaries)
-    assert steps[-1].name == "the objective on the true pairs"
+    steps = ablation.gain_steps(made.table(), made.summaries, [AVERAGE, "panx"], {}, ["ml-ctl", "info-snt"])
+    own = steps[(steps["method"] == "ml-ctl") & (steps["column"] == AVERAGE)]
+    assert list(own["step"]) == ["same text, masked LM", "the objective on shuffled pairs", "the true pairs"]
+    assert own["before"].iloc[0] == made.row("mbert").cell(AVERAGE).mean
+    assert own["after"].iloc[-1] == made.row("ml-ctl").cell(AVERAGE).mean
+    assert all(after == before for after, before in zip(own["after"][:-1], own["before"][1:], strict=True))
+    assert own["gain"].sum() == pytest.approx(own["after"].iloc[-1] - own["before"].iloc[0])
+    other = steps[(steps["method"] == "info-snt") & (steps["column"] == "panx")]
+    assert other["step"].iloc[-1] == "the objective on the true pairs"
+    assert steps["low"].isna().all()
 
 
 def test_row_families_and_recipe_differences(made: BoardData) -> None:
@@ -230,9 +226,12 @@ def test_row_families_and_recipe_differences(made: BoardData) -> None:
 
 
 def test_distances_of_made_up_and_real_languages(made: BoardData) -> None:
-    found = ablation.language_differences(
-        made.row("mbert"), [made.row("ml-ctl")], made.cells, "xnli", "english", "accuracy"
-    )
+    where = (made.row("mbert"), [made.row("ml-ctl")], made.cells)
+    found = ablation.language_differences(*where, {"xnli": "accuracy"}, "english")
+    other = ablation.language_differences(*where, {"tatoeba": "accuracy"}, "english").set_index("view")["difference"]
+    both = ablation.language_differences(*where, {"xnli": "accuracy", "tatoeba": "accuracy"}, "english")
+    mean = (found.set_index("view")["difference"] + other).dropna() / 2
+    assert both.set_index("view")["difference"].to_dict() == pytest.approx(mean.to_dict())
     placed, axis = ablation.add_distances(found, "babel")
     assert "differ from the pivot" in axis
     assert dict(zip(placed["view"], placed["distance"], strict=True))["qaa"] == 0

@@ -19,7 +19,7 @@ from harness.registry import ABLATIONS, Origin
 from harness.results.rendering import DASH
 from harness.results.tables import ResultRow
 from harness.storage.store import AVERAGE, Store
-from leaderboard.analysis import ablation, compare, intrinsic
+from leaderboard.analysis import ablation, compare, findings, intrinsic
 from leaderboard.analysis.ablation import ALL, FIELD, SAME_METHOD, TABLE, RowFamily
 from leaderboard.components import downloads
 from tests.support.board_browser import Served, browser, complaints, page_url, serve, visit, wait_until_idle  # noqa: F401
@@ -133,43 +133,47 @@ def test_named_tables_come_from_the_cards(made: BoardData) -> None:
     assert next(family for family in families if family.name == "ml-ctl").title.startswith("ML-CTL")
 
 
-def test_interval_widths_are_those_of_the_comparison(made: BoardData) -> None:
+def test_intervals_are_those_of_the_comparison(made: BoardData) -> None:
     base, others = made.row("mbert"), [made.row("ml-ctl"), made.row("continued-mlm")]
     names = ["xnli", "udpos", "tatoeba", AVERAGE]
     compared = {other.label: made.compare(other.label, "mbert") for other in others}
-    widths = ablation.interval_half_widths(others, names, compared)
-    assert list(widths.columns) == names
+    every = ablation.row_differences(base, others, names, compared)
+    assert list(dict.fromkeys(every["column"])) == names
     for name in names:
-        lines = ablation.differences_with_intervals(base, others, made.table(), name, compared)
-        half = (lines["high"] - lines["low"]) / 2
-        assert list(widths[name]) == pytest.approx(list(half))
-        assert (half > 0).all()
+        lines = every[every["column"] == name]
+        assert (lines["high"] > lines["low"]).all()
         found = [next(line for line in compared[other.label] if line.task == name) for other in others]
         assert list(lines["difference"]) == pytest.approx([line.difference.estimate for line in found])
-    assert ablation.interval_half_widths([row("nothing")], names, compared).isna().all(axis=None)
+        assert list(lines["low"]) == pytest.approx([line.difference.known_interval()[0] for line in found])
+    assert ablation.row_differences(base, [row("nothing")], names, compared).empty
 
 
-def test_format_difference() -> None:
-    assert ablation.format_difference(-0.04, 1.26) == "0.0 ± 1.3"
-    assert ablation.format_difference(2.0, None) == "+2.0"
-    assert ablation.format_difference(None, 1.0) == DASH
-    assert ablation.format_difference(float("nan"), float("nan")) == DASH
+def test_an_interval_is_written_in_brackets_and_a_difference_signed() -> None:
+    nothing = float("nan")
+    assert findings.format_interval(-0.04, -1.3, 1.26) == "0.0 [\u22121.3, 1.3]"
+    assert findings.format_interval(2.0, 0.04, 4.0) == "+2.0 [0.0, 4.0]"
+    assert findings.format_interval(2.0, nothing, nothing) == "+2.0"
+    assert findings.format_interval(nothing, nothing, nothing) == DASH
+    assert [ablation.spans_zero(*ends) for ends in ((-1, 1), (0, 1), (1, 2), (nothing, nothing))] == [
+        *(True, True),
+        *(False, False),
+    ]
 
 
 def test_a_missing_control_is_part_of_the_next_step(made: BoardData) -> None:
     table = made.table()
-    by_method = ablation.gain_steps_by_method(table, made.summaries)
-    kinds = {name: [step.kind for step in steps] for name, steps in by_method.items()}
+    steps = ablation.gain_steps(table, made.summaries, [AVERAGE], {})
+    kinds = steps.groupby("method")["kind"].agg(list)
     assert kinds["ml-ctl"] == ["text", "objective", "pairs"]
     assert kinds["info-snt"] == ["text", "objective and pairs"]
-    for name, steps in by_method.items():
-        ends = made.row("mbert").cell(AVERAGE).mean, next(r for r in table.rows if r.method == name and not r.transform)
-        assert steps[0].before == ends[0]
-        assert steps[-1].after == pytest.approx(ends[1].cell(AVERAGE).mean)
-    assert list(ablation.gain_steps_by_method(table, made.summaries, ["ml-ctl"])) == ["ml-ctl"]
-    few = tuple(one for one in table.rows if one.method != "continued-mlm")
-    (step,) = ablation.gain_steps_by_method(replace(table, rows=few), made.summaries)["info-snt"]
-    assert step.kind == "all"
+    for name, own in steps.groupby("method"):
+        assert own["before"].iloc[0] == made.row("mbert").cell(AVERAGE).mean
+        assert own["after"].iloc[-1] == pytest.approx(made.row(str(name)).cell(AVERAGE).mean)
+    alone = ablation.gain_steps(table, made.summaries, [AVERAGE], {}, ["ml-ctl"])
+    assert set(alone["method"]) == {"ml-ctl"}
+    few = replace(table, rows=tuple(one for one in table.rows if one.method != "continued-mlm"))
+    steps = ablation.gain_steps(few, made.summaries, [AVERAGE], {}, ["info-snt"])
+    assert list(steps["kind"]) == ["all"]
 
 
 def test_family_narrows_the_page() -> None:
@@ -177,7 +181,7 @@ def test_family_narrows_the_page() -> None:
     assert app.selectbox(key="base_row").options == ["mbert", "continued-mlm"]
     assert app.selectbox(key="base_row").value == "continued-mlm"
     assert list(app.dataframe[0].value["row"]) == ["mbert"]
-    app.selectbox(key="family").set_value("recipe field align.steps").run()
+    app.selectbox(key="family").set_value("field align.steps").run()
     assert not app.exception
     labels = app.selectbox(key="base_row").options
     assert len(labels) == 2
@@ -255,14 +259,14 @@ def test_every_chart_can_be_saved(
 ) -> None:
     page = visit(page_url(served, "ablation", base_row="continued-mlm"))
     buttons = page.get_by_role("button", name="Save chart")
-    assert buttons.count() == page.locator('[data-testid="stVegaLiteChart"]').count() == 5
+    assert buttons.count() == page.locator('[data-testid="stVegaLiteChart"]').count() == 8
     beginnings = {"SVG": b"<svg", "PDF": b"%PDF", "PNG": b"\x89PNG"}
-    buttons.nth(1).click()
+    page.get_by_role("button", name="Save chart").nth(3).click()
     for kind, beginning in beginnings.items():
         with page.expect_download() as waiting:
             page.get_by_role("button", name=kind, exact=True).click()
         found = Path(waiting.value.path()).read_bytes()
-        assert waiting.value.suggested_filename == f"alignboard-heat.{kind.lower()}"
+        assert waiting.value.suggested_filename == f"alignboard-heat-Transfer.{kind.lower()}"
         assert found.startswith(beginning)
         assert kind != "SVG" or b"ml-ctl (shuffled-pairs)" in found
     wait_until_idle(page)

@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.results.rendering import format_signed
-from leaderboard.analysis.ablation import GainStep
 from leaderboard.components import charts, difference_charts, look, map_charts
 from tests.support.board_store import HOSTILE
 
@@ -154,10 +153,9 @@ def points(groups: int) -> pd.DataFrame:
 def test_legend_does_not_shrink_the_plot(groups: int) -> None:
     chart = map_charts.transfer_scatter(points(groups), "Retrieval, %", "xnli, %", 1)
     assert plot_height(drawn(chart)) == 360
-    steps = {f"m{at}": [GainStep("all", "all", 40.0, 50.0 + at)] for at in range(groups)}
-    attribution = difference_charts.attribution_bars(steps)
+    attribution = difference_charts.attribution_bars(gains(*((f"m{at}", "all", 10.0 + at) for at in range(groups))))
     assert attribution is not None
-    assert plot_height(drawn(attribution)) == 20 * groups
+    assert plot_height(drawn(attribution)) == 21 * groups
 
 
 def test_no_colour_is_used_twice() -> None:
@@ -209,12 +207,8 @@ def test_legend_fits_a_phone() -> None:
 
 
 def test_bars_of_attribution_are_the_steps() -> None:
-    steps = [
-        GainStep("text", "same text", 40.0, 42.0),
-        GainStep("objective", "shuffled", 42.0, 41.0),
-        GainStep("pairs", "pairs", 41.0, 47.5),
-    ]
-    chart = difference_charts.attribution_bars({"m": steps, "n": [GainStep("all", "all", 40.0, 44.0)]})
+    steps = gains(("m", "text", 2.0), ("m", "objective", -1.0), ("m", "pairs", 6.5), ("n", "all", 4.0))
+    chart = difference_charts.attribution_bars(steps)
     assert chart is not None
     records = next(data for data in chart.to_dict()["datasets"].values() if "method" in data[0])
     assert [(r["method"], r["kind"], r["text"]) for r in records] == [
@@ -223,9 +217,29 @@ def test_bars_of_attribution_are_the_steps() -> None:
         ("m", "pairs", "+6.5"),
         ("n", "all", "+4.0"),
     ]
-    assert difference_charts.attribution_bars({}) is None
-    told = words(drawn(difference_charts.waterfall(steps)))
-    assert {"+2.0", "\u22121.0", "+6.5"} <= set(told)
+    assert difference_charts.attribution_bars(steps[:0]) is None
+    tested = steps.assign(low=steps["gain"] - 3, high=steps["gain"] + 3)
+    chart = difference_charts.attribution_bars(tested)
+    assert chart is not None
+    records = next(data for data in chart.to_dict()["datasets"].values() if "method" in data[0])
+    assert [r["side"] for r in records] == ["unsure", "unsure", "gain", "gain"]
+    assert {"+2.0 [\u22121.0, 5.0]", "+6.5 [3.5, 9.5]"} <= set(words(drawn(chart)))
+
+
+def gains(*steps: tuple[str, str, float]) -> pd.DataFrame:
+    """Steps without intervals, of methods by kind."""
+    frame = pd.DataFrame(steps, columns=["method", "kind", "gain"])
+    return frame.assign(step=frame["kind"], column="average", low=float("nan"), high=float("nan"))
+
+
+def test_scores_by_value_of_a_field_join_rows_that_agree_in_all_else() -> None:
+    lines = [("a", 0, 100, 50.0, 50.5), ("a", 0, 100, 51.0, 50.5), ("b", 0, 200, 53.0, 53.0), ("c", 1, 100, 47.0, 47.0)]
+    points = pd.DataFrame(lines, columns=["row", "set", "value", "score", "mean"])
+    chart = difference_charts.field_scores(points, "align.steps")
+    assert chart is not None
+    assert sorted(len(records) for records in chart.to_dict()["datasets"].values()) == [3, 4]
+    assert "align.steps" in words(drawn(chart))
+    assert difference_charts.field_scores(points[points["value"] == 100], "align.steps") is None
 
 
 def test_distance_lines_label_the_first_rows() -> None:

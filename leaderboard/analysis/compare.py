@@ -14,13 +14,13 @@ import pandas as pd
 from harness.results.tables import ResultRow
 from harness.results.verdicts import ComparedLine
 from harness.results.versions import differing_views
-from harness.storage.store import AVERAGE
 from leaderboard.analysis import item_errors
 
 SEPARATOR = " | "  # between the lines of a text that is shown on one line
 CHARACTER = 7.0  # mean width of a character of a table in pixels
 FIRST, SECOND, BOTH, NEITHER = "only the first", "only the second", "both", "neither"
-OUTCOMES = (FIRST, SECOND, BOTH, NEITHER)
+ONE, ALL = "only one", "all"
+OUTCOMES = {ONE: (FIRST, SECOND), **{name: (name,) for name in (FIRST, SECOND, BOTH, NEITHER)}, ALL: ()}
 
 
 class PairedScores(NamedTuple):
@@ -79,14 +79,14 @@ def interval_frame(compared: Mapping[str, ComparedLine], names: Iterable[str]) -
 
 
 def task_comparison(
-    first: ResultRow, second: ResultRow, tasks: Sequence[str], compared: Sequence[ComparedLine]
+    first: ResultRow, second: ResultRow, names: Sequence[str], compared: Sequence[ComparedLine]
 ) -> pd.DataFrame:
-    """A line for each task and the average: means over seeds, spreads, difference, `error`, `low`, `high`, `p`.
+    """A line for each column of `names`: means over seeds, spreads, difference, `error`, `low`, `high`, `p`.
 
     Incomplete scores are left out. `compared` has the lines of the second row minus the first.
     """
     lines = []
-    for task in [*tasks, AVERAGE]:
+    for task in names:
         one, two = first.cell(task), second.cell(task)
         if one.mean is not None and two.mean is not None:
             lines.append((task, one.mean, one.sd, two.mean, two.sd, two.mean - one.mean))
@@ -128,10 +128,22 @@ def single_line(text: str) -> str:
     return SEPARATOR.join(part for line in text.splitlines() if (part := line.strip()))
 
 
+def split_texts(items: pd.DataFrame) -> pd.DataFrame:
+    """The items with their two texts, such as premise and hypothesis, as `text` and `other`, if each has two."""
+    parts = [text.split(SEPARATOR) for text in items["text"]]
+    if items.empty or any(len(texts) != 2 for texts in parts):
+        return items
+    split = items.assign(text=[texts[0] for texts in parts])
+    split.insert(list(items.columns).index("text") + 1, "other", [texts[1] for texts in parts])
+    return split
+
+
 def typical_line_count(items: pd.DataFrame, widths: Mapping[str, int]) -> int:
     """The number of lines that nine in ten items need, if columns have these widths in pixels."""
     needed = [
-        [math.ceil(len(text) * CHARACTER / (width - 16)) for text in items[name]] for name, width in widths.items()
+        [math.ceil(len(text) * CHARACTER / (width - 16)) for text in items[name]]
+        for name, width in widths.items()
+        if name in items
     ]
     longest = sorted(max(each) for each in zip(*needed, strict=True))
     return max(1, longest[(len(longest) * 9) // 10]) if longest else 1

@@ -5,13 +5,17 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from harness.results.rendering import DASH, format_cell, format_rank
 from harness.results.tables import ResultRow
+from harness.results.verdicts import Verdicts
 from leaderboard.analysis import item_errors
-from leaderboard.analysis.board import task_metric
+from leaderboard.analysis.board import task_metric, tasks
+from leaderboard.analysis.findings import format_difference
 
 _SECTION = re.compile(r"\b(References?|Objective|Inputs|Relations|Released code|Losses|Example|Limits?):\s")
 _MAX_VIEWS = 12  # dev languages that can be told apart in a chart of curves
@@ -40,6 +44,32 @@ def _join_lines(text: str) -> str:
         else:
             lines[-1] = f"{lines[-1]} {line.strip()}"
     return "\n".join(lines)
+
+
+def score_strip(row: ResultRow, names: Sequence[str], verdicts: Verdicts | None) -> pd.DataFrame:
+    """Three lines, the score, the gain over the control and the rank, with a column for each of `names`."""
+    columns: dict[str, list[str]] = {"": ["Score, %", "Gain", "Rank"]}
+    for name in names:
+        compared = verdicts.columns.get(name) if verdicts else None
+        gain = rank = DASH
+        if verdicts and compared and row.label in compared.labels:
+            place = compared.labels.index(row.label)
+            best, worst = int(compared.ranks.best[place]), int(compared.ranks.worst[place])
+            rank = format_rank(replace(row, rank=(best, worst)))
+            if (control := verdicts.controls.get(row.label)) in compared.labels:
+                gain = format_difference(compared.difference(row.label, str(control)))
+        columns[name] = [format_cell(row.cell(name), row.seeds), gain, rank]
+    return pd.DataFrame(columns)
+
+
+def score_map(row: ResultRow, cells: pd.DataFrame, summaries: pd.DataFrame, selection: str) -> pd.DataFrame:
+    """The mean over seeds of each task and view: `task`, `view`, `value`."""
+    kept = cells[cells["run"].isin(row.runs) & cells["selection"].isin([selection, ""])]
+    lines = []
+    for task in tasks(summaries):
+        own = kept[(kept["task"] == task) & (kept["metric"] == task_metric(summaries, task))]
+        lines += [(task, view, float(scores.mean())) for view, scores in own.groupby("view")["value"]]
+    return pd.DataFrame(lines, columns=["task", "view", "value"])
 
 
 def scores_by_view(

@@ -208,9 +208,9 @@ def show_frame(
         return text
 
     shown: Any = frame.map(lambda value: safe(value) if isinstance(value, str) else value)
-    if texts:
+    if texts or fills:
         styler = shown.style
-        for column, formats in texts.items():
+        for column, formats in (texts or {}).items():
             if callable(formats):
                 styler = styler.format(formats, subset=[column], na_rep=DASH)
                 continue

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
 import streamlit as st
 
-from harness.results.rendering import escape, format_signed
-from harness.results.tables import ResultRow, version_notes
+from harness.results.rendering import escape
+from harness.results.tables import CONTROLS, ResultRow, version_notes
 from harness.results.verdicts import ComparedLine
 from harness.storage.store import AVERAGE
 from leaderboard import data
 from leaderboard.analysis import board, compare
+from leaderboard.analysis.ablation import spans_zero
 from leaderboard.analysis.compare import PairedScores
-from leaderboard.components import charts, difference_charts, filters, messages, tables
+from leaderboard.analysis.findings import format_interval
+from leaderboard.components import charts, difference_charts, filters, look, messages, tables
 from leaderboard.components.filters import RunGroup
 from leaderboard.components.state import Address
 
-ITEM_WIDTHS = {"text": 480, "gold": 150, "first": 150, "second": 150}  # pixels of the columns of items
+ITEM_WIDTHS = {"text": 400, "other": 300, "gold": 130, "first": 130, "second": 130}  # pixels of the columns of items
 ONE_LINE, MORE, MOST_LINES = 34, 20, 5  # pixels of a row of one line and of each further line
 WRAPPED = 66  # pixels of a row from which Streamlit wraps text
-SIGNED = ("difference", "low", "high")
+NOTE = "[Intervals] are 95 % over seeds and items; below three seeds over items alone, which is no test. ±: over seeds."
 
 
 class CompareChoice(NamedTuple):
-    """Two rows of one table with their names, and the task in whose languages they are compared."""
+    """A baseline and a method of one table with their names, and the task in whose languages they are compared."""
 
     group: RunGroup
     first: ResultRow
@@ -52,45 +53,62 @@ def choose(address: Address) -> CompareChoice:
             st.code(messages.FIRST_ROWS, language="bash")
             st.stop()
         last = next((at for at, row in enumerate(group.table.rows) if not row.badge), 1)
-        first = address.select("First", names, "a", width=230, always=True, index=last - 1 if last else 1)
-        second = address.select("Second", names, "b", width=230, always=True, index=last)
+        index = next((at for at, row in enumerate(group.table.rows) if row.method == CONTROLS[-1] and at != last), 0)
+        first = address.select("Baseline", names, "a", width=230, always=True, index=index or int(last == 0))
+        st.button("Swap", icon=":material/swap_horiz:", on_click=swap_rows)
+        second = address.select("Method", names, "b", width=230, always=True, index=last)
         task = address.select("Task", board.tasks(group.summaries), "task", width=150)
     one, two = group.rows[first], group.rows[second]
     return CompareChoice(group, one, two, board.row_name(one.label), board.row_name(two.label), task)
 
 
-def column_config(choice: CompareChoice, name: str, label: str) -> dict[str, object]:
+def swap_rows() -> None:
+    st.session_state["a"], st.session_state["b"] = st.session_state["b"], st.session_state["a"]
+
+
+def show_differences(choice: CompareChoice, lines: pd.DataFrame, name: str, label: str) -> None:
+    """A table of scores with their spread over seeds and of differences with their intervals."""
     number = st.column_config.NumberColumn
-    spread = "Standard deviation over seeds."
-    one, two = choice.one, choice.two
-    return {
-        name: st.column_config.TextColumn(label, pinned=True, width=110),
-        "first": number(escape(one, most=30), format="%.1f"),
-        "first sd": number(f"± {escape(one, most=20)}", format="%.1f", width=110, help=spread),
-        "second": number(escape(two, most=30), format="%.1f"),
-        "second sd": number(f"± {escape(two, most=20)}", format="%.1f", width=110, help=spread),
-        "difference": number("Difference", width=100),
-        "error": number("Standard error", format="%.2f", width=120, help="Of the difference."),
-        "low": number("95 % from", width=90),
-        "high": number("to", width=80),
+    config = {
+        name: st.column_config.TextColumn(label, width=200 if name == "view" else 110),
+        "first": number(escape(choice.one, most=30), width=130),
+        "second": number(escape(choice.two, most=30), width=130),
+        "difference": number("Difference", width=150),
         "p": number("p", format="%.3f", width=80, help="Corrected for the number of lines (Holm)."),
     }
-
-
-def show_differences(lines: pd.DataFrame, name: str, config: Mapping[str, object]) -> None:
-    """A table of differences, without columns that are empty in all rows."""
+    columns = {column: list(lines[column]) for column in lines}
+    texts = {
+        "difference": [
+            format_interval(*each) for each in zip(lines["difference"], lines["low"], lines["high"], strict=True)
+        ],
+        **{
+            side: [
+                f"{mean:.1f}" if pd.isna(sd) else f"{mean:.1f} ± {sd:.1f}"
+                for mean, sd in zip(columns[side], columns.get(f"{side} sd", [None] * len(lines)), strict=True)
+            ]
+            for side in ("first", "second")
+        },
+    }
+    dark, widest = charts.is_dark(), max(look.NARROWEST, float(lines["difference"].abs().max()))
+    fills = {
+        "difference": [
+            look.tile_colours(gap, widest, dark=dark, unsure=spans_zero(low, high))
+            for gap, low, high in zip(lines["difference"], lines["low"], lines["high"], strict=True)
+        ]
+    }
     kept = lines.dropna(axis="columns", how="all")
-    tables.show_frame(kept, name, config, {column: format_signed for column in SIGNED if column in kept})
+    tables.show_frame(kept, f"{name}-lines", config, texts, fills, column_order=[c for c in config if c in kept])
 
 
 def show_tasks(choice: CompareChoice) -> None:
-    compared = choice.comparison()
-    lines = compare.task_comparison(choice.first, choice.second, board.tasks(choice.group.summaries), compared)
+    names = choice.group.scopes
+    lines = compare.task_comparison(choice.first, choice.second, names, choice.comparison())
     if lines.empty:
         st.info("No task has a complete score in both rows.")
         return
     lines = lines.replace({"task": {AVERAGE: "Average"}})
-    show_differences(lines, "tasks", column_config(choice, "task", "Task"))
+    show_differences(choice, lines, "task", "Task")
+    messages.write_notes([NOTE])
     tables.offer_frame(lines, f"{choice.two} minus {choice.one}, by task", "tasks")
 
 
@@ -100,9 +118,10 @@ def show_languages(choice: CompareChoice, lines: pd.DataFrame) -> None:
         st.info(f"No language of {escape(task, 'markdown', 40)} has a score in both rows.")
         return
     dots = difference_charts.difference_dots(lines)
-    about = "The line is the 95 % interval over seeds and items; below three seeds over items alone, which is no test."
-    charts.show_chart(dots, f"In which languages of {task} do they differ?", "differences", about)
-    show_differences(lines, "languages", column_config(choice, "view", "Language"))
+    charts.show_chart(
+        dots, f"In which languages of {task} do they differ?", "differences", "Grey: the interval spans 0."
+    )
+    show_differences(choice, lines, "view", "Language")
     tables.offer_frame(lines, f"{two} minus {one}, {task} by language", "languages", [tables.ERROR_NOTE])
     scatter = difference_charts.score_scatter(lines, one, two)
     about = f"A point is a language. {two} is better above the line."
@@ -114,7 +133,7 @@ def show_items(address: Address, choice: CompareChoice, paired: PairedScores, vi
     st.subheader("Which items does one get right and the other wrong?", anchor=False)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         view = address.select("Language", views, "language", width=150)
-        outcomes = address.select_many("Right", list(compare.OUTCOMES), "right", width=300)
+        outcome = address.select("Right", list(compare.OUTCOMES), "right", width=180)
         words = address.text("Search", "words", placeholder="in texts and predictions")
     if view in paired.changed:
         st.warning("The two rows were scored on different versions of these items, so they are not compared.")
@@ -124,9 +143,9 @@ def show_items(address: Address, choice: CompareChoice, paired: PairedScores, vi
         st.info("The items of these runs are not on this machine, or the runs are too old to have stored examples.")
         st.text("The board reads them from the artifacts in ALIGNBOARD_HOME. To make them, run the same command again.")
         return
-    items = compare.filter_items(every, outcomes, words)
+    items = compare.split_texts(compare.filter_items(every, compare.OUTCOMES[outcome], words))
     counts = every["outcome"].value_counts()
-    right = ", ".join(f"{counts.get(name, 0)} {name}" for name in compare.OUTCOMES)
+    right = ", ".join(f"{count} {name}" for name, count in counts.items())
     messages.write(f"{len(items)} of {len(every)} stored items, first seed of each. Right: {right}.")
     if items.empty:
         st.info("No item is left. Search for other words, or clear the filter.")
@@ -134,6 +153,7 @@ def show_items(address: Address, choice: CompareChoice, paired: PairedScores, vi
     config = {
         "outcome": st.column_config.TextColumn("Right", width=120),
         "text": st.column_config.TextColumn("Text", width=ITEM_WIDTHS["text"]),
+        "other": st.column_config.TextColumn("Second text", width=ITEM_WIDTHS["other"]),
         "gold": st.column_config.TextColumn("Gold", width=ITEM_WIDTHS["gold"]),
         "first": st.column_config.TextColumn(escape(one, most=30), width=ITEM_WIDTHS["first"]),
         "second": st.column_config.TextColumn(escape(two, most=30), width=ITEM_WIDTHS["second"]),
@@ -141,7 +161,15 @@ def show_items(address: Address, choice: CompareChoice, paired: PairedScores, vi
     }
     lines = min(MOST_LINES, compare.typical_line_count(items, ITEM_WIDTHS))
     height = ONE_LINE if lines == 1 else max(WRAPPED, ONE_LINE + MORE * (lines - 1))
-    tables.show_frame(items, "items", config, height=min(480, 38 + height * len(items)), row_height=height)
+    right_in = {"first": (compare.FIRST, compare.BOTH), "second": (compare.SECOND, compare.BOTH)}
+    fills = {
+        side: [
+            look.tile_colours(1.0 if result in own else -1.0, 3.0, dark=charts.is_dark()) for result in items["outcome"]
+        ]
+        for side, own in right_in.items()
+    }
+    tall = {"height": min(480, 38 + height * len(items)), "row_height": height}
+    tables.show_frame(items, "items", config, {}, fills, **tall)
     tables.offer_frame(items, f"Items of {view}: {one}, {two}", "items")
 
 

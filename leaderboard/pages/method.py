@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import streamlit as st
 
+from harness.errors import UserError
 from harness.results.labels import shown_recipe
 from harness.results.rendering import escape
 from harness.results.tables import ResultRow
@@ -85,6 +86,25 @@ def show_card(row: ResultRow, card: Mapping[str, Any]) -> None:
                     st.text(text)
 
 
+def show_strip(choice: MethodChoice) -> None:
+    """Score, gain over the control and rank in every column of the table."""
+    group, row = choice.group, choice.row
+    try:
+        verdicts = data.verdicts(data.location(), group.key, group.selection)
+    except UserError as error:
+        messages.write_notes([f"No ranks: {error}"])
+        verdicts = None
+    lines = method.score_strip(row, group.scopes, verdicts)
+    config = {name: st.column_config.TextColumn(tables.column_heading(name), width=128) for name in group.scopes}
+    tables.show_frame(lines, "strip", {"": st.column_config.TextColumn("", width=70), **config})
+    control = verdicts.controls.get(row.label) if verdicts else None
+    messages.write_notes([f"Gain: over {control}, with its 95 % interval over seeds and items."] if control else [])
+    cells = data.cells(data.location(), row.runs)
+    scores = method.score_map(row, cells, group.summaries, group.selection)
+    on_page, printed = (score_charts.score_map(scores, dark=dark) for dark in (charts.is_dark(), False))
+    charts.show_chart(on_page, "How does it do in each language?", "map", "Score in percent, mean over seeds.", printed)
+
+
 def show_scores(choice: MethodChoice) -> None:
     """The scores of the task by language."""
     row, task, group = choice.row, choice.task, choice.group
@@ -145,7 +165,7 @@ def show_links(choice: MethodChoice) -> None:
     query = filters.group_query(choice.group.key, choice.group.groups)
     name = board.row_name(choice.row.label)
     with st.container(horizontal=True):
-        messages.link_page("compare", f"Compare {name}", ":material/compare:", query | {"a": name})
+        messages.link_page("compare", f"Compare {name}", ":material/compare:", query | {"b": name})
         for run in choice.row.runs[:5]:
             messages.link_page("runs", f"Run {run[:8]}", ":material/list:", {"run": run})
 
@@ -156,6 +176,7 @@ choice = choose(address)
 address.show_notices()
 summaries = choice.group.summaries
 first_run = {str(name): value for name, value in summaries[summaries["run"].isin(choice.row.runs)].iloc[0].items()}
+show_strip(choice)
 show_card(choice.row, first_run.get("card") or {})
 show_scores(choice)
 show_curves(choice)

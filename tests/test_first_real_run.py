@@ -50,9 +50,7 @@ def test_the_page_leads_from_an_empty_machine_to_nine_tasks(tmp_path: Path, monk
             if command == "alignboard board" or "prepare --from" in command:  # a server; archives that are not made up
                 continue
             if " run " in command and command != smoke:
-                command = f"{command} {caps(smoke)}".replace("mbert continued-mlm cz-snt info-snt", "mbert cz-snt")
-                command = command.replace("run cz-snt info-snt", "run cz-snt")
-            command = command.replace("continued-mlm --attribution", "--attribution")
+                command = f"{command} {caps(smoke)}".replace("cz-snt info-snt", "cz-snt")
             words = command.replace("~/Downloads", "downloads").replace("data/xtreme", "xtreme")
             arguments = [word.strip('"') for word in words.split()[1:]]
             done = subprocess.run(

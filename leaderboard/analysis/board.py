@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from harness.data.languages import Alignment, groups, language
+from harness.errors import counted
 from harness.results.grouping import tables_by_group
 from harness.results.labels import Record
 from harness.results.rendering import clean, escape
@@ -162,10 +163,28 @@ def languages_in_group(
     return frozenset(groups(by, codes, source, aligned).get(group, ()))
 
 
-def language_label(code: str, source: str) -> str:
-    """A code, followed by the language's name if it has one."""
-    name = language(code, source).name
-    return clean(code) if name == code else f"{clean(code)} {clean(name)}"
+def view_name(view: str, source: str) -> str:
+    """The languages of a view by name: "Swahili (sw)", "German (de) / English (en)"; a code without a name alone."""
+    names = {code: clean(language(code, source).name) for code in view.split(".")}
+    return " / ".join(clean(code) if name == code else f"{name} ({clean(code)})" for code, name in names.items())
+
+
+def view_label(view: str, source: str) -> str:
+    """A view by name with its group: "Swahili (sw) · Niger-Congo · class 2", "qah · SOV, 7 steps from the pivot"."""
+    known = language(_language(view), source)
+    parts = [view_name(view, source)]
+    if known.family.startswith("babel "):
+        steps = counted(len(known.departs), "step")
+        parts.append(f"{known.family.removeprefix('babel ')}, {f'{steps} from' if known.departs else ''} the pivot")
+    else:
+        parts += [known.family, f"class {known.resource}" if known.resource else ""]
+    return " · ".join(" ".join(part.split()) for part in parts if part)
+
+
+def view_order(view: str, source: str) -> tuple[int, int, str]:
+    """Sorts views by distance: made-up languages by their steps from the pivot, others from much data to little."""
+    known = language(_language(view), source)
+    return len(known.departs), -int(known.resource) if known.resource.isdigit() else 1, view
 
 
 def build_tables(summaries: pd.DataFrame, cells: pd.DataFrame, choice: TableChoice) -> list[ResultTable]:

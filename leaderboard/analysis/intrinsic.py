@@ -92,9 +92,20 @@ def rank_within_languages(points: pd.DataFrame) -> pd.DataFrame:
     return ranked[grouped["row"].transform("size") > 1]
 
 
-def correlations(points: pd.DataFrame) -> list[Correlation]:
-    """Pearson's and Spearman's coefficients; empty for fewer than `MIN_POINTS` points or if a side is constant."""
-    n = len(points)
+def centre_within_languages(points: pd.DataFrame) -> pd.DataFrame:
+    """The points around the means of their language, of languages with several rows: what is left when languages are
+    not compared with each other."""
+    grouped = points.groupby("view")
+    sides = {name: points[name] - grouped[name].transform("mean") for name in ("measure", "transfer")}
+    return points.assign(**sides)[grouped["row"].transform("size") > 1]
+
+
+def correlations(points: pd.DataFrame, means: int = 0) -> list[Correlation]:
+    """Pearson's and Spearman's coefficients; empty for fewer than `MIN_POINTS` points or if a side is constant.
+
+    `means` counts those that were taken off before, each of which costs a degree of freedom.
+    """
+    n = len(points) - means
     if n < MIN_POINTS or points["measure"].nunique() < 2 or points["transfer"].nunique() < 2:
         return []
     pearson = float(stats.pearsonr(points["measure"], points["transfer"])[0])

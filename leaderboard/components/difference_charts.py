@@ -90,7 +90,8 @@ def heat_map(differences: pd.DataFrame, *, dark: bool) -> alt.LayerChart:
     ]
     frame = frame.assign(fill=[fill for fill, _ in tiles], ink=[ink for _, ink in tiles])
     frame["short"] = [format_signed(value, 0) for value in frame["difference"]]
-    x = alt.X("view:N", title=None, axis=alt.Axis(ticks=False, domain=False, labelAngle=0, orient="top"))
+    axis = alt.Axis(ticks=False, domain=False, labelAngle=0, orient="top")
+    x = alt.X("view:N", sort=list(dict.fromkeys(frame["view"])), title=None, axis=axis)
     y = alt.Y("row:N", sort=list(dict.fromkeys(frame["row"])), title=None, axis=look.names_axis())
     tips = [alt.Tooltip("row:N"), alt.Tooltip("view:N"), alt.Tooltip("text:N", title="difference")]
     base = alt.Chart(frame).encode(x=x, y=y, tooltip=tips)

@@ -34,8 +34,9 @@ def _colours(names: Sequence[str]) -> alt.Scale:
     return alt.Scale(domain=[*own, *more], range=[*PALETTE[: len(own)], *(OTHERS for _ in more)])
 
 
-def transfer_scatter(points: pd.DataFrame, measure: str, score: str, digits: int) -> alt.Chart:
-    """A measure of alignment against a score, a point for each method and language. `digits` are for the measure."""
+def transfer_scatter(points: pd.DataFrame, measure: str, score: str, digits: int) -> alt.LayerChart:
+    """A measure of alignment against a score, a point for each method and language; a line joins the methods of each
+    language. `digits` are for the measure."""
     frame = points.assign(
         colour=group_colours([escape(str(value), most=30) for value in points["colour"]]),
         row=[escape(str(value), most=60) for value in points["row"]],
@@ -43,7 +44,9 @@ def transfer_scatter(points: pd.DataFrame, measure: str, score: str, digits: int
     )
     colour = alt.Color("colour:N", title=None, scale=_colours(frame["colour"].tolist()))
     scale = alt.Scale(zero=False, nice=True, padding=6)
-    return (
+    joined = alt.Chart(frame).mark_line(color=OTHERS, strokeWidth=0.8, opacity=0.6)
+    lines = joined.encode(x=alt.X("measure:Q", scale=scale), y=alt.Y("transfer:Q", scale=scale), detail="view:N")
+    points_layer = (
         alt.Chart(frame)
         .mark_circle(size=70, opacity=0.85)
         .encode(
@@ -57,8 +60,8 @@ def transfer_scatter(points: pd.DataFrame, measure: str, score: str, digits: int
                 alt.Tooltip("transfer:Q", format=".1f", title=score),
             ],
         )
-        .properties(height=360)
     )
+    return alt.layer(lines, points_layer).properties(height=360)
 
 
 def sentence_map(points: pd.DataFrame, kind: str, codes: Sequence[str]) -> alt.LayerChart:
@@ -83,7 +86,7 @@ def sentence_map(points: pd.DataFrame, kind: str, codes: Sequence[str]) -> alt.L
         for channel, channel_class in (("x", alt.X), ("y", alt.Y))
     }
     tips = [alt.Tooltip("language:N"), alt.Tooltip("mark:N", title="mark"), alt.Tooltip("text:N")]
-    lines = alt.Chart(frame).mark_line(strokeWidth=0.6, opacity=0.5).encode(**place, detail="pair:N", color=colour)
+    lines = alt.Chart(frame).mark_line(strokeWidth=0.9, opacity=0.75).encode(**place, detail="pair:N", color=colour)
     dots = alt.Chart(frame).mark_point(size=36, opacity=0.9, filled=True)
     marks = dots.encode(**place, color=colour, shape=alt.Shape("mark:N", scale=_SHAPES, legend=None), tooltip=tips)
     return alt.layer(lines, marks).properties(height=_MAP_HEIGHT)

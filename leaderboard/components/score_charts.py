@@ -170,7 +170,8 @@ def score_map(scores: pd.DataFrame, *, dark: bool) -> alt.LayerChart | None:
         fill=fills,
         ink=[max(look.TILE_INKS, key=lambda ink: look.contrast(fill, ink)) for fill in fills],
     )
-    x = alt.X("view:N", sort=None, title=None, axis=alt.Axis(ticks=False, domain=False, labelAngle=0, orient="top"))
+    axis = alt.Axis(ticks=False, domain=False, labelAngle=0, orient="top")
+    x = alt.X("view:N", sort=list(dict.fromkeys(frame["view"])), title=None, axis=axis)
     y = alt.Y("task:N", sort=list(dict.fromkeys(frame["task"])), title=None, axis=look.names_axis())
     tips = [alt.Tooltip("task:N"), alt.Tooltip("view:N", title="language"), alt.Tooltip("value:Q", format=".1f")]
     base = alt.Chart(frame).encode(x=x, y=y, tooltip=tips)

@@ -172,14 +172,17 @@ def show_scope(choice: AblationChoice, scope: str) -> None:
     differences = ablation.language_differences(choice.base, choice.others, cells, metrics, group.selection)
     if differences.empty:
         return
-    views = tuple(sorted(differences["view"].unique()))
+    source = group.key.source
+    order = {view: board.view_order(view, source) for view in differences["view"].unique()}
+    differences = differences.sort_values("view", key=lambda views: views.map(order), kind="stable", ignore_index=True)
+    views = tuple(order)
     grey = len(tasks) == 1 and choice.intervals
     differences = ablation.add_intervals(differences, choice.others, choice.comparisons(scope, views) if grey else {})
     on_page, printed = (difference_charts.heat_map(differences, dark=dark) for dark in (charts.is_dark(), False))
     about = f"Difference to {base} in points. {GREY_NOTE}" if grey else f"Difference to {base} in points, no intervals."
     charts.show_chart(on_page, f"Where does it help on {name}?", f"heat-{scope}", about, printed)
     tables.offer_frame(differences, f"Differences on {name} by language", f"by-language-{scope}")
-    placed, axis = ablation.add_distances(differences, group.key.source)
+    placed, axis = ablation.add_distances(differences, source)
     about = "A dot is a language, a line the mean over the languages of one distance."
     more = "" if len(choice.others) <= difference_charts.NAMED else " Only the first rows are labelled."
     lines_by_distance = difference_charts.distance_lines(placed, axis)

@@ -21,8 +21,14 @@ def show_transfer(points: pd.DataFrame, measure: str, task: str, by: str, source
     """The chart of a measure against scores, with correlations, and the table of its points."""
     name, digits = intrinsic.measure_name(measure), intrinsic.decimal_places(measure)
     correlations = intrinsic.describe_correlations(intrinsic.correlations(points))
-    count = f"{len(points)} points" + (f": {correlations}" if correlations else "")
-    messages.write(f"A point is one method in one language, mean over its seeds. {count}")
+    if not ranks:
+        centred = intrinsic.centre_within_languages(points)
+        within = intrinsic.describe_correlations(intrinsic.correlations(centred, centred["view"].nunique() - 1))
+        if within:
+            st.markdown(f"**Within languages: {escape(within, 'label')}**")
+        correlations = f"over all languages pooled: {correlations}" if correlations else ""
+    count = f"{len(points)} points" + (f", {correlations}" if correlations else "")
+    messages.write(f"A point is one method in one language, mean over its seeds, a line one language. {count}")
     messages.write_notes([f"{intrinsic.MEASURES[measure]}.", *([RANK_NOTE] if ranks else []), INDEPENDENCE_NOTE])
     axes = (f"{name}, rank", f"{task}, rank") if ranks else (intrinsic.axis_title(measure), f"{task}, %")
     coloured = intrinsic.add_colour(points, by, source)

@@ -70,14 +70,18 @@ def show_differences(choice: CompareChoice, lines: pd.DataFrame, name: str, labe
     """A table of scores with their spread over seeds and of differences with their intervals."""
     number = st.column_config.NumberColumn
     config = {
-        name: st.column_config.TextColumn(label, width=200 if name == "view" else 110),
+        name: st.column_config.TextColumn(label, width=230 if name == "view" else 110),
         "first": number(escape(choice.one, most=30), width=130),
         "second": number(escape(choice.two, most=30), width=130),
         "difference": number("Difference", width=150),
         "p": number("p", format="%.3f", width=80, help="Corrected for the number of lines (Holm)."),
     }
     columns = {column: list(lines[column]) for column in lines}
+    labels = (
+        {"view": [board.view_label(view, choice.group.key.source) for view in lines["view"]]} if "view" in lines else {}
+    )
     texts = {
+        **labels,
         "difference": [
             format_interval(*each) for each in zip(lines["difference"], lines["low"], lines["high"], strict=True)
         ],
@@ -132,6 +136,8 @@ def show_items(address: Address, choice: CompareChoice, paired: PairedScores, vi
     one, two = choice.one, choice.two
     st.subheader("Which items does one get right and the other wrong?", anchor=False)
     with st.container(horizontal=True, vertical_alignment="bottom"):
+        source = choice.group.key.source
+        views = sorted(views, key=lambda view: board.view_order(view, source))
         view = address.select("Language", views, "language", width=150)
         outcome = address.select("Right", list(compare.OUTCOMES), "right", width=180)
         words = address.text("Search", "words", placeholder="in texts and predictions")

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import streamlit as st
 
-from harness.results.tables import ResultRow
+from harness.files import INTRINSIC
+from harness.results.tables import CONTROLS, ResultRow
 from leaderboard import data
 from leaderboard.analysis import board, intrinsic
 from leaderboard.components import charts, filters, look, map_charts, messages, tables
@@ -25,11 +26,23 @@ def load_map(row: ResultRow) -> pd.DataFrame:
     return next((points for points in maps if not points.empty), pd.DataFrame())
 
 
+def default_names(rows: Mapping[str, ResultRow]) -> list[str]:
+    """The control that trains on the same text beside the best methods."""
+    return sorted(rows, key=lambda name: (rows[name].method != CONTROLS[-1], bool(rows[name].badge)))
+
+
+def map_title(name: str, row: ResultRow, codes: Sequence[str]) -> str:
+    """The name of a row, and how many of the sentences in some languages have their translation next to them."""
+    measured = data.cells(data.location(), row.runs, INTRINSIC)
+    found = measured[(measured["metric"] == "retrieval") & measured["language"].isin(codes)]["value"]
+    return f"{name}: {found.mean():.0f} % are next to their translation" if len(found) else name
+
+
 def limit_note(chosen: Sequence[str], limit: int, what: str) -> list[str]:
     return [f"Shown are the first {limit} of {len(chosen)} chosen {what}."] if len(chosen) > limit else []
 
 
-def show_maps(maps: Mapping[str, pd.DataFrame], kind: str, codes: Sequence[str]) -> None:
+def show_maps(maps: Mapping[str, pd.DataFrame], titles: Mapping[str, str], kind: str, codes: Sequence[str]) -> None:
     """The maps two by two under one legend, with their files."""
     charts.offer_chart_files(map_charts.maps_figure(maps, kind, codes), "Sentences and their translations", "maps")
     charts.draw_chart(map_charts.map_legend(codes), "legend")
@@ -37,7 +50,7 @@ def show_maps(maps: Mapping[str, pd.DataFrame], kind: str, codes: Sequence[str])
     for at in range(0, len(listed), 2):
         for column, (name, points) in zip(st.columns(2), listed[at : at + 2], strict=False):
             with column:
-                messages.write(name)
+                messages.write(titles[name])
                 charts.draw_chart(map_charts.sentence_map(points, kind, codes), f"map-{name}")
     every = pd.concat([points.assign(method=name) for name, points in maps.items()], ignore_index=True)
     tables.offer_frame(every, "Maps of sentences", "embeddings")
@@ -49,9 +62,9 @@ limit = len(look.PALETTE)
 with st.container(horizontal=True, vertical_alignment="bottom"):
     _, mapped = filters.select_mapped_rows(address)
     rows = board.rows_by_name(mapped)
-    wanted = address.select_many("Methods", list(rows), "rows", placeholder=f"the first {MAX_MAPS}")
+    wanted = address.select_many("Methods", list(rows), "rows", placeholder="the control and the best")
     kind = KINDS[address.select("Map", list(KINDS), "map", width=110)]
-    shown = [rows[name] for name in wanted or rows][:MAX_MAPS]
+    shown = [rows[name] for name in wanted or default_names(rows)][:MAX_MAPS]
     loaded = {board.row_name(row.label): load_map(row) for row in shown}
     maps = {name: points for name, points in loaded.items() if not points.empty}
     codes = sorted({str(code) for points in maps.values() for code in points["language"]})
@@ -66,4 +79,5 @@ if not maps:
 kept = chosen[:limit] or codes[:3]
 messages.write(f"Translation pairs of {', '.join(kept)}, a line between each sentence and its translation.")
 messages.write_notes([*limit_note(wanted, MAX_MAPS, "methods"), *limit_note(chosen, limit, "languages"), MAP_NOTE])
-show_maps({name: points[points["language"].isin(kept)] for name, points in maps.items()}, kind, kept)
+titles = {name: map_title(name, rows[name], kept) for name in maps}
+show_maps({name: points[points["language"].isin(kept)] for name, points in maps.items()}, titles, kind, kept)

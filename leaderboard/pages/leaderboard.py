@@ -101,7 +101,8 @@ def choose_languages(address: Address, summaries: pd.DataFrame, key: TableKey) -
     every, aligned = board.languages(summaries), board.group_alignment(summaries)
     kept = frozenset(every)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        names = {board.language_label(code, key.source): code for code in every}
+        every = sorted(every, key=lambda code: board.view_order(code, key.source))
+        names = {board.view_label(code, key.source): code for code in every}
         chosen = address.select_many("Languages", list(names), "languages", help="Averages are over these languages.")
         if chosen:
             kept &= {names[name] for name in chosen}

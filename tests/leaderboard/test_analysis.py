@@ -22,10 +22,10 @@ from scipy import stats
 from harness.files import STATISTICS
 from harness.results.item_reader import variances_of
 from harness.results.labels import flatten_settings
-from harness.results.rendering import escape
+from harness.results.rendering import DASH, escape, format_cell
 from harness.results.tables import tables_by_task
 from harness.storage.store import AVERAGE, Store
-from leaderboard.analysis import ablation, board, compare, item_errors, method, runs
+from leaderboard.analysis import ablation, board, compare, intrinsic, item_errors, method, runs
 from leaderboard.artifacts import find_file, load_trace
 from leaderboard.components import downloads
 from tests.support.board_data import BoardData
@@ -238,6 +238,46 @@ def test_distances_of_made_up_and_real_languages(made: BoardData) -> None:
     real = pd.DataFrame({"row": "a", "view": ["de", "sw", "xx"], "difference": 1.0})
     placed, axis = ablation.add_distances(real, "hub")
     assert list(placed["distance"]) == [5, 2]
+
+
+def test_languages_have_names_and_an_order() -> None:
+    assert board.view_label("sw", "hub") == "Swahili (sw) · Niger-Congo · class 2"
+    assert board.view_label("qah", "babel").startswith("qah · ")
+    assert board.view_label("qah", "babel").endswith("steps from the pivot")
+    assert board.view_label("qaa", "babel").endswith(", the pivot")
+    assert board.view_name("de.en", "hub") == "German (de) / English (en)"
+    assert sorted(["sw", "xx", "de", "th"], key=lambda view: board.view_order(view, "hub")) == ["de", "th", "sw", "xx"]
+    assert min(LANGUAGES[::-1], key=lambda view: board.view_order(view, "babel")) == "qaa"
+
+
+def test_correlation_within_languages_ignores_differences_between_them() -> None:
+    lines = [(f"m{at}", view, far + at, far - at) for view, far in (("a", 0.0), ("b", 50.0)) for at in range(4)]
+    points = pd.DataFrame(lines, columns=["row", "view", "measure", "transfer"])
+    assert intrinsic.correlations(points)[0].value > 0.9
+    centred = intrinsic.centre_within_languages(points)
+    pearson, spearman = intrinsic.correlations(centred, 1)
+    assert pearson.value == pytest.approx(-1)
+    assert (pearson.n, spearman.n) == (7, 7)
+
+
+def test_items_of_two_texts_are_split() -> None:
+    items = pd.DataFrame({"outcome": "both", "text": ["one | two", "three | four"], "gold": "x"})
+    assert list(compare.split_texts(items)["other"]) == ["two", "four"]
+    assert "other" not in compare.split_texts(items.assign(text=["one | two", "alone"]))
+    assert (
+        compare.filter_items(items.assign(outcome=["both", compare.FIRST]), compare.OUTCOMES[compare.ONE], "").shape[0]
+        == 1
+    )
+
+
+def test_strip_of_a_method_has_its_score_and_dashes_without_verdicts(made: BoardData) -> None:
+    row = made.row("ml-ctl")
+    strip = method.score_strip(row, ["xnli", AVERAGE], None)
+    assert list(strip[""]) == ["Score, %", "Gain", "Rank"]
+    assert list(strip["xnli"]) == [format_cell(row.cell("xnli"), row.seeds), DASH, DASH]
+    cells = method.score_map(row, made.cells, made.summaries, "english")
+    xnli = cells[cells["task"] == "xnli"]["value"].mean()
+    assert xnli == pytest.approx(row.cell("xnli").mean)
 
 
 def test_sections_of_a_docstring() -> None:

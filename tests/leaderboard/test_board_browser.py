@@ -104,7 +104,7 @@ def test_filter_changes_scores_and_its_address_restores_them(
 def test_links_between_pages_and_back(visit: Callable[..., Page], complaints: list[str], served: Served) -> None:
     page = visit(page_url(served, "method", row="ml-ctl-cz", task="panx"))
     page.get_by_role("link", name="Compare ml-ctl-cz").click()
-    page.wait_for_url(lambda url: "/compare" in url and "a=ml-ctl-cz" in url)
+    page.wait_for_url(lambda url: "/compare" in url and "b=ml-ctl-cz" in url)
     page.get_by_role("heading", name="Compare").wait_for()
     page.go_back()
     page.wait_for_url(lambda url: "/method" in url)

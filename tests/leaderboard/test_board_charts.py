@@ -160,10 +160,10 @@ def test_legend_does_not_shrink_the_plot(groups: int) -> None:
 
 def test_no_colour_is_used_twice() -> None:
     limit = len(look.PALETTE)
-    scale = map_charts.transfer_scatter(points(22), "m", "t", 3).to_dict()["encoding"]["color"]["scale"]
+    scale = map_charts.transfer_scatter(points(22), "m", "t", 3).to_dict()["layer"][1]["encoding"]["color"]["scale"]
     assert len(set(scale["range"])) == len(scale["domain"]) == limit + 1
     assert scale["domain"][-1] == map_charts.OTHER_GROUPS
-    scale = map_charts.transfer_scatter(points(limit), "m", "t", 3).to_dict()["encoding"]["color"]["scale"]
+    scale = map_charts.transfer_scatter(points(limit), "m", "t", 3).to_dict()["layer"][1]["encoding"]["color"]["scale"]
     assert map_charts.OTHER_GROUPS not in scale["domain"]
     with pytest.raises(AssertionError):
         map_charts.sentence_map(sentences(), "pca", [f"l{at}" for at in range(limit + 1)])

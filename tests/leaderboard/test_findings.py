@@ -1,0 +1,60 @@
+"""The sentence above the leaderboard says what the verdicts have shown, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from harness.evaluation import statistics
+from harness.evaluation.statistics import ItemVariances
+from harness.results.tables import ResultRow, ResultTable, TableKey
+from harness.results.verdicts import ComparedColumn, Verdicts
+from leaderboard.analysis.findings import describe_finding, format_difference
+
+LABELS = ("continued-mlm", "a", "b", "c")
+KEY = TableKey("suite", "mini", "matched", "base", "babel", "l")
+ROWS = tuple(ResultRow(label, label, "", "control" if label == "continued-mlm" else "", 5, {}) for label in LABELS)
+TABLE = ResultTable(KEY, "task", "english", 7, (), ROWS)
+
+
+def column(*means: float) -> ComparedColumn:
+    """Rows with these means, whose seeds differ by tenths of a point."""
+    noise = np.random.default_rng(3).normal(0, 0.1, (len(means), 5))
+    scores = np.array([*means])[:, None] + noise
+    unknown = np.full((len(means) + 1, len(means) + 1), 0.02) * (1 - np.eye(len(means) + 1))
+    pairs = statistics.differences(np.array([*scores, np.zeros(5)]), ItemVariances(unknown, unknown / 100, 500))
+    return ComparedColumn(LABELS, pairs, statistics.rank_intervals(pairs.among(len(means))))
+
+
+def finding(columns: Mapping[str, ComparedColumn]) -> str:
+    verdicts = Verdicts(columns, tuple("01234"), dict.fromkeys(LABELS[1:], LABELS[0]))
+    return describe_finding(TABLE, verdicts, ("Transfer", "QA", "Retrieval"))
+
+
+@pytest.mark.parametrize(
+    ("means", "said"),
+    [
+        ((50.0, 53.0, 53.0, 53.0), "the three methods cannot be told apart, and all beat their control"),
+        ((50.0, 50.0, 50.0, 50.0), "the three methods cannot be told apart, and none can be told from its control"),
+        ((50.0, 53.0, 60.0, 53.0), "b leads"),
+        ((50.0, 60.0, 60.0, 53.0), "a and b lead"),
+    ],
+)
+def test_the_sentence_names_ties_and_leaders(means: tuple[float, ...], said: str) -> None:
+    assert finding({"Transfer": column(*means)}) == f"On transfer {said}. 5 seeds."
+
+
+def test_groups_are_in_one_sentence_and_nothing_is_said_without_a_test() -> None:
+    both = finding({"Transfer": column(50, 53, 53, 53), "Retrieval": column(20, 40, 45, 50), "QA": column(1, 9, 2, 2)})
+    assert both.startswith("On transfer the three methods cannot be told apart")
+    assert "; on QA a leads; on retrieval c leads. 5 seeds." in both
+    assert finding({}) == ""
+
+
+def test_a_difference_is_signed_with_its_interval_in_brackets() -> None:
+    difference = column(50, 53, 53, 53).difference("a", "continued-mlm")
+    low, high = difference.interval() or (0.0, 0.0)
+    assert format_difference(difference) == f"+{difference.estimate:.1f} [{low:.1f}, {high:.1f}]"
+    assert format_difference(None) == "–"

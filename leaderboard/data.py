@@ -190,6 +190,14 @@ def links(place: str, runs: tuple[str, ...], kinds: tuple[str, ...] = ()) -> pd.
 
 
 @cached
+def sharing_runs(place: str, fingerprints: tuple[str, ...]) -> dict[str, int]:
+    """The number of runs that use each of some stages."""
+    with open_store(place) as store:
+        used = store.links(fingerprint=list(fingerprints))
+    return {str(name): int(count) for name, count in used.groupby("fingerprint")["run"].nunique().items()}
+
+
+@cached
 def newest_runs(place: str, newest: int, statuses: tuple[str, ...] = ()) -> pd.DataFrame:
     """The `newest` runs, newest first, without their long columns."""
     where: Any = {"status": list(statuses)} if statuses else {}

@@ -19,7 +19,7 @@ RUN_COLUMNS = (
     *("started", "minutes", "stages", "views", "message", "run"),
 )
 STAGE_COLUMNS = (
-    *("stage", "result", "seconds", "device seconds", "thousand tokens", "tokens per second"),
+    *("stage", "result", "runs", "seconds", "device seconds", "thousand tokens", "tokens per second"),
     *("MiB", "device", "precision", "started", "fingerprint"),
 )
 
@@ -74,9 +74,17 @@ def status_counts(log: pd.DataFrame) -> str:
     return ", ".join(f"{counts[status]} {status}" for status in STATUSES if status in counts)
 
 
-def list_stages(links: pd.DataFrame) -> pd.DataFrame:
+def is_own(links: pd.DataFrame, shared: Mapping[str, int]) -> pd.Series:
+    """Which stages a run computed: those that it did not find, and those that no other run uses, which it found only
+    when its command was given again. `shared` counts the runs of a stage by fingerprint."""
+    alone = links["fingerprint"].map(lambda name: shared.get(name) == 1).astype(bool)
+    return ~links["hit"].astype(bool) | alone
+
+
+def list_stages(links: pd.DataFrame, shared: Mapping[str, int]) -> pd.DataFrame:
     """The stages of one run with `STAGE_COLUMNS`, in the order of their start."""
     lines = []
+    links = links.assign(own=is_own(links, shared))
     for record in links.sort_values("started", na_position="last").to_dict("records"):
         ended = not _is_missing(record["started"]) and not _is_missing(record["finished"])
         numbers = ("device_seconds", "tokens", "peak_memory_bytes")
@@ -84,7 +92,8 @@ def list_stages(links: pd.DataFrame) -> pd.DataFrame:
         lines.append(
             {
                 "stage": stage_title(record["kind"], record["task"]),
-                "result": "reused" if record["hit"] else "computed",
+                "result": "computed" if record["own"] else "reused",
+                "runs": shared.get(record["fingerprint"], 1),
                 "seconds": (record["finished"] - record["started"]).total_seconds() if ended else None,
                 "device seconds": work,
                 "thousand tokens": None if tokens is None else tokens / 1000,
@@ -104,9 +113,9 @@ def stage_title(kind: str, task: Any) -> str:
     return clean(kind if _is_missing(task) else f"{kind} {task}")
 
 
-def stage_timeline(links: pd.DataFrame) -> pd.DataFrame:
+def stage_timeline(links: pd.DataFrame, shared: Mapping[str, int]) -> pd.DataFrame:
     """The stages that this run computed, as bars: `stage`, `start` and `end` in seconds since the first began."""
-    own = links[~links["hit"].astype(bool) & links["started"].notna() & links["finished"].notna()]
+    own = links[is_own(links, shared) & links["started"].notna() & links["finished"].notna()]
     rows = own.sort_values("started")
     begin = own["started"].min()
     return pd.DataFrame(

@@ -96,7 +96,8 @@ def show_strip(choice: MethodChoice) -> None:
         verdicts = None
     lines = method.score_strip(row, group.scopes, verdicts)
     config = {name: st.column_config.TextColumn(tables.column_heading(name), width=128) for name in group.scopes}
-    tables.show_frame(lines, "strip", {"": st.column_config.TextColumn("", width=70), **config})
+    texts = {name: list(lines[name]) for name in group.scopes}
+    tables.show_frame(lines, "strip", {"": st.column_config.TextColumn("", width=70), **config}, texts)
     control = verdicts.controls.get(row.label) if verdicts else None
     messages.write_notes([f"Gain: over {control}, with its 95 % interval over seeds and items."] if control else [])
     cells = data.cells(data.location(), row.runs)

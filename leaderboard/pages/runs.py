@@ -36,6 +36,7 @@ RUN_LIST = {
 STAGES = {
     "stage": st.column_config.TextColumn("Stage", pinned=True, width=170),
     "result": st.column_config.TextColumn("Result", width=110, help="Finished stages are reused, not computed again."),
+    "runs": st.column_config.NumberColumn("Runs", width=60, help="Runs that share this stage."),
     "seconds": st.column_config.NumberColumn("Seconds", format="%.1f", width=90),
     "device seconds": st.column_config.NumberColumn("Device seconds", format="%.1f", width=120),
     "thousand tokens": st.column_config.NumberColumn("1,000 tokens", format="%.0f", width=110),
@@ -128,10 +129,13 @@ def show_run(name: str) -> None:
     if links.empty:
         st.text("No stage is done yet.")
     else:
-        stages = runs.list_stages(links)
+        shared = data.sharing_runs(place, tuple(links["fingerprint"]))
+        stages = runs.list_stages(links, shared)
+        own = stages[stages["result"] == "computed"]["device seconds"].sum()
+        messages.write(f"{own:.0f} device seconds of its own; stages of several runs are told apart under Runs.")
         tables.show_frame(stages, "stages", STAGES)
         tables.offer_frame(stages, "Stages", "stages")
-        bars = score_charts.timeline_bars(runs.stage_timeline(links))
+        bars = score_charts.timeline_bars(runs.stage_timeline(links, shared))
         charts.show_chart(bars, "Where did the time go?", "timeline")
     if done:
         show_logs(run, links)

@@ -301,8 +301,14 @@ def test_curves_and_throughput(made: BoardData) -> None:
 
 def test_stages_and_times_of_a_run(made: BoardData) -> None:
     links = made.links[made.links["run"] == made.row("ml-ctl-cz").runs[0]]
-    assert list(runs.list_stages(links)["stage"]) == ["align", "finetune xnli", "project tatoeba"]
-    assert list(runs.stage_timeline(links)["start"]) == [0, 60]
+    assert list(runs.list_stages(links, {})["stage"]) == ["align", "finetune xnli", "project tatoeba"]
+    assert list(runs.stage_timeline(links, {})["start"]) == [0, 60]
+    again = links.assign(hit=True)  # as after a second command
+    align, finetune, _ = again["fingerprint"]
+    found = runs.list_stages(again, {align: 3, finetune: 1})
+    assert list(found["result"])[:2] == ["reused", "computed"]
+    assert list(found["runs"])[:2] == [3, 1]
+    assert list(runs.stage_timeline(again, {align: 3, finetune: 1})["stage"]) == ["finetune xnli"]
     assert flatten_settings({"a": {"b": 1, "c": {}}, "d": [2]}) == {"a.b": 1, "a.c": {}, "d": [2]}
 
 

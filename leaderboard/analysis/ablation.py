@@ -36,6 +36,11 @@ class RowFamily(NamedTuple):
     name: str = ""
     title: str = ""
 
+    @property
+    def setting(self) -> str:
+        """The setting in which the rows differ, if their values may be compared; empty for other families."""
+        return self.name if self.kind == FIELD and self.name != "method" else ""
+
     def __str__(self) -> str:
         return "Objective" if (self.kind, self.name) == (FIELD, "method") else f"{self.kind} {self.name}".strip()
 

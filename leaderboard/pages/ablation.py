@@ -161,7 +161,7 @@ def show_scope(choice: AblationChoice, scope: str) -> None:
     lines = ablation.row_differences(choice.base, choice.others, [scope], compared)
     dots = difference_charts.difference_dots(lines.rename(columns={"row": "view"}))
     charts.show_chart(dots, f"What does each change do on {name}?", f"intervals-{scope}", f"Difference to {base}.")
-    if choice.family.kind == ablation.FIELD and choice.family.name != "method":
+    if choice.family.setting:
         members = [choice.base, *choice.others]
         points = ablation.field_scores(members, choice.recipes, choice.sets, choice.family.name, scope)
         by_value = difference_charts.field_scores(points, choice.family.name)

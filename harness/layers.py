@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, get_type_hints
 
 from pydantic import BaseModel
@@ -21,6 +22,7 @@ class LayerOf:
     lowest: int = 0
 
 
+@cache
 def layer_marks(settings: type[Any]) -> dict[str, int]:
     """The fields of a record of settings that number a layer, each with the lowest layer that it can be."""
     if issubclass(settings, BaseModel):

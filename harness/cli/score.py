@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 import typer
@@ -45,6 +48,7 @@ def score(
         raise UsageError("unknown version of the seqeval rules", found=seqeval, expected=" or ".join(VERSIONS))
     if languages not in ("official", "available"):
         raise UsageError("unknown choice of languages", found=languages, expected="official or available")
+    import_metrics()
     available = languages == "available"
     report = score_folder(predictions, labels, SUITES.get(suite), f"seqeval-{seqeval}", available=available)
     raise_problems(report, predictions, "nothing was scored")
@@ -52,6 +56,24 @@ def score(
         print_json({"overall": report.overall(), "detailed": report.detailed()})
     else:
         _print(report)
+
+
+def import_metrics() -> None:
+    """Imports `evaluate` without its evaluators, which bring SciPy, transformers and torch, and which no metric needs.
+
+    Only for a command that does nothing but score: in its process there are no evaluators.
+    """
+    if "evaluate" in sys.modules:
+        return
+
+    def nothing(name: str) -> None:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+    for part in ("evaluate.evaluator", "evaluate.evaluation_suite"):
+        sys.modules[part] = ModuleType(part)
+        sys.modules[part].__dict__["__getattr__"] = nothing
+    importlib.import_module("evaluate")
 
 
 def raise_problems(report: Any, predictions: Path, outcome: str) -> None:

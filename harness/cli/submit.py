@@ -10,7 +10,7 @@ import typer
 
 from harness.cli.options import Db
 from harness.cli.output import print_table
-from harness.cli.score import VERSIONS, raise_problems
+from harness.cli.score import VERSIONS, import_metrics, raise_problems
 from harness.errors import UsageError, UserError
 from harness.storage.home import artifacts_root, database_url
 
@@ -68,6 +68,7 @@ def submit(
             if value is not None:
                 raise UsageError(f"{option} has no effect beside --like", found=value, remedy="leave it out")
         target = _run_target(str(like), base, source, db)
+    import_metrics()
     report = check(predictions, target)
     raise_problems(report, predictions, "nothing was written")
     store = Store.open(db or database_url(), create=True)

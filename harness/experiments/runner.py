@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from threading import Event, Thread
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from harness import provenance
 from harness.barriers import reach
@@ -104,6 +104,7 @@ class Runner:
         users: dict[str, list[tuple[RunPlan, Stage]]] = {}
         register_store(self.artifacts, self.store)
         finished = 0
+        origin = Provenance(provenance.code_version(), provenance.package_versions())
 
         def on_result(stage: Stage, result: StageResult) -> None:
             self.store.patiently(lambda: record(stage, result))
@@ -135,7 +136,7 @@ class Runner:
 
         with self._status_on_exit(left), self._heartbeat():
             for plan in plans:
-                self._add_run(plan)
+                self._add_run(_run_row(plan, origin), plan)
                 left[plan.id] = {stage.fingerprint for stage in plan.stages}
                 for stage in plan.stages:
                     users.setdefault(stage.fingerprint, []).append((plan, stage))
@@ -143,9 +144,8 @@ class Runner:
         report.finished = finished
         return report
 
-    def _add_run(self, plan: RunPlan) -> None:
+    def _add_run(self, row: RunRow, plan: RunPlan) -> None:
         """Adds the row of a run, and closes the runs that it supersedes."""
-        row = _run_row(plan)
         for former in self.store.unfinished_versions(row):
             changes = describe_changes(former, plan)
             self.store.set_status(former["id"], SUPERSEDED, changes)
@@ -199,8 +199,15 @@ class Runner:
             reach("averages recorded")
 
 
-def _run_row(plan: RunPlan) -> RunRow:
-    recipe, version = plan.recipe, provenance.code_version()
+class Provenance(NamedTuple):
+    """What all runs of a command share."""
+
+    code: provenance.CodeVersion
+    packages: dict[str, str]
+
+
+def _run_row(plan: RunPlan, origin: Provenance) -> RunRow:
+    recipe = plan.recipe
     return RunRow(
         id=plan.id,
         method=recipe.method,
@@ -220,10 +227,16 @@ def _run_row(plan: RunPlan) -> RunRow:
         finetune_seed=plan.finetune_seed,
         transform=recipe.transform,
         status="running",
+<<<<<<< HEAD
         version=plan.version,
         code_version=version.commit,
         dirty=version.dirty,
         packages=provenance.package_versions(),
+=======
+        code_version=origin.code.commit,
+        dirty=origin.code.dirty,
+        packages=origin.packages,
+>>>>>>> 1e0702d (Scoring loads no torch; plans share what they read of a source, and runs what is known of the machine)
         host=provenance.host(),
         card={
             **board_card(recipe.method),

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from datasets import Features, List, Value
 from evaluate import MetricInfo
-from sklearn.metrics import accuracy_score  # type: ignore[import-untyped]
 
 from harness.evaluation.metrics import AdditiveMetric
 from harness.statistics import Ratio
@@ -30,9 +29,6 @@ class Accuracy(AdditiveMetric):
 
     def statistics(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, np.ndarray]:
         return _columns(p.strip() == gold for p, gold in zip(predictions, references, strict=True))
-
-    def _compute(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-        return {"accuracy": 100 * float(accuracy_score(references, [p.strip() for p in predictions]))}
 
 
 class RetrievalAccuracy(AdditiveMetric):

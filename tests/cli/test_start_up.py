@@ -18,9 +18,11 @@ from harness import code
 from harness.errors import UserError
 from harness.experiments.method_card import MethodCard, method_card, method_config
 from harness.registry import METHODS, OBJECTIVES, Registry
-from tests.support.cli_calls import run_command
+from tests.support.cli_calls import MBERT_RUN, run_command
+from tests.support.tiny_runs import TINY
 
 HEAVY = ("torch", "transformers")
+RUN = (*MBERT_RUN, *(word for change in TINY for word in ("--set", change)), "--workers", "1")
 LIGHT = (  # in this order: labels are exported before they are scored
     ("--version",),
     ("--help",),
@@ -39,6 +41,9 @@ LIGHT = (  # in this order: labels are exported before they are scored
     ("verify",),
     ("gc", "--dry-run"),
     ("export-predictions", "mbert", "predictions", "--labels", "labels"),
+    ("score", "predictions", "labels", "--suite", "xtreme-align", "--languages", "available"),
+    ("submit", "predictions", "--like", "mbert", "--name", "theirs"),
+    RUN,
 )
 
 # Runs each command in one new interpreter, in which importing a heavy package fails, and prints its exit code and what
@@ -94,7 +99,7 @@ def answers(finished_home: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     return {name: (status, asked, said) for name, status, asked, said in map(json.loads, done.stdout.splitlines())}
 
 
-@pytest.mark.parametrize("command", LIGHT, ids=" ".join)
+@pytest.mark.parametrize("command", LIGHT, ids=lambda command: " ".join(command[:2]))
 def test_commands_that_do_not_train_import_no_torch(
     command: tuple[str, ...], answers: dict[str, tuple[int, list[str], str]]
 ) -> None:

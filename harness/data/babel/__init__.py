@@ -6,7 +6,7 @@ Meaning is known, so every task has exact gold. docs/babel.md shows the language
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from harness.data.babel import corpora, tasks
@@ -63,17 +63,12 @@ class Babel(Source):
             for split in tasks.SPLITS[task]
             for view in tasks.views(self.settings, task, split)
         ]
-        kinds = [
-            CorpusCell(kind, code, corpora.count(self.settings, kind, code), self._fingerprint("corpus", kind, code))
-            for kind in Corpus
-            for code in self._corpus_languages(kind)
-        ]
         training = {
             name: f"babel {task}, {tasks.item_count(self.settings, task, 'train')} items"
             for name, task in named.items()
             if "train" in tasks.SPLITS[task]
         }
-        return Manifest(PIVOT, tuple(cells), tuple(kinds), training)
+        return Manifest(PIVOT, tuple(cells), self._corpora, training)
 
     def task(self, spec: TaskSpec, view: str, split: str) -> Sequence[Record]:
         if spec.name not in tasks.GENERATORS:
@@ -100,6 +95,14 @@ class Babel(Source):
     def _task_cell(self, name: str, task: str, view: str, split: str) -> TaskCell:
         count = tasks.record_count(self.settings, task, split)
         return TaskCell(name, view, split, count, self._fingerprint("task", task, view, split))
+
+    @cached_property
+    def _corpora(self) -> tuple[CorpusCell, ...]:
+        return tuple(
+            CorpusCell(kind, code, corpora.count(self.settings, kind, code), self._fingerprint("corpus", kind, code))
+            for kind in Corpus
+            for code in self._corpus_languages(kind)
+        )
 
     def _fingerprint(self, *cell: str) -> str:
         settings = self.settings

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import special, stats
+from scipy import special  # its Student t is that of scipy.stats, which takes seconds to import
 
 MIN_SEEDS = 3  # fewer give a difference, and no test
 LEVEL = 0.95
@@ -123,13 +123,13 @@ class Difference:
     @property
     def p(self) -> float | None:
         """Two-sided; None without a test."""
-        return None if self.reason else float(2 * stats.t.sf(abs(self.estimate) / self.error, self.df))
+        return None if self.reason else float(2 * special.stdtr(self.df, -abs(self.estimate) / self.error))
 
     def interval(self, level: float = LEVEL) -> tuple[float, float] | None:
         """Of the difference over seeds and items; None without a test."""
         if self.reason:
             return None
-        half = float(stats.t.ppf((1 + level) / 2, self.df)) * self.error
+        half = float(special.stdtrit(self.df, (1 + level) / 2)) * self.error
         return self.estimate - half, self.estimate + half
 
     @property
@@ -148,7 +148,7 @@ class Difference:
         """Over items alone, for these very seeds; None without item statistics."""
         if not np.isfinite(self.between):
             return None
-        half = float(stats.t.ppf((1 + level) / 2, self.clusters - 1)) * self.between**0.5
+        half = float(special.stdtrit(self.clusters - 1, (1 + level) / 2)) * self.between**0.5
         return self.estimate - half, self.estimate + half
 
     def detectable(self, seeds: int | None = None, level: float = LEVEL, power: float = POWER) -> float | None:
@@ -160,7 +160,7 @@ class Difference:
         between = shared + self.interaction / n
         df = degrees_of_freedom(self.seed_variance, between, self.interaction, n, self.clusters)
         error = (self.seed_variance / n + shared) ** 0.5
-        return float((stats.t.ppf((1 + level) / 2, df) + stats.t.ppf(power, df)) * error)
+        return float((special.stdtrit(df, (1 + level) / 2) + special.stdtrit(df, power)) * error)
 
     def seeds_to_see(self, points: float, level: float = LEVEL, power: float = POWER) -> int | None:
         """The fewest seeds that find a true difference of `points` with probability `power`; None if none would."""
@@ -213,7 +213,7 @@ class Differences:
     @property
     def p(self) -> np.ndarray:
         """Two-sided and uncorrected; NaN where there is no test."""
-        return np.asarray(2 * stats.t.sf(np.abs(self.estimate) / np.sqrt(self.variance), self.df))
+        return np.asarray(2 * special.stdtr(self.df, -np.abs(self.estimate) / np.sqrt(self.variance)))
 
 
 def differences(scores: np.ndarray, items: ItemVariances) -> Differences:
@@ -261,7 +261,8 @@ def rank_intervals(pairs: Differences, level: float = LEVEL, seed: int = 0) -> R
     better = np.zeros((count, count), dtype=bool)
     # t with few degrees of freedom as the normal deviate of the same p, computed in logarithms for the smallest p
     t = np.abs(pairs.estimate[first, second]) / np.sqrt(variance[first, second])
-    deviates = -special.ndtri_exp(stats.t.logsf(t, pairs.df[first, second]))
+    with np.errstate(divide="ignore"):
+        deviates = -special.ndtri_exp(np.log(special.stdtr(pairs.df[first, second], -t)))
     draws = _normal_differences(variance, first, second, np.random.default_rng(seed))
     open_pairs = np.ones(len(first), dtype=bool)
     while open_pairs.any():

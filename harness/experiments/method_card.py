@@ -38,7 +38,7 @@ class MethodSetting(NamedTuple):
 class MethodCard(BaseModel):
     """What a method declares. `module` is where it is defined: a dotted name, or the path of a loose file.
 
-    `lowest_layers` has the settings that number a layer, each with the lowest it can be. `description` is the docstring
+    `defaults` is the whole configuration without changes, None where a setting has no default. `lowest_layers` has the settings that number a layer, each with the lowest it can be. `description` is the docstring
     or that of a base class, `docstring` the method's own.
     """
 
@@ -56,6 +56,7 @@ class MethodCard(BaseModel):
     paper_config: dict[str, Any]
     settings: list[MethodSetting]
     settings_description: str
+    defaults: dict[str, Any] | None
     lowest_layers: dict[str, int]
     changes_finetuning: bool
     docstring: str
@@ -78,6 +79,8 @@ def method_card(name: str, registry: Registry[type[Method]] = METHODS) -> Method
 
 def method_config(name: str, changes: dict[str, Any]) -> dict[str, Any]:
     """A method's configuration with these changes, as JSON. Raises pydantic's ValidationError for wrong ones."""
+    if not changes and (defaults := method_card(name).defaults) is not None:
+        return dict(defaults)
     key = None if METHODS.is_loaded(name) else _definition(METHODS.origin(name).value)
     given = repr(sorted(changes.items()))
 
@@ -120,6 +123,10 @@ def _declarations(cls: type[Method]) -> dict[str, Any]:
     from harness.method import Method, MethodConfig
 
     documented = (base for base in cls.Config.__mro__ if base is not MethodConfig and issubclass(base, MethodConfig))
+    try:
+        defaults = cls.Config().model_dump(mode="json")
+    except ValidationError:
+        defaults = None
     values = {
         **{name: getattr(cls, name) for name in ("reference", "objective", "symbols", "control", "trains")},
         **{name: getattr(cls, name) for name in ("paper", "paper_config")},
@@ -133,6 +140,7 @@ def _declarations(cls: type[Method]) -> dict[str, Any]:
             for field, info in cls.Config.model_fields.items()
         ],
         "settings_description": next((inspect.cleandoc(base.__doc__) for base in documented if base.__doc__), ""),
+        "defaults": defaults,
         "lowest_layers": layer_marks(cls.Config),
         "changes_finetuning": cls.finetune_example is not Method.finetune_example,
         "docstring": (cls.__doc__ or "").strip(),

@@ -38,8 +38,9 @@ class MethodSetting(NamedTuple):
 class MethodCard(BaseModel):
     """What a method declares. `module` is where it is defined: a dotted name, or the path of a loose file.
 
-    `defaults` is the whole configuration without changes, None where a setting has no default. `lowest_layers` has the settings that number a layer, each with the lowest it can be. `description` is the docstring
-    or that of a base class, `docstring` the method's own.
+    `defaults` is the whole configuration without changes, None where a setting has no default. `lowest_layers` has the
+    settings that number a layer, each with the lowest it can be. `description` is the docstring or that of a base
+    class, `docstring` the method's own.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -227,16 +227,10 @@ def _run_row(plan: RunPlan, origin: Provenance) -> RunRow:
         finetune_seed=plan.finetune_seed,
         transform=recipe.transform,
         status="running",
-<<<<<<< HEAD
         version=plan.version,
-        code_version=version.commit,
-        dirty=version.dirty,
-        packages=provenance.package_versions(),
-=======
         code_version=origin.code.commit,
         dirty=origin.code.dirty,
         packages=origin.packages,
->>>>>>> 1e0702d (Scoring loads no torch; plans share what they read of a source, and runs what is known of the machine)
         host=provenance.host(),
         card={
             **board_card(recipe.method),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cache
 from typing import Any, get_type_hints
 
 from pydantic import BaseModel
@@ -22,16 +21,21 @@ class LayerOf:
     lowest: int = 0
 
 
-@cache
+_marks: dict[type[Any], dict[str, int]] = {}  # what was read of a class
+
+
 def layer_marks(settings: type[Any]) -> dict[str, int]:
     """The fields of a record of settings that number a layer, each with the lowest layer that it can be."""
+    if settings in _marks:
+        return _marks[settings]
     if issubclass(settings, BaseModel):
         found: dict[str, Any] = {name: field.metadata for name, field in settings.model_fields.items()}
     else:
         hints = get_type_hints(settings, include_extras=True)
         found = {field.name: getattr(hints[field.name], "__metadata__", ()) for field in fields(settings)}
     marked = {name: [mark.lowest for mark in marks if isinstance(mark, LayerOf)] for name, marks in found.items()}
-    return {name: max(lowest) for name, lowest in marked.items() if lowest}
+    _marks[settings] = {name: max(lowest) for name, lowest in marked.items() if lowest}
+    return _marks[settings]
 
 
 def check_layers(settings: Mapping[str, Any], lowest: Mapping[str, int], depth: int, where: str = "config") -> None:

@@ -226,8 +226,7 @@ class _Planner:
         """The task's settings for this base. Raises UsageError for a layer that the base does not have."""
         shape = base_shape(self.recipe)
         settings = self.recipe.task_settings(spec.name, shape)
-        kind: type[Any] = type(settings)
-        check_layers(asdict(settings), layer_marks(kind), shape.depth, f"tasks.{spec.name}")
+        check_layers(asdict(settings), layer_marks(type(settings)), shape.depth, f"tasks.{spec.name}")
         return settings
 
     def _finetune(self, spec: TaskSpec, settings: TrainedSettings, encoder: str, is_trial: bool) -> Finetune:

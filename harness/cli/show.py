@@ -11,7 +11,7 @@ import pandas as pd
 import typer
 
 from harness.cli.options import Db
-from harness.cli.output import print_json, print_rich
+from harness.cli.output import print_json, print_records, print_rich
 from harness.errors import UsageError, UserError, counted, unique_names
 from harness.results.grouping import group_records, tables_by_group
 from harness.results.rendering import TerminalTable, to_csv, to_latex, to_markdown
@@ -91,9 +91,10 @@ def show(
         other = "with --group, which makes the columns" if group else "on JSON, which holds every score"
         raise UsageError(f"--by has no effect {other}", remedy="leave --by out")
     if format_ is OutputFormat.JSON:
-        print_json(
-            group_averages(store, filter_, group, selection) if group else single_scores(store, filter_, selection)
-        )
+        if group:
+            print_json(group_averages(store, filter_, group, selection))
+        else:
+            print_records(single_scores(store, filter_, selection))
         return
     _print_tables(result_tables(store, filter_, group or by, selection or HEADLINE), format_)
 
@@ -101,15 +102,16 @@ def show(
 def single_scores(store: Store, filter_: ScoreFilter, selection: str | None) -> list[dict[str, Any]]:
     """Every score that passes the filter, of one selection or of all."""
     where = filter_.runs() | ({"task": list(filter_.tasks)} if filter_.tasks else {})
-    records = score_records(store.scores(**where))
-    return [record for record in records if selection is None or record["selection"] in (selection, "")]
+    if selection is not None:
+        where["selection"] = [selection, ""]
+    return score_records(store.scores(**where))
 
 
 def group_averages(
     store: Store, filter_: ScoreFilter, group: LanguageGroup, selection: str | None
 ) -> list[dict[str, Any]]:
     """Every group average that passes the filter, of one selection or of all."""
-    summaries, scores = _test_figures(store, filter_)
+    summaries, scores = _test_summaries(store, filter_), _test_scores(store, filter_)
     names = [selection] if selection else [HEADLINE, *sorted(set(summaries["selection"]) - {"", HEADLINE})]
     return [record for name in names for record in group_records(scores, summaries, group, name)]
 
@@ -118,16 +120,17 @@ def result_tables(
     store: Store, filter_: ScoreFilter, columns: Columns | LanguageGroup, selection: str
 ) -> list[ResultTable]:
     """The tables of the scores that pass the filter. Raises UserError if there is none."""
-    summaries, scores = _test_figures(store, filter_)
+    summaries = _test_summaries(store, filter_)
     if columns is Columns.TASK:
         from harness.results.verdicts import judged_tables  # SciPy is slow to import, and no other form needs it
 
         tables = judged_tables(store, summaries, artifacts_root(), selection)
     elif columns is Columns.LANGUAGE:
         tasks = [name for name in dict.fromkeys(summaries["task"]) if name != AVERAGE]
+        scores = _test_scores(store, filter_)
         tables = [table for name in tasks for table in tables_by_language(scores, summaries, name, selection)]
     else:
-        tables = tables_by_group(scores, summaries, columns, selection)
+        tables = tables_by_group(_test_scores(store, filter_), summaries, columns, selection)
     if not tables:
         closed = len(store.runs(["id"], status=SUPERSEDED))
         found = f"{counted(closed, 'run')} superseded, since data, base or settings have changed" if closed else None
@@ -136,24 +139,25 @@ def result_tables(
     return tables
 
 
-def _test_figures(store: Store, filter_: ScoreFilter) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The summaries and the scores on test data that pass the filter."""
-    where = filter_.runs() | {"split": "test"}
-    summaries = store.summaries(**where)
-    if filter_.tasks:
-        summaries = summaries[summaries["task"].isin(filter_.tasks)]
-    return summaries, store.scores(**where)
+def _test_summaries(store: Store, filter_: ScoreFilter) -> pd.DataFrame:
+    """The summaries of test scores that pass the filter."""
+    summaries = store.summaries(**filter_.runs(), split="test")
+    return summaries[summaries["task"].isin(filter_.tasks)] if filter_.tasks else summaries
+
+
+def _test_scores(store: Store, filter_: ScoreFilter) -> pd.DataFrame:
+    return store.scores(**filter_.runs(), split="test")
 
 
 def _read_filter(store: Store, suite: str | None, methods: Sequence[str], tasks: Sequence[str]) -> ScoreFilter:
     """The filter of the options. Raises UsageError for a name that no run has."""
-    runs = store.runs()
+    runs = store.runs(["suite", "method"])
     if suite is not None:
         unique_names("suite", [suite], runs["suite"])
     return ScoreFilter(
         suite,
         tuple(unique_names("method", methods, runs["method"])),
-        tuple(unique_names("task", tasks, store.scores()["task"] if tasks else ())),
+        tuple(unique_names("task", tasks, store.cells(["task"], distinct=True)["task"] if tasks else ())),
     )
 
 

@@ -127,7 +127,7 @@ def changed_sources(rows: Sequence[Row]) -> list[str]:
     lines = []
     for row in rows:
         uri, own = source_uri(str(row["recipe"].get("source", "")), row["transform"]), data_cells(row)
-        if "" in own:
+        if not own or "" in own:  # nothing tells what it has read
             continue
         if uri not in today:
             today[uri] = _cells_today(uri)

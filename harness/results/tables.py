@@ -11,6 +11,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -173,20 +174,20 @@ def table_caption(table: ResultTable) -> str:
 
 def score_records(scores: pd.DataFrame) -> list[dict[str, Any]]:
     """One JSON-like record per score, as `alignboard show --format json` prints them."""
-    renamed = {"recipe_kind": "recipe"}
     same = ("method", "base", "suite", "task", "language", "split", "metric", "value", "n")
     more = ("view", "protocol", "recipe_kind", "selection", "source", "transform", "kind", "run")
-    records = []
-    for row in frame_records(scores):
-        values = {renamed.get(name, name): _to_python(row[name]) for name in (*same, *more)}
-        test = row["split"] == "test"
-        overlap = overlap_counts(row["alignment"], row["task"], (row["view"],)) if test else None
-        records.append({"seed": seed_label(row), **values, "contamination": overlap})
-    return records
+    columns = {name: scores[name].tolist() for name in (*same, *more)}
+    runs = {row["run"]: row for row in frame_records(scores.drop_duplicates("run"))}
+    seeds = {run: seed_label(row) for run, row in runs.items()}
 
+    @cache
+    def overlap(run: str, task: str, view: str, split: str) -> dict[str, Any] | None:
+        return overlap_counts(runs[run]["alignment"], task, (view,)) if split == "test" else None
 
-def _to_python(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value
+    overlaps = map(overlap, columns["run"], columns["task"], columns["view"], columns["split"])
+    keys = ("seed", *("recipe" if name == "recipe_kind" else name for name in columns), "contamination")
+    values = zip(map(seeds.__getitem__, columns["run"]), *columns.values(), overlaps, strict=True)
+    return [dict(zip(keys, row, strict=True)) for row in values]
 
 
 def frame_records(frame: pd.DataFrame) -> list[Record]:

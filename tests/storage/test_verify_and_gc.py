@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from harness.cli.app import main
+from harness.evaluation.item_statistics import write_statistics
+from harness.registry import TASKS
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import RunRow, ScoreRow, Store
 from harness.storage.store.schema import StageRow
@@ -27,7 +28,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     with artifacts.create(ENCODER, "align", {}) as folder:
         (folder / "weights").write_bytes(b"weights")
     with artifacts.create(SCORE, "score", {}) as folder:
-        pq.write_table(statistics(), folder / "statistics.parquet")
+        write_statistics(folder / "statistics.parquet", statistics(), TASKS.get("xnli")().ratios())
     made = Store.open(tmp_path / "board.db", create=True)
     made.add_run(RunRow(id="r", method="mbert", suite="s", protocol="mini", status="done"))
     made.put_scores("r", [score("de", 75.0), score("sw", 25.0)])

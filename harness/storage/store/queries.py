@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine
@@ -21,6 +22,7 @@ from harness.storage.store.leases import LostRunError, lives, this_process
 from harness.storage.store.schema import RunRow, ScoreRow, StageRow
 from harness.storage.store.statements import Where, conditions, fetch, upsert
 
+MANY = 500  # runs of which each is named in a query
 WAIT_SECONDS = 300.0  # for a server that has gone away
 GROUP = ("suite", "protocol", "recipe_kind", "base", "source", "languages_hash")  # what runs of one table share
 
@@ -266,11 +268,13 @@ class Store:
         order = ("method", "align_seed", "finetune_seed", "task", "view", "run", "step")
         return self._with_runs(schema.score, where, order)
 
-    def cells(self, columns: Sequence[str] = (), **where: Where) -> pd.DataFrame:
+    def cells(self, columns: Sequence[str] = (), *, distinct: bool = False, **where: Where) -> pd.DataFrame:
         """One row per score, without its run's settings, with all or some columns of the table `score`, of which any
-        may be a filter."""
+        may be a filter; with `distinct` one for each combination of their values."""
         table = schema.score
         chosen = [table.c[name] for name in columns] or list(table.c)
+        if distinct:
+            return self._read(sa.select(*chosen).where(*conditions(where, table)).distinct())
         return self._read(sa.select(*chosen).where(*conditions(where, table)).order_by(*table.primary_key))
 
     def summaries(self, **where: Where) -> pd.DataFrame:
@@ -343,13 +347,20 @@ class Store:
         run = schema.run
         current = [*conditions(where, table, run), _is_current()]
         own = [run.c[name] for name in _OF_RUN if name not in table.c]
-        by = [table.c[name] if name in table.c else run.c[name] for name in order]
-        facts = sa.select(table).join(run, run.c.id == table.c.run).where(*current).order_by(*by)
-        used = sa.select(table.c.run).join(run, run.c.id == table.c.run).where(*current)
-        settings = sa.select(run.c.id.label("run"), *own).where(run.c.id.in_(used))
+        settings = sa.select(run.c.id.label("run"), *own)
         with database_errors(self._url), self._engine.connect() as connection, connection.begin():
-            rows, runs = (fetch(connection, query) for query in (facts, settings))
-        return rows.merge(runs, on="run", how="left", sort=False)
+            rows = fetch(connection, sa.select(table).join(run, run.c.id == table.c.run).where(*current))
+            names = list(rows["run"].unique())
+            runs = fetch(connection, settings.where(run.c.id.in_(names)) if len(names) < MANY else settings)
+        places = pd.Index(runs["run"]).get_indexer(rows["run"])
+        ranks = [  # faster than the database sorts
+            pd.factorize(rows[name], sort=True)[0] if name in rows else pd.factorize(runs[name], sort=True)[0][places]
+            for name in reversed(order)
+        ]
+        chosen = np.lexsort(ranks)
+        found = rows.take(chosen).reset_index(drop=True)
+        own_settings = runs.drop(columns="run").take(places[chosen]).reset_index(drop=True)
+        return pd.concat([found, own_settings], axis=1)
 
     def _read(self, query: sa.Select[Any]) -> pd.DataFrame:
         with database_errors(self._url), self._engine.connect() as connection:

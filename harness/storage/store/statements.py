@@ -12,12 +12,15 @@ from sqlalchemy.engine import Connection
 
 from harness.errors import unknown
 
+_PLAIN = (sa.Text, sa.Double, sa.Integer, sa.BigInteger)
 Where = str | int | bool | Sequence[str]
 
 
 def fetch(connection: Connection, query: sa.Select[Any]) -> pd.DataFrame:
+    """The rows of a query. Where every column holds what the driver gives, its rows are taken as they are."""
     result = connection.execute(query)
-    names, rows = list(result.keys()), result.all()
+    plain = all(type(column.type) in _PLAIN for column in query.selected_columns)
+    names, rows = list(result.keys()), result.cursor.fetchall() if plain and result.cursor else result.all()
     columns = zip(*rows, strict=True) if rows else ([] for _ in names)
     return pd.DataFrame(dict(zip(names, map(list, columns), strict=True)), columns=names)  # by column: twice as fast
 

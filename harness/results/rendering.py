@@ -44,6 +44,8 @@ _LATEX = {
     "▼": r"$\blacktriangledown$",
     MARK: r"$\dagger$",
     DASH: "--",
+    "\u2212": "$-$",
+    "<": r"\textless{}",
 }
 
 
@@ -277,6 +279,13 @@ def _latex(table: ResultTable) -> str:
         if following is not None and following.badge != row.badge:
             lines.append(r"\midrule")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def latex_rows(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A `tabular` of texts for booktabs, the first column to the left."""
+    rows = [" & ".join(map(_escape_latex, line)) + r" \\" for line in (head, *lines)]
+    start = rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}"
+    return "\n".join([start, r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule", r"\end{tabular}", ""])
 
 
 def _escape_latex(text: str) -> str:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from math import isnan
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 from harness.data.languages import language
+from harness.evaluation.correlation import Correlation
 from harness.files import PROJECTION, read_json
 from harness.results.rendering import format_signed
 from harness.results.tables import ResultRow
 from leaderboard.analysis.board import row_name
-from leaderboard.analysis.item_errors import Z
 from leaderboard.artifacts import find_file
 
 MEASURES = {
@@ -26,17 +24,6 @@ MEASURES = {
 }
 PERCENT = ("retrieval",)  # measures in percent; the others have no unit
 PROPERTIES = ("method", "family", "script", "resource")
-MIN_POINTS = 4  # points that a correlation needs
-
-
-class Correlation(NamedTuple):
-    """A coefficient with its 95 % interval (Fisher's z; for ranks with the variance of Bonett and Wright 2000)."""
-
-    name: str
-    value: float
-    low: float
-    high: float
-    n: int
 
 
 def decimal_places(measure: str) -> int:
@@ -85,13 +72,6 @@ def add_colour(points: pd.DataFrame, by: str, source: str) -> pd.DataFrame:
     return points.assign(colour=points["view"].map(values))
 
 
-def rank_within_languages(points: pd.DataFrame) -> pd.DataFrame:
-    """The points as ranks among the rows of one language, which removes differences between languages."""
-    grouped = points.groupby("view")
-    ranked = points.assign(measure=grouped["measure"].rank(), transfer=grouped["transfer"].rank())
-    return ranked[grouped["row"].transform("size") > 1]
-
-
 def centre_within_languages(points: pd.DataFrame) -> pd.DataFrame:
     """The points around the means of their language, of languages with several rows: what is left when languages are
     not compared with each other."""
@@ -100,30 +80,13 @@ def centre_within_languages(points: pd.DataFrame) -> pd.DataFrame:
     return points.assign(**sides)[grouped["row"].transform("size") > 1]
 
 
-def correlations(points: pd.DataFrame, means: int = 0) -> list[Correlation]:
-    """Pearson's and Spearman's coefficients; empty for fewer than `MIN_POINTS` points or if a side is constant.
-
-    `means` counts those that were taken off before, each of which costs a degree of freedom.
-    """
-    n = len(points) - means
-    if n < MIN_POINTS or points["measure"].nunique() < 2 or points["transfer"].nunique() < 2:
-        return []
-    pearson = float(stats.pearsonr(points["measure"], points["transfer"])[0])
-    spearman = float(stats.spearmanr(points["measure"], points["transfer"])[0])
-    errors = 1 / np.sqrt(n - 3), np.sqrt((1 + spearman**2 / 2) / (n - 3))
-    found = []
-    for name, value, error in zip(("Pearson", "Spearman"), (pearson, spearman), errors, strict=True):
-        z = np.arctanh(np.clip(value, -1 + 1e-12, 1 - 1e-12))
-        low, high = (float(np.tanh(z + sign * Z * error)) for sign in (-1, 1))
-        found.append(Correlation(name, value, low, high, n))
-    return found
-
-
 def describe_correlations(found: Sequence[Correlation]) -> str:
     """The coefficients as text: "Pearson +0.71 [+0.20, +0.92], ..."."""
-    return ", ".join(
-        f"{c.name} {format_signed(c.value, 2)} [{format_signed(c.low, 2)}, {format_signed(c.high, 2)}]" for c in found
-    )
+    parts = []
+    for one in found:
+        interval = "" if isnan(one.low) else f" [{format_signed(one.low, 2)}, {format_signed(one.high, 2)}]"
+        parts.append(f"{one.name} {format_signed(one.value, 2)}{interval}")
+    return ", ".join(parts)
 
 
 def map_points(fingerprint: str) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from harness.evaluation.correlation import correlate, rank_within_languages
 from harness.files import INTRINSIC
 from harness.results.rendering import escape
 from leaderboard import data
@@ -14,22 +15,22 @@ from leaderboard.components.state import Address
 
 VALUES, RANKS = "Values", "Ranks within a language"
 RANK_NOTE = "Ranks are among the methods of one language, 1 the lowest, which removes differences between languages."
-INDEPENDENCE_NOTE = "Points of one method or one language are not independent, as the intervals assume."
+INTERVAL_NOTE = "Intervals resample methods and languages as a whole, since their points are not independent."
 
 
 def show_transfer(points: pd.DataFrame, measure: str, task: str, by: str, source: str, ranks: bool) -> None:
     """The chart of a measure against scores, with correlations, and the table of its points."""
     name, digits = intrinsic.measure_name(measure), intrinsic.decimal_places(measure)
-    correlations = intrinsic.describe_correlations(intrinsic.correlations(points))
+    correlations = intrinsic.describe_correlations(correlate(points))
     if not ranks:
         centred = intrinsic.centre_within_languages(points)
-        within = intrinsic.describe_correlations(intrinsic.correlations(centred, centred["view"].nunique() - 1))
+        within = intrinsic.describe_correlations(correlate(centred))
         if within:
             st.markdown(f"**Within languages: {escape(within, 'label')}**")
         correlations = f"over all languages pooled: {correlations}" if correlations else ""
     count = f"{len(points)} points" + (f", {correlations}" if correlations else "")
     messages.write(f"A point is one method in one language, mean over its seeds, a line one language. {count}")
-    messages.write_notes([f"{intrinsic.MEASURES[measure]}.", *([RANK_NOTE] if ranks else []), INDEPENDENCE_NOTE])
+    messages.write_notes([f"{intrinsic.MEASURES[measure]}.", *([RANK_NOTE] if ranks else []), INTERVAL_NOTE])
     axes = (f"{name}, rank", f"{task}, rank") if ranks else (intrinsic.axis_title(measure), f"{task}, %")
     coloured = intrinsic.add_colour(points, by, source)
     scatter = map_charts.transfer_scatter(coloured, escape(axes[0]), escape(axes[1]), digits)
@@ -64,7 +65,7 @@ place, runs = data.location(), tuple(name for row in rows for name in row.runs)
 metric = board.task_metric(group.summaries, task)
 cells, measured = data.cells(place, runs, "test", task), data.cells(place, runs, INTRINSIC)
 points = intrinsic.measure_points(rows, measured, cells, measure, task, group.selection, metric)
-points = intrinsic.rank_within_languages(points) if ranks else points
+points = rank_within_languages(points) if ranks else points
 if points.empty:
     st.info("No language has both this measure and this score. Choose another task, or values instead of ranks.")
 else:

@@ -259,7 +259,7 @@ def test_correlation_within_languages_ignores_differences_between_them() -> None
     pearson, spearman = correlate(centred)
     assert pearson.value == pytest.approx(-1)
     assert (pearson.n, spearman.n) == (8, 8)
-    assert pearson.low == pearson.high == pytest.approx(-1), "it is so in every draw"
+    assert (pearson.low, pearson.high) == pytest.approx((-1, -1)), "it is so in every draw"
 
 
 def test_items_of_two_texts_are_split() -> None:

@@ -45,7 +45,7 @@ _LATEX = {
     MARK: r"$\dagger$",
     DASH: "--",
     "\u2212": "$-$",
-    "<": r"\textless{}",
+    "<": "$<$",
 }
 
 

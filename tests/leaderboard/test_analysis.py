@@ -341,7 +341,7 @@ def test_third_party_text_is_escaped_in_every_form(text: str) -> None:
     latex = escape(text, "latex")
     for known in (r"\textbackslash{}", r"\textasciitilde{}", r"\textasciicircum{}", r"\&", r"\%", r"\$", r"\#", r"\_"):
         latex = latex.replace(known, "")
-    for known in (r"\{", r"\}", "{[}", "{]}", "{*}", r"$\pm$", r"$\dagger$"):
+    for known in (r"\{", r"\}", "{[}", "{]}", "{*}", r"$\pm$", r"$\dagger$", "$-$", "$<$"):
         latex = latex.replace(known, "")
     assert not set(latex) & set("\\%$&#_~^{}[")
     marked = escape(text, "markdown")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +19,8 @@ def cached_json(subject: str, key: Any, compute: Callable[[], Any]) -> Any:
 
     A file that is damaged, stale, or cannot be written costs time alone: its value counts only with its checksum.
     """
-    file = home() / "cache" / f"{text_digest(subject)[:40]}.json"
+    name = text_digest(f"{sys.prefix}\n{subject}")  # each environment its own: their packages differ
+    file = home() / "cache" / f"{name[:40]}.json"
     digest = json_digest(key)
     if (kept := _read(file)) is not None and kept.get("key") == digest:
         return kept["value"]

@@ -51,6 +51,8 @@ def test_the_page_leads_from_an_empty_machine_to_nine_tasks(tmp_path: Path, monk
                 continue
             if " run " in command and command != smoke:
                 command = f"{command} {caps(smoke)}".replace("cz-snt info-snt", "cz-snt")
+            if " prepare bucc2018 " in command:
+                command += " --any-release"  # made-up archives do not have the published checksums
             words = command.replace("~/Downloads", "downloads").replace("data/xtreme", "xtreme")
             arguments = [word.strip('"') for word in words.split()[1:]]
             done = subprocess.run(

@@ -21,7 +21,7 @@ from leaderboard.components.state import Address
 
 BASE = CONTROLS[-1]  # continued-mlm: the same text, no alignment
 MAX_ROWS = 20  # rows that are compared with the base
-MAX_FILES = 400  # files of item statistics that are read without a click
+MAX_FILES = 150  # files of item statistics that are read without a click
 WIDE, NAME_WIDTH = 138, 180  # pixels of columns
 INTERVAL_NOTE = "[Intervals] are 95 % over seeds and items; below three seeds over items alone, which is no test."
 GREY_NOTE = "Blue is a gain, orange a loss, grey where the interval spans zero."

@@ -265,6 +265,9 @@ class Encoder(nn.Module):
         if self.pooler is not None:
             prefix = f"{self.model.base_model_prefix}.pooler.dense."
             state |= {prefix + name: value for name, value in self.pooler.state_dict().items()}
+        backend = self.tokenizer.hf.backend_tokenizer
+        backend.no_truncation()  # else the file depends on what was tokenized last
+        backend.no_padding()
         with _quiet():
             self.model.save_pretrained(folder, state_dict=state)
             self.tokenizer.hf.save_pretrained(folder)

@@ -17,7 +17,7 @@ from harness.errors import UserError
 from harness.modeling import attention
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText, Spans, TokenSubset, pack
-from tests.support.tiny_encoder import tiny_tokenizer
+from tests.support.tiny_encoder import tiny_encoder, tiny_tokenizer
 
 LENGTHS = (7, 3, 12, 3, 1, 9)
 
@@ -293,3 +293,12 @@ def test_causal_attention_sees_no_later_token() -> None:
         assert torch.equal(before[:5], after[:5])
         assert not torch.equal(before[5], after[5])
         assert torch.equal(before[6:], after[6:])
+
+
+def test_a_saved_encoder_does_not_depend_on_what_was_tokenized(tmp_path: Path) -> None:
+    encoder, saved = tiny_encoder(), set()
+    for length in (4, 8):
+        encoder.tokenizer.encode(["the cat sees the dog", "the dog"], length)
+        encoder.save(tmp_path / str(length))
+        saved.add((tmp_path / str(length) / "tokenizer.json").read_bytes())
+    assert len(saved) == 1

@@ -262,6 +262,10 @@ class Artifacts:
                     if abandoned:
                         size += folder_size(folder)
                         shutil.rmtree(folder)
+        for folder in self.root.glob("work/*"):  # of stages that were published just before their process died
+            if self._object(folder.name).is_dir():
+                with try_locked(self.root / "locks" / folder.name) as held:
+                    size += self._remove(folder) if held else 0
         return size
 
     @contextmanager

@@ -306,7 +306,7 @@ def test_stages_and_times_of_a_run(made: BoardData) -> None:
     assert list(runs.list_stages(links, {})["stage"]) == ["align", "finetune xnli", "project tatoeba"]
     assert list(runs.stage_timeline(links, {})["start"]) == [0, 60]
     again = links.assign(hit=True)  # as after a second command
-    align, finetune, _ = again["fingerprint"]
+    align, finetune = again.set_index("kind").loc[["align", "finetune"], "fingerprint"]
     found = runs.list_stages(again, {align: 3, finetune: 1})
     assert list(found["result"])[:2] == ["reused", "computed"]
     assert list(found["runs"])[:2] == [3, 1]

@@ -47,6 +47,7 @@ pages = [
     for name, title in PAGES.items()
 ]
 page = st.navigation(pages, position="top")
-st.set_page_config(page_title=f"{page.title} · Alignboard")
+title = next((PAGES[name] for name, known in zip(PAGES, pages, strict=True) if known == page), "Board")
+st.set_page_config(page_title=f"{title} · Alignboard")
 refresh.follow_store()
 page.run()

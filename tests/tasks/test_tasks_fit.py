@@ -31,7 +31,7 @@ from tasks.udpos import UDPOS
 from tasks.xnli import XNLI
 from tests.support.tiny_encoder import tiny_encoder
 
-SETTINGS = TrainedSettings(learning_rate=2e-2, batch_size=8, accumulation=1, epochs=3, max_length=24)
+SETTINGS = TrainedSettings(learning_rate=2e-2, batch_size=8, accumulation=1, epochs=4, max_length=24)
 TRAINED: list[type[Task]] = [XNLI, PAWSX, UDPOS, PANX]
 
 

@@ -106,8 +106,11 @@ def test_links_between_pages_and_back(visit: Callable[..., Page], complaints: li
     page.get_by_role("link", name="Compare ml-ctl-cz").click()
     page.wait_for_url(lambda url: "/compare" in url and "b=ml-ctl-cz" in url)
     page.get_by_role("heading", name="Compare").wait_for()
-    page.go_back()
-    page.wait_for_url(lambda url: "/method" in url)
+    for _ in range(3):  # Compare writes its choices into the address, which makes entries of their own
+        page.go_back()
+        page.wait_for_timeout(500)
+        if "/method" in page.url:
+            break
     page.get_by_role("heading", name="Method", exact=True).wait_for()
     assert complaints == []
 
@@ -132,7 +135,7 @@ def test_clicked_figure_shows_its_runs(visit: Callable[..., Page], complaints: l
     cells(page)
     box = page.locator('[data-testid="stDataFrame"]').first.bounding_box()
     assert box
-    page.mouse.click(box["x"] + 240, box["y"] + 36 + 34 * 2 + 10)
+    page.mouse.click(box["x"] + 290, box["y"] + 36 + 34 * 2 + 10)  # the average
     page.get_by_text("Standard error: of one run").wait_for()
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("link", name="Compare with").wait_for()

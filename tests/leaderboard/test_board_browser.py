@@ -101,6 +101,7 @@ def test_filter_changes_scores_and_its_address_restores_them(
     assert complaints == []
 
 
+@pytest.mark.long
 def test_links_between_pages_and_back(visit: Callable[..., Page], complaints: list[str], served: Served) -> None:
     page = visit(page_url(served, "method", row="ml-ctl-cz", task="panx"))
     page.get_by_role("link", name="Compare ml-ctl-cz").click()
@@ -130,6 +131,7 @@ def test_the_download_is_the_table(visit: Callable[..., Page], served: Served) -
             assert row["qac"].strip("\u2007 ").split(" ")[0] == f"{float(line['qac']):.1f}"
 
 
+@pytest.mark.long
 def test_clicked_figure_shows_its_runs(visit: Callable[..., Page], complaints: list[str], served: Served) -> None:
     page = visit(served.address)
     cells(page)

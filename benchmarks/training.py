@@ -30,10 +30,11 @@ from torch.nn.functional import cross_entropy
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, PreTrainedModel
 
 from harness.method import Batch, Term
-from harness.modeling.encoder import Encoder
-from harness.modeling.packing import pack
-from harness.modeling.tokenizer import Tokenizer
-from harness.training.loop import Run, Step, TrainSettings, precision, to_device
+from harness.modeling.encoder import Encoder, States
+from harness.modeling.packing import PackedText, pack
+from harness.modeling.tokenizer import Ragged, Tokenizer
+from harness.training.finetuning import sweep
+from harness.training.loop import Run, Step, TrainSettings, precision
 from harness.training.pretraining import learn_tokenizer
 from methods.objectives.contrastive import cz_nce
 from methods.objectives.masking import masked_batch, masked_lm
@@ -230,21 +231,17 @@ def padded_finetuning(setting: Setting, examples: Sequence[LabelledRow], width: 
 
 def encoding(setting: Setting) -> dict[str, Contestant]:
     rows = sentences(setting, 16 * setting.batch, 27, 0.45, 4)
-    encoder = setting.encoder().eval()
+    ids, encoder = Ragged.of([row.tolist() for row in rows]), setting.encoder().eval()
     model: PreTrainedModel = BertForMaskedLM(setting.config).bert.to(setting.device).eval()
     model.load_state_dict(encoder.base.state_dict())
     device, half = torch.device(setting.device), setting.precision
 
     def harness(layer: int = -1) -> list[Tensor]:
-        from harness.modeling.packing import token_batches
-        from harness.training.finetuning import TOKENS_PER_BATCH
+        def means(text: PackedText) -> Tensor:
+            states: States = encoder(text, layers=(layer,))
+            return states.mean(layer)
 
-        out = []
-        for numbers in token_batches([len(r) for r in rows], TOKENS_PER_BATCH[device.type]):
-            text = to_device({"text": pack([rows[i] for i in numbers])}, device)["text"]
-            with torch.inference_mode(), precision(half, device):
-                out.append(encoder(text, layers=(layer,)).mean(layer).float().cpu())
-        return out
+        return [swept.output for swept in sweep(encoder, means, ids, precision=half)]
 
     def sentence_transformers() -> list[Tensor]:
         order = sorted(range(len(rows)), key=lambda n: -len(rows[n]))

@@ -18,8 +18,8 @@ from harness.files import TRACE, expand_user, file_digest, json_digest
 from harness.modeling.pretrained import check_weights, position_shift, supported_config
 from harness.protocols import Shape
 
-# Files beside a checkpoint that no loader of ours reads: texts, pictures, the state of a trainer, other frameworks.
 SHIPPED = Path(__file__).parents[1] / "bases"  # encoders that come with Alignboard
+# Files beside a checkpoint that no loader of ours reads: texts, pictures, the state of a trainer, other frameworks.
 _WITHOUT_EFFECT = (
     *(".*", "*.md", "LICENSE*", "NOTICE*", "*.png", "*.jpg", "*.svg", "*.lock"),
     *("optimizer.*", "scheduler.*", "rng_state*", "scaler.*", "trainer_state.json", "training_args.bin", "*.log"),

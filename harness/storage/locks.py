@@ -16,11 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-BEAT, STALE, POLL = (
-    5.0,
-    60.0,
-    0.2,
-)  # seconds: between beats, without a beat until a claim is taken over, between looks at most
+BEAT = 5.0  # seconds between beats
+STALE = 60.0  # seconds without a beat until a claim is taken over
+POLL = 0.2  # seconds between looks at a claim, at most
 
 
 class LostClaimError(Exception):

@@ -31,7 +31,6 @@ from harness.training.loop import Step, Trace, TrainSettings, Watch, train
 from harness.training.loop import precision as autocast
 
 TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 65536}  # without gradient
-CHECKPOINT_SECONDS = 30.0
 
 Metrics = dict[str, float]
 
@@ -111,7 +110,6 @@ def train_settings(settings: TrainedSettings, examples: int, seed: int, precisio
         adam_epsilon=settings.adam_epsilon,
         precision=precision,
         seed=seed,
-        checkpoint_seconds=CHECKPOINT_SECONDS,
     )
 
 

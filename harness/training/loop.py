@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from harness.method import Batch, Term
 
 STATE = "state.json"  # of a checkpoint: the cursor, the trace, and the digests of the other files
+CHECKPOINT_SECONDS = 30.0
 LOG_EVERY = 20  # steps between readings of the loss: reading waits for the device
 
 
@@ -83,7 +84,7 @@ class TrainSettings:
     adam_betas: tuple[float, float] = (0.9, 0.999)
     precision: str = "fp32"  # or "bf16", "fp16"
     seed: int = 0
-    checkpoint_seconds: float = 60.0
+    checkpoint_seconds: float | None = None  # CHECKPOINT_SECONDS
 
 
 class Rate(NamedTuple):
@@ -136,6 +137,7 @@ def train(
     pace = Pace(settings, run.trace)
     if watch is not None:
         watch.update(pace.rate(run.trace, {}))
+    save_every = CHECKPOINT_SECONDS if settings.checkpoint_seconds is None else settings.checkpoint_seconds
     last_save = time.monotonic()
     while run.trace.steps < settings.steps:
         run.step()
@@ -147,7 +149,7 @@ def train(
         if evaluate is not None and (step == settings.steps or (evaluate_every and step % evaluate_every == 0)):
             module.eval()
             evaluate(step)
-        if checkpoint is not None and time.monotonic() - last_save >= settings.checkpoint_seconds:
+        if checkpoint is not None and time.monotonic() - last_save >= save_every:
             run.save()
             last_save = time.monotonic()
         if stopping.requested() and step < settings.steps:

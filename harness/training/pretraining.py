@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -14,10 +17,11 @@ from transformers import BertConfig, PreTrainedTokenizerFast
 from harness.errors import UserError
 from harness.method import Method
 from harness.modeling.encoder import Encoder
-from harness.modeling.tokenizer import Tokenizer
+from harness.modeling.tokenizer import Encoded, Tokenizer
 from harness.training.loop import Step, Trace, TrainSettings, Watch, train
 from harness.training.settings import PretrainSettings
 
+SENTENCE_END = re.compile(r"(?<=[.!?\u0964\u3002\u061f])\s+")
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _WARM_UP = 0.06  # share of the steps
 
@@ -71,6 +75,38 @@ def new_encoder(settings: PretrainSettings, tokenizer: Tokenizer) -> Encoder:
     return Encoder.fresh(config, tokenizer)
 
 
+@dataclass(frozen=True)
+class RunningText:
+    """Tokenised texts in their order. A text of several sentences is a pair, cut after its first sentence, so that the
+    separator and the second segment are trained too, as in BERT."""
+
+    single: Encoded
+    paired: Encoded
+    place: np.ndarray  # (N,): the row in `single`, or the number of single texts and the row in `paired`
+
+    @classmethod
+    def encode(cls, texts: Sequence[str], tokenizer: Tokenizer, max_length: int) -> RunningText:
+        parts = [SENTENCE_END.split(text.strip(), maxsplit=1) for text in texts]
+        sizes = np.array([len(part) for part in parts])
+        pairs = [part for part in parts if len(part) == 2]
+        place = np.empty(len(texts), dtype=np.int64)
+        place[np.argsort(sizes, kind="stable")] = np.arange(len(texts))
+        single = tokenizer.encode([part[0] for part in parts if len(part) == 1], max_length)
+        return cls(single, tokenizer.encode_pairs([a for a, _ in pairs], [b for _, b in pairs], max_length), place)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.concatenate([self.single.ids.lengths, self.paired.ids.lengths])[self.place]
+
+    def __len__(self) -> int:
+        return len(self.place)
+
+    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        row, singles = int(self.place[number]), len(self.single.ids)
+        text, row = (self.single, row) if row < singles else (self.paired, row - singles)
+        return text.ids[row], text.segments[row]
+
+
 def pretrain(
     texts: Sequence[str],
     settings: PretrainSettings,
@@ -96,6 +132,6 @@ def pretrain(
         weight_decay=0.01,
         seed=settings.seed,
     )
-    examples = tokenizer.encode(texts, settings.max_length).ids
+    examples = RunningText.encode(texts, tokenizer, settings.max_length)
     trace = train(Step(encoder, method), examples, method.collate, loop, checkpoint=checkpoint, watch=watch)  # type: ignore[arg-type]
     return encoder, trace

@@ -1,4 +1,4 @@
-"""Masked language modelling of single sentences, the objective of `alignboard pretrain`."""
+"""Masked language modelling of running text, the objective of `alignboard pretrain`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from methods.objectives.settings import Rate
 
 
 class MaskedLanguageModel(Method):
-    """Masked LM over tokenised sentences (Devlin et al., NAACL 2019): 15% of the subwords, 80/10/10."""
+    """Masked LM over tokenised texts, each with its segments (Devlin et al., NAACL 2019): 15% of the subwords, 80/10/10."""
 
     control: ClassVar[str | None] = None
 
@@ -28,7 +28,8 @@ class MaskedLanguageModel(Method):
     tokenizer: Tokenizer
 
     def collate(self, examples: Sequence[Any], rng: Generator) -> Batch:
-        text = pack(examples, special_ids=self.tokenizer.special_ids)
+        ids, segments = zip(*examples, strict=True)
+        text = pack(ids, segments=segments, special_ids=self.tokenizer.special_ids)
         return masked_batch(text, self.tokenizer, rng, self.config.mask_rate)
 
     def counts(self, batch: Batch, step: int) -> dict[str, float]:

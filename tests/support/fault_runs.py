@@ -25,7 +25,6 @@ from harness.faults import explain
 from harness.protocols import Suite
 from harness.registry import SUITES
 from harness.storage.store import schema
-from harness.training import finetuning
 from harness.training import loop as training
 from tests.support.tiny_runs import TINY, run_plans
 
@@ -68,15 +67,8 @@ def run_job(job: Job, work: list[RunPlan], report: Path) -> None:
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
     barriers.kill_at(job.kill_at)
-    finetuning.CHECKPOINT_SECONDS = 0.0
+    training.CHECKPOINT_SECONDS = 0.0
     stopping.GRACE = 2.0
-    step = training.Run.step
-
-    def saving(self: training.Run) -> None:
-        step(self)
-        self.save()
-
-    training.Run.step = saving  # type: ignore[method-assign]
     if job.clock_back:
         set_clock_back(job.clock_back, calls=20)
     ended: dict[str, Any] = {"errors": (), "computed": (), "finished": 0}

@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 from harness import stopping
-from harness.training import finetuning as finetune
 from harness.training import loop as training
 from tests.support.tiny_runs import run_plans, tiny_plans
 
@@ -24,7 +23,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
     stopping.GRACE = 1.0  # seconds that it waits below after a signal
     home, kind = Path(sys.argv[1]), sys.argv[2]
-    finetune.CHECKPOINT_SECONDS = 0.0
+    training.CHECKPOINT_SECONDS = 0.0
     step = training.Run.step
 
     def watched(self: training.Run) -> None:

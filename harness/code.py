@@ -105,6 +105,7 @@ def _hash_of(modules: tuple[str, ...]) -> str:
     return text_digest("".join(f"{label}\0{len(text)}\0{text}" for label, text in parts))
 
 
+@cache
 def source_text(module: str) -> str:
     path = Path(module) if _is_file(module) else _find(module)
     if path is None or not path.is_file():
@@ -116,6 +117,7 @@ def clear_caches() -> None:
     """Forgets what was read, after a source file has changed."""
     _closure.cache_clear()
     _hash_of.cache_clear()
+    source_text.cache_clear()
 
 
 def _is_file(module: str) -> bool:
@@ -139,8 +141,8 @@ def _find(module: str) -> Path | None:
     return None
 
 
-def _under(name: str, prefixes: Iterable[str]) -> bool:
-    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+def _under(name: str, packages: Iterable[str]) -> bool:
+    return f"{name}.".startswith(tuple(f"{package}." for package in packages))
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,6 +49,20 @@ def write(tmp_path: Path) -> Callable[[dict[str, str | bytes]], Folder]:
     return make
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that one process of the session makes, while others that need it wait."""
+    root = factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    folder, made = root / name, root / f"{name}.made"
+    with (root / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            folder.mkdir()
+            make(folder)
+            made.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def finished_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with one finished run of the untrained base. Not to be written to: copy it."""
@@ -55,11 +70,13 @@ def finished_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.support.small_babel import isolated
     from tests.support.tiny_runs import TINY
 
-    home = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch, isolated():
-        patch.setenv("ALIGNBOARD_HOME", str(home))
-        assert run_command(*MBERT_RUN, *(word for change in TINY for word in ("--set", change)), "--workers", "1") == 0
-    return home
+    def make(home: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch, isolated():
+            patch.setenv("ALIGNBOARD_HOME", str(home))
+            changes = [word for change in TINY for word in ("--set", change)]
+            assert run_command(*MBERT_RUN, *changes, "--workers", "1") == 0
+
+    return made_once(tmp_path_factory, "finished", make)
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +84,4 @@ def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the demo at its smallest, made by the command line. Not to be written to: copy it."""
     from tests.support import demo_store
 
-    home = tmp_path_factory.mktemp("demo")
-    demo_store.run_demo(home)
-    return home
+    return made_once(tmp_path_factory, "demo", demo_store.run_demo)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import fnmatch
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 from harness.errors import UserError
 from harness.experiments.recipe import Recipe
@@ -17,6 +19,7 @@ from harness.faults import quote
 from harness.files import TRACE, expand_user, file_digest, json_digest
 from harness.modeling.pretrained import check_weights, position_shift, supported_config
 from harness.protocols import Shape
+from harness.storage.cache import cached_json
 
 SHIPPED = Path(__file__).parents[1] / "bases"  # encoders that come with Alignboard
 # Files beside a checkpoint that no loader of ours reads: texts, pictures, the state of a trainer, other frameworks.
@@ -25,6 +28,14 @@ _WITHOUT_EFFECT = (
     *("optimizer.*", "scheduler.*", "rng_state*", "scaler.*", "trainer_state.json", "training_args.bin", "*.log"),
     *("*.h5", "*.msgpack", "*.ot", "*.onnx", "manifest.json", "cost.json", TRACE),
 )
+
+
+class _Configuration(NamedTuple):
+    """What planning needs of a checkpoint's configuration: `positions` is the most tokens that it reads."""
+
+    type: str
+    layers: int
+    positions: int
 
 
 def resolve_base(base: str) -> str:
@@ -55,7 +66,7 @@ def shipped_bases() -> list[str]:
 
 def base_fingerprint(resolved: str) -> str:
     """The fingerprint of a base as `resolve_base` returns it."""
-    supported_config(resolved)
+    _configuration(resolved)
     folder = Path(resolved)
     if not folder.is_dir():
         return json_digest(["hub", *resolved.split("@")])
@@ -68,14 +79,13 @@ def base_shape(recipe: Recipe) -> Shape:
     """The shape of a recipe's base, from its configuration; an encoder trained from scratch is a BERT."""
     if recipe.pretrain is not None:
         return Shape("bert", recipe.pretrain.layers)
-    config = supported_config(resolve_base(recipe.base))
-    return Shape(config.model_type, config.num_hidden_layers)
+    config = _configuration(resolve_base(recipe.base))
+    return Shape(config.type, config.layers)
 
 
 def base_positions(resolved: str) -> int:
     """The most tokens that an existing base reads, as `resolve_base` returns it."""
-    config = supported_config(resolved)
-    return int(config.max_position_embeddings) - position_shift(config)
+    return _configuration(resolved).positions
 
 
 def base_name(base: str) -> str:
@@ -85,6 +95,21 @@ def base_name(base: str) -> str:
         return folder.resolve().name
     name, at, commit = base.partition("@")
     return f"{name}{at}{commit[:12]}"
+
+
+def _configuration(resolved: str) -> _Configuration:
+    """The configuration of a base, which transformers (seconds of imports) reads once for each content of the file."""
+
+    def read() -> list[object]:
+        config = supported_config(resolved)
+        positions = int(config.max_position_embeddings) - position_shift(config)
+        return [config.model_type, config.num_hidden_layers, positions]
+
+    file = Path(resolved) / "config.json"
+    if not file.is_file() and Path(resolved).is_dir():
+        read()  # raises that it is missing
+    content = file_digest(file) if file.is_file() else resolved
+    return _Configuration(*cached_json(f"configuration of {resolved}", [content, version("transformers")], read))
 
 
 def _has_no_effect(name: str) -> bool:

@@ -96,7 +96,8 @@ class RunningText:
 
     @property
     def lengths(self) -> np.ndarray:
-        return np.concatenate([self.single.ids.lengths, self.paired.ids.lengths])[self.place]
+        lengths: np.ndarray = np.concatenate([self.single.ids.lengths, self.paired.ids.lengths])[self.place]
+        return lengths
 
     def __len__(self) -> int:
         return len(self.place)

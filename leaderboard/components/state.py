@@ -5,13 +5,31 @@ An address is third-party text. A value that is not an option is ignored, and a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 import streamlit as st
 
 from harness.results.rendering import escape
 
+CARRIED = "carried"  # in the session: choices that the page opened next starts with
 QUOTED = 40  # characters of a wrong value that a notice repeats
+
+
+def go_to(page: str, choices: Mapping[str, str], **query: str) -> NoReturn:
+    """Opens another page with some choices made, as a link with `choices` and `query` in its address would.
+
+    Streamlit refuses an address that sets what a widget of the present page is bound to, so the choices go through the
+    session.
+    """
+    st.session_state[CARRIED] = dict(choices)
+    st.switch_page(page, query_params=query)
+
+
+def take_carried() -> None:
+    """Makes the choices that the page before has carried. Called before any widget is drawn."""
+    for key, value in st.session_state.pop(CARRIED, {}).items():
+        st.session_state[key] = value
 
 
 class Address:

@@ -19,7 +19,7 @@ from leaderboard.analysis import board
 from leaderboard.analysis.board import COSTS, GROUPS, LANGUAGES, TASKS, TableChoice
 from leaderboard.analysis.findings import describe_finding
 from leaderboard.components import charts, downloads, filters, messages, score_charts, tables
-from leaderboard.components.state import Address
+from leaderboard.components.state import Address, go_to
 
 ANY = "any"
 LABELS = {"family": "Family", "script": "Script", "resource": "Resources", "aligned": "Alignment data"}
@@ -175,7 +175,7 @@ def show_bands(state: LeaderboardState, table: ResultTable) -> None:
     row, column = clicked
     name = board.row_name(row.label)
     if column == "method":
-        st.switch_page("../pages/method.py", query_params=filters.group_query(state.key, state.groups, row=name))
+        go_to("../pages/method.py", filters.group_query(state.key, state.groups), row=name)
     column = column if column in board.tasks(state.summaries) or state.choice.columns == LANGUAGES else AVERAGE
     title = escape(f"{name}: {tables.column_heading(column)}", "label")
     st.dialog(title, width="large")(show_runs_behind)(state, table, row, column)

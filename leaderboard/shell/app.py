@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from leaderboard import data
-from leaderboard.components import refresh
+from leaderboard.components import refresh, state
 
 # inline, since an icon by name is fetched from another server
 ICON = (
@@ -50,4 +50,5 @@ page = st.navigation(pages, position="top")
 title = next((PAGES[name] for name, known in zip(PAGES, pages, strict=True) if known == page), "Board")
 st.set_page_config(page_title=f"{title} · Alignboard")
 refresh.follow_store()
+state.take_carried()
 page.run()

@@ -16,7 +16,7 @@ from methods.objectives.settings import Rate
 
 
 class MaskedLanguageModel(Method):
-    """Masked LM over tokenised texts, each with its segments (Devlin et al., NAACL 2019): 15% of the subwords, 80/10/10."""
+    """Masked LM over tokenised texts with their segments (Devlin et al., NAACL 2019): 15% of the subwords, 80/10/10."""
 
     control: ClassVar[str | None] = None
 

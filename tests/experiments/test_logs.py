@@ -193,7 +193,7 @@ def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.long), 2])
 def test_every_stage_of_a_run_leaves_its_log(tmp_path: Path, workers: int, capsys: pytest.CaptureFixture[str]) -> None:
     (plan,) = tiny_plans("continued-mlm")
     report, _ = run_plans(tmp_path, [plan], workers)

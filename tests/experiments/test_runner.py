@@ -101,11 +101,13 @@ def test_editing_one_objective_remakes_only_what_depends_on_it(monkeypatch: pyte
     def edited(module: str) -> str:
         return text(module) + "\n# changed\n" if module == "methods.objectives.contrastive" else text(module)
 
-    monkeypatch.setattr(code, "source_text", edited)
     code.clear_caches()
+    monkeypatch.setattr(code, "source_text", edited)
     missed = kinds_that_miss(old, tiny_plans("continued-mlm", "ml-ctl-cz"))
     after = {"align", "finetune", "predict", "embed", "score"}
     assert missed == {("ml-ctl-cz", kind) for kind in after}
+    monkeypatch.undo()
+    code.clear_caches()
 
 
 def test_a_change_of_one_setting_remakes_only_what_depends_on_it() -> None:
@@ -154,6 +156,7 @@ def test_a_failing_stage_fails_its_runs_alone(tmp_path: Path) -> None:
     assert "no longer finite" in rows["ml-ctl-cz"]["error"]
 
 
+@pytest.mark.long  # tests/faults kills at instants of its own
 @pytest.mark.parametrize("kind", ["align", "finetune"])
 def test_a_run_killed_in_the_middle_ends_in_the_same_scores(home: Path, tmp_path: Path, kind: str) -> None:
     """SIGKILL while a checkpoint of `kind` lies there and the stage is not finished, then the same command again."""
@@ -173,6 +176,7 @@ def test_a_run_killed_in_the_middle_ends_in_the_same_scores(home: Path, tmp_path
     assert values(tmp_path) == {k: v for k, v in values(home).items() if k[0] == "ml-ctl-cz"}
 
 
+@pytest.mark.long  # tests/faults sends the signal to a run that has started
 def test_ctrl_c_marks_the_runs_interrupted_and_leaves_nothing_half_written(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.support.run_to_kill", str(tmp_path), "align"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

@@ -78,7 +78,7 @@ def test_a_kill_at_a_random_instant_loses_nothing(
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGTERM, PREEMPTED), long(signal.SIGUSR1, PREEMPTED), long(signal.SIGINT, INTERRUPTED)],
+    [(signal.SIGTERM, PREEMPTED), long(signal.SIGUSR1, PREEMPTED), (signal.SIGINT, INTERRUPTED)],
 )
 def test_a_signal_marks_the_run_interrupted(
     number: int, code: int, server: Server, undisturbed: Finished, tmp_path: Path

@@ -141,9 +141,16 @@ def test_clicked_figure_shows_its_runs(visit: Callable[..., Page], complaints: l
     dialog.get_by_role("link", name="Compare with").wait_for()
     page.keyboard.press("Escape")
     dialog.wait_for(state="detached")
+    wait_until_idle(page)
     page.mouse.click(box["x"] + 120, box["y"] + 36 + 34 * 2 + 10)  # a name
     page.get_by_role("heading", name="Method", exact=True).wait_for()
+    page.wait_for_url(lambda url: "row=ml-ctl+%28shuffled-pairs%29" in url)
     assert page.title() == "Method · Alignboard"
+    page = visit(page_url(served, "", protocol="official"))  # a name leads to the row in the group that is shown
+    cells(page)
+    page.mouse.click(box["x"] + 30, box["y"] + 36 + 10)
+    page.get_by_role("heading", name="Method", exact=True).wait_for()
+    page.wait_for_url(lambda url: "protocol=official" in url)
     assert complaints == []
 
 
@@ -183,7 +190,9 @@ def test_a_live_run_is_followed_without_a_reload(visit: Callable[..., Page], ser
         status("done")
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in ("", "compare", "runs") else pytest.mark.long) for n in PAGES]
+)
 def test_hostile_names_have_no_effect(
     visit: Callable[..., Page], complaints: list[str], hostile: Served, name: str
 ) -> None:

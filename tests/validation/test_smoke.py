@@ -38,6 +38,7 @@ def _alone() -> Iterator[None]:
         yield
 
 
+@pytest.mark.long  # benchmarks.gpu, which is tested too, trains every method
 def test_it_passes_on_a_bare_machine(tmp_path: Path) -> None:
     command = [sys.executable, "-c", BARE, *SMALLEST, "--out", str(tmp_path / "out.json")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)

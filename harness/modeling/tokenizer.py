@@ -190,6 +190,8 @@ class Tokenizer:
         return self._cached(("words", max_length), len(sentences), read, compute, Words)
 
     def _encode(self, first: list[str], second: list[str] | None, max_length: int) -> Encoded:
+        if not first:
+            return Encoded(Ragged.of([]), Ragged.of([]))
         out = self.hf(first, second, truncation="longest_first", max_length=max_length, return_token_type_ids=True)
         # Segments: 0 up to and including the separator after the first text, 1 for the second and what follows it.
         segments = [list(accumulate((s or 0 for s in e.sequence_ids), max)) for e in out.encodings]

@@ -11,7 +11,8 @@ import torch
 
 from harness.errors import UserError
 from harness.experiments.recipe import make_recipe
-from harness.training.pretraining import SPECIAL, learn_tokenizer, new_encoder, pretrain
+from harness.modeling.tokenizer import Tokenizer
+from harness.training.pretraining import SPECIAL, RunningText, learn_tokenizer, new_encoder, pretrain
 from harness.training.settings import PretrainSettings
 from methods.objectives.pretraining import MaskedLanguageModel
 
@@ -59,6 +60,22 @@ def test_zero_steps_leave_the_weights_of_a_new_encoder() -> None:
     chosen = make_recipe(method="align-mlm", base="init:1x64", source="babel", suite="xtreme", changes=changes)
     assert chosen.pretrain is not None
     assert chosen.pretrain.steps == 0
+
+
+def test_a_second_sentence_is_a_second_segment() -> None:
+    texts = ["kapo.", "né kapo. ßiqo né!", "3.5 kapo", "né? kapo. né."]
+    tokenizer = Tokenizer(learn_tokenizer(texts, 120, 32))
+    read = RunningText.encode(texts, tokenizer, 32)
+    assert len(read) == len(read.lengths) == 4
+    for number, (text, pairs) in enumerate(
+        zip(texts, (None, ("né kapo.", "ßiqo né!"), None, ("né?", "kapo. né.")), strict=True)
+    ):
+        expected = tokenizer.encode([text], 32) if pairs is None else tokenizer.encode_pairs(pairs[:1], pairs[1:], 32)
+        ids, segments = read[number]
+        assert ids.tolist() == expected.ids[0].tolist()
+        assert segments.tolist() == expected.segments[0].tolist()
+        assert read.lengths[number] == len(ids)
+        assert set(segments.tolist()) == ({0} if pairs is None else {0, 1})
 
 
 def test_no_text_is_refused() -> None:

@@ -137,7 +137,7 @@ def _run(recipes: Sequence[Recipe], rates: Sequence[float], seeds: int, executio
     from harness.experiments.plan import plan_runs
     from harness.registry import loaded_plugins
 
-    executor = execution.executor()
+    executor = execution.make_executor()
     searches = [plan_search(recipe, rates, plugins=loaded_plugins()) for recipe in recipes]
     trials = sum(len(row.trials) for row in searches)
     console = Console(file=sys.stderr)

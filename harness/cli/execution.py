@@ -28,7 +28,7 @@ def run_plans(plans: Sequence[RunPlan], options: ExecutionOptions) -> None:
 
     for note in dict.fromkeys(note for plan in plans for note in plan.notes):
         print_message("note", note)
-    executor = options.executor()
+    executor = options.make_executor()
     store = options.open_store(create=True)
     console = Console(file=sys.stderr)
     with StageProgress({s.fingerprint: s.title for plan in plans for s in plan.stages}, console) as progress:

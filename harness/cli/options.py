@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from harness.errors import UsageError, unknown
 from harness.storage.home import artifacts_root, database_url
 
 if TYPE_CHECKING:
-    from harness.experiments.executors.local import Local
+    from harness.experiments.executors.schedule import Executor
     from harness.experiments.recipe import Recipe
     from harness.experiments.stored import Moved
     from harness.storage.store import Store
@@ -29,6 +30,7 @@ Db = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Seeds = Annotated[int, typer.Option(min=1, max=1000, help="Number of seeds; fewer than 3 give no verdict.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+EXECUTORS = ("local", "ray")
 
 
 @dataclass(frozen=True)
@@ -85,16 +87,41 @@ class ExecutionOptions:
     """Where stages run and where their scores go."""
 
     workers: Annotated[
-        int | None, typer.Option(min=1, max=256, help="Worker processes. Default: 2, or one per GPU.")
+        int | None,
+        typer.Option(min=1, max=256, help="Stages at once. Default: 2, or one per GPU; under Ray all that fit."),
     ] = None
     device: Device = "auto"
+    executor: Annotated[str, typer.Option(help="local: this machine; ray: the nodes of a Ray cluster.")] = "local"
+    address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Ray cluster. Default: RAY_ADDRESS, else this machine's.")
+    ] = None
+    cpus_per_stage: Annotated[
+        int | None, typer.Option(min=1, max=4096, help="Cores and threads of a stage under Ray. Default: 1.")
+    ] = None
+    memory_per_stage: Annotated[
+        float | None, typer.Option(min=0.1, max=1e6, metavar="GIB", help="Memory that a stage reserves under Ray.")
+    ] = None
     db: Db = None
 
-    def executor(self) -> Local:
+    def make_executor(self) -> Executor:
         from harness.experiments.executors.local import Local
         from harness.storage.artifacts import Artifacts
 
-        return Local.on(Artifacts(artifacts_root()), self.workers, self.device)
+        if self.executor not in EXECUTORS:
+            raise unknown("executor", self.executor, EXECUTORS)
+        artifacts = Artifacts(artifacts_root())
+        if self.executor == "ray":
+            from harness.experiments.executors.ray_cluster import Needs, RayCluster
+
+            needs = Needs(self.cpus_per_stage or 1, 1, self.memory_per_stage)
+            return RayCluster.on(artifacts, self.address, self.workers, self.device, needs)
+        for option in ("address", "cpus_per_stage", "memory_per_stage"):
+            if getattr(self, option) is not None:
+                raise UsageError(
+                    f"--{option.replace('_', '-')} has no effect without --executor ray",
+                    remedy="add --executor ray, or leave it out",
+                )
+        return Local.on(artifacts, self.workers, self.device)
 
     def open_store(self, *, create: bool = False) -> Store:
         from harness.storage.store import Store

@@ -51,7 +51,7 @@ def pretrain(
     settings = pretrain_settings(shape, changes or ())
     place = StagePlace(source, plugins=tuple(str(file) for file in loaded_plugins()))
     stage = pretrain_stage(settings, cached_source(source), place)
-    executor = ExecutionOptions(workers=1, device=device).executor()
+    executor = ExecutionOptions(workers=1, device=device).make_executor()
     with StageProgress({stage.fingerprint: stage.title}, Console(file=sys.stderr)) as progress:
         report = execute_stages({stage.fingerprint: stage}, executor, progress)
     for failure in report.failures:

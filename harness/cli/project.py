@@ -38,7 +38,7 @@ def project(
     from harness.experiments.projector import Projector
     from harness.experiments.stored import finished_runs, plan_unchanged
 
-    store, executor = execution.open_store(create=True), execution.executor()
+    store, executor = execution.open_store(create=True), execution.make_executor()
     chosen = finished_runs(store, runs or ())
     if not chosen:
         typer.echo("Nothing to do: no run is finished.")

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from harness.data.source import cached_source
 from harness.data.transforms import ShuffledPairs
 from harness.errors import UserError, counted, unknown
-from harness.experiments.executors.local import Local
+from harness.experiments.executors.schedule import Executor
 from harness.experiments.method_card import method_card
 from harness.experiments.plan import RunPlan, plan_run
 from harness.experiments.recipe import Recipe
@@ -180,7 +180,7 @@ def _in_trial(stage: Stage) -> bool:
     return stage.kind in TRIAL_KINDS and (not isinstance(stage, Finetune) or bool(stage.dev))
 
 
-def tune(searches: Sequence[RateSearch], executor: Local, display: Display) -> list[TunedRecipe]:
+def tune(searches: Sequence[RateSearch], executor: Executor, display: Display) -> list[TunedRecipe]:
     """Runs the trials and returns each recipe at its best rate. Finished stages are reused.
 
     Raises UserError where a trial fails, after all others have ended.

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from harness.errors import UserError
-from harness.experiments.executors.local import Local
+from harness.experiments.executors.schedule import Executor
 from harness.experiments.plan import RunPlan, project_stage
 from harness.experiments.runner import Display, RunReport, execute_stages, stage_row
 from harness.experiments.stage import LostInputError, Stage, StageResult
@@ -33,7 +33,7 @@ class Projector:
         gone, and for a base that has changed."""
         return {run: self._stage_of(run, plan) for run, plan in self.plans.items()}
 
-    def run(self, executor: Local, display: Display) -> RunReport:
+    def run(self, executor: Executor, display: Display) -> RunReport:
         """Computes what is not there yet, and gives every run its rows. Failures are in the report."""
         register_store(self.artifacts, self.store)
         distinct: dict[str, Stage] = {stage.fingerprint: stage for stage in self.stages.values()}

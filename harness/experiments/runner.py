@@ -16,7 +16,7 @@ from harness.data.source import cached_source
 from harness.errors import UserError
 from harness.experiments.bases import base_name
 from harness.experiments.cards import ablation_cards, task_cards
-from harness.experiments.executors.local import TRIES, Local
+from harness.experiments.executors.schedule import TRIES, Executor
 from harness.experiments.executors.workers import Listener
 from harness.experiments.method_card import method_card
 from harness.experiments.plan import RunPlan
@@ -53,7 +53,7 @@ class RunReport:
 
 def execute_stages(
     stages: Mapping[str, Stage],
-    executor: Local,
+    executor: Executor,
     display: Display,
     on_result: Callable[[Stage, StageResult], None] | None = None,
     on_failure: Callable[[Stage, StageFailure], None] | None = None,
@@ -94,7 +94,7 @@ def execute_stages(
 class Runner:
     """Runs plans with one executor into one store."""
 
-    def __init__(self, store: Store, artifacts: Artifacts, executor: Local, display: Display) -> None:
+    def __init__(self, store: Store, artifacts: Artifacts, executor: Executor, display: Display) -> None:
         self.store, self.artifacts, self.executor, self.display = store, artifacts, executor, display
 
     def run(self, plans: Sequence[RunPlan]) -> RunReport:

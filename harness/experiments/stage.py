@@ -120,6 +120,7 @@ class Stage(ABC):
 
     kind: ClassVar[str]
     all_threads: ClassVar[bool] = False  # runs with every core, since all other stages wait for it
+    on_device: ClassVar[bool] = True  # uses a GPU where there is one
     task: str | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)

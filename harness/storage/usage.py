@@ -50,8 +50,8 @@ def forget_store(artifacts: Artifacts, location: str) -> None:
 
 
 @contextmanager
-def lease(artifacts: Artifacts, fingerprints: Iterable[str]) -> Iterator[None]:
-    """Keeps artifacts from being collected inside the block, whether or not they exist yet.
+def lease(artifacts: Artifacts, fingerprints: Iterable[str]) -> Iterator[Path]:
+    """Keeps artifacts from being collected inside the block, whether or not they exist yet. Yields the lease's file.
 
     Waits for a collection that is under way. A lease ends when its process dies.
     """
@@ -63,7 +63,7 @@ def lease(artifacts: Artifacts, fingerprints: Iterable[str]) -> Iterator[None]:
         fcntl.flock(handle, fcntl.LOCK_EX)
         path.write_text(json.dumps(names), encoding="utf-8")
     try:
-        yield
+        yield path
     finally:
         path.unlink(missing_ok=True)
         os.close(handle)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.experiments.executors.local import TRIES, Local
+from harness.experiments.executors.local import Local
+from harness.experiments.executors.schedule import TRIES
 from harness.experiments.stage import Stage, StageFailure, StageResult
 from harness.storage.artifacts import Artifacts
 from tests.support.tiny_runs import RecordingDisplay

@@ -33,6 +33,7 @@ from harness.storage.locks import LostClaimError
 if TYPE_CHECKING:
     from harness.training.loop import Rate, Watch
 
+DEVICES = ("auto", "cpu", "cuda")
 POLL = 0.5  # seconds between two looks at whether a stop was requested
 PARENT_DEATH_SIGNAL = 1  # the option of Linux's prctl
 
@@ -82,8 +83,10 @@ class _Worker:
 class Workers:
     """At most `count` worker processes, each started when it is first needed. Use as a context manager."""
 
+    takes_turns = False
+
     def __init__(self, count: int, settings: WorkSettings, listener: Listener) -> None:
-        self.settings, self.listener = settings, listener
+        self.settings, self.listener, self.slots = settings, listener, count
         self._free: list[int | _Worker] = list(range(count))
         self._busy: list[_Worker] = []
         self._stopping = False

@@ -21,6 +21,7 @@ class FindOverlap(Stage):
     """Input `sample`. `tests` has the views of each task whose test sets are compared."""
 
     kind: ClassVar[str] = "overlap"
+    on_device: ClassVar[bool] = False
     tests: Mapping[str, tuple[str, ...]]
 
     def run(self, bench: Workbench, folder: Path) -> None:

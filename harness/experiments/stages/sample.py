@@ -19,6 +19,7 @@ class DrawSample(Stage):
     """Reads parallel text and dictionaries."""
 
     kind: ClassVar[str] = "sample"
+    on_device: ClassVar[bool] = False
     settings: SampleSettings
 
     def run(self, bench: Workbench, folder: Path) -> None:

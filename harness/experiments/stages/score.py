@@ -19,6 +19,7 @@ class Score(Stage):
     """Input `predictions`."""
 
     kind: ClassVar[str] = "score"
+    on_device: ClassVar[bool] = False
     settings: TaskSettings
     views: tuple[str, ...]
 

@@ -163,7 +163,7 @@ def scores_of(home: Path) -> dict[tuple[str, ...], float]:
     store = Store.open(home / "board.db", read_only=True)
     rows = store.cells().to_dict("records")
     store.close()
-    key = ["method", "task", "view", "split", "selection", "metric", "step"]
+    key = ["run", "task", "view", "split", "selection", "metric", "step"]
     found = {tuple(str(row[name]) for name in key): float(row["value"]) for row in rows}
     assert len(found) == len(rows) > 0
     return found

@@ -33,6 +33,8 @@ INTRINSIC = "intrinsic"  # the split of measures that need no task; averages and
 
 _LFS = b"version https://git-lfs"
 _CHUNK = 2**20  # bytes
+_UMASK = os.umask(0o077)  # it cannot be read without being set
+os.umask(_UMASK)
 
 
 def text_digest(text: str) -> str:
@@ -230,8 +232,11 @@ def sync(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Waits until a folder and all below it are on the disk."""
+    """Waits until a folder and all below it are on the disk. Files get the mode that new files have: safetensors lets
+    nobody but the owner read what it writes, and artifacts may be shared."""
     for path in [*folder.rglob("*"), folder]:
+        if path.is_file():
+            path.chmod(0o666 & ~_UMASK)
         sync(path)
 
 

@@ -51,6 +51,15 @@ def test_created_artifact_is_found_with_sizes_hashes_and_meta(artifacts: Artifac
     assert artifacts.fingerprints() == ["abcd"]
 
 
+def test_files_of_an_artifact_have_the_mode_of_new_files(artifacts: Artifacts, tmp_path: Path) -> None:
+    (tmp_path / "new").touch()
+    with artifacts.create("abcd", "align", {}) as folder:
+        (folder / "model.safetensors").touch(0o600)  # as safetensors writes them
+    written = artifacts.find_file("abcd", "model.safetensors")
+    assert written is not None
+    assert written.stat().st_mode == (tmp_path / "new").stat().st_mode
+
+
 def test_meta_may_be_completed_inside_the_block(artifacts: Artifacts) -> None:
     meta: dict[str, float] = {}
     with artifacts.create("abcd", "align", meta):

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from harness.errors import UsageError, UserError, unknown
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from harness.data.source import Source
     from harness.experiments.ablation import Ablation
     from harness.method import Method
@@ -151,15 +153,18 @@ class Registry(Generic[T]):
 
 
 class SuiteRegistry(Registry["Suite"]):
-    """The suites. The name of a task stands for a suite of that task alone."""
+    """The suites. The names of tasks, separated by commas, stand for a suite of these tasks."""
 
     def get(self, name: str) -> Suite:
-        if name in self or name not in TASKS:
+        tasks = name.split(",")
+        if name in self or not all(task in TASKS for task in tasks):
             return super().get(name)
         from harness.protocols import Suite
 
-        spec = TASKS.get(name).spec
-        return Suite(name, spec.title, (name,), spec.description)
+        specs = [TASKS.get(task).spec for task in tasks]
+        return Suite(
+            name, ", ".join(spec.title for spec in specs), tuple(tasks), " ".join(spec.description for spec in specs)
+        )
 
 
 METHODS: Registry[type[Method]] = Registry("method", "alignboard.methods")
@@ -168,6 +173,7 @@ SUITES: Registry[Suite] = SuiteRegistry("suite", "alignboard.suites")
 SOURCES: Registry[type[Source]] = Registry("source", "alignboard.sources")
 ABLATIONS: Registry[Ablation] = Registry("ablation", "alignboard.ablations")
 OBJECTIVES: Registry[type[Method]] = Registry("objective", "alignboard.objectives")
+CONTRASTS: Registry[Callable[..., Tensor]] = Registry("contrastive loss", "alignboard.contrasts")
 
 
 def register(name: str) -> Callable[[type[T]], type[T]]:

@@ -41,7 +41,7 @@ COMMANDS: dict[str, LazyCommand] = {
     "show": LazyCommand("harness.cli.show:show", "Print scores by task or by language."),
     "compare": LazyCommand("harness.cli.compare:compare", "Print how two rows differ, with a verdict."),
     "report": LazyCommand("harness.cli.report:report", "Write results as a page and LaTeX tables."),
-    "study": LazyCommand("harness.cli.study:study", "Run a study and write its report."),
+    "study": LazyCommand("harness.cli.study:app", "Run a study and write its report."),
     "board": LazyCommand("harness.cli.board:board", "Open the leaderboard in a browser."),
     "project": LazyCommand("harness.cli.project:project", "Measure and map the sentences of finished runs."),
     "methods": LazyCommand("harness.cli.methods:methods", "List the alignment methods, or describe one."),

@@ -37,7 +37,7 @@ EXECUTORS = ("local", "ray")
 class RecipeOptions:
     """What to train on, from what, and how to score it: the recipe of a run without its method."""
 
-    suite: Annotated[str, typer.Option(help="Suite of tasks to score.")] = "xtreme-align"
+    suite: Annotated[str, typer.Option(help="Suite of tasks to score, or tasks separated by commas.")] = "xtreme-align"
     source: Annotated[str, typer.Option(help="Data source: babel, folder:PATH or hub.")] = "babel"
     base: Annotated[
         str, typer.Option(help="Base encoder: a folder, a hub name, babel-4x128 (built in), or init:LAYERSxHIDDEN.")

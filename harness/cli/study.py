@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.execution import run_plans
-from harness.cli.options import ExecutionOptions, RecipeOptions
+from harness.cli.options import ExecutionOptions, RecipeOptions, Seeds, flatten
 from harness.cli.output import print_message
 from harness.errors import UsageError
 from harness.storage.home import artifacts_root
 from harness.storage.store import AVERAGE
 
+if TYPE_CHECKING:
+    from harness.experiments.plan import RunPlan
+    from harness.experiments.recipe import Recipe
+    from harness.results.item_reader import ItemReader, SelectedRun
+    from harness.storage.artifacts import Artifacts
+
 RECIPE, EXECUTION = RecipeOptions(protocol="mini"), ExecutionOptions()
+Out = Annotated[Path, typer.Option(help="Folder of the report.")]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="""Run a study and write its report, as Markdown with figures. Finished stages are reused, so that an
+    interrupted study is resumed by the same command.
+
+    \b
+    Examples:
+      alignboard study a-a --method ml-ctl --seeds 12 --size 3 --out study-a-a
+      alignboard study cz-nce --base babel-4x128 --recipe demo --suite tatoeba,bucc2018 --out cz-nce
+    """,
+)
 
 
-class StudyName(StrEnum):
-    A_A = "a-a"
-
-
-def study(
-    name: Annotated[
-        StudyName, typer.Argument(help="a-a: a method under disjoint sets of seeds, and against its weaker self.")
-    ],
+@app.command("a-a")
+@flatten
+def against_itself(
     method: Annotated[str, typer.Option(help="The method that is compared with itself.")] = "ml-ctl-cz",
     recipe: RecipeOptions = RECIPE,
     seeds: Annotated[int, typer.Option(min=6, max=1000, help="Seeds that the sets are drawn from.")] = 12,
@@ -34,14 +50,13 @@ def study(
     weaker: Annotated[
         str, typer.Option(metavar="FIELD=VALUE", help="The setting of the weaker self, such as align.steps=10.")
     ] = "",
-    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("study"),
+    out: Out = Path("study"),
     execution: ExecutionOptions = EXECUTION,
 ) -> None:
-    """Run a study and write its report, as Markdown with figures. Finished stages are reused, so that an interrupted
-    study is resumed by the same command.
+    """A method under disjoint sets of seeds, and against its weaker self.
 
-    a-a: sets of seeds of one method are compared with each other; about 5% of the verdicts may call them different.
-    With --weaker, the method is also compared with itself under one changed setting, and the share of verdicts says how
+    Sets of seeds of one method are compared with each other; about 5% of the verdicts may call them different. With
+    --weaker, the method is also compared with itself under one changed setting, and the share of verdicts says how
     often such a loss is found.
 
     \b
@@ -49,11 +64,7 @@ def study(
       alignboard study a-a --method ml-ctl --seeds 12 --size 3 --out study-a-a
       alignboard study a-a --method ml-ctl --seeds 10 --size 5 --weaker align.steps=100
     """
-    from harness.experiments.plan import plan_runs
-    from harness.registry import loaded_plugins
     from harness.results.calibration import count_verdicts, write_study
-    from harness.results.item_reader import ItemReader, SelectedRun
-    from harness.results.tables import HEADLINE
 
     if 2 * size > seeds:
         raise UsageError(
@@ -61,16 +72,103 @@ def study(
         )
     changes = list(recipe.changes or ())
     recipes = [recipe.build(method), *([recipe.build(method, changes=[*changes, weaker])] if weaker else [])]
-    plans = [plan_runs([one], range(seeds), loaded_plugins()) for one in recipes]
-    run_plans([plan for own in plans for plan in own], execution)
-    store = execution.open_store()
-    runs = [[SelectedRun(plan.id, HEADLINE) for plan in own] for own in plans]
-    ids = [run.run for own in runs for run in own]
-    summaries = store.summaries(split="test", run=ids)
-    reader = ItemReader(store, artifacts_root(), summaries, ids)
-    tasks = [task for task in dict.fromkeys(summaries["task"]) if task != AVERAGE]
+    plans, _ = _run_all(recipes, seeds, execution)
+    reader, runs, tasks = _read_runs(plans, execution)
     same = count_verdicts(reader, tasks, runs[0], runs[0], size, draws)
     found = count_verdicts(reader, tasks, runs[0], runs[1], size, draws) if weaker else []
-    store.close()
-    for path in write_study(out, method, size, same, found, weaker):
+    reader.store.close()
+    _print_paths(write_study(out, method, size, same, found, weaker))
+
+
+@app.command("cz-nce")
+@flatten
+def infonce_and_cz_nce(
+    methods: Annotated[
+        str, typer.Option(metavar="INFO,CZ", help="The method with InfoNCE, and the same with CZ-NCE.")
+    ] = "info-snt,cz-snt",
+    batch_sizes: Annotated[str, typer.Option(metavar="SIZES", help="Pairs in a batch of the runs.")] = "4,16,64",
+    recipe: RecipeOptions = RECIPE,
+    seeds: Seeds = 5,
+    out: Out = Path("study"),
+    execution: ExecutionOptions = EXECUTION,
+) -> None:
+    """When CZ-NCE helps: InfoNCE and CZ-NCE over batch sizes, temperatures and precisions.
+
+    Trains the method with both losses and each batch size, on equally many pairs in all, and compares the scores with
+    verdicts. On frozen pairs, before and after alignment, it measures how many gradients are zero, sub-normal or wrong
+    in fp32, bf16 and fp16, with batches of 4 to 512, and their norms.
+
+    \b
+    Examples:
+      alignboard study cz-nce --base babel-4x128 --recipe demo --suite tatoeba,bucc2018 --out cz-nce
+      alignboard study cz-nce --methods ml-ctl,ml-ctl-cz --batch-sizes 8,32 --seeds 3
+    """
+    from harness.experiments.loss_study import batch_changes, gradients_on_frozen_pairs, temperature_of
+    from harness.results.loss_report import write_loss_report
+    from harness.results.verdicts import compare_pairs
+
+    pair, sizes = methods.split(","), _parse_sizes(batch_sizes)
+    if len(pair) != 2:
+        raise UsageError("two methods are compared", found=methods, expected="such as --methods info-snt,cz-snt")
+    plain = [recipe.build(method) for method in pair]
+    cells = [(n, one.method, [*(recipe.changes or ()), *batch_changes(one, n)]) for n in sizes for one in plain]
+    plans, executor = _run_all([recipe.build(method, changes=own) for _, method, own in cells], seeds, execution)
+    reader, runs, tasks = _read_runs(plans, execution)
+    labels = [f"{method} {size}" for size, method, _ in cells]
+    found = compare_pairs(
+        reader, dict(zip(labels, runs, strict=True)), [(f"{pair[1]} {n}", f"{pair[0]} {n}") for n in sizes], tasks
+    )
+    reader.store.close()
+    aligned = {f"after {pair[0]}, batches of {sizes[-1]}": plans[2 * len(sizes) - 2][0]}
+    gradients = list(gradients_on_frozen_pairs(aligned, executor))
+    assert plain[0].align is not None
+    about = (
+        f"{pair[0]} (InfoNCE) and {pair[1]} (CZ-NCE) on {plain[0].base}, source {plain[0].source}, protocol "
+        f"{plain[0].protocol}, {plain[0].align.steps * plain[0].align.batch_size} pairs in all, learning rate "
+        f"{plain[0].align.learning_rate:g}, {seeds} seeds."
+    )
+    scores = dict(zip(sizes, found, strict=True))
+    _print_paths(write_loss_report(out, about, scores, gradients, temperature_of(plain[0])))
+
+
+def _parse_sizes(text: str) -> list[int]:
+    try:
+        sizes = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        sizes = []
+    if not sizes or sizes[0] < 2:
+        raise UsageError("the batch sizes cannot be read", found=text, expected="whole numbers from 2 on, such as 4,16")
+    return sizes
+
+
+def _run_all(
+    recipes: Sequence[Recipe], seeds: int, execution: ExecutionOptions
+) -> tuple[list[list[RunPlan]], Artifacts]:
+    """The plans of each recipe under all seeds, run, and where their artifacts are."""
+    from harness.experiments.plan import plan_runs
+    from harness.registry import loaded_plugins
+    from harness.storage.artifacts import Artifacts
+
+    plans = plan_runs(recipes, range(seeds), loaded_plugins())
+    run_plans(plans, execution)
+    return [plans[place :: len(recipes)] for place in range(len(recipes))], Artifacts(artifacts_root())
+
+
+def _read_runs(
+    plans: Sequence[Sequence[RunPlan]], execution: ExecutionOptions
+) -> tuple[ItemReader, list[list[SelectedRun]], list[str]]:
+    """The items of all runs, the runs of each recipe, and their tasks. The reader's store is open."""
+    from harness.results.item_reader import ItemReader, SelectedRun
+    from harness.results.tables import HEADLINE
+
+    runs = [[SelectedRun(plan.id, HEADLINE) for plan in own] for own in plans]
+    ids = [run.run for own in runs for run in own]
+    store = execution.open_store()
+    summaries = store.summaries(split="test", run=ids)
+    tasks = [task for task in dict.fromkeys(summaries["task"]) if task != AVERAGE]
+    return ItemReader(store, artifacts_root(), summaries, ids), runs, tasks
+
+
+def _print_paths(paths: Sequence[Path]) -> None:
+    for path in paths:
         print_message("written", str(path))

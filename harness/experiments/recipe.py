@@ -104,10 +104,10 @@ def make_recipe(
     win. Raises UsageError for unknown names, unknown fields and contradictions.
     """
     trains = method_card(method).trains
-    SUITES.get(suite)
+    tasks = SUITES.get(suite).tasks
     if protocol not in PROTOCOLS:
         raise unknown("protocol", protocol, PROTOCOLS)
-    kind, asked = _parse_settings(recipe, changes)
+    kind, asked = _parse_settings(recipe, changes, tasks)
     fields: dict[str, Any] = {
         "kind": kind,
         "method": method,
@@ -132,9 +132,14 @@ def parse_changes(recipe: str, changes: Sequence[str]) -> dict[str, Any]:
     return _parse_settings(recipe, changes)[1]
 
 
-def _parse_settings(recipe: str, changes: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """The kind of recipe, and its settings."""
+def _parse_settings(
+    recipe: str, changes: Sequence[str], tasks: Sequence[str] | None = None
+) -> tuple[str, dict[str, Any]]:
+    """The kind of recipe, and its settings. A recipe that comes with Alignboard is for any suite: its settings of other
+    tasks than `tasks` are left out."""
     kind, asked = _parse_kind(recipe)
+    if tasks is not None and recipe in shipped_recipes():
+        asked["tasks"] = {name: own for name, own in asked.get("tasks", {}).items() if name in tasks}
     for change in changes:
         _apply_change(asked, change)
     return kind, asked
@@ -200,7 +205,7 @@ def _fit_positions(recipe: Recipe, asked: Mapping[str, Any]) -> Recipe:
 def _parse_kind(recipe: str) -> tuple[str, dict[str, Any]]:
     if recipe in KINDS:
         return recipe, {}
-    shipped = {file.stem: file for file in SHIPPED.glob("*.toml")}
+    shipped = shipped_recipes()
     file = shipped.get(recipe) or Path(recipe)
     if file.suffix != ".toml":
         raise unknown("recipe", recipe, (*KINDS, *shipped), remedy="or give a .toml file of settings")
@@ -211,6 +216,11 @@ def _parse_kind(recipe: str) -> tuple[str, dict[str, Any]]:
     except (ValueError, RecursionError) as error:
         raise UsageError("the recipe file is not TOML in UTF-8", file=file, found=quote(error)) from error
     return str(content.pop("kind", "matched")), content
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """The files of the recipes that come with Alignboard, by name."""
+    return {file.stem: file for file in SHIPPED.glob("*.toml")}
 
 
 def _parse_shape(base: str) -> dict[str, int]:

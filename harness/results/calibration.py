@@ -21,6 +21,7 @@ from harness.evaluation.statistics import LEVEL, MIN_SEEDS, Difference, ItemVari
 from harness.files import write_text
 from harness.results.figures import Estimate, interval_figure
 from harness.results.item_reader import ItemReader, SelectedRun, read_items, variances_of
+from harness.results.rendering import markdown_rows
 from harness.results.verdicts import correct_p_values
 from harness.storage.store import AVERAGE
 
@@ -139,10 +140,13 @@ def _describe(shares: Sequence[VerdictShare], method: str, size: int) -> str:
 
 
 def _table(shares: Sequence[VerdictShare]) -> str:
-    lines = ["| task | verdicts | share | 95% interval |", "| --- | ---: | ---: | ---: |"]
-    for one in shares:
-        low, high = one.interval
-        lines.append(
-            f"| {one.task} | {one.verdicts} of {one.comparisons} | {one.share:.1f}% | {low:.1f} to {high:.1f} |"
-        )
-    return "\n".join(lines) + "\n"
+    lines = [
+        [
+            one.task,
+            f"{one.verdicts} of {one.comparisons}",
+            f"{one.share:.1f}%",
+            "{:.1f} to {:.1f}".format(*one.interval),
+        ]
+        for one in shares
+    ]
+    return markdown_rows(["task", "verdicts", "share", "95% interval"], lines) + "\n"

@@ -1,13 +1,16 @@
-"""Figures of reports as SVG: estimates with their intervals, one below the other."""
+"""Figures of reports as SVG: estimates with their intervals, and lines in panels."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from html import escape
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness.results.rendering import clean, format_signed
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _WIDTH, _LABELS, _LINE, _TICKS = 760, 250, 24, 5
 _INK, _QUIET, _GAIN, _LOSS, _PLAIN = "#1f2933", "#98a2ab", "#2166ac", "#b2182b", "#44607a"
@@ -49,6 +52,42 @@ def interval_figure(estimates: Sequence[Estimate], title: str, *, signed: bool =
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" role="img" '
         f'font-family="system-ui, sans-serif" font-size="12"><title>{escape(clean(title))}</title>{body}</svg>'
     )
+
+
+def line_figure(
+    frame: pd.DataFrame,
+    title: str,
+    *,
+    x: str,
+    y: str,
+    colour: str,
+    dash: str,
+    column: str,
+    row: str | None = None,
+    log_y: bool = False,
+) -> str:
+    """An SVG with a line for each colour and dash over `x`, whose axis is logarithmic, in a panel for each column and
+    row; all are columns of `frame`."""
+    import altair as alt  # 30 MB, as vl_convert
+    import vl_convert
+
+    scale = alt.Scale(type="log") if log_y else alt.Undefined
+    names = {name: name.replace("_", " ") for name in (x, y, colour, dash)}
+    panels = {"column": alt.Column(f"{column}:N", sort=None, title=None)}
+    if row is not None:
+        panels["row"] = alt.Row(f"{row}:N", sort=None, title=None)
+    chart = (
+        alt.Chart(alt.Data(values=frame.to_dict("records")), title=clean(title), width=230, height=130)
+        .mark_line(point=True)
+        .encode(
+            x=alt.X(f"{x}:Q", scale=alt.Scale(type="log", base=2), title=names[x]),
+            y=alt.Y(f"{y}:Q", scale=scale, title=names[y]),
+            color=alt.Color(f"{colour}:O", scale=alt.Scale(scheme="viridis"), title=names[colour]),
+            strokeDash=alt.StrokeDash(f"{dash}:N", sort=None, title=names[dash]),
+            **panels,
+        )
+    )
+    return str(vl_convert.vegalite_to_svg(chart.to_dict(), vl_version="6.4", allowed_base_urls=[]))
 
 
 def _mark(one: Estimate, x: Callable[[float], float], y: int, signed: bool) -> list[str]:

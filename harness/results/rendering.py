@@ -6,7 +6,7 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -231,16 +231,20 @@ def to_markdown(tables: Sequence[ResultTable]) -> str:
 
 
 def _markdown(table: ResultTable) -> str:
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(map(_escape_markdown, cells)) + " |"
-
     heads = [f"{column.name} ({column.metric})" if column.metric else column.name for column in table.columns]
     rank = ["rank"] if _has_ranks(table) else []
-    lines = [line(["method", *rank, "seeds", *heads]), "| --- " + "| ---: " * (len(rank) + len(heads) + 1) + "|"]
+    lines = []
     for row in table.rows:
         figures = (format_cell(row.cell(column.name), row.seeds) for column in table.columns)
-        lines.append(line([row.label, *(format_rank(row) for _ in rank), str(row.seeds), *figures]))
-    return "\n\n".join([_escape_markdown(table_caption(table)), "\n".join(lines), *map(_escape_markdown, table.notes)])
+        lines.append([row.label, *(format_rank(row) for _ in rank), str(row.seeds), *figures])
+    rows = markdown_rows(["method", *rank, "seeds", *heads], lines)
+    return "\n\n".join([_escape_markdown(table_caption(table)), rows, *map(_escape_markdown, table.notes)])
+
+
+def markdown_rows(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A table whose first column is text and whose others are figures."""
+    rows = ["| " + " | ".join(map(_escape_markdown, line)) + " |" for line in (head, *lines)]
+    return "\n".join([rows[0], "| --- " + "| ---: " * (len(head) - 1) + "|", *rows[1:]])
 
 
 def _escape_markdown(text: str) -> str:

@@ -53,3 +53,11 @@ def test_recipe_demo_is_mini_with_smaller_budgets() -> None:
         assert small.epochs < usual.epochs
     with pytest.raises(UsageError, match="demo"):
         make_recipe(recipe="dem", **options)
+
+
+def test_recipe_demo_serves_any_suite() -> None:
+    options = {"method": "ml-ctl", "base": "babel-4x128", "source": "babel", "protocol": "mini"}
+    recipe = make_recipe(recipe="demo", suite="tatoeba,udpos", **options)
+    assert list(recipe.tasks) == ["udpos"]
+    with pytest.raises(UsageError, match="xnli"):
+        make_recipe(recipe="demo", suite="tatoeba,udpos", changes=["tasks.xnli.epochs=1"], **options)

@@ -1,0 +1,172 @@
+"""The report of the study cz-nce: where CZ-NCE scores higher than InfoNCE, and where it keeps gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from harness.evaluation.statistics import LEVEL
+from harness.files import write_text
+from harness.results.figures import Estimate, interval_figure, line_figure
+from harness.results.rendering import format_interval, format_p, format_signed, markdown_rows
+from harness.results.verdicts import ComparedLine, describe
+from harness.storage.store import AVERAGE
+
+if TYPE_CHECKING:
+    from harness.evaluation.gradients import GradientFigures
+
+INFO, CZ = "InfoNCE", "CZ-NCE"
+_GRADIENTS = (
+    "Of the loss of each pair, with respect to its own two vectors, on frozen pairs of the sample. Lost: every "
+    "component is zero or sub-normal in the precision of the logits. Wrong: lost, or more than a tenth of its length "
+    "away from the gradient in 64 bits. The norm is the median of that in 64 bits. The methods compute their logits in "
+    "fp32 whatever the precision of a run; bf16 and fp16 show what an implementation meets that does not."
+)
+SHARE = 1.0  # percent of the pairs: a smaller difference between the losses is not reported as one
+
+
+def write_loss_report(
+    folder: Path,
+    about: str,
+    scores: Mapping[int, Sequence[ComparedLine]],
+    gradients: Sequence[GradientFigures],
+    temperature: float,
+) -> list[Path]:
+    """The report as Markdown with its figures, and the gradients as CSV.
+
+    `scores` has by batch size CZ-NCE (first) against InfoNCE, by task and, of several tasks, last on average;
+    `temperature` is that of the methods.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    frame = pd.DataFrame(map(asdict, gradients))
+    own = [one for one in gradients if one.temperature == temperature]
+    columns = [
+        "vectors",
+        "logits",
+        "pairs in a batch",
+        *(f"{loss}: {what}" for loss in (INFO, CZ) for what in _FIGURES),
+    ]
+    parts = [
+        f"# InfoNCE and CZ-NCE\n\n{about}\n",
+        "## When CZ-NCE helps\n",
+        *(f"- {sentence}" for sentence in (*judge_scores(scores), *judge_gradients(own))),
+        "\n## Final scores\n",
+        markdown_rows(["batch", "task", INFO, CZ, "difference", "95% interval", "p"], _score_lines(scores)),
+        "\n![CZ-NCE minus InfoNCE](scores.svg)\n",
+        f"## Gradients\n\n{_GRADIENTS}\n",
+        f"At the temperature of the methods, {temperature:g} (gradients.csv has all):\n",
+        markdown_rows(columns, _gradient_lines(own)),
+        "\n![wrong gradients](wrong-gradients.svg)\n",
+        "![norms](gradient-norms.svg)\n",
+    ]
+    marks = [
+        Estimate(f"batch of {size}, {line.task}", line.difference.estimate, line.difference.known_interval())
+        for size, lines in scores.items()
+        for line in lines
+    ]
+    lines = partial(line_figure, x="batch_size", colour="temperature", dash="loss", column="state")
+    norms = frame[frame["precision"] == "fp32"]
+    files = {
+        "study.md": "\n".join(parts),
+        "scores.svg": interval_figure(marks, f"{CZ} minus {INFO} in points, with 95% intervals", signed=True),
+        "wrong-gradients.svg": lines(frame, "Wrong gradients, % of the pairs", y="wrong", row="precision"),
+        "gradient-norms.svg": lines(norms, "Median norm of a pair's gradient", y="norm", log_y=True),
+        "gradients.csv": frame.to_csv(index=False),
+    }
+    for name, text in files.items():
+        write_text(folder / name, text)
+    return [folder / name for name in files]
+
+
+def judge_scores(scores: Mapping[int, Sequence[ComparedLine]]) -> list[str]:
+    """What the final scores say by batch size, first of all sizes in one sentence, then of each."""
+    kinds: dict[str, list[int]] = {}
+    for size, lines in scores.items():
+        kinds.setdefault(_outcome(lines[-1]), []).append(size)
+    said = "; ".join(f"{kind} with {_batches(sizes)}" for kind, sizes in kinds.items())
+    return [
+        f"In final scores, {CZ} {said}.",
+        *(f"Batches of {size}: {describe(lines[-1], CZ, INFO)}" for size, lines in scores.items()),
+    ]
+
+
+def _outcome(line: ComparedLine) -> str:
+    if line.difference.reason or line.p is None:
+        return f"is not judged against {INFO}"
+    if line.p >= 1 - LEVEL:
+        return f"cannot be told apart from {INFO}"
+    return f"is {'better' if line.difference.estimate > 0 else 'worse'} than {INFO}"
+
+
+def judge_gradients(own: Sequence[GradientFigures]) -> list[str]:
+    """What the gradients at one temperature say, by vectors and precision: where one loss has more wrong ones, and how
+    the norms compare."""
+    found = []
+    for (state, precision), cells in _grouped(own):
+        said = [
+            f"{loss} keeps gradients that {other} loses or distorts with {_batches(ahead)} "
+            f"({_rounded(cells, ahead[0], other)} wrong against {_rounded(cells, ahead[0], loss)} with {ahead[0]})"
+            for loss, other in ((CZ, INFO), (INFO, CZ))
+            if (ahead := [n for n in _sizes(cells) if cells[other, n].wrong - cells[loss, n].wrong > SHARE])
+        ]
+        found.append(
+            f"Vectors {state}, logits in {precision}: "
+            f"{' and '.join(said) or 'neither loss keeps gradients that the other loses'}."
+        )
+        if precision == "fp32":
+            ratios = {n: cells[CZ, n].norm / cells[INFO, n].norm for n in _sizes(cells)}
+            most, least = max(ratios, key=ratios.__getitem__), min(ratios, key=ratios.__getitem__)
+            found.append(
+                f"Vectors {state}: the gradient of {CZ} is {ratios[most]:.3g} times as long as that of {INFO} with "
+                f"batches of {most}" + ("." if most == least else f", and {ratios[least]:.3g} times with {least}.")
+            )
+    return found
+
+
+Cells = dict[tuple[str, int], "GradientFigures"]  # by loss and batch size
+
+
+def _grouped(own: Sequence[GradientFigures]) -> Iterable[tuple[tuple[str, str], Cells]]:
+    """The figures of each kind of vectors and precision."""
+    groups: dict[tuple[str, str], Cells] = {}
+    for one in own:
+        groups.setdefault((one.state, one.precision), {})[one.loss, one.batch_size] = one
+    return groups.items()
+
+
+def _sizes(cells: Cells) -> list[int]:
+    return sorted({size for _, size in cells})
+
+
+def _rounded(cells: Cells, size: int, loss: str) -> str:
+    return f"{cells[loss, size].wrong:.0f}%"
+
+
+def _batches(sizes: Sequence[int]) -> str:
+    *rest, last = map(str, sizes)
+    return f"batches of {', '.join(rest)} and {last}" if rest else f"batches of {last}"
+
+
+def _score_lines(scores: Mapping[int, Sequence[ComparedLine]]) -> Iterable[list[str]]:
+    for size, lines in scores.items():
+        for line in lines:
+            name = line.task if line.task != AVERAGE else "average"
+            means = (f"{line.second:.1f}", f"{line.first:.1f}")
+            figures = (format_signed(line.difference.estimate), format_interval(line.difference), format_p(line.p))
+            yield [str(size), name, *means, *figures]
+
+
+_FIGURES = ("lost, %", "wrong, %", "norm")
+
+
+def _gradient_lines(own: Sequence[GradientFigures]) -> Iterable[list[str]]:
+    for (state, precision), cells in _grouped(own):
+        for size in _sizes(cells):
+            both = (cells[loss, size] for loss in (INFO, CZ))
+            figures = [text for one in both for text in (f"{one.lost:.1f}", f"{one.wrong:.1f}", f"{one.norm:.2g}")]
+            yield [state, precision, str(size), *figures]

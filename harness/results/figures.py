@@ -73,9 +73,9 @@ def line_figure(
 
     scale = alt.Scale(type="log") if log_y else alt.Undefined
     names = {name: name.replace("_", " ") for name in (x, y, colour, dash)}
-    panels = {"column": alt.Column(f"{column}:N", sort=None, title=None)}
+    panels = {"column": alt.Column(f"{column}:N", sort=list(frame[column].unique()), title=None)}
     if row is not None:
-        panels["row"] = alt.Row(f"{row}:N", sort=None, title=None)
+        panels["row"] = alt.Row(f"{row}:N", sort=list(frame[row].unique()), title=None)
     chart = (
         alt.Chart(alt.Data(values=frame.to_dict("records")), title=clean(title), width=230, height=130)
         .mark_line(point=True)
@@ -83,7 +83,9 @@ def line_figure(
             x=alt.X(f"{x}:Q", scale=alt.Scale(type="log", base=2), title=names[x]),
             y=alt.Y(f"{y}:Q", scale=scale, title=names[y]),
             color=alt.Color(f"{colour}:O", scale=alt.Scale(scheme="viridis"), title=names[colour]),
-            strokeDash=alt.StrokeDash(f"{dash}:N", sort=None, title=names[dash]),
+            strokeDash=alt.StrokeDash(
+                f"{dash}:N", sort=None, title=names[dash], legend=alt.Legend(symbolType="stroke")
+            ),
             **panels,
         )
     )

@@ -44,7 +44,6 @@ def write_loss_report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     frame = pd.DataFrame(map(asdict, gradients))
-    own = [one for one in gradients if one.temperature == temperature]
     columns = [
         "vectors",
         "logits",
@@ -54,13 +53,13 @@ def write_loss_report(
     parts = [
         f"# InfoNCE and CZ-NCE\n\n{about}\n",
         "## When CZ-NCE helps\n",
-        *(f"- {sentence}" for sentence in (*judge_scores(scores), *judge_gradients(own))),
+        *(f"- {sentence}" for sentence in (*judge_scores(scores), *judge_gradients(gradients, temperature))),
         "\n## Final scores\n",
         markdown_rows(["batch", "task", INFO, CZ, "difference", "95% interval", "p"], _score_lines(scores)),
         "\n![CZ-NCE minus InfoNCE](scores.svg)\n",
         f"## Gradients\n\n{_GRADIENTS}\n",
         f"At the temperature of the methods, {temperature:g} (gradients.csv has all):\n",
-        markdown_rows(columns, _gradient_lines(own)),
+        markdown_rows(columns, _gradient_lines(gradients, temperature)),
         "\n![wrong gradients](wrong-gradients.svg)\n",
         "![norms](gradient-norms.svg)\n",
     ]
@@ -103,20 +102,29 @@ def _outcome(line: ComparedLine) -> str:
     return f"is {'better' if line.difference.estimate > 0 else 'worse'} than {INFO}"
 
 
-def judge_gradients(own: Sequence[GradientFigures]) -> list[str]:
-    """What the gradients at one temperature say, by vectors and precision: where one loss has more wrong ones, and how
-    the norms compare."""
+def judge_gradients(gradients: Sequence[GradientFigures], temperature: float) -> list[str]:
+    """What the gradients say, by vectors and precision: where one loss has more wrong ones at this temperature, in how
+    many settings of all, and how the norms compare."""
     found = []
-    for (state, precision), cells in _grouped(own):
-        said = [
-            f"{loss} keeps gradients that {other} loses or distorts with {_batches(ahead)} "
-            f"({_rounded(cells, ahead[0], other)} wrong against {_rounded(cells, ahead[0], loss)} with {ahead[0]})"
-            for loss, other in ((CZ, INFO), (INFO, CZ))
-            if (ahead := [n for n in _sizes(cells) if cells[other, n].wrong - cells[loss, n].wrong > SHARE])
-        ]
+    for (state, precision), every in _grouped(gradients):
+        cells = {(one.loss, one.batch_size): one for one in every.values() if one.temperature == temperature}
+        said = []
+        for loss, other in ((CZ, INFO), (INFO, CZ)):
+            ahead = [n for n in _sizes(cells) if cells[other, n].wrong - cells[loss, n].wrong > SHARE]
+            settings = sum(
+                every[other, n, t].wrong - one.wrong > SHARE for (name, n, t), one in every.items() if name == loss
+            )
+            if ahead:
+                wrong = (f"{cells[name, ahead[0]].wrong:.0f}%" for name in (other, loss))
+                said.append(
+                    f"{loss} keeps gradients that {other} loses or distorts with {_batches(ahead)} "
+                    f"({' wrong against '.join(wrong)} with {ahead[0]})"
+                )
+            if settings:
+                said.append(f"{loss} is ahead in {settings} of all {len(every) // 2} batch sizes and temperatures")
         found.append(
             f"Vectors {state}, logits in {precision}: "
-            f"{' and '.join(said) or 'neither loss keeps gradients that the other loses'}."
+            f"{'; '.join(said) or 'neither loss keeps gradients that the other loses'}."
         )
         if precision == "fp32":
             ratios = {n: cells[CZ, n].norm / cells[INFO, n].norm for n in _sizes(cells)}
@@ -128,23 +136,18 @@ def judge_gradients(own: Sequence[GradientFigures]) -> list[str]:
     return found
 
 
-Cells = dict[tuple[str, int], "GradientFigures"]  # by loss and batch size
-
-
-def _grouped(own: Sequence[GradientFigures]) -> Iterable[tuple[tuple[str, str], Cells]]:
-    """The figures of each kind of vectors and precision."""
-    groups: dict[tuple[str, str], Cells] = {}
-    for one in own:
-        groups.setdefault((one.state, one.precision), {})[one.loss, one.batch_size] = one
+def _grouped(
+    gradients: Sequence[GradientFigures],
+) -> Iterable[tuple[tuple[str, str], dict[tuple[str, int, float], GradientFigures]]]:
+    """The figures of each kind of vectors and precision, by loss, batch size and temperature."""
+    groups: dict[tuple[str, str], dict[tuple[str, int, float], GradientFigures]] = {}
+    for one in gradients:
+        groups.setdefault((one.state, one.precision), {})[one.loss, one.batch_size, one.temperature] = one
     return groups.items()
 
 
-def _sizes(cells: Cells) -> list[int]:
+def _sizes(cells: Iterable[tuple[str, int]]) -> list[int]:
     return sorted({size for _, size in cells})
-
-
-def _rounded(cells: Cells, size: int, loss: str) -> str:
-    return f"{cells[loss, size].wrong:.0f}%"
 
 
 def _batches(sizes: Sequence[int]) -> str:
@@ -164,9 +167,9 @@ def _score_lines(scores: Mapping[int, Sequence[ComparedLine]]) -> Iterable[list[
 _FIGURES = ("lost, %", "wrong, %", "norm")
 
 
-def _gradient_lines(own: Sequence[GradientFigures]) -> Iterable[list[str]]:
-    for (state, precision), cells in _grouped(own):
-        for size in _sizes(cells):
-            both = (cells[loss, size] for loss in (INFO, CZ))
+def _gradient_lines(gradients: Sequence[GradientFigures], temperature: float) -> Iterable[list[str]]:
+    for (state, precision), cells in _grouped(gradients):
+        for size in sorted({n for _, n, _ in cells}):
+            both = (cells[loss, size, temperature] for loss in (INFO, CZ))
             figures = [text for one in both for text in (f"{one.lost:.1f}", f"{one.wrong:.1f}", f"{one.norm:.2g}")]
             yield [state, precision, str(size), *figures]

@@ -1,8 +1,11 @@
-"""Whether two measures go together over methods and languages: coefficients with intervals that respect dependence.
+"""Whether two measures go together over methods and languages: coefficients and slopes that respect dependence.
 
 Points of one method, or of one language, are not independent. The interval resamples methods and languages with
 replacement, each as a whole (the pigeonhole bootstrap of Owen 2007), and the seeds of each point within it, so that it
 is as wide as a new choice of methods, languages and seeds would make it.
+
+The mixed model has random effects of methods and of languages beside the slope, so that it asks whether the measure
+explains transfer beyond what the method and the language do.
 """
 
 from __future__ import annotations
@@ -11,10 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import linalg, optimize, stats
 
 MIN_POINTS = 4  # that a coefficient needs
 _DRAWS = 1000
+_SMALLEST, _LARGEST = 1e-6, 1e6  # variances of effects, as multiples of the residual variance
 
 
 class Correlation(NamedTuple):
@@ -73,6 +77,62 @@ def _coefficients(values: np.ndarray) -> tuple[float, float] | None:
         return None
     ranks = stats.rankdata(values, axis=0)
     return float(np.corrcoef(values.T)[0, 1]), float(np.corrcoef(ranks.T)[0, 1])
+
+
+class Slope(NamedTuple):
+    """How much transfer changes with one unit of the measure, with its 95% interval, over `n` points; and the standard
+    deviations of the effects of methods and of languages, and of what is left."""
+
+    value: float
+    error: float
+    low: float
+    high: float
+    n: int
+    rows: float
+    views: float
+    residual: float
+
+
+def fit_mixed_model(points: pd.DataFrame) -> Slope | None:
+    """transfer = intercept + slope * measure + effect of the row + effect of the view + residual, fitted by REML.
+
+    Both effects are random and crossed; a line for each row and view, as in `correlate`, is a mean over seeds. The
+    interval is Wald's with Student's t of one degree of freedom less than there are rows or views, whichever are fewer:
+    cautious for a measure that varies within both. None with fewer than three of either, or where a side is constant.
+    """
+    means = points.groupby(["row", "view"], sort=True)[["measure", "transfer"]].mean()
+    codes = [pd.factorize(means.index.get_level_values(name))[0] for name in ("row", "view")]
+    fewest = min(int(code.max(initial=-1)) + 1 for code in codes)
+    if fewest < 3 or (means.nunique() < 2).any():
+        return None
+    measure, y = means.to_numpy(dtype=float).T
+    centre, scale = measure.mean(), measure.std()
+    x = np.column_stack([np.ones_like(measure), (measure - centre) / scale])
+    same = [(code[:, None] == code).astype(float) for code in codes]
+
+    def fit(logs: np.ndarray) -> tuple[float, np.ndarray, np.ndarray, float]:
+        """REML's deviance at log variance ratios, and its slopes with their covariance and the residual variance."""
+        covariance = np.eye(len(y)) + sum(ratio * part for ratio, part in zip(np.exp(logs), same, strict=True))
+        factor = linalg.cho_factor(covariance, lower=True)
+        information = x.T @ linalg.cho_solve(factor, x)
+        beta = np.linalg.solve(information, x.T @ linalg.cho_solve(factor, y))
+        rest = y - x @ beta
+        free = len(y) - x.shape[1]
+        variance = float(rest @ linalg.cho_solve(factor, rest)) / free
+        deviance = 2 * np.log(np.diag(factor[0])).sum() + np.linalg.slogdet(information)[1] + free * np.log(variance)
+        return float(deviance), beta, variance * np.linalg.inv(information), variance
+
+    bounds = [(np.log(_SMALLEST), np.log(_LARGEST))] * 2
+    starts = [np.zeros(2), np.array([2.0, -4.0]), np.array([-4.0, 2.0])]
+    found = min(
+        (optimize.minimize(lambda logs: fit(logs)[0], start, bounds=bounds, method="L-BFGS-B") for start in starts),
+        key=lambda result: float(result.fun),
+    )
+    _, beta, covariance, variance = fit(found.x)
+    value, error = float(beta[1] / scale), float(covariance[1, 1] ** 0.5 / scale)
+    half = float(stats.t.ppf(0.975, fewest - 1)) * error
+    rows, views = (float((ratio * variance) ** 0.5) for ratio in np.exp(found.x))
+    return Slope(value, error, value - half, value + half, len(y), rows, views, variance**0.5)
 
 
 def rank_within_languages(points: pd.DataFrame) -> pd.DataFrame:

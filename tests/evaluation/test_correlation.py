@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from harness.evaluation.correlation import correlate, rank_within_languages
+from harness.evaluation.correlation import correlate, fit_mixed_model, rank_within_languages
 from leaderboard.published import load
 
 
@@ -80,3 +80,45 @@ def test_ranks_within_languages_remove_their_level() -> None:
     assert rank_within_languages(shifted)["measure"].tolist() == rank_within_languages(points)["measure"].tolist()
     alone = shifted[(shifted["row"] == "m0") | (shifted["view"] == "v1")]
     assert set(rank_within_languages(alone)["view"]) == {"v1"}
+
+
+def with_effects(slope: float) -> pd.DataFrame:
+    """Six methods by eight languages: measure and transfer both differ between methods and between languages."""
+    rng = np.random.default_rng(0)
+    rows, views = rng.normal(size=6) * 2, rng.normal(size=8) * 3
+    of_rows, of_views = rng.normal(size=6), rng.normal(size=8)
+    lines = []
+    for row in range(6):
+        for view in range(8):
+            measure = of_rows[row] + of_views[view] + rng.normal()
+            transfer = 50 + slope * measure + rows[row] + views[view] + rng.normal()
+            lines.append({"row": f"m{row}", "view": f"v{view}", "measure": measure, "transfer": transfer})
+    return pd.DataFrame(lines)
+
+
+def test_mixed_model_is_that_of_statsmodels() -> None:
+    """Figures of statsmodels 0.15.0: mixedlm("transfer ~ measure", groups=1, re_formula="0", vc_formula={"row": "0 +
+    C(row)", "view": "0 + C(view)"}), fitted by REML with L-BFGS."""
+    found = fit_mixed_model(with_effects(1.5))
+    assert found is not None
+    assert found.value == pytest.approx(1.694634, abs=1e-5)
+    assert (found.rows, found.views) == pytest.approx((0.907571, 3.525080), abs=1e-4)
+    assert found.residual == pytest.approx(0.968539, abs=1e-4)
+    assert found.low < 1.5 < found.high
+    assert found.n == 48
+
+
+def test_mixed_model_sees_no_slope_where_methods_and_languages_explain_all() -> None:
+    points = with_effects(0.0)
+    found = fit_mixed_model(points)
+    assert found is not None
+    assert found.low < 0 < found.high
+    shifted = fit_mixed_model(points.assign(measure=1000 + 10 * points["measure"]))
+    assert shifted is not None
+    assert shifted.value == pytest.approx(found.value / 10, rel=1e-4)
+
+
+def test_mixed_model_needs_several_methods_and_languages() -> None:
+    points = with_effects(1.0)
+    assert fit_mixed_model(points[points["row"].isin(["m0", "m1"])]) is None
+    assert fit_mixed_model(points.assign(measure=1.0)) is None

@@ -12,7 +12,7 @@ from harness.experiments.recipe import make_recipe
 from harness.files import file_digest
 from harness.modeling.encoder import Encoder
 
-DIGEST = "5951ad199072d0dd52f2c0bfbe0f060fd32324ad9a9cfe7d628a3790b925e948"
+DIGEST = "2902332fe6ed8f45c9103b8986529b9c701b1346d9c7d14b0e895169241f5159"
 
 
 def test_the_shipped_encoder_is_the_one_that_was_measured() -> None:

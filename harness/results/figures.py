@@ -92,6 +92,25 @@ def line_figure(
     return str(vl_convert.vegalite_to_svg(chart.to_dict(), vl_version="6.4", allowed_base_urls=[]))
 
 
+def point_figure(frame: pd.DataFrame, title: str, *, x: str, y: str, colour: str, shape: str, column: str) -> str:
+    """An SVG with a point for each line of `frame`, in a panel for each value of `column`."""
+    import altair as alt  # 30 MB, as vl_convert
+    import vl_convert
+
+    chart = (
+        alt.Chart(alt.Data(values=frame.to_dict("records")), title=clean(title), width=300, height=260)
+        .mark_point(size=70, filled=True)
+        .encode(
+            x=alt.X(f"{x}:Q"),
+            y=alt.Y(f"{y}:Q"),
+            color=alt.Color(f"{colour}:N", sort=None, scale=alt.Scale(scheme="dark2")),
+            shape=alt.Shape(f"{shape}:N", sort=None),
+            column=alt.Column(f"{column}:N", sort=list(frame[column].unique()), title=None),
+        )
+    )
+    return str(vl_convert.vegalite_to_svg(chart.to_dict(), vl_version="6.4", allowed_base_urls=[]))
+
+
 def _mark(one: Estimate, x: Callable[[float], float], y: int, signed: bool) -> list[str]:
     colour = _PLAIN
     if signed:

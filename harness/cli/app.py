@@ -52,13 +52,15 @@ COMMANDS: dict[str, LazyCommand] = {
     "export-predictions": LazyCommand(
         "harness.cli.export_predictions:export_predictions", "Export a run's predictions in XTREME's layout."
     ),
+    "export": LazyCommand("harness.cli.transfer:export_runs", "Export runs as one file for another machine."),
+    "import": LazyCommand("harness.cli.transfer:import_runs", "Import runs that were exported elsewhere."),
     "score": LazyCommand("harness.cli.score:score", "Score prediction files with XTREME's official rules."),
     "submit": LazyCommand("harness.cli.submit:submit", "Add external predictions to the board."),
     "prepare": LazyCommand("harness.cli.prepare:prepare", "Convert downloaded data sets into a folder source."),
     "doctor": LazyCommand("harness.cli.doctor:doctor", "Check this machine, the database and the plug-ins."),
     "verify": LazyCommand("harness.cli.verify:verify", "Check artifacts and recompute the stored scores."),
     "gc": LazyCommand("harness.cli.gc:gc", "Delete artifacts that no run needs."),
-    "db": LazyCommand("harness.cli.db:app", "Create, upgrade or describe the database of scores."),
+    "db": LazyCommand("harness.cli.db:app", "Check, copy, merge or upgrade the database."),
 }
 
 

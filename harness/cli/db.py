@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from harness.cli.options import Db, Json
 from harness.cli.output import print_fields, print_json
-from harness.errors import unknown
-from harness.storage.home import database_url
+from harness.errors import UsageError, counted, unknown
+from harness.storage.home import artifacts_root, database_url
 from harness.storage.store import Store
 from harness.storage.store.schema import REVISION
 
@@ -17,7 +18,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
-    help="""Create, upgrade or describe the database of scores.
+    help="""Check, copy, merge or upgrade the database of scores.
 
     The database is an SQLite file, given by its path, or a PostgreSQL URL such as postgresql://user@host/board. The
     first run creates it, and commands that write upgrade its schema, so these commands are seldom needed.
@@ -25,6 +26,8 @@ app = typer.Typer(
     \b
     Examples:
       alignboard db status
+      alignboard db backup board-copy.db
+      alignboard db merge /home/ben/.alignboard
       alignboard db upgrade --db postgresql://ann@localhost/board
       alignboard db delete RUN
     """,
@@ -35,9 +38,9 @@ app = typer.Typer(
 def status(db: Db = None, as_json: Json = False) -> None:
     """Print the place, schema and size of the database."""
     store = Store.open(db or database_url(), read_only=True)
-    runs = store.runs()
+    runs = store.runs(["id", "status"])
     counts = {name: int(count) for name, count in runs["status"].value_counts().items()}
-    record = {"place": store.place, "schema": REVISION, "runs": counts, "scores": len(store.scores())}
+    record = {"place": store.place, "schema": REVISION, "runs": counts, "scores": store.count_scores()}
     if as_json:
         print_json(record)
         return
@@ -58,8 +61,82 @@ def delete(
 ) -> None:
     """Delete one run and its scores. Its artifacts stay until `alignboard gc`."""
     store = Store.open(db or database_url())
-    known = list(store.runs()["id"])
+    known = list(store.runs(["id"])["id"])
     if run not in known:
         raise unknown("run", run, known)
     store.delete_run(run)
     typer.echo(f"{store.place}: deleted {run}")
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The copy to write, a new file.")],
+    db: Db = None,
+) -> None:
+    """Copy the database into one SQLite file, as it is at one moment, while runs may be writing.
+
+    The copy of a PostgreSQL database is an SQLite file, too. `--db FILE` uses a copy; `alignboard db merge FILE --db
+    URL` brings it back to a server. Artifacts are not copied.
+    """
+    from harness.storage.store.backup import back_up
+
+    back_up(Store.open(db or database_url(), read_only=True), file)
+    typer.echo(f"{file}: {file.stat().st_size / 2**20:.1f} MiB")
+
+
+@app.command()
+def check(db: Db = None, as_json: Json = False) -> None:
+    """Check the database: damaged pages, rows without their run, runs without scores, averages or artifacts.
+
+    Reads all rows, but no artifact; `alignboard verify` reads these. The exit code is 1 if there is a problem.
+    """
+    from harness.storage.artifacts import Artifacts, artifact_folder
+    from harness.storage.store.backup import find_faults
+
+    store, root = Store.open(db or database_url(), read_only=True), Artifacts(artifacts_root()).root
+    faults = find_faults(store)
+    if not faults:
+        lost = {name for name in store.used_stages() if not (root / artifact_folder(name)).is_dir()}
+        runs = store.links(fingerprint=sorted(lost))["run"].value_counts() if lost else {}
+        faults = [
+            f"run {run}: {counted(int(number), 'artifact')} missing; run it again" for run, number in runs.items()
+        ]
+    if as_json:
+        print_json({"place": store.place, "problems": faults})
+    else:
+        typer.echo("\n".join([*faults, f"{store.place}: {counted(len(faults), 'problem')}"]))
+    if faults:
+        raise typer.Exit(1)
+
+
+@app.command()
+def merge(
+    other: Annotated[str, typer.Argument(help="Home folder, or database, to take runs from. It is not changed.")],
+    artifacts: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Its artifacts. Default: beside it, else those of this home.")
+    ] = None,
+    db: Db = None,
+) -> None:
+    """Add all runs of another store, with the artifacts that they use.
+
+    A run is known by its recipe, seeds, base and data, so merging twice changes nothing. A score that has another value
+    here, and an artifact that has another content, are named and stay as they are; the exit code is then 1.
+
+    \b
+    Examples:
+      alignboard db merge /home/ben/.alignboard
+      alignboard db merge postgresql://ann@localhost/board --artifacts /shared/artifacts
+    """
+    from harness.cli.transfer import report_merge
+    from harness.storage import merging
+    from harness.storage.artifacts import Artifacts
+
+    home = Path(other)
+    place = str(home / "board.db") if home.is_dir() else other
+    beside = Path(place).parent / "artifacts"
+    folder = artifacts or (beside if "://" not in place and beside.is_dir() else artifacts_root())
+    theirs = Store.open(place, read_only=True)
+    store = Store.open(db or database_url(), create=True)
+    if theirs.location == store.location:
+        raise UsageError("a store cannot be merged into itself", found=theirs.place)
+    report_merge(merging.merge(store, Artifacts(artifacts_root()), theirs, Artifacts(folder)))

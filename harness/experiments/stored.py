@@ -40,12 +40,12 @@ class PlannedRun(NamedTuple):
     plan: RunPlan
 
 
-def finished_runs(store: Store, names: Sequence[str]) -> list[Row]:
-    """The finished runs of our own, chosen by ids, beginnings of ids or methods; all where no name is given.
+def finished_runs(store: Store, names: Sequence[str], kinds: Sequence[str] = ("trained",)) -> list[Row]:
+    """The finished runs of some kinds, chosen by ids, beginnings of ids or methods; all where no name is given.
 
     Raises UserError for a name without a run.
     """
-    rows: list[Any] = store.runs(kind="trained", status="done").to_dict("records")
+    rows: list[Any] = store.runs(kind=list(kinds), status="done").to_dict("records")
     for name in names:
         if not any(_matches(row, name) for row in rows):
             listed = ", ".join(f"{row['id'][:8]} ({run_name(row)})" for row in rows)

@@ -123,6 +123,12 @@ class Artifacts:
         found = self._open(fingerprint, verify=True)
         return None if isinstance(found, Artifact) else found
 
+    def listed(self, fingerprint: str) -> Artifact | None:
+        """The artifact as its manifest says, whatever its files are; None where it has none. Changes nothing."""
+        with suppress(_DamageError):
+            return _read_manifest(self._object(fingerprint), fingerprint)
+        return None
+
     def find_file(self, fingerprint: str, name: str) -> Path | None:
         """One file of an artifact for a reader; None where it is missing or not as its manifest says. Changes nothing.
 
@@ -173,11 +179,8 @@ class Artifacts:
     def _check_inputs(self, artifact: Artifact) -> None:
         """Raises _DamageError where an input is there in another version than the one that was read."""
         for name, content in artifact.inputs.items():
-            try:
-                found = _read_manifest(self._object(name), name)
-            except _DamageError:  # the input is missing, or will be found damaged by whoever needs it
-                continue
-            if found.content != content:
+            found = self.listed(name)  # None: the input is missing, or will be found damaged by whoever needs it
+            if found is not None and found.content != content:
                 raise _DamageError(
                     f"it was made from another version of its input {name}", "made from another version of its input"
                 )
@@ -198,7 +201,7 @@ class Artifacts:
         DiskError where the disk cannot be written, and LostClaimError where another process took over the `claim`.
         """
         final = self._object(fingerprint)
-        with disk_errors(self.root), self._staging(fingerprint) as folder:
+        with disk_errors(self.root), self.staging(fingerprint) as folder:
             yield folder
             _write_manifest(folder, fingerprint, kind, meta, inputs or {})
             reach("manifest written")
@@ -240,17 +243,15 @@ class Artifacts:
         removed, size = [], 0
         with self.collection_lock():
             kept = keep()
-            for path in [*self.root.glob("objects/*/*"), *self.root.glob("work/*")]:
-                if path.name in kept:
-                    continue
+            paths = [*self.root.glob("objects/*/*"), *self.root.glob("work/*")]
+            for path in (path for path in paths if path.name not in kept):
                 with try_locked(self.root / "locks" / path.name) as held:
                     if held:
                         size += self._remove(path)
                         removed.append(path.name)
-            for path in self.root.glob("damaged/*"):
-                size += self._remove(path)
-            for place in ("tokens", "checked", "leases", "stores", "trials"):
-                size += remove_parts(self.root / place, WRITING_SECONDS)
+            size += sum(map(self._remove, self.root.glob("damaged/*")))
+            places = ("tokens", "checked", "leases", "stores", "trials")
+            size += sum(remove_parts(self.root / place, WRITING_SECONDS) for place in places)
         return Collected(tuple(sorted(set(removed))), size + self.sweep())
 
     def sweep(self) -> int:
@@ -283,12 +284,16 @@ class Artifacts:
     def _work(self, fingerprint: str) -> Path:
         return self.root / work_folder(_check_name(fingerprint))
 
-    @contextmanager
-    def _staging(self, fingerprint: str) -> Iterator[Path]:
-        parent = self.root / "staging"
+    def _new_folder(self, place: str, name: str) -> Path:
+        parent = self.root / place
         parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f"{name}.", dir=parent))
+
+    @contextmanager
+    def staging(self, name: str) -> Iterator[Path]:
+        """A temporary folder beside the artifacts; `sweep` removes it where this process dies."""
         with locked(self.root / "locks" / ".staging"):  # so that no sweep sees the folder before it is locked
-            folder = Path(tempfile.mkdtemp(prefix=f"{fingerprint}.", dir=parent))
+            folder = self._new_folder("staging", name)
             held = os.open(folder, os.O_RDONLY)
             fcntl.flock(held, fcntl.LOCK_EX)
         try:
@@ -304,9 +309,7 @@ class Artifacts:
                 return
 
     def _set_aside(self, path: Path, damage: str) -> None:
-        parent = self.root / "damaged"
-        parent.mkdir(parents=True, exist_ok=True)
-        place = Path(tempfile.mkdtemp(prefix=f"{path.name}.", dir=parent))
+        place = self._new_folder("damaged", path.name)
         with suppress(FileNotFoundError):
             path.rename(place / path.name)
         self._memory(path.name).unlink(missing_ok=True)
@@ -317,9 +320,7 @@ class Artifacts:
         """Deletes a folder so that no reader ever sees half of it. Returns its bytes."""
         size = folder_size(path)
         self._memory(path.name).unlink(missing_ok=True)
-        parent = self.root / "staging"
-        parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix="removed.", dir=parent))
+        temporary = self._new_folder("staging", "removed")
         path.rename(temporary / path.name)
         shutil.rmtree(temporary)
         return size
@@ -383,11 +384,10 @@ def _read_digest(path: Path, name: str) -> str:
 
 
 def _read_memory(file: Path) -> dict[str, Any]:
-    try:
-        known = read_json(file)
-    except (OSError, ValueError):
-        return {}
-    return known if isinstance(known, dict) else {}
+    with suppress(OSError, ValueError):
+        if isinstance(known := read_json(file), dict):
+            return known
+    return {}
 
 
 def _write_manifest(

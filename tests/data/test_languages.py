@@ -153,7 +153,7 @@ def test_run_stored_without_its_views_is_not_averaged_over_a_gap(store: Store) -
 
     rows = [row for row in scores(50.0, 1) if (row.task, row.view) != ("xnli", "qac")]
     store_run(store, run_row("ml-ctl", 1), rows)
-    with store._write() as connection:
+    with store.transaction() as connection:
         connection.execute(sa.text("UPDATE run SET views = '{}'"))
     found = tables(store, "script")
     assert cell(found["xnli"], "ml-ctl", "Cyrillic").mean is None

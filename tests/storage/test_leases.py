@@ -25,7 +25,7 @@ SCORE = ScoreRow(
 
 
 def change(store: Store, **values: object) -> None:
-    with store._write() as connection:
+    with store.transaction() as connection:
         connection.execute(sa.update(schema.run).values(values))
 
 

@@ -15,3 +15,11 @@ def run_command(*arguments: str) -> int:
     with pytest.raises(SystemExit) as ended:
         main(list(arguments))
     return int(ended.value.code or 0)
+
+
+def printed_by(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
+    """What a command prints that ends with an exit status."""
+    status = run_command(*arguments)
+    printed = capsys.readouterr()
+    assert status == code, printed
+    return printed.out

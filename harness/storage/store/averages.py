@@ -8,7 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from harness.storage.store import schema
 from harness.storage.store.schema import AVERAGE
+from harness.storage.store.statements import upsert
 
 
 class Summary(NamedTuple):
@@ -54,3 +59,20 @@ def by_selection(
         name: {(row["task"], row["view"]): row["value"] for row in rows if row["selection"] in (name, "")}
         for name in names
     }
+
+
+def put_averages(
+    connection: Connection,
+    run: str,
+    expected: Mapping[str, Sequence[str]],
+    metric: Mapping[str, str],
+    split: str = "test",
+) -> None:
+    """Computes the averages of a run from its scores, and stores them in place of the former ones."""
+    score, summary = schema.score, schema.summary
+    query = sa.select(score).where(score.c.run == run, score.c.split == split).order_by(score.c.step)
+    values = by_selection([dict(row) for row in connection.execute(query).mappings()], metric)
+    connection.execute(sa.delete(summary).where(summary.c.run == run, summary.c.split == split))
+    for selection, cells in values.items():
+        key = {"run": run, "split": split, "selection": selection}
+        upsert(connection, summary, [{**key, **row._asdict()} for row in summarise(cells, expected, metric)])

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine
 
 from harness.storage.store import schema
-from harness.storage.store.averages import by_selection, summarise
+from harness.storage.store.averages import put_averages
 from harness.storage.store.database import LostConnectionError, connect, database_errors, display_url, parse
 from harness.storage.store.leases import LostRunError, lives, this_process
 from harness.storage.store.schema import RunRow, ScoreRow, StageRow
@@ -106,7 +106,7 @@ class Store:
         table = schema.run
         known = sa.select(table.c.status).where(table.c.id == run.id)
         lease = {"owner": this_process(), "heartbeat": schema.now()} if run.status == "running" else {}
-        with self._write() as connection:
+        with self.transaction() as connection:
             names = ("source", "base") if connection.execute(known).scalar() in schema.UNFINISHED else ()
             last = connection.execute(sa.select(sa.func.max(table.c.serial))).scalar() or 0
             row = {"owner": "", "heartbeat": None} | asdict(run) | lease
@@ -144,21 +144,21 @@ class Store:
         """Sets the status of a run that ends unfinished, unless another process has it by now, or has finished it."""
         column, values = schema.run.c, {"status": status, "error": error, "finished": schema.now()}
         mine = [column.id == run, column.owner == this_process(), column.status == "running"]
-        with self._write() as connection:
+        with self.transaction() as connection:
             connection.execute(sa.update(schema.run).where(*mine).values(values))
 
     def beat(self) -> None:
         """Says that this process, which has some running runs, lives."""
         column = schema.run.c
         mine = [column.owner == this_process(), column.status == "running"]
-        with self._write() as connection:
+        with self.transaction() as connection:
             connection.execute(sa.update(schema.run).where(*mine).values(heartbeat=schema.now()))
 
     def interrupt_dead_runs(self) -> None:
         """Gives the running runs whose process is gone the status that they have."""
         if dead := self._dead_runs():
             column = schema.run.c
-            with self._write() as connection:
+            with self.transaction() as connection:
                 for run, owner in dead.items():
                     same = [column.id == run, column.owner == owner, column.status == "running"]
                     values = {"status": "interrupted", "finished": schema.now()}
@@ -173,7 +173,7 @@ class Store:
 
     def put_stage(self, stage: StageRow) -> None:
         """Adds a stage, or replaces the one with this fingerprint."""
-        with self._write() as connection:
+        with self.transaction() as connection:
             upsert(connection, schema.stage, [asdict(stage)])
 
     def link_stage(self, run: str, fingerprint: str, hit: bool, *, version: str | None = None) -> None:
@@ -222,22 +222,14 @@ class Store:
     ) -> None:
         """Recomputes the run's averages. `expected` lists every task's views in the order of the suite, and is stored
         with the run; `metric` names every task's official metric."""
-        table = schema.score
-        query = sa.select(table).where(table.c.run == run, table.c.split == split).order_by(table.c.step)
         with self._write_run(run, version) as connection:
-            values = by_selection([dict(row) for row in connection.execute(query).mappings()], metric)
             views = {task: list(listed) for task, listed in expected.items()}
             connection.execute(sa.update(schema.run).where(schema.run.c.id == run).values(views=views))
-            old = schema.summary
-            connection.execute(sa.delete(old).where(old.c.run == run, old.c.split == split))
-            for selection, cells in values.items():
-                key = {"run": run, "split": split, "selection": selection}
-                rows = [{**key, **row._asdict()} for row in summarise(cells, expected, metric)]
-                upsert(connection, schema.summary, rows)
+            put_averages(connection, run, expected, metric, split)
 
     def delete_run(self, run: str) -> None:
         """Removes a run with its scores and summaries; stages stay, since other runs may share them."""
-        with self._write() as connection:
+        with self.transaction() as connection:
             connection.execute(sa.delete(schema.run).where(schema.run.c.id == run))
 
     def runs(self, columns: Sequence[str] = (), newest: int | None = None, **where: Where) -> pd.DataFrame:
@@ -277,6 +269,11 @@ class Store:
             return self._read(sa.select(*chosen).where(*conditions(where, table)).distinct())
         return self._read(sa.select(*chosen).where(*conditions(where, table)).order_by(*table.primary_key))
 
+    def count_scores(self) -> int:
+        """The number of scores of all runs."""
+        with database_errors(self._url), self._engine.connect() as connection:
+            return connection.execute(sa.select(sa.func.count()).select_from(schema.score)).scalar_one()
+
     def summaries(self, **where: Where) -> pd.DataFrame:
         """One row per (run, task, selection) with its run's settings; the task `average` is the mean over tasks."""
         return self._with_runs(schema.summary, where, ("method", "align_seed", "finetune_seed", "run", "position"))
@@ -295,7 +292,7 @@ class Store:
             return
         names = ("first", "second", "item_variance", "interaction", "clusters")
         values = [{"code": code, **dict(zip(names, (*pair, *parts), strict=True))} for pair, parts in rows.items()]
-        with self._write() as connection:
+        with self.transaction() as connection:
             connection.execute(sa.delete(schema.comparison).where(schema.comparison.c.code != code))
             upsert(connection, schema.comparison, values)
 
@@ -323,7 +320,19 @@ class Store:
         return set(self._read(sa.select(schema.run_stage.c.fingerprint).distinct())["fingerprint"])
 
     @contextmanager
-    def _write(self) -> Iterator[Connection]:
+    def snapshot(self) -> Iterator[Connection]:
+        """A connection that sees the database as it is at one moment, while others write."""
+        level = {} if self._engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+        with (
+            database_errors(self._url),
+            self._engine.connect().execution_options(**level) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A connection that writes everything, or nothing where the block raises an exception."""
         with (
             database_errors(self._url),
             self._engine.connect().execution_options(writes=True) as connection,
@@ -336,7 +345,7 @@ class Store:
         """A transaction that changes one run, one after the other. Raises LostRunError where the run has another
         version by now."""
         column = schema.run.c
-        with self._write() as connection:
+        with self.transaction() as connection:
             known = connection.execute(sa.select(column.version).where(column.id == run).with_for_update()).scalar()
             if version is not None and known != version:
                 raise LostRunError(run)

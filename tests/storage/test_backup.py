@@ -1,0 +1,130 @@
+"""Copies of a database that others write, and the checks of `alignboard db check`."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sqlite3
+from dataclasses import replace
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from harness.errors import UsageError
+from harness.storage.store import RunRow, ScoreRow, StageRow, Store
+from harness.storage.store.backup import back_up, find_faults
+
+RUN = RunRow(id="r", method="mbert", suite="s", protocol="mini", status="done", config={"a": [1]}, languages=("de",))
+SCORE = ScoreRow(
+    stage="s1", task="xnli", view="de", language="de", split="test", protocol="mini", metric="accuracy", value=1.5, n=9
+)
+
+
+def add_whole_run(store: Store, run: RunRow = RUN) -> None:
+    store.add_run(run)
+    store.put_stage(StageRow(fingerprint="s1", kind="score", task="xnli", status="done"))
+    store.link_stage(run.id, "s1", hit=False)
+    store.put_scores(run.id, [SCORE])
+    store.refresh_summary(run.id, {"xnli": ("de",)}, {"xnli": "accuracy"})
+
+
+def test_copy_holds_all_that_the_store_holds(store: Store, tmp_path: Path) -> None:
+    add_whole_run(store)
+    store.put_item_variances("c", {("a", "b"): (1.0, 2.0, 3)})
+    back_up(store, tmp_path / "copy.db")
+    copy = Store.open(tmp_path / "copy.db", read_only=True)
+    for name in ("runs", "stages", "scores", "summaries", "links"):
+        assert getattr(copy, name)().to_dict("records") == getattr(store, name)().to_dict("records"), name
+    assert copy.item_variances("c", ["a", "b"]) == {("a", "b"): (1.0, 2.0, 3)}
+    assert find_faults(copy) == []
+    assert [path.name for path in tmp_path.glob("*copy*")] == ["copy.db"], "one file"
+    with pytest.raises(UsageError, match="there is a file already"):
+        back_up(store, tmp_path / "copy.db")
+
+
+def write_pairs(location: str, started: Event, stop: Event) -> None:
+    """Two scores in each transaction, which are equal."""
+    store, number = Store.open(location), 0
+    while not stop.is_set():
+        number += 1
+        store.put_scores("r", [replace(SCORE, view=view, value=float(number)) for view in ("de", "sw")])
+        started.set()
+    store.close()
+
+
+def test_copy_taken_while_another_process_writes_is_of_one_moment(location: str, tmp_path: Path) -> None:
+    store = Store.open(location, create=True)
+    store.add_run(RUN)
+    context = multiprocessing.get_context("spawn")
+    started, stop = context.Event(), context.Event()
+    writer = context.Process(target=write_pairs, args=(location, started, stop))
+    writer.start()
+    assert started.wait(60)
+    seen = set()
+    for number in range(5):
+        back_up(store, tmp_path / f"{number}.db")
+        values = Store.open(tmp_path / f"{number}.db", read_only=True).cells()["value"].tolist()
+        assert len(values) == 2
+        assert len(set(values)) == 1
+        seen |= {*values}
+    stop.set()
+    writer.join(60)
+    assert writer.exitcode == 0
+    assert len(seen) > 1, "the writer was at work"
+    store.close()
+
+
+def test_whole_store_has_no_fault(store: Store) -> None:
+    add_whole_run(store)
+    store.add_run(replace(RUN, id="unfinished", status="interrupted"))
+    assert find_faults(store) == []
+
+
+def test_incomplete_runs_are_named(store: Store) -> None:
+    add_whole_run(store)
+    store.put_scores("r", [replace(SCORE, view="sw", stage="lost")])
+    store.add_run(replace(RUN, id="empty"))
+    assert find_faults(store) == [
+        "run empty: finished, without a score on test data",
+        "run empty: finished, without a stage",
+        "run r: with scores of a stage that the run has not used",
+    ]
+
+
+def test_scores_without_a_run_and_foreign_parts_are_named(tmp_path: Path) -> None:
+    location = tmp_path / "board.db"
+    store = Store.open(location, create=True)
+    add_whole_run(store)
+    with sqlite3.connect(location) as connection:
+        connection.execute("DELETE FROM run")
+    assert find_faults(store) == [
+        "1 row of the table run_stage without a run",
+        "1 row of the table score without a run",
+        "2 rows of the table summary without a run",
+    ]
+    with sqlite3.connect(location) as connection:
+        connection.execute("CREATE TRIGGER t AFTER INSERT ON run BEGIN DELETE FROM score; END")
+        connection.execute("UPDATE score SET value = 'much'")
+    assert find_faults(store) == ["a trigger that is not of alignboard: t", "1 score without a number"]
+
+
+def test_damaged_page_is_named(tmp_path: Path) -> None:
+    location = tmp_path / "board.db"
+    store = Store.open(location, create=True)
+    add_whole_run(store)
+    with store.transaction() as connection:
+        connection.execute(sa.text("CREATE INDEX i ON score (value)"))
+    store.put_scores("r", [replace(SCORE, view=f"v{number}", value=float(number)) for number in range(2000)])
+    with sqlite3.connect(location) as raw:
+        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (root,) = raw.execute("SELECT rootpage FROM sqlite_master WHERE name = 'i'").fetchone()
+        (size,) = raw.execute("PRAGMA page_size").fetchone()
+    raw.close()
+    store.close()
+    content = bytearray(location.read_bytes())
+    content[(root - 1) * size + 20 : (root - 1) * size + 60] = bytes(40)
+    location.write_bytes(content)
+    faults = find_faults(Store.open(location, read_only=True))
+    assert faults
+    assert all(line.startswith("the file is damaged: ") for line in faults)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -97,10 +98,8 @@ def check(db: Db = None, as_json: Json = False) -> None:
     faults = find_faults(store)
     if not faults:
         lost = {name for name in store.used_stages() if not (root / artifact_folder(name)).is_dir()}
-        runs = store.links(fingerprint=sorted(lost))["run"].value_counts() if lost else {}
-        faults = [
-            f"run {run}: {counted(int(number), 'artifact')} missing; run it again" for run, number in runs.items()
-        ]
+        users = Counter(store.links(fingerprint=sorted(lost))["run"]) if lost else Counter()
+        faults = [f"run {run}: {counted(number, 'artifact')} missing; run it again" for run, number in users.items()]
     if as_json:
         print_json({"place": store.place, "problems": faults})
     else:

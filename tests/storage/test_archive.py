@@ -166,7 +166,7 @@ def other_score(content: Members) -> Members:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (drop, "1 of 6 files are not in it"),
+        (drop, "1 of 5 files are not in it"),
         (add, "'artifacts/objects/zz/zz' is not the file that the list has"),
         (escape, "outside the destination"),
         (absolute, "a list of other files"),

@@ -15,6 +15,7 @@ from harness.evaluation.retrieval import nearest
 
 MEASURES = {  # name: description
     "retrieval": "percent of sentences whose nearest neighbour by cosine is their translation, mean of both directions",
+    "neighbour_rank": "median place of the translation among all sentences by cosine, 1 at best; mean of both ways",
     "cosine_gap": "mean cosine of translations minus the mean cosine of other pairs",
     "cka": "linear centred kernel alignment (Kornblith et al. 2019); 1: the sides are equal up to rotation and scale",
     "separation": "share of the variance that lies between the means of the two languages; 0: one cloud",
@@ -34,11 +35,19 @@ def measures(source: Tensor, target: Tensor) -> dict[str, float]:
     others = float((cosines.sum() - cosines.diagonal().sum()) / (n * (n - 1)))
     return {
         "retrieval": 100 * float(hits[0] + hits[1]) / 2,
+        "neighbour_rank": (_median_rank(cosines) + _median_rank(cosines.T)) / 2,
         "cosine_gap": translations - others,
         "cka": linear_cka(x, y),
         "separation": separation(x, y),
         "anisotropy": (_mean_cosine(ux) + _mean_cosine(uy)) / 2,
     }
+
+
+def _median_rank(cosines: Tensor) -> float:
+    """The median place of the diagonal of (n, n) in its rows; equal values share the mean of their places."""
+    own = cosines.diagonal()[:, None]
+    above, equal = (cosines > own).sum(1), (cosines == own).sum(1)
+    return float((above + (equal + 1) / 2).quantile(0.5))
 
 
 def linear_cka(x: Tensor, y: Tensor) -> float:

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from harness.data.babel.gloss import gloss_text
+from harness.data.babel.settings import parse_settings
 from harness.results.tables import ResultRow
 from harness.results.verdicts import ComparedLine
 from harness.results.versions import differing_views
@@ -136,6 +138,19 @@ def split_texts(items: pd.DataFrame) -> pd.DataFrame:
     split = items.assign(text=[texts[0] for texts in parts])
     split.insert(list(items.columns).index("text") + 1, "other", [texts[1] for texts in parts])
     return split
+
+
+def add_gloss(items: pd.DataFrame, source: str, view: str) -> pd.DataFrame:
+    """The items with the meaning of each word of their texts as `gloss`, in a language of the made-up world."""
+    kind, _, location = source.partition(":")
+    settings = parse_settings(location) if kind == "babel" else None
+    if settings is None or view not in settings.languages:
+        return items
+    shown = items["text"] + (SEPARATOR + items["other"] if "other" in items else "")
+    glossed = items.copy()
+    place = list(items.columns).index("gold")
+    glossed.insert(place, "gloss", [gloss_text(settings, view, text) for text in shown])
+    return glossed
 
 
 def typical_line_count(items: pd.DataFrame, widths: Mapping[str, int]) -> int:

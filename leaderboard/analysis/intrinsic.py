@@ -17,6 +17,7 @@ from leaderboard.artifacts import find_file
 
 MEASURES = {
     "retrieval": "Retrieval: percent of sentences whose nearest neighbour is their translation, both directions",
+    "neighbour_rank": "Neighbour rank: median place of the translation among all sentences, 1 is the nearest",
     "cosine_gap": "Cosine gap: mean cosine of translations minus that of other pairs",
     "cka": "CKA: linear centred kernel alignment (Kornblith et al. 2019), 1 is equal up to rotation and scale",
     "separation": "Separation: share of the variance between the two languages, 0 is one cloud",

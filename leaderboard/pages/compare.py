@@ -20,9 +20,10 @@ from leaderboard.components import charts, difference_charts, filters, look, mes
 from leaderboard.components.filters import RunGroup
 from leaderboard.components.state import Address
 
-ITEM_WIDTHS = {"text": 400, "other": 300, "gold": 130, "first": 130, "second": 130}  # pixels of the columns of items
+ITEM_WIDTHS = {"text": 400, "other": 300, "gloss": 300, "gold": 130, "first": 130, "second": 130}  # pixels
 ONE_LINE, MORE, MOST_LINES = 34, 20, 5  # pixels of a row of one line and of each further line
 WRAPPED = 66  # pixels of a row from which Streamlit wraps text
+GLOSS = "Each word of the made-up language by its meaning; a/b: a word of two meanings."
 NOTE = "[Intervals] are 95 % over seeds and items; below three seeds over items alone, which is no test. ±: over seeds."
 
 
@@ -150,6 +151,7 @@ def show_items(address: Address, choice: CompareChoice, paired: PairedScores, vi
         st.text("The board reads them from the artifacts in ALIGNBOARD_HOME. To make them, run the same command again.")
         return
     items = compare.split_texts(compare.filter_items(every, compare.OUTCOMES[outcome], words))
+    items = compare.add_gloss(items, source, view)
     counts = every["outcome"].value_counts()
     right = ", ".join(f"{count} {name}" for name, count in counts.items())
     messages.write(f"{len(items)} of {len(every)} stored items, first seed of each. Right: {right}.")
@@ -160,6 +162,7 @@ def show_items(address: Address, choice: CompareChoice, paired: PairedScores, vi
         "outcome": st.column_config.TextColumn("Right", width=120),
         "text": st.column_config.TextColumn("Text", width=ITEM_WIDTHS["text"]),
         "other": st.column_config.TextColumn("Second text", width=ITEM_WIDTHS["other"]),
+        "gloss": st.column_config.TextColumn("Meaning", width=ITEM_WIDTHS["gloss"], help=GLOSS),
         "gold": st.column_config.TextColumn("Gold", width=ITEM_WIDTHS["gold"]),
         "first": st.column_config.TextColumn(escape(one, most=30), width=ITEM_WIDTHS["first"]),
         "second": st.column_config.TextColumn(escape(two, most=30), width=ITEM_WIDTHS["second"]),

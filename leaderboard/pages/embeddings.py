@@ -32,10 +32,14 @@ def default_names(rows: Mapping[str, ResultRow]) -> list[str]:
 
 
 def map_title(name: str, row: ResultRow, codes: Sequence[str]) -> str:
-    """The name of a row, and how many of the sentences in some languages have their translation next to them."""
+    """The name of a row, how many of the sentences in some languages have their translation next to them, and at which
+    place the translation stands in the middle."""
     measured = data.cells(data.location(), row.runs, INTRINSIC)
-    found = measured[(measured["metric"] == "retrieval") & measured["language"].isin(codes)]["value"]
-    return f"{name}: {found.mean():.0f} % are next to their translation" if len(found) else name
+    means = measured[measured["language"].isin(codes)].groupby("metric")["value"].mean()
+    if "retrieval" not in means:
+        return name
+    rank = f", median place {means['neighbour_rank']:.0f}" if "neighbour_rank" in means else ""
+    return f"{name}: {means['retrieval']:.0f} % are next to their translation{rank}"
 
 
 def limit_note(chosen: Sequence[str], limit: int, what: str) -> list[str]:

@@ -8,7 +8,11 @@ from collections.abc import Iterator
 
 from harness.data.babel import meaning
 from harness.data.babel.concepts import concepts, leaves
+from harness.data.babel.gloss import EXAMPLES, gloss_text
+from harness.data.babel.grammar import realise
+from harness.data.babel.lexicon import lexicon
 from harness.data.babel.pairs import nli_items, paraphrase_items
+from harness.data.babel.settings import parse_settings
 from harness.data.babel.world import Event, Name, Phrase
 
 # A reading of the meaning of its own: situations are enumerated, and each sentence is looked up in them.
@@ -109,3 +113,13 @@ def test_relation_knows_monotonicity() -> None:
     assert meaning.inference_label(no_dog, no_animal) == "neutral"
     assert meaning.inference_label(dog, no_animal) == "contradiction"
     assert meaning.inference_label(no_animal, dog) == "contradiction"
+
+
+def test_the_gloss_of_a_text_has_the_meaning_of_each_word() -> None:
+    settings = parse_settings("")
+    for code, language in settings.languages.items():
+        for event, style in EXAMPLES:
+            words = realise(event, lexicon(settings.seed, language), style)
+            found = gloss_text(settings, code, " ".join(word.form for word in words)).split()
+            assert all(word.gloss in gloss.split("/") for word, gloss in zip(words, found, strict=True)), code
+    assert gloss_text(settings, "qah", "Xyzzy, 3!") == "Xyzzy, 3!"

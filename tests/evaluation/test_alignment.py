@@ -60,6 +60,9 @@ def test_measures_agree_with_loops_over_pairs() -> None:
     assert found["cosine_gap"] == pytest.approx(same - other)
     assert found["anisotropy"] == pytest.approx(np.mean(inner))
     assert found["retrieval"] == pytest.approx(100 * np.mean(hits))
+    columns = list(zip(*table, strict=True))
+    places = [[sorted(row, reverse=True).index(row[i]) + 1 for i, row in enumerate(way)] for way in (table, columns)]
+    assert found["neighbour_rank"] == pytest.approx(np.mean([np.median(way) for way in places]))
 
 
 def test_cka_agrees_with_centred_kernels() -> None:

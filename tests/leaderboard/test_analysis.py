@@ -19,6 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from harness.data.babel.lexicon import lexicon
+from harness.data.babel.settings import parse_settings
 from harness.evaluation.correlation import correlate
 from harness.files import STATISTICS
 from harness.results.item_reader import variances_of
@@ -179,6 +181,17 @@ def test_items_that_one_gets_right_and_the_other_wrong(made: BoardData) -> None:
     assert set(zip(only["first"], only["second"], strict=True)) == {("no", "yes")}
     assert list(compare.filter_items(every, [], "SENTENCE 7 ")["text"]) == ["sentence 7 of qab"]
     assert compare.compare_items(found, "nowhere").empty
+
+
+def test_items_of_the_made_up_world_have_a_meaning_beside_their_texts() -> None:
+    word = lexicon(0, parse_settings("").languages["qab"]).forms["dog"][0]
+    items = pd.DataFrame({"text": [f"{word}."], "other": ["x"], "gold": ["yes"]})
+    glossed = compare.add_gloss(items, "babel", "qab")
+    assert list(glossed) == ["text", "other", "gloss", "gold"]
+    assert "dog" in glossed["gloss"].item()
+    assert glossed["gloss"].item().endswith(". | x")
+    assert compare.add_gloss(items, "folder:x", "de") is items
+    assert compare.add_gloss(items, "babel", "xx") is items
 
 
 def test_items_that_have_changed_are_not_compared(made: BoardData) -> None:

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 
+from harness.data.babel.concepts import concepts
 from harness.data.babel.grammar import PLAIN, Style, Word, realise
 from harness.data.babel.languages import PIVOT, PROPERTIES, BabelLanguage
-from harness.data.babel.lexicon import lexicon, question_lexicon
+from harness.data.babel.lexicon import AGREEMENT, CASES, lexicon, question_lexicon
 from harness.data.babel.passages import passages
 from harness.data.babel.reading import answer_words
 from harness.data.babel.settings import BabelSettings, parse_settings
@@ -41,6 +44,30 @@ def interlinear(sentence: Sequence[Word]) -> str:
     widths = [max(len(word.form), len(word.gloss)) for word in sentence]
     lines = ([word.form for word in sentence], [word.gloss for word in sentence])
     return "\n".join(" ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def gloss_text(settings: BabelSettings, code: str, text: str) -> str:
+    """A text of a language, word by word: `dog-ACC` for an inflected word, `saw/see` for one of several readings. Names
+    and what is no word of the language stay as they are.
+    """
+    readings = _readings(settings.seed, settings.languages[code])
+    return re.sub(r"\w+", lambda word: "/".join(readings.get(word[0], [word[0]])), text)
+
+
+@cache
+def _readings(seed: int, language: BabelLanguage) -> dict[str, list[str]]:
+    """The glosses of each form, those without a suffix first."""
+    words = question_lexicon(seed, language)
+    cases, agreement = CASES if language.case else (), AGREEMENT if language.agreement else ()
+    found: dict[str, list[str]] = {}
+    for suffix in ("", *cases, *agreement):
+        takes = {"VERB"} if suffix in agreement else {"NOUN", "ADJ"}
+        for gloss, forms in words.forms.items():
+            if not suffix or (gloss in concepts() and concepts()[gloss].tag in takes):
+                for form in forms:
+                    known = found.setdefault(form + words.suffixes.get(suffix, ""), [])
+                    known.append(f"{gloss}-{suffix}" if suffix else gloss)
+    return found
 
 
 def properties(language: BabelLanguage) -> str:

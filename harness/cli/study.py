@@ -12,7 +12,7 @@ import typer
 from harness.cli.execution import run_plans
 from harness.cli.options import ExecutionOptions, RecipeOptions, Seeds, flatten
 from harness.cli.output import print_message
-from harness.errors import UsageError, unique_names
+from harness.errors import UsageError, counted, unique_names
 from harness.storage.home import artifacts_root
 from harness.storage.store import AVERAGE
 
@@ -137,7 +137,7 @@ def infonce_and_cz_nce(
     about = (
         f"{pair[0]} (InfoNCE) and {pair[1]} (CZ-NCE) on {plain[0].base}, source {plain[0].source}, protocol "
         f"{plain[0].protocol}, {plain[0].align.steps * plain[0].align.batch_size} pairs in all, learning rate "
-        f"{plain[0].align.learning_rate:g}, {seeds} seeds."
+        f"{plain[0].align.learning_rate:g}, {counted(seeds, 'seed')}."
     )
     scores = dict(zip(sizes, found, strict=True))
     _print_paths(write_loss_report(out, about, scores, gradients, temperature_of(plain[0])))
@@ -184,12 +184,12 @@ def transfer_from_scratch(
     reader.store.close()
     assert one.align is not None
     about = (
-        f"{', '.join(names)} from {one.base}, source {recipe.source}, {seeds} seeds: {one.align.steps} updates of "
-        f"{one.align.batch_size} pairs, then {', '.join(trained)} fine-tuned on the pivot and scored without further "
-        f"training in {language}, whose text has one property changed. The loss is the score in the pivot minus that "
-        f"in {language}; ALIGN-MLM takes the score of training on {language} itself in place of the pivot's. ALIGN-MLM "
-        "trains 500,000 updates of 128 sequences: what methods come to after long training, runs of a smaller budget "
-        "cannot show, and where the pivot's score is low there is little to transfer."
+        f"{', '.join(names)} from {one.base}, source {recipe.source}, {counted(seeds, 'seed')}: {one.align.steps} "
+        f"updates of {one.align.batch_size} pairs, then {', '.join(trained)} fine-tuned on the pivot and scored "
+        f"without further training in {language}, whose text has one property changed. The loss is the score in the "
+        f"pivot minus that in {language}; ALIGN-MLM takes the score of training on {language} itself in place of the "
+        "pivot's. ALIGN-MLM trains 500,000 updates of 128 sequences: what methods come to after long training, "
+        "runs of a smaller budget cannot show, and where the pivot's score is low there is little to transfer."
     )
     _print_paths(write_transfer_report(out, about, points, compared))
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from harness.errors import counted
 from harness.evaluation.correlation import correlate, fit_mixed_model
 from harness.evaluation.statistics import LEVEL, MIN_SEEDS
 from harness.files import write_text
@@ -120,7 +121,9 @@ def judge_methods(compared: Mapping[tuple[str, str], Sequence[ComparedLine]], fi
     if kinds["same"]:
         found.append(f"Not to be told apart from {first}: {', '.join(kinds['same'])}.")
     if kinds["unjudged"]:
-        found.append(f"{len(kinds['unjudged'])} comparisons without a verdict, which needs {MIN_SEEDS} seeds.")
+        found.append(
+            f"{counted(len(kinds['unjudged']), 'comparison')} without a verdict, which needs {MIN_SEEDS} seeds."
+        )
     return found
 
 
@@ -147,7 +150,10 @@ def judge_relation(task: str, own: pd.DataFrame) -> list[str]:
 def _grid(own: pd.DataFrame, column: str) -> str:
     """Means over seeds and their standard deviations, methods by properties."""
     cells = own.groupby(["row", "view"], sort=False)[column]
-    texts = {key: f"{one.mean():.1f}" + (f" ± {one.std():.1f}" if len(one) > 1 else "") for key, one in cells}
+    texts = {
+        key: f"{one.mean():.1f}".replace("-", "−") + (f" ± {one.std():.1f}" if len(one) > 1 else "")
+        for key, one in cells
+    }
     views = list(own["view"].unique())
     lines = [[str(row), *(texts[row, view] for view in views)] for row in own["row"].unique()]
     return markdown_rows(["method", *views], lines)

@@ -13,7 +13,8 @@ from harness.evaluation import statistics
 from harness.evaluation.statistics import Difference, Differences
 
 METRICS = ("accuracy", "f1", "exact match", "mining", "retrieval")
-DRAWS, RANKED = 2500, 300
+DRAWS = {3: 10_000, 5: 2500, 10: 2500}  # by seeds: with three, the error rate is close to its bound
+RANKED = 300
 
 
 class SimulatedScores(NamedTuple):
@@ -128,7 +129,7 @@ def simulate_errors(metric: str, seeds: int, ratio: float, draws: int, ranked: i
 @pytest.mark.parametrize("seeds", [3, 5, 10])
 @pytest.mark.parametrize("metric", METRICS)
 def test_errors_coverage_and_power_are_as_promised(metric: str, seeds: int, ratio: float) -> None:
-    errors = simulate_errors(metric, seeds, ratio, DRAWS, RANKED)
+    errors = simulate_errors(metric, seeds, ratio, DRAWS[seeds], RANKED)
     wrong = float(np.mean(errors.p < 0.05))
     print(
         f"| {metric} | {seeds} | {ratio:g} | {wrong:.1%} | {errors.covered:.1%} | {errors.ranked:.1%} | "
@@ -138,7 +139,7 @@ def test_errors_coverage_and_power_are_as_promised(metric: str, seeds: int, rati
     assert low <= wrong <= high
     assert abs(errors.covered - 0.95) <= 0.03
     assert errors.ranked >= (0.93 if seeds >= 5 else 0.88)
-    assert errors.found == pytest.approx(errors.predicted, abs=0.06)
+    assert errors.found == pytest.approx(errors.predicted, abs=0.06 if seeds >= 5 else 0.08)
     if seeds == 10:
         assert stats.kstest(errors.p, "uniform").pvalue > 0.001
 

@@ -47,7 +47,7 @@ def test_methods_are_judged_by_their_p_values() -> None:
         "Zero-shot transfer better than that of mlm: xlm on udpos (script).",
         "Zero-shot transfer worse than that of mlm: xlm on udpos (inversion).",
         "Not to be told apart from mlm: align on udpos (script).",
-        "1 comparisons without a verdict, which needs 3 seeds.",
+        "1 comparison without a verdict, which needs 3 seeds.",
     ]
 
 

@@ -31,6 +31,7 @@ NEUTRAL = {
     "harness.storage": "keeps artifacts and rows",
     "harness.code": "this hash",
     "harness.experiments.logs": "lines of a log",
+    "harness.experiments.sinks": "loss curves for other programs",
     "harness.experiments.stage": "runs a stage and measures its cost",
 }
 

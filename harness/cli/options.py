@@ -101,12 +101,20 @@ class ExecutionOptions:
     memory_per_stage: Annotated[
         float | None, typer.Option(min=0.1, max=1e6, metavar="GIB", help="Memory that a stage reserves under Ray.")
     ] = None
+    log_to: Annotated[
+        str | None,
+        typer.Option(metavar="KIND:PLACE", help="Loss curves: tensorboard:FOLDER, wandb:PROJECT or trackio:PROJECT."),
+    ] = None
     db: Db = None
 
     def make_executor(self) -> Executor:
         from harness.experiments.executors.local import Local
         from harness.storage.artifacts import Artifacts
 
+        if self.log_to is not None:
+            from harness.experiments.sinks import choose_sink
+
+            choose_sink(self.log_to)
         if self.executor not in EXECUTORS:
             raise unknown("executor", self.executor, EXECUTORS)
         artifacts = Artifacts(artifacts_root())

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from harness.experiments.sinks import StageSink
 from harness.faults import DiskError, explain
 from harness.files import LOG, read_json, write_atomically
 
@@ -39,10 +40,11 @@ _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 class StageLog:
     """An open log, one line per event: time (UTC), kind, text. Also the watch of a training loop, which passes
-    updates on to `watch`."""
+    updates on to `watch` and to the chosen sink."""
 
-    def __init__(self, folder: Path, watch: Watch) -> None:
+    def __init__(self, folder: Path, title: str, watch: Watch) -> None:
         self.path, self.watch = folder / LOG, watch
+        self.sink = StageSink(title.partition(":")[0], folder.name)
         self.began = time.monotonic()
         self.left_out = self._beginning = 0
         self._lock = threading.RLock()
@@ -59,6 +61,7 @@ class StageLog:
 
     def update(self, rate: Rate) -> None:
         self.watch.update(rate)
+        self.sink.update(rate)
         self._write_evaluations()
         now = time.monotonic()
         if self._last is None and rate.step:
@@ -121,7 +124,7 @@ class StageLog:
 @contextmanager
 def log_stage(folder: Path, title: str, watch: Watch) -> Iterator[StageLog]:
     """Logs a running stage in its work folder: this process's standard streams, and the error that ends the stage."""
-    log = StageLog(folder, watch)
+    log = StageLog(folder, title, watch)
     log.say(START, title)
     try:
         with _copy_streams(log):
@@ -134,6 +137,7 @@ def log_stage(folder: Path, title: str, watch: Watch) -> Iterator[StageLog]:
         log.say(STOP, f"interrupted after {duration(time.monotonic() - log.began)}: {type(error).__name__}")
         raise
     finally:
+        log.sink.close()
         log.close()
 
 

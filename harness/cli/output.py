@@ -57,7 +57,7 @@ def print_records(records: Sequence[Mapping[str, Any]]) -> None:
 
     keys = [f"    {encode(name)}: " for name in records[0]]
     rows = (",\n".join(map(operator.add, keys, map(encoded, record.values()))) for record in records)
-    typer.echo("[\n" + ",\n".join([f"  {{\n{row}\n  }}" for row in rows]) + "\n]")
+    sys.stdout.write("[\n" + ",\n".join([f"  {{\n{row}\n  }}" for row in rows]) + "\n]\n")  # `echo` looks for colours
 
 
 def print_table(columns: Sequence[str], records: Sequence[Mapping[str, Any]]) -> None:

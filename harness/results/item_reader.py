@@ -16,7 +16,7 @@ from harness.evaluation import item_statistics, statistics
 from harness.evaluation.statistics import ItemVariances
 from harness.files import STATISTICS, json_digest
 from harness.results.labels import Record
-from harness.results.tables import frame_records
+from harness.results.tables import frame_records, group_by_run
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import Store
 
@@ -37,8 +37,9 @@ class ItemReader:
         self.store, self.artifacts = store, artifacts
         own = summaries[summaries["run"].isin(runs)]
         self.summaries = {(row["run"], row["task"], row["selection"]): row for row in frame_records(own)}
-        wanted = ("run", "task", "view", "selection", "metric", "stage", "value")
-        self.cells = store.cells(wanted, run=list(runs), split="test").groupby(["run", "task"])
+        self.runs = list(runs)
+        self.stages = store.views_by_stage(self.runs)
+        self._cells: dict[str, dict[str, list[Record]]] = {}
         self._task = ""
         self._tables: dict[SelectedRun, pd.DataFrame | None] = {}
 
@@ -51,21 +52,24 @@ class ItemReader:
 
     def views(self, task: str, runs: Iterable[SelectedRun]) -> list[str]:
         """The views of a task that all runs have a score of."""
-        each = [set(self.scores(task, run)["view"]) if self.summary(task, run) else set() for run in runs]
+        each = [{row["view"] for row in self.scores(task, run)} if self.summary(task, run) else set() for run in runs]
         return sorted(set.intersection(*each))
 
     def values(self, task: str, runs: Sequence[SelectedRun], view: str | None = None) -> np.ndarray:
         """(S,) the scores of a task, or of one view."""
         if view is None:
             return np.array([self._known(task, run)["value"] for run in runs], dtype=float)
-        return np.array([float(self.scores(task, run, view)["value"].iloc[0]) for run in runs])
+        return np.array([float(self.scores(task, run, view)[0]["value"]) for run in runs])
 
-    def scores(self, task: str, run: SelectedRun, view: str | None = None) -> pd.DataFrame:
+    def scores(self, task: str, run: SelectedRun, view: str | None = None) -> list[Record]:
         """The scores that a run's task score is the mean of, or the one of a view."""
-        summary, cells = self._known(task, run), self.cells.get_group((run.run, task))
-        own = cells[(cells["metric"] == summary["metric"]) & cells["selection"].isin([summary["selection"], ""])]
-        chosen: pd.DataFrame = own if view is None else own[own["view"] == view]
-        return chosen
+        summary = self._known(task, run)
+        selections = (summary["selection"], "")
+        return [
+            row
+            for row in self._scores_of(task)[run.run]
+            if row["metric"] == summary["metric"] and row["selection"] in selections and view in (None, row["view"])
+        ]
 
     def item_variances(
         self, task: str, rows: Sequence[Sequence[SelectedRun]], view: str | None = None
@@ -76,7 +80,8 @@ class ItemReader:
         pairs = [_sorted(*pair) for pair in itertools.combinations(keys, 2)]
         known = self.store.item_variances(code, keys)
         if not known.keys() >= set(pairs):
-            parts = variances_of([[self._items(task, run, view) for run in runs] for runs in rows])
+            tables = self._read_tables(task, rows, view)
+            parts = None if tables is None else variances_of(tables)
             if parts is None:
                 unknown = np.full((len(keys), len(keys)), np.nan)
                 return ItemVariances(unknown, unknown, 0)
@@ -100,8 +105,33 @@ class ItemReader:
     def _behind(self, task: str, run: SelectedRun, view: str | None) -> tuple[str, str, dict[str, list[str]]]:
         """What a score is computed from: metric, selection, and the views of each score stage."""
         summary = self._known(task, run)
-        stages = {str(stage): sorted(rows["view"]) for stage, rows in self.scores(task, run, view).groupby("stage")}
-        return summary["metric"], summary["selection"], stages
+        stages: dict[str, list[str]] = {}
+        for selection in {summary["selection"], ""}:
+            for stage, views in self.stages.get((run.run, task, selection, summary["metric"]), {}).items():
+                stages.setdefault(stage, []).extend(views if view is None else {view} & {*views})
+        listed = {stage: sorted(views) for stage, views in stages.items() if views}
+        return summary["metric"], summary["selection"], listed
+
+    def _scores_of(self, task: str) -> dict[str, list[Record]]:
+        """All test scores of a task, by run. They are many, so they are read where one of them is asked for."""
+        if task not in self._cells:
+            wanted = ("run", "view", "selection", "metric", "stage", "value")
+            found = self.store.cells(wanted, run=self.runs, split="test", task=task)
+            self._cells[task] = group_by_run(frame_records(found))
+        return self._cells[task]
+
+    def _read_tables(
+        self, task: str, rows: Sequence[Sequence[SelectedRun]], view: str | None
+    ) -> list[list[pd.DataFrame]] | None:
+        """The items of all runs; None as soon as one lacks them, since the others are large."""
+        tables: list[list[pd.DataFrame]] = []
+        for runs in rows:
+            tables.append([])
+            for run in runs:
+                if (table := self._items(task, run, view)) is None:
+                    return None
+                tables[-1].append(table)
+        return tables
 
     def _items(self, task: str, run: SelectedRun, view: str | None) -> pd.DataFrame | None:
         if task != self._task:  # the tables of one task are kept, since comparisons by view read each several times
@@ -112,7 +142,7 @@ class ItemReader:
         return table if table is None or view is None else table[table["view"] == view].reset_index(drop=True)
 
 
-def read_items(artifacts: Path, scores: pd.DataFrame) -> pd.DataFrame | None:
+def read_items(artifacts: Path, scores: Sequence[Record]) -> pd.DataFrame | None:
     """What each item adds to the numerator (`above`) and the denominator (`below`) of its view's score, in a fixed
     order: `view`, `item`, `cluster`, `above`, `below`.
 
@@ -120,14 +150,17 @@ def read_items(artifacts: Path, scores: pd.DataFrame) -> pd.DataFrame | None:
     machine, or do not declare the metric. Raises UserError where the items give another score.
     """
     frames, ratio = [], None
-    for (stage, selection), own in scores.groupby(["stage", "selection"]):
-        if not str(stage).isalnum() or (path := Artifacts(artifacts).find_file(str(stage), STATISTICS)) is None:
+    views: dict[tuple[str, str], list[str]] = {}
+    for row in scores:
+        views.setdefault((row["stage"], row["selection"]), []).append(row["view"])
+    for (stage, selection), own in views.items():
+        if not stage.isalnum() or (path := Artifacts(artifacts).find_file(stage, STATISTICS)) is None:
             return None  # a store may name any path
-        ratio = item_statistics.read_ratios(path).get(own["metric"].iloc[0])
+        ratio = item_statistics.read_ratios(path).get(scores[0]["metric"])
         if ratio is None:
             return None
         table = pd.read_parquet(path, columns=["selection", "view", "item", "cluster", *ratio.columns])
-        table = table[table["selection"].isin([selection, ""]) & table["view"].isin(own["view"])]
+        table = table[table["selection"].isin([selection, ""]) & table["view"].isin(own)]
         above, below = ratio.parts(table)
         clusters = table["cluster"].where(table["cluster"] != "", table["item"])
         frames.append(table[["view", "item"]].assign(cluster=clusters, above=above, below=below))
@@ -137,11 +170,11 @@ def read_items(artifacts: Path, scores: pd.DataFrame) -> pd.DataFrame | None:
     sums = found.groupby("view")[["above", "below"]].sum()
     with np.errstate(divide="ignore", invalid="ignore"):
         computed = (100 * sums["above"] / sums["below"]).fillna(ratio.empty or 0.0)
-    for view, stored in zip(scores["view"], scores["value"], strict=True):
+    for view, stored in ((row["view"], row["value"]) for row in scores):
         if not abs(computed.get(view, np.nan) - stored) < 1e-6:
             raise UserError(
                 "item statistics do not give the stored score",
-                found=f"{view}: {computed.get(view)} instead of {stored}, score stage {scores['stage'].iloc[0]}",
+                found=f"{view}: {computed.get(view)} instead of {stored}, score stage {scores[0]['stage']}",
                 remedy="`alignboard verify` finds what is damaged; run the command again to compute it anew",
             )
     return found

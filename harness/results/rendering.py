@@ -138,8 +138,8 @@ class TerminalTable:
         from rich.text import Text
 
         brief = _width(_rich_grid(self.table, self.table.columns, brief=False)) > options.max_width
-        parts: list[tuple[Column, ...]] = [()]
-        for column in self.table.columns:
+        parts: list[tuple[Column, ...]] = [()] if brief else [self.table.columns]
+        for column in self.table.columns if brief else ():
             wider = (*parts[-1], column)
             if parts[-1] and _width(_rich_grid(self.table, wider, brief=brief)) > options.max_width:
                 parts.append((column,))

@@ -16,6 +16,7 @@ from harness.errors import UserError
 from harness.evaluation.item_statistics import read_ratios
 from harness.files import EXAMPLES, STATISTICS
 from harness.results.item_reader import read_items, variances_of
+from harness.results.tables import frame_records
 from harness.storage.home import artifacts_root
 from leaderboard.artifacts import find_file
 
@@ -25,7 +26,7 @@ Z = 1.96  # half the width of a 95 % interval in standard errors
 def task_error(cells: pd.DataFrame, metric: str) -> tuple[float | None, str]:
     """The standard error of a run's task score, the mean over the views in `cells`, and what it is computed from."""
     try:
-        items = read_items(artifacts_root(), cells[cells["metric"] == metric])
+        items = read_items(artifacts_root(), frame_records(cells[cells["metric"] == metric]))
     except UserError as error:
         return None, str(error)
     parts = None if items is None else variances_of([[items]])

@@ -7,16 +7,22 @@ import sqlite3
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
-from multiprocessing.synchronize import Barrier
+from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
+from threading import Timer
 
 import pytest
 import sqlalchemy as sa
 
 from harness.errors import UserError
+from harness.experiments.executors.local import Local
+from harness.experiments.runner import Runner
+from harness.experiments.stage import Stage, StageResult
+from harness.storage.artifacts import Artifacts
 from harness.storage.store import RunRow, ScoreRow, Store, leases, queries, schema
 from harness.storage.store.leases import LostRunError, this_process
 from tests.support.postgres import Server
+from tests.support.tiny_runs import RecordingDisplay, run_plans, tiny_plans
 
 RUN = RunRow(id="r", method="cz-snt", suite="s", protocol="mini", source="babel", status="running", version="v1")
 SCORE = ScoreRow(
@@ -72,6 +78,54 @@ def test_writers_of_the_same_cells_leave_one_row_each(location: str) -> None:
     for _, curve in curves:
         (stage,) = set(curve["stage"])
         assert sorted(curve["step"]) == list(range(int(stage[-1]) + 1)), "one whole curve, no mixture"
+    store.close()
+
+
+def insert_scores(location: str, name: int, inserts: int, barrier: Barrier) -> None:
+    store = Store.open(location)
+    barrier.wait(300)
+    for number in range(inserts):
+        store.put_scores("r", [replace(SCORE, view=f"{name}-{number}", value=float(number))])
+        if number % 2:  # once more, as after a lost answer
+            store.put_scores("r", [replace(SCORE, view=f"{name}-{number}", value=float(number))])
+    store.close()
+
+
+def read_scores(location: str, barrier: Barrier, done: Event) -> None:
+    """Reads until all writers have ended; what was seen never goes away."""
+    store, seen = Store.open(location, read_only=True), 0
+    barrier.wait(300)
+    while not done.is_set():
+        views = store.cells(("view",), run="r")["view"]
+        assert views.is_unique
+        assert len(views) >= seen
+        seen = len(views)
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("writers", "inserts", "readers"), [(2, 20, 1), pytest.param(8, 200, 4, marks=pytest.mark.long)]
+)
+def test_scores_of_many_writers_are_all_there_once(location: str, writers: int, inserts: int, readers: int) -> None:
+    store = Store.open(location, create=True)
+    store.add_run(RUN)
+    context = multiprocessing.get_context("fork" if "://" not in location else "spawn")
+    barrier, done = context.Barrier(writers + readers), context.Event()
+    writing = [
+        context.Process(target=insert_scores, args=(location, name, inserts, barrier)) for name in range(writers)
+    ]
+    reading = [context.Process(target=read_scores, args=(location, barrier, done)) for _ in range(readers)]
+    for process in (*writing, *reading):
+        process.start()
+    for process in writing:
+        process.join(600)
+    done.set()
+    for process in reading:
+        process.join(60)
+    assert [process.exitcode for process in (*writing, *reading)] == [0] * (writers + readers)
+    rows = store.cells(run="r")
+    assert Counter(rows["view"]) == Counter(f"{w}-{n}" for w in range(writers) for n in range(inserts))
+    assert all(row.value == float(row.view.partition("-")[2]) for row in rows.itertuples())
     store.close()
 
 
@@ -180,6 +234,39 @@ def test_a_server_that_goes_away_is_waited_for(server: Server, monkeypatch: pyte
             store.patiently(lambda: store.put_scores("r", [SCORE]))
     finally:
         server.start()
+    store.close()
+
+
+class RestartingDisplay(RecordingDisplay):
+    """Has the server crash when a stage has ended, and start again after some seconds."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__()
+        self.server, self.starts = server, list[Timer]()
+
+    def ended(self, stage: Stage, result: StageResult) -> None:
+        super().ended(stage, result)
+        if len(self.made) in (1, 3) and all(not start.is_alive() for start in self.starts):
+            self.server.stop_now()
+            self.starts.append(Timer(3.0, self.server.start))
+            self.starts[-1].start()
+
+
+@pytest.mark.long
+def test_a_run_goes_on_when_its_server_is_restarted(server: Server, tmp_path: Path) -> None:
+    plans, artifacts = tiny_plans("mbert"), Artifacts(tmp_path / "artifacts")
+    store, display = Store.open(server.fresh(), create=True), RestartingDisplay(server)
+    try:
+        report = Runner(store, artifacts, Local(artifacts, 1, "cpu", threads=1, all_threads=1), display).run(plans)
+    finally:
+        for start in display.starts:
+            start.join()
+    assert display.starts, "the server was restarted"
+    assert (report.failures, report.finished) == ([], 1)
+    assert status_of(store) == {plans[0].id: "done"}
+    run_plans(tmp_path, plans)  # all stages are reused
+    undisturbed = Store.open(tmp_path / "board.db", read_only=True)
+    assert store.cells().to_dict("records") == undisturbed.cells().to_dict("records")
     store.close()
 
 

@@ -274,6 +274,18 @@ class Store:
         with database_errors(self._url), self._engine.connect() as connection:
             return connection.execute(sa.select(sa.func.count()).select_from(schema.score)).scalar_one()
 
+    def views_by_stage(self, runs: Sequence[str]) -> dict[tuple[str, str, str, str], dict[str, list[str]]]:
+        """The views with a test score by the stage that gave it, for each run, task, selection and metric."""
+        score = schema.score.c
+        key = (score.run, score.task, score.selection, score.metric, score.stage)
+        query = sa.select(*key, sa.func.aggregate_strings(score.view, "\n")).group_by(*key)
+        found: dict[tuple[str, str, str, str], dict[str, list[str]]] = {}
+        with database_errors(self._url), self._engine.connect() as connection:
+            for *own, stage, views in connection.execute(query.where(score.run.in_(runs), score.split == "test")):
+                run, task, selection, metric = own
+                found.setdefault((run, task, selection, metric), {})[stage] = views.split("\n")
+        return found
+
     def summaries(self, **where: Where) -> pd.DataFrame:
         """One row per (run, task, selection) with its run's settings; the task `average` is the mean over tasks."""
         return self._with_runs(schema.summary, where, ("method", "align_seed", "finetune_seed", "run", "position"))

@@ -102,7 +102,7 @@ def language(code: str, source: str = "") -> Language:
 
     An unknown code, such as that of a plug-in, gives a language without properties.
     """
-    kind, _, settings = source.partition(":")
+    kind, _, settings = plain_source(source).partition(":")
     if kind in ("", "babel"):
         world = parse_settings(settings).languages
         if code in world:
@@ -110,6 +110,12 @@ def language(code: str, source: str = "") -> Language:
             departs = tuple(name for name in PROPERTIES if getattr(tongue, name) != getattr(pivot, name))
             return Language(code, code, f"babel {tongue.order}", tongue.script.title(), "", departs)
     return XTREME.get(code, Language(code, code))
+
+
+def plain_source(source: str) -> str:
+    """The name of the source that the source of this name limits to some languages, or whose text it changes."""
+    inner = source.partition(",")[2] if source.startswith("subset:") else source
+    return inner.partition("+")[0]
 
 
 def groups(

@@ -20,7 +20,7 @@ class LanguageSubset(TransformedSource):
     def __init__(self, inner: Source, languages: Sequence[str]) -> None:
         super().__init__(inner, LanguageTransform("subset", ""))  # of no language
         self.languages = frozenset({*languages, inner.pivot})
-        self.name = f"{inner.name} ({', '.join(languages)})"
+        self.name = f"subset:{'+'.join(languages)},{inner.name}"
 
     @classmethod
     def open(cls, location: str) -> Source:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from harness.data.babel.gloss import gloss_text
 from harness.data.babel.settings import parse_settings
+from harness.data.languages import plain_source
 from harness.results.tables import ResultRow
 from harness.results.verdicts import ComparedLine
 from harness.results.versions import differing_views
@@ -142,8 +143,10 @@ def split_texts(items: pd.DataFrame) -> pd.DataFrame:
 
 def add_gloss(items: pd.DataFrame, source: str, view: str) -> pd.DataFrame:
     """The items with the meaning of each word of their texts as `gloss`, in a language of the made-up world."""
-    kind, _, location = source.partition(":")
-    settings = parse_settings(location) if kind == "babel" else None
+    plain = plain_source(source)
+    kind, _, location = plain.partition(":")
+    changed = not source.endswith(plain)  # by a transform: its words are not those of the world
+    settings = parse_settings(location) if kind == "babel" and not changed else None
     if settings is None or view not in settings.languages:
         return items
     shown = items["text"] + (SEPARATOR + items["other"] if "other" in items else "")

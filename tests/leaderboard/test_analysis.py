@@ -192,6 +192,8 @@ def test_items_of_the_made_up_world_have_a_meaning_beside_their_texts() -> None:
     assert glossed["gloss"].item().endswith(". | x")
     assert compare.add_gloss(items, "folder:x", "de") is items
     assert compare.add_gloss(items, "babel", "xx") is items
+    assert compare.add_gloss(items, "subset:qab,babel", "qab").equals(glossed)
+    assert compare.add_gloss(items, "babel+inversion:qab", "qab") is items, "its words are not those of the world"
 
 
 def test_items_that_have_changed_are_not_compared(made: BoardData) -> None:

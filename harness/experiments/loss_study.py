@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness.evaluation.gradients import GradientFigures
     from harness.modeling.encoder import Encoder
 
-PAIRS = 1024  # frozen, at most
+PAIRS = 512  # frozen, at most
 TEMPERATURES = (0.02, 0.05, 0.1, 0.2)  # besides that of the methods
 SIZES = (4, 16, 64, 256, 512)
 

@@ -66,8 +66,8 @@ def line_figure(
     row: str | None = None,
     log_y: bool = False,
 ) -> str:
-    """An SVG with a line for each colour and dash over `x`, whose axis is logarithmic, in a panel for each column and
-    row; all are columns of `frame`."""
+    """An SVG with a line for each colour and dash (and mark) over `x`, whose axis is logarithmic, in a panel for each
+    column and row; all are columns of `frame`."""
     import altair as alt  # 30 MB, as vl_convert
     import vl_convert
 
@@ -78,14 +78,13 @@ def line_figure(
         panels["row"] = alt.Row(f"{row}:N", sort=list(frame[row].unique()), title=None)
     chart = (
         alt.Chart(alt.Data(values=frame.to_dict("records")), title=clean(title), width=230, height=130)
-        .mark_line(point=True)
+        .mark_line(point={"filled": False, "size": 40})
         .encode(
             x=alt.X(f"{x}:Q", scale=alt.Scale(type="log", base=2), title=names[x]),
             y=alt.Y(f"{y}:Q", scale=scale, title=names[y]),
             color=alt.Color(f"{colour}:O", scale=alt.Scale(scheme="viridis"), title=names[colour]),
-            strokeDash=alt.StrokeDash(
-                f"{dash}:N", sort=None, title=names[dash], legend=alt.Legend(symbolType="stroke")
-            ),
+            strokeDash=alt.StrokeDash(f"{dash}:N", sort=None, legend=None),
+            shape=alt.Shape(f"{dash}:N", sort=None, title=names[dash]),
             **panels,
         )
     )

@@ -86,9 +86,9 @@ def write_transfer_report(
         "study.md": "\n".join(parts),
         "losses.svg": interval_figure(marks, "Loss from the pivot, points, with 95% intervals over seeds"),
         "alignment.svg": point_figure(
-            means.rename(columns={"view": "property", "row": "method"}),
+            means.rename(columns={"view": "property", "row": "method", "measure": "alignment"}),
             "Transfer (changed language minus pivot) against alignment",
-            x="measure",
+            x="alignment",
             y="transfer",
             colour="method",
             shape="property",

@@ -61,6 +61,10 @@ class Layout:
     def to(self, device: torch.device | str) -> Layout:
         return Layout(self.lengths, self.offsets.to(device, non_blocking=True))
 
+    def rows(self, first: int, last: int) -> Layout:
+        """The layout of the sequences [first, last) alone, without waiting for the device."""
+        return Layout(self.lengths[first:last], self.offsets[first : last + 1] - self.offsets[first])
+
     @property
     def longest(self) -> int:
         return max(self.lengths)

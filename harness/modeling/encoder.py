@@ -12,14 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoModel, AutoModelForMaskedLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from harness.errors import UsageError, UserError
 from harness.modeling import attention
+from harness.modeling.attention import Layout
 from harness.modeling.packing import PackedText, Spans, TokenSubset, segment_mean
 from harness.modeling.pretrained import loading_errors, no_encoder, position_shift, pretrained, supported_config
 from harness.modeling.tokenizer import Tokenizer
@@ -86,6 +89,7 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         model.set_attn_implementation(attention.NAME)
+        self.recompute: int | None = None  # tokens; see `_recomputed`
         self.model, self.tokenizer, self.pooler, self.initialised = model, tokenizer, pooler, initialised
         self.shift = position_shift(model.config)
 
@@ -186,17 +190,48 @@ class Encoder(nn.Module):
         `after_attention(layer, hidden (T, H)) -> (T, H)` is called between self-attention and feed-forward of a layer.
         `added` (T, H) is added to the embeddings before their layer norm, such as a language embedding.
         """
-        wanted = {self.layer(n) for n in layers}
-        hidden = self.embed(text, added)[None]
-        kept = {0: hidden[0]} if 0 in wanted else {}
+        wanted = sorted({self.layer(n) for n in layers})
+        embedded = self.embed(text, added)
+        if self.recompute and after_attention is None and torch.is_grad_enabled():
+            states = self._recomputed(embedded, text.layout, wanted)
+        else:
+            states = self._through_blocks(embedded, text.layout, wanted, after_attention)
+        return States(text, dict(zip(wanted, states, strict=True)), self)
+
+    def _through_blocks(
+        self, hidden: Tensor, layout: Layout, wanted: Sequence[int], after_attention: AfterAttention | None = None
+    ) -> list[Tensor]:
+        """The states (T, H) of the `wanted` layers for the embeddings (T, H) of packed sequences."""
+        kept = [hidden] if 0 in wanted else []
+        hidden = hidden[None]
         for number, block in enumerate(self.blocks[: max(wanted)], start=1):
-            attended, _ = block.attention(hidden, None, layout=text.layout)
+            attended, _ = block.attention(hidden, None, layout=layout)
             if after_attention is not None:
                 attended = after_attention(number, attended[0])[None]
             hidden = block.feed_forward_chunk(attended)
             if number in wanted:
-                kept[number] = hidden[0]
-        return States(text, kept, self)
+                kept.append(hidden[0])
+        return kept
+
+    def _recomputed(self, hidden: Tensor, layout: Layout, wanted: Sequence[int]) -> list[Tensor]:
+        """`_through_blocks` over groups of sequences of about `recompute` tokens, each computed again in the backward
+        pass, which holds the activations of one group instead of all.
+
+        The states of all sequences are there before the loss, so in-batch contrast sees every negative, and gradients
+        are those of the whole batch (Gao et al. 2021, "GradCache", arXiv 2101.06983; Chen et al. 2016, arXiv
+        1604.06174). Dropout draws differ from those of one pass.
+        """
+        assert self.recompute is not None
+        parts: list[list[Tensor]] = []
+        start = first = 0
+        ends = np.cumsum(layout.lengths)
+        while first < len(ends):
+            last = max(first + 1, int(np.searchsorted(ends, start + self.recompute, side="right")))
+            stop = int(ends[last - 1])
+            part = (hidden[start:stop], layout.rows(first, last), wanted)
+            parts.append(checkpoint(self._through_blocks, *part, use_reentrant=False))
+            first, start = last, stop
+        return [torch.cat(states) for states in zip(*parts, strict=True)]
 
     def at(self, text: PackedText, rows: TokenSubset, added: Tensor | None = None) -> Tensor:
         """(N, H) the last layer's states of these tokens alone: `encoder(text).tokens()[rows.index]`, without the

@@ -17,7 +17,11 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class AlignSettings(FrozenSettings):
-    """The alignment stage. `batch_size` counts pairs per micro-batch and device: 2n - 2 negatives each in contrast."""
+    """The alignment stage. `batch_size` counts pairs per micro-batch and device: 2n - 2 negatives each in contrast.
+
+    With `recompute_tokens` the backward pass computes activations again, those of so many tokens at a time: the batch
+    may exceed memory, for about a third more time.
+    """
 
     steps: int = Field(60_000, gt=0, le=10**9)
     batch_size: int = Field(64, gt=0, le=10**6)
@@ -30,6 +34,7 @@ class AlignSettings(FrozenSettings):
     adam_betas: tuple[Beta, Beta] = (0.9, 0.999)
     adam_epsilon: float = Field(1e-8, gt=0)
     max_length: int = Field(128, gt=2, le=2**20)
+    recompute_tokens: int | None = Field(None, gt=0, le=10**9)
 
     @model_validator(mode="after")
     def _warm_up_ends(self) -> AlignSettings:

@@ -98,6 +98,28 @@ def test_states_of_some_rows_equal_those_of_all_in_values_and_gradients(
         assert torch.allclose(gradient, gradients[1][name], atol=1e-5), name
 
 
+def test_recomputing_keeps_few_activations_and_the_same_states() -> None:
+    encoder, rng = make("bert"), np.random.default_rng(0)
+    text = pack([rng.integers(5, 90, 12) for _ in range(40)])
+    states, kept = [], []
+    for tokens in (None, 48, 1):  # 48: four sequences at a time; 1: fewer than any has
+        encoder.recompute = tokens
+        saved: dict[int, int] = {}
+
+        def note(tensor: torch.Tensor, saved: dict[int, int] = saved) -> torch.Tensor:
+            saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            passed = encoder(text, layers=(1, -1))
+        states.append((passed.tokens(1), passed.tokens()))
+        kept.append(sum(saved.values()))
+    for found in states[1:]:
+        assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(states[0], found, strict=True))
+    weights = sum(p.untyped_storage().nbytes() for p in encoder.base.parameters())
+    assert kept[1] - weights < (kept[0] - weights) / 5
+
+
 def test_first_rows_are_the_first_token_of_each_sequence() -> None:
     encoder, text = make("bert"), batch()
     assert text.first.index.tolist() == list(text.starts)

@@ -64,6 +64,7 @@ class Align(Stage):
         check_layers(self.config, layer_marks(cls.Config), encoder.depth)
         method = cls(config)
         method.build(encoder, corpora)
+        encoder.recompute = self.settings.recompute_tokens
         trace = train(
             Step(encoder, method.to(bench.device)),
             method.examples(corpora),
@@ -83,5 +84,5 @@ class Align(Stage):
     def _loop_settings(self) -> TrainSettings:
         from harness.training.loop import TrainSettings
 
-        settings = self.settings.model_dump(exclude={"batch_size", "max_length"})
+        settings = self.settings.model_dump(exclude={"batch_size", "max_length", "recompute_tokens"})
         return TrainSettings(**settings, batch=self.settings.batch_size, precision=self.precision, seed=self.seed)

@@ -33,8 +33,9 @@ def requested() -> bool:
 
 
 def leave(save: Callable[[], None] = lambda: None) -> NoReturn:
-    """Saves, however long that takes, and ends the work."""
-    assert _signal is not None
+    """Saves, however long that takes, and ends the work, also where another process of the stage got the signal."""
+    global _signal
+    _signal = _signal or signal.SIGTERM
     signal.setitimer(signal.ITIMER_REAL, 0)
     save()
     raise StopRequest(_signal)

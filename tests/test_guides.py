@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from harness import registry
 from harness.registry import Registry, load_plugin
@@ -60,6 +62,19 @@ def test_links_in_docs_have_targets() -> None:
     for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
             assert target.startswith("http") or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_files_for_clusters_are_well_formed() -> None:
+    folder = ROOT / "docs" / "clusters"
+    scripts, tables = sorted(folder.glob("*.sh")), sorted(folder.glob("*.yaml"))
+    assert len(scripts) == 2
+    assert len(tables) == 2
+    for script in scripts:
+        subprocess.run(["bash", "-n", str(script)], check=True)
+    documents = [document for table in tables for document in yaml.safe_load_all(table.read_text())]
+    assert [document.get("kind") for document in documents] == [None, "RayCluster", "Job"]
+    heads = [documents[1]["spec"]["headGroupSpec"]["rayStartParams"]["num-cpus"], documents[0]["available_node_types"]]
+    assert (heads[0], heads[1]["head"]["resources"]) == ("0", {"CPU": 0}), "no stage runs on a head"
 
 
 def test_architecture_page_names_existing_files() -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -142,5 +144,26 @@ def main(arguments: list[str] | None = None) -> None:
     failures.shorten_warnings()
     if "OMP_WAIT_POLICY" not in os.environ:  # set before torch is imported; worker processes inherit it
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
-    with failures.report_errors(), exit_on_signals():
-        get_command(app)(args=sys.argv[1:] if arguments is None else arguments, prog_name="alignboard")
+    with failures.report_errors(), exit_on_signals(), first_of_torchrun() as first:
+        if first:
+            get_command(app)(args=sys.argv[1:] if arguments is None else arguments, prog_name="alignboard")
+
+
+@contextmanager
+def first_of_torchrun() -> Iterator[bool]:
+    """Whether this process runs the command. Of those that torchrun has started the first one does; the others take
+    part in its training stages until the block ends there."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1 or "TORCHELASTIC_RUN_ID" not in os.environ:
+        yield True
+        return
+    from harness.experiments.executors.ranks import serve_environment, torchrun_ranks
+
+    if os.environ["RANK"] != "0":
+        serve_environment()
+        yield False
+        return
+    ranks = torchrun_ranks()
+    try:
+        yield True
+    finally:
+        ranks.end()

@@ -7,6 +7,7 @@ Options that belong together are fields of a frozen dataclass. A command takes t
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
@@ -98,6 +99,10 @@ class ExecutionOptions:
     cpus_per_stage: Annotated[
         int | None, typer.Option(min=1, max=4096, help="Cores and threads of a stage under Ray. Default: 1.")
     ] = None
+    gpus_per_stage: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, help="Processes that share a training stage, each with a GPU. Default: 1."),
+    ] = None
     memory_per_stage: Annotated[
         float | None, typer.Option(min=0.1, max=1e6, metavar="GIB", help="Memory that a stage reserves under Ray.")
     ] = None
@@ -119,9 +124,11 @@ class ExecutionOptions:
             raise unknown("executor", self.executor, EXECUTORS)
         artifacts = Artifacts(artifacts_root())
         if self.executor == "ray":
+            if "TORCHELASTIC_RUN_ID" in os.environ:
+                raise UsageError("--executor ray does not run under torchrun", remedy="use --gpus-per-stage instead")
             from harness.experiments.executors.ray_cluster import Needs, RayCluster
 
-            needs = Needs(self.cpus_per_stage or 1, 1, self.memory_per_stage)
+            needs = Needs(self.cpus_per_stage or 1, self.gpus_per_stage or 1, self.memory_per_stage)
             return RayCluster.on(artifacts, self.address, self.workers, self.device, needs)
         for option in ("address", "cpus_per_stage", "memory_per_stage"):
             if getattr(self, option) is not None:
@@ -129,7 +136,7 @@ class ExecutionOptions:
                     f"--{option.replace('_', '-')} has no effect without --executor ray",
                     remedy="add --executor ray, or leave it out",
                 )
-        return Local.on(artifacts, self.workers, self.device)
+        return Local.on(artifacts, self.workers, self.device, self.gpus_per_stage or 1)
 
     def open_store(self, *, create: bool = False) -> Store:
         from harness.storage.store import Store

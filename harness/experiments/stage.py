@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from pydantic import BaseModel
 
@@ -46,6 +46,19 @@ class LostInputError(UserError):
         self.fingerprint = fingerprint
 
 
+class LostRankError(UserError):
+    """Another process that took part in a stage is gone."""
+
+
+class RankGroup(Protocol):
+    """Several processes that compute a stage together, `local` of them on this machine; this one is the first."""
+
+    size: int
+    local: int
+
+    def run(self, stage: Stage, bench: Workbench, folder: Path) -> Trace | None: ...
+
+
 @dataclass(frozen=True)
 class StagePlace:
     """Where a stage finds things on this machine: the source's URI, the base (a folder, a hub name with its commit, or
@@ -59,12 +72,13 @@ class StagePlace:
 @dataclass(frozen=True)
 class Workbench:
     """What a stage works with: the artifacts, a device, and who watches its progress. `read` has the contents of the
-    input artifacts that were read, by fingerprint."""
+    input artifacts that were read, by fingerprint. `ranks` take part in stages that can be shared."""
 
     artifacts: Artifacts
     device: torch.device
     watch: Watch
     read: dict[str, str] = field(default_factory=dict)
+    ranks: RankGroup | None = None
 
     def input(self, fingerprint: str) -> Path:
         """The folder of an input artifact, all of whose files were just compared with their digests.
@@ -121,6 +135,7 @@ class Stage(ABC):
     kind: ClassVar[str]
     all_threads: ClassVar[bool] = False  # runs with every core, since all other stages wait for it
     on_device: ClassVar[bool] = True  # uses a GPU where there is one
+    by_ranks: ClassVar[bool] = False  # can be computed by several processes together
     task: str | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
@@ -218,15 +233,18 @@ class Stage(ABC):
         started, clock = time.time(), _device_clock(device)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        trace = self.run(bench, folder)
+        ranks = bench.ranks if self.by_ranks else None
+        trace = ranks.run(self, bench, folder) if ranks else self.run(bench, folder)
+        size = ranks.size if ranks else 1
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
         return {
             "started": started,
             "finished": time.time(),
-            "device_seconds": _device_clock(device) - clock,
+            "device_seconds": size * (_device_clock(device) - clock),
             "peak_memory_bytes": provenance.peak_memory(device),
             "tokens": trace.tokens if trace else None,
             "examples": trace.examples if trace else None,
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            "device": f"{size} x {name}" if size > 1 else name,
             "precision": self.precision_name,
             "threads": torch.get_num_threads(),
             "host": provenance.host(),

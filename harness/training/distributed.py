@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, distributed
+
+from harness.errors import UserError
 
 BUCKET_BYTES = 32 * 2**20
 
@@ -19,6 +22,56 @@ def rank() -> int:
 def world_size() -> int:
     """How many processes take part, 1 without torch.distributed."""
     return distributed.get_world_size() if _running() else 1
+
+
+def own_part(numbers: Sequence[int]) -> np.ndarray:
+    """The examples of a batch that this process takes. Raises UserError where there are fewer than processes."""
+    if len(numbers) < world_size():
+        raise UserError(
+            "a batch has fewer examples than processes train on it",
+            found=f"{len(numbers)} examples, {world_size()} processes",
+            remedy="use fewer processes, or a larger batch",
+        )
+    return np.array_split(np.asarray(numbers), world_size())[rank()]
+
+
+def seed_rank(seed: int, step: int) -> None:
+    """Where there are several processes, sets the generators of dropout: each process has draws of its own, which a
+    resumed run repeats. A single process draws on."""
+    if world_size() > 1:
+        torch.manual_seed(int(np.random.SeedSequence([seed, step, rank()]).generate_state(1, np.uint64)[0] >> 1))
+
+
+def in_turn(act: Callable[[], None]) -> None:
+    """Acts on the first process, then on the others."""
+    if rank() == 0:
+        act()
+    total(0)
+    if rank() > 0:
+        act()
+
+
+def start_alike(tensors: Iterable[Tensor], step: int) -> None:
+    """Gives all processes the tensors of the first one. Raises UserError where they are not at the same step."""
+    if world_size() == 1:
+        return
+    if total(step) != step * world_size():
+        raise UserError(
+            "the processes of a stage do not see the same checkpoint",
+            found=f"step {step} on rank {rank()}",
+            expected="one folder of artifacts that all of them share",
+        )
+    for tensor in tensors:
+        distributed.broadcast(tensor, 0)
+
+
+def total(number: int) -> int:
+    """The sum of a number of the host over the processes. It does not wait for a GPU."""
+    if world_size() == 1:
+        return number
+    summed = torch.tensor(number, dtype=torch.int64)
+    distributed.all_reduce(summed)
+    return int(summed)
 
 
 def gather(tensor: Tensor) -> Tensor:

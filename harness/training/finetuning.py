@@ -26,6 +26,7 @@ from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText, pack, token_batches
 from harness.modeling.tokenizer import Ragged
 from harness.task import ENGLISH, Fit, Point, TrainedSettings
+from harness.training import distributed
 from harness.training.checkpoint import unique_tensors
 from harness.training.loop import Step, Trace, TrainSettings, Watch, train
 from harness.training.loop import precision as autocast
@@ -69,17 +70,21 @@ def finetune(
     `evaluate` returns the dev metrics of each view for the current model; `metric` is maximised. The selection
     "english" is the best step of the pivot; where other views are evaluated too, each has its own (its oracle). Without
     `evaluate` there is no curve, and the model of the last step is kept. A call with the `checkpoint` folder of a
-    killed one resumes it, bit-exactly.
+    killed one resumes it, bit-exactly. Of several processes the first one evaluates, and returns the curve.
     """
     chosen = train_settings(settings, len(training.examples), seed, precision)
     every = settings.evaluate_every or updates_per_epoch(settings, len(training.examples))
+    module = Step(model.encoder, model.head)
+    if distributed.rank() > 0:
+        trace = train(module, training.examples, training.collate, chosen, checkpoint=loop_folder(checkpoint))
+        return Fit([], {}, {}, trace)
     curve = Curve(checkpoint, metric, pivot)
 
     def record(step: int) -> None:
         curve.add(step, evaluate() if evaluate else {pivot: {}}, model)
 
     trace = train(
-        Step(model.encoder, model.head),
+        module,
         training.examples,
         training.collate,
         chosen,
@@ -113,6 +118,11 @@ def train_settings(settings: TrainedSettings, examples: int, seed: int, precisio
     )
 
 
+def loop_folder(checkpoint: Path) -> Path:
+    """Where the loop keeps its state in the checkpoint of a fine-tuning."""
+    return checkpoint / "loop"
+
+
 class Curve:
     """The dev curve of one fine-tuning on disk, and the weights of the best steps.
 
@@ -123,7 +133,7 @@ class Curve:
 
     def __init__(self, folder: Path, metric: str, pivot: str) -> None:
         self.folder, self.metric, self.pivot = folder, metric, pivot
-        self.loop, self.states = folder / "loop", folder / "states"
+        self.loop, self.states = loop_folder(folder), folder / "states"
         self.file, self.sealed = folder / "curve.json", folder / "digests.json"
         self.points: list[Point] = []
         self._digests: dict[str, str] = {}  # of the weights

@@ -69,7 +69,7 @@ class Step(nn.Module):
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Settings of the loop. `batch` is the size of a micro-batch on one rank: examples, or tokens with `by_tokens`."""
+    """Settings of the loop. `batch` is the size of a micro-batch on all ranks: examples, or tokens with `by_tokens`."""
 
     steps: int
     learning_rate: float
@@ -133,7 +133,8 @@ def train(
     last. Raises UserError where the loss is not finite.
     """
     run = Run(module, examples, collate, settings, checkpoint)
-    run.resume()
+    distributed.in_turn(run.resume)
+    distributed.start_alike(module.state_dict().values(), run.trace.steps)
     pace = Pace(settings, run.trace)
     if watch is not None:
         watch.update(pace.rate(run.trace, {}))
@@ -152,7 +153,7 @@ def train(
         if checkpoint is not None and time.monotonic() - last_save >= save_every:
             run.save()
             last_save = time.monotonic()
-        if stopping.requested() and step < settings.steps:
+        if distributed.total(stopping.requested()) and step < settings.steps:
             stopping.leave(run.save)
     module.eval()
     return run.trace
@@ -191,6 +192,7 @@ class Run:
         """One optimiser step over `accumulation` micro-batches."""
         self.module.train()
         step = self.trace.steps
+        distributed.seed_rank(self.settings.seed, step)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.settings, step)
         means = self._gradients(step)
@@ -235,18 +237,16 @@ class Run:
 
     def _collate(self, step: int, micro: int) -> Batch:
         """This rank's part of a micro-batch, on the device."""
-        size = self.settings.batch * distributed.world_size()
+        size = self.settings.batch
         if self.settings.by_tokens:
             assert self.lengths is not None, "batches by tokens need examples with lengths"
             numbers, self.cursor = self.order.take_tokens(self.cursor, size, self.lengths)
         else:
             numbers, self.cursor = self.order.take(self.cursor, size)
         self.trace.examples += len(numbers)
-        world, rank = distributed.world_size(), distributed.rank()
-        mine = np.array_split(np.asarray(numbers), world)[rank]
-        rng = np.random.default_rng([self.settings.seed, step, micro, rank])
-        batch = self.collate([self.examples[i] for i in mine], rng)
-        self.trace.tokens += sum(v.tokens for v in batch.values() if hasattr(v, "tokens"))
+        rng = np.random.default_rng([self.settings.seed, step, micro, distributed.rank()])
+        batch = self.collate([self.examples[i] for i in distributed.own_part(numbers)], rng)
+        self.trace.tokens += distributed.total(sum(v.tokens for v in batch.values() if hasattr(v, "tokens")))
         return to_device(batch, self.device)
 
     def _counts(self, batch: Batch, step: int) -> dict[str, float]:

@@ -89,7 +89,7 @@ def pairs() -> tuple[SamplePair, ...]:
     return tuple(pair for half in (slice(0, 2), slice(2, 4)) for row in rows for pair in row[half])
 
 
-def taken(trial: Trial, accumulation: int = 1, only: frozenset[str] | None = None, processes: int = 1) -> Found:
+def taken(trial: Trial, accumulation: int = 1, only: frozenset[str] | None = None) -> Found:
     """The loop's own step over the twelve examples, `only` these terms of the loss."""
     examples = trial.spread(SIZE)
     whole = trial.method.loss
@@ -103,7 +103,7 @@ def taken(trial: Trial, accumulation: int = 1, only: frozenset[str] | None = Non
         trial.step,
         examples,
         lambda chosen, _: trial.method.collate(chosen, Fixed()),
-        settings(batch=SIZE // (accumulation * processes), accumulation=accumulation),
+        settings(batch=SIZE // accumulation, accumulation=accumulation),
         None,
     )
     run.order.take = lambda cursor, size: (list(range(cursor, cursor + size)), cursor + size)
@@ -175,7 +175,7 @@ def worker(rank: int, folder: str) -> None:
     meeting = Path(folder, "meeting").as_uri()
     torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=PARTS)
     with fixed_masks():
-        found = {name: taken(trial_of(name), processes=PARTS) for name in TRAINED}
+        found = {name: taken(trial_of(name)) for name in TRAINED}
     torch.save({name: tuple(made) for name, made in found.items()}, Path(folder, f"{rank}.pt"))
     torch.distributed.destroy_process_group()
 

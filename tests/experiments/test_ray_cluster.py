@@ -31,7 +31,7 @@ from harness.experiments.executors.workers import WorkSettings
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import Store
 from harness.storage.usage import lease
-from tests.support.ray_run import plans
+from tests.support.ray_run import METHODS, plans
 from tests.support.tiny_runs import run_plans
 from tests.support.toy_stages import Note, note
 
@@ -41,6 +41,7 @@ ROOT = Path(__file__).parents[2]
 @dataclass(frozen=True, kw_only=True)
 class MethodNote(Note):
     kind: ClassVar[str] = "align"
+    by_ranks: ClassVar[bool] = True
     method: str
 
 
@@ -75,8 +76,13 @@ def test_methods_take_turns() -> None:
 def test_stages_declare_what_they_need() -> None:
     host = HostNote(text="host", place=note("a").place)
     assert cluster().options(note("a")) == {"num_cpus": 1}
-    big = cluster("cuda", Needs(cpus=4, gpus=2, memory=1.5))
-    assert big.options(note("a")) == {"num_cpus": 4, "num_gpus": 2, "memory": 3 * 2**29}
+    big = cluster("cuda", Needs(cpus=4, ranks=2, memory=1.5))
+    assert big.options(note("a")) == {"num_cpus": 4, "num_gpus": 1, "memory": 3 * 2**29}
+    assert big.options(MethodNote(text="a", method="m", place=host.place)) == {
+        "num_cpus": 8,
+        "num_gpus": 2,
+        "memory": 3 * 2**29,
+    }
     assert big.options(host) == {"num_cpus": 4, "memory": 3 * 2**29}
 
 
@@ -91,7 +97,7 @@ def test_stages_declare_what_they_need() -> None:
     ],
 )
 def test_room_of_a_cluster(device: str, resources: dict[str, float], room: int) -> None:
-    assert cluster(device, Needs(cpus=2, gpus=2)).room(resources) == room
+    assert cluster(device, Needs(cpus=1, ranks=2)).room(resources) == room
 
 
 def test_a_node_without_the_folder_of_artifacts_is_refused(tmp_path: Path) -> None:
@@ -188,7 +194,7 @@ def stage_at_work(root: Path, raylet: int) -> Path | None:
 
 @pytest.mark.long
 def test_a_cluster_that_loses_a_node_and_gets_another_gives_the_scores_of_local(ray_nodes: Any, tmp_path: Path) -> None:
-    local, report = tmp_path / "local", run_plans(tmp_path / "local", plans())[0]
+    local, report = tmp_path / "local", run_plans(tmp_path / "local", plans(*METHODS))[0]
     assert not report.failures
     first, _ = (ray_nodes.add_node(num_cpus=1, object_store_memory=80 * 2**20) for _ in range(2))
     home, raylet = tmp_path / "home", raylet_of(first)

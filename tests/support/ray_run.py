@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.experiments.executors.ray_cluster import Needs, RayCluster
@@ -16,18 +17,20 @@ from harness.storage.artifacts import Artifacts
 from harness.storage.store import Store
 from tests.support.tiny_runs import TINY, RecordingDisplay
 
+METHODS = ("mbert", "ml-ctl")
 
-def plans() -> list[RunPlan]:
-    """Two runs of two tasks, one of which is fine-tuned for a few seconds."""
+
+def plans(*methods: str, changes: Sequence[str] = ()) -> list[RunPlan]:
+    """Runs of two tasks, one of which is fine-tuned for a few seconds."""
     SUITES._local["two"] = (Suite("two", "Two", ("pawsx", "tatoeba"), "For these tests."), None)  # type: ignore[assignment]
     tiny = [change for change in TINY if not change.startswith("tasks.") or change.startswith("tasks.pawsx.")]
     where = {"base": "init:1x32", "source": "babel:size=small", "suite": "two", "protocol": "mini"}
-    changes = (*tiny, "tasks.pawsx.epochs=10")
-    return plan_runs([make_recipe(method=method, changes=changes, **where) for method in ("mbert", "ml-ctl")], [0])
+    changes = (*tiny, "tasks.pawsx.epochs=10", *changes)
+    return plan_runs([make_recipe(method=method, changes=changes, **where) for method in methods], [0])
 
 
 def main() -> None:
-    home, work = Path(sys.argv[1]), plans()
+    home, work = Path(sys.argv[1]), plans(*METHODS)
     artifacts, display = Artifacts(home / "artifacts"), RecordingDisplay()
     executor = RayCluster.on(artifacts, sys.argv[2], None, "auto", Needs())
     store = Store.open(home / "board.db", create=True)

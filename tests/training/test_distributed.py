@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, multiprocessing, nn
 
+from harness.errors import UserError
 from harness.training import distributed
 from methods.objectives.contrastive import info_nce, nce
 
@@ -73,10 +74,26 @@ def collectives_worker(rank: int, folder: str) -> None:
         partly.grad = torch.full_like(partly, 5.0)
     distributed.reduce_gradients([*used, partly, fixed, never])
     rows = torch.full((rank * 2, 3), rank, dtype=torch.int64)  # rank 0 has none
+    turns = Path(folder, "turns")
+    distributed.in_turn(lambda: turns.write_text((turns.read_text() if turns.exists() else "") + str(rank)))
+    alike = torch.full((3,), float(rank))
+    distributed.start_alike([alike], step=4)
+    with pytest.raises(UserError, match="do not see the same checkpoint"):
+        distributed.start_alike([alike], step=rank)
+    with pytest.raises(UserError, match="fewer examples than processes"):
+        distributed.own_part([7])
+    draws = []
+    for step in (0, 1, 0):
+        distributed.seed_rank(5, step)
+        draws.append(float(torch.rand(1)))
     result = {
         "ranks": (distributed.rank(), distributed.world_size()),
         "gathered": distributed.gather(rows),
         "sum": distributed.reduce_sum(torch.tensor([1.0, rank])),
+        "total": distributed.total(rank + 1),
+        "part": distributed.own_part([5, 6, 7]).tolist(),
+        "alike": alike,
+        "draws": draws,
         "used": [parameter.grad for parameter in used],
         "partly": partly.grad,
         "never": never.grad,
@@ -111,21 +128,32 @@ def test_two_processes_have_loss_and_gradients_of_the_joined_batch(
 
 def test_collectives(tmp_path: Path) -> None:
     multiprocessing.spawn(collectives_worker, args=(str(tmp_path),), nprocs=len(ROWS))
+    assert (tmp_path / "turns").read_text() == "01"
+    draws: list[float] = []
     for rank in range(2):
         result = torch.load(tmp_path / f"{rank}.pt")
         assert result["ranks"] == (rank, 2)
         assert result["gathered"].tolist() == [[1, 1, 1], [1, 1, 1]]
         assert result["sum"].tolist() == [2.0, 1.0]
+        assert (result["total"], result["part"]) == (3, [[5, 6], [7]][rank])
+        assert result["alike"].tolist() == [0.0] * 3
+        assert result["draws"][0] == result["draws"][2] != result["draws"][1]
+        draws.append(result["draws"][0])
         assert [gradient.unique().item() for gradient in result["used"]] == [11.0, 22.0, 33.0]
         assert [gradient.dtype for gradient in result["used"]] == [torch.float32, torch.float64, torch.float64]
         assert result["partly"].tolist() == [5.0] * 4
         assert result["never"] is None
+    assert draws[0] != draws[1], "each rank has its own dropout"
 
 
 def test_one_process_is_the_identity() -> None:
     rows = torch.ones(2, 3, requires_grad=True)
     assert (distributed.rank(), distributed.world_size()) == (0, 1)
     assert distributed.gather(rows) is rows
+    assert (distributed.total(3), distributed.own_part([4, 5]).tolist()) == (3, [4, 5])
+    before = torch.get_rng_state()
+    distributed.seed_rank(1, 2)
+    assert torch.equal(torch.get_rng_state(), before)
     total = distributed.reduce_sum(rows)
     assert torch.equal(total, rows)
     assert not total.requires_grad

@@ -118,23 +118,39 @@ def rank_worker(rank: int, folder: str, offset: float | None) -> None:
     torch.set_num_threads(1)
     meeting = Path(folder, "meeting").as_uri()
     torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
-    split = module(offset=offset)
-    train(split, ROWS, quiet, settings(batch=2, accumulation=2))
-    torch.save(split.state_dict(), Path(folder, f"{rank}.pt"))
+    chosen = settings(batch=4, accumulation=2, checkpoint_seconds=0.0)
+    split, broken, again = (module(offset=offset) for _ in range(3))
+    train(split, ROWS, quiet, chosen)
+    with pytest.raises(Killed):
+        train(broken, ROWS, quiet, chosen, checkpoint=Path(folder, "two"), evaluate=die_at_7, evaluate_every=1)
+    train(again, ROWS, quiet, chosen, checkpoint=Path(folder, "one"))
+    torch.save([split.state_dict(), again.state_dict()], Path(folder, f"{rank}.pt"))
     torch.distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize("offset", [0.0, None])
-def test_accumulation_on_two_ranks_equals_the_joined_batch(tmp_path: Path, offset: float | None) -> None:
-    joined = module()
+def test_two_ranks_equal_the_joined_batch_and_another_number_resumes(tmp_path: Path, offset: float | None) -> None:
+    joined, broken, again = (module(offset=offset) for _ in range(3))
     train(joined, ROWS, quiet, settings(batch=8))
+    chosen = settings(batch=8, checkpoint_seconds=0.0)
+    with pytest.raises(Killed):
+        train(broken, ROWS, quiet, chosen, checkpoint=tmp_path / "one", evaluate=die_at_7, evaluate_every=1)
     multiprocessing.spawn(rank_worker, args=(str(tmp_path), offset), nprocs=2)
     for rank in range(2):
-        same_weights(joined.state_dict(), torch.load(tmp_path / f"{rank}.pt"))
+        for found in torch.load(tmp_path / f"{rank}.pt"):  # trained by two ranks, and resumed by two after one
+            same_weights(joined.state_dict(), found)
+    assert read_json(tmp_path / "two" / "state.json")["trace"]["steps"] == 6
+    train(again, ROWS, quiet, chosen, checkpoint=tmp_path / "two")  # resumed by one after two
+    same_weights(joined.state_dict(), again.state_dict())
 
 
 class Killed(Exception):
     pass
+
+
+def die_at_7(step: int) -> None:
+    if step == 7:
+        raise Killed
 
 
 @pytest.mark.parametrize("by_tokens", [False, True])

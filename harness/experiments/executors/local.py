@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import provenance
-from harness.errors import UserError, unknown
+from harness.errors import UsageError, UserError, unknown
+from harness.experiments.executors.ranks import Ranks, torchrun_rank, torchrun_ranks
 from harness.experiments.executors.schedule import Ends, WorkerPool, run_stages
 from harness.experiments.executors.workers import DEVICES, Listener, Workers, WorkSettings, attempt
 from harness.experiments.stage import Stage, StageFailure, StageResult
@@ -32,29 +33,47 @@ class Local:
     device: str
     threads: int
     all_threads: int
+    ranks: int = 1  # processes that share a training stage, each with a GPU of its own
+    group: Ranks | None = None  # those of torchrun
 
     @classmethod
-    def on(cls, artifacts: Artifacts, workers: int | None = None, device: str = "auto") -> Local:
-        """The machine as it is: CUDA where there is one. Raises UserError for a device that is not there."""
+    def on(cls, artifacts: Artifacts, workers: int | None = None, device: str = "auto", ranks: int = 1) -> Local:
+        """The machine as it is: CUDA where there is one. Raises UserError for devices that are not there."""
         if device not in DEVICES:
             raise unknown("device", device, DEVICES)
         gpus, cores = len(provenance.gpus()), provenance.cores()
         if device == "cuda" and not gpus:
             raise UserError("there is no CUDA device", remedy="leave --device out, or give --device cpu")
         chosen = ("cuda" if gpus else "cpu") if device == "auto" else device
-        count = workers or (gpus if chosen == "cuda" else min(2, cores))
-        return cls(artifacts, count, chosen, max(1, cores // count), cores)
+        if chosen == "cuda" and ranks > gpus:
+            raise UserError("too many GPUs per stage", found=str(ranks), expected=f"at most {gpus}, as there are here")
+        if torchrun_rank() is not None:
+            return cls._on_torchrun(artifacts, workers, chosen, ranks)
+        count = workers or max(1, (gpus if chosen == "cuda" else min(2, cores)) // ranks)
+        return cls(artifacts, count, chosen, max(1, cores // count), cores, ranks)
+
+    @classmethod
+    def _on_torchrun(cls, artifacts: Artifacts, workers: int | None, device: str, ranks: int) -> Local:
+        for option, value in {"--workers": workers or 1, "--gpus-per-stage": ranks}.items():
+            if value > 1:
+                raise UsageError(
+                    f"{option} has no effect under torchrun",
+                    found=str(value),
+                    remedy="leave it out: the processes of torchrun share one stage after the other",
+                )
+        cores = provenance.cores()
+        return cls(artifacts, 1, device, cores, cores, 1, torchrun_ranks())
 
     def run(self, stages: Sequence[Stage], listener: Listener) -> Ends:
         """Runs the stages as `run_stages` says."""
 
         def open_pool(plugins: tuple[str, ...], _: Path) -> AbstractContextManager[WorkerPool]:
-            settings = WorkSettings(self.artifacts.root, self.device, self.threads, self.all_threads, plugins)
-            return (
-                Workers(self.workers, settings, listener)
-                if self.workers > 1
-                else nullcontext(_ThisProcess(settings, listener))
+            settings = WorkSettings(
+                self.artifacts.root, self.device, self.threads, self.all_threads, plugins, self.ranks
             )
+            if self.workers > 1 or self.ranks > 1:  # a process that shares stages can be replaced
+                return Workers(self.workers, settings, listener)
+            return nullcontext(_ThisProcess(settings, listener, self.group))
 
         return run_stages(self.artifacts, stages, open_pool)
 
@@ -64,13 +83,13 @@ class _ThisProcess:
 
     slots, takes_turns = 1, False
 
-    def __init__(self, settings: WorkSettings, listener: Listener) -> None:
-        self.settings, self.listener = settings, listener
+    def __init__(self, settings: WorkSettings, listener: Listener, group: Ranks | None) -> None:
+        self.settings, self.listener, self.group = settings, listener, group
         self._ends: list[StageResult | StageFailure] = []
 
     def submit(self, stage: Stage) -> None:
         self.listener.started(stage.fingerprint)
-        self._ends.append(attempt(stage, self.settings, _Direct(stage.fingerprint, self.listener)))
+        self._ends.append(attempt(stage, self.settings, _Direct(stage.fingerprint, self.listener), self.group))
 
     def wait(self) -> list[StageResult | StageFailure]:
         ends, self._ends = self._ends, []

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from harness import provenance, stopping
 from harness.errors import UsageError, UserError, unknown
+from harness.experiments.executors.ranks import own_ranks
 from harness.experiments.executors.schedule import Ends, WorkerPool, run_stages
 from harness.experiments.executors.workers import DEVICES, POLL, Listener, WorkSettings, attempt
 from harness.experiments.stage import Stage, StageFailure, StageResult
@@ -36,10 +37,11 @@ THREADS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")  # environment variables of this
 
 
 class Needs(NamedTuple):
-    """What a stage declares: cores, which are also its threads; GPUs, if it uses any; memory in GiB."""
+    """What a stage declares: cores, which are also its threads; memory in GiB; and how many processes share it if it
+    can be shared, each with so many cores and a GPU."""
 
     cpus: int = 1
-    gpus: int = 1
+    ranks: int = 1
     memory: float | None = None
 
 
@@ -78,7 +80,8 @@ class RayCluster:
 
         @contextmanager
         def open_pool(plugins: tuple[str, ...], lease: Path) -> Iterator[WorkerPool]:
-            settings = WorkSettings(self.artifacts.root, self.device, self.needs.cpus, self.needs.cpus, plugins)
+            cpus, ranks = self.needs.cpus, self.needs.ranks
+            settings = WorkSettings(self.artifacts.root, self.device, cpus, cpus, plugins, ranks)
             tasks = _Tasks(self, ClusterWork(settings, lease, _environment()), listener)
             try:
                 yield tasks
@@ -89,17 +92,18 @@ class RayCluster:
 
     def options(self, stage: Stage) -> dict[str, Any]:
         """The resources that a stage declares to Ray."""
-        found: dict[str, Any] = {"num_cpus": self.needs.cpus}
+        ranks = self.needs.ranks if stage.by_ranks else 1
+        found: dict[str, Any] = {"num_cpus": ranks * self.needs.cpus}
         if self.device == "cuda" and stage.on_device:
-            found["num_gpus"] = self.needs.gpus
+            found["num_gpus"] = ranks
         if self.needs.memory:
             found["memory"] = int(self.needs.memory * 2**30)
         return found
 
     def room(self, resources: Mapping[str, float]) -> int:
         """How many stages fit into a cluster with these resources at once."""
-        wanted = {"CPU": self.needs.cpus, "GPU": self.needs.gpus if self.device == "cuda" else 0}
-        return min(int(resources.get(name, 0) // amount) for name, amount in wanted.items() if amount)
+        wanted = {"CPU": self.needs.cpus, **({"GPU": 1} if self.device == "cuda" else {})}
+        return min(int(resources.get(name, 0) // (self.needs.ranks * amount)) for name, amount in wanted.items())
 
 
 def connect(address: str | None) -> Any:
@@ -244,9 +248,11 @@ def run_on_node(held: list[Any], work: ClusterWork, mailbox: Any) -> StageResult
     except UserError as error:
         return StageFailure(stage.fingerprint, f"{stage.title}: {error}", fixable=True)
     device = work.settings.device if stage.on_device else "cpu"
-    with stopping.stop_on_signals():
+    threads = work.settings.threads * (work.settings.ranks if stage.by_ranks else 1)
+    settings = work.settings._replace(device=device, threads=threads, all_threads=threads)
+    with stopping.stop_on_signals(), own_ranks(settings.ranks) as ranks:
         mailbox.put.remote(stage.fingerprint, None)
-        return attempt(stage, work.settings._replace(device=device), _Post(mailbox, stage.fingerprint))
+        return attempt(stage, settings, _Post(mailbox, stage.fingerprint), ranks)
 
 
 def check_node(stage: Stage, work: ClusterWork) -> None:

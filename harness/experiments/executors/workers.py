@@ -6,14 +6,10 @@ that started it, whatever ends that.
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import multiprocessing.connection as connections
 import os
 import signal
-import sys
-import threading
-import time
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
@@ -24,7 +20,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from harness import provenance, stopping
 from harness.errors import UserError
-from harness.experiments.stage import LostInputError, Stage, StageFailure, StageResult, Workbench
+from harness.experiments.executors.parents import end_with_parent
+from harness.experiments.executors.ranks import own_ranks
+from harness.experiments.stage import (
+    LostInputError,
+    LostRankError,
+    RankGroup,
+    Stage,
+    StageFailure,
+    StageResult,
+    Workbench,
+)
 from harness.faults import explain
 from harness.registry import load_plugin
 from harness.storage.artifacts import Artifacts
@@ -35,7 +41,6 @@ if TYPE_CHECKING:
 
 DEVICES = ("auto", "cpu", "cuda")
 POLL = 0.5  # seconds between two looks at whether a stop was requested
-PARENT_DEATH_SIGNAL = 1  # the option of Linux's prctl
 
 
 class Listener(Protocol):
@@ -47,24 +52,31 @@ class Listener(Protocol):
 
 class WorkSettings(NamedTuple):
     """How stages are run: the root of artifacts, the device, the threads of a stage and of one that all others wait
-    for, and plug-in files."""
+    for, plug-in files, and how many processes share a stage that can be shared."""
 
     root: Path
     device: str
     threads: int
     all_threads: int
     plugins: tuple[str, ...]
+    ranks: int = 1
 
 
-def attempt(stage: Stage, settings: WorkSettings, watch: Watch) -> StageResult | StageFailure:
+def attempt(
+    stage: Stage, settings: WorkSettings, watch: Watch, ranks: RankGroup | None = None
+) -> StageResult | StageFailure:
     """Runs a stage. Its result may depend on the number of threads, so that depends on the kind of stage alone."""
     import torch
 
-    torch.set_num_threads(settings.all_threads if stage.all_threads else settings.threads)
+    threads = settings.all_threads if stage.all_threads else settings.threads
+    torch.set_num_threads(max(1, threads // ranks.local) if ranks and stage.by_ranks else threads)
     try:
-        return stage.execute(Workbench(Artifacts(settings.root), torch.device(settings.device), watch))
+        bench = Workbench(Artifacts(settings.root), torch.device(settings.device), watch, ranks=ranks)
+        return stage.execute(bench)
     except (stopping.StopRequest, LostClaimError) as error:
         return StageFailure(stage.fingerprint, f"{stage.title}: {type(error).__name__}", fixable=True, again=True)
+    except LostRankError as error:
+        return StageFailure(stage.fingerprint, f"{stage.title}: {error}", fixable=True, again=True)
     except Exception as error:
         known = explain(error, settings.root)
         message = f"{stage.title}: {known or traceback.format_exc()}"
@@ -148,7 +160,7 @@ class Workers:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         gpus = len(provenance.gpus()) if self.settings.device == "cuda" else 0
-        device = f"cuda:{number % gpus}" if gpus else self.settings.device
+        device = f"cuda:{number * self.settings.ranks % gpus}" if gpus else self.settings.device
         settings = self.settings._replace(device=device)
         process = context.Process(target=_serve, args=(theirs, settings, os.getpid()), daemon=True)
         process.start()
@@ -168,13 +180,13 @@ def _lost_worker(worker: _Worker) -> StageFailure:
 
 def _serve(pipe: Connection, settings: WorkSettings, parent: int) -> None:
     """The main function of a worker: runs the stages that it is sent, one after the other."""
-    _end_with_parent(parent)
+    end_with_parent(parent)
     for plugin in settings.plugins:  # before any stage is unpickled
         load_plugin(Path(plugin))
-    with stopping.stop_on_signals():
+    with stopping.stop_on_signals(), own_ranks(settings.ranks) as ranks:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is passed on by the parent
         for stage in _received(pipe):
-            end = attempt(stage, settings, _Sender(pipe))
+            end = attempt(stage, settings, _Sender(pipe), ranks)
             pipe.send(end)
             if isinstance(end, StageFailure) and end.again:
                 return
@@ -184,19 +196,6 @@ def _received(pipe: Connection) -> Iterator[Stage]:
     with suppress(EOFError, OSError):
         while True:
             yield pipe.recv()
-
-
-def _end_with_parent(parent: int) -> None:
-    """Ends this process when the one that started it is gone, so that no orphan keeps running."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
-
-
-def _watch_parent(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(POLL)
-    os._exit(1)
 
 
 @dataclass(frozen=True)

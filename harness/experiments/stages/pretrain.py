@@ -25,10 +25,12 @@ class Pretrain(Stage):
     """Reads mono text, and the sides of parallel text for languages without any."""
 
     kind: ClassVar[str] = "pretrain"
+    by_ranks: ClassVar[bool] = True
     all_threads: ClassVar[bool] = True
     settings: PretrainSettings
 
     def run(self, bench: Workbench, folder: Path) -> Trace:
+        from harness.training import distributed
         from harness.training.pretraining import pretrain
 
         encoder, trace = pretrain(
@@ -39,8 +41,9 @@ class Pretrain(Stage):
             checkpoint=bench.artifacts.work(self.fingerprint) / "state",
             watch=bench.watch,
         )
-        encoder.save(folder)
-        write_json(folder / TRACE, asdict(trace))
+        if distributed.rank() == 0:
+            encoder.save(folder)
+            write_json(folder / TRACE, asdict(trace))
         return trace
 
 

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from harness.training.loop import Trace, Watch
 
 
+TRAINING = ("pretrain", "align", "finetune")  # the kinds of stages that train by the loop
+
+
 class LostInputError(UserError):
     """An artifact that is needed is missing or was found damaged; `fingerprint` is its own."""
 
@@ -135,7 +138,6 @@ class Stage(ABC):
     kind: ClassVar[str]
     all_threads: ClassVar[bool] = False  # runs with every core, since all other stages wait for it
     on_device: ClassVar[bool] = True  # uses a GPU where there is one
-    by_ranks: ClassVar[bool] = False  # can be computed by several processes together
     task: str | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
@@ -155,6 +157,11 @@ class Stage(ABC):
     def fingerprint(self) -> str:
         code = code_hash(type(self).__module__, *self.modules)
         return json_digest([self.kind, self.task, self.parameters, dict(self.inputs), dict(self.data), code])
+
+    @property
+    def by_ranks(self) -> bool:
+        """Whether several processes can compute the stage together."""
+        return self.kind in TRAINING
 
     @property
     def title(self) -> str:

@@ -41,7 +41,6 @@ ROOT = Path(__file__).parents[2]
 @dataclass(frozen=True, kw_only=True)
 class MethodNote(Note):
     kind: ClassVar[str] = "align"
-    by_ranks: ClassVar[bool] = True
     method: str
 
 

@@ -28,7 +28,6 @@ class Align(Stage):
     """Inputs `encoder` and `sample`. `transform` of the sample may be empty; `languages` are those of the sample."""
 
     kind: ClassVar[str] = "align"
-    by_ranks: ClassVar[bool] = True
     method: str
     config: Mapping[str, Any]
     seed: int
@@ -44,7 +43,6 @@ class Align(Stage):
     def run(self, bench: Workbench, folder: Path) -> Trace:
         import torch
 
-        from harness.training import distributed
         from harness.training.loop import Step, train
 
         torch.manual_seed(self.seed)  # of a language-model head that the base lacks
@@ -75,9 +73,8 @@ class Align(Stage):
             checkpoint=bench.artifacts.work(self.fingerprint) / "state",
             watch=bench.watch,
         )
-        if distributed.rank() == 0:
-            method.export(encoder).save(folder)
-            write_json(folder / TRACE, {**asdict(trace), "initialised": encoder.initialised})
+        method.export(encoder).save(folder)
+        write_json(folder / TRACE, {**asdict(trace), "initialised": encoder.initialised})
         return trace
 
     def rows(self, folder: Path, protocol: str) -> StageRows:

@@ -39,7 +39,6 @@ class Finetune(Stage):
     """Input `encoder`. `dev` lists the views whose dev sets are evaluated, the pivot's first."""
 
     kind: ClassVar[str] = "finetune"
-    by_ranks: ClassVar[bool] = True
     settings: TrainedSettings
     seed: int
     precision: str

@@ -25,7 +25,6 @@ class Pretrain(Stage):
     """Reads mono text, and the sides of parallel text for languages without any."""
 
     kind: ClassVar[str] = "pretrain"
-    by_ranks: ClassVar[bool] = True
     all_threads: ClassVar[bool] = True
     settings: PretrainSettings
 

@@ -43,6 +43,7 @@ class Align(Stage):
     def run(self, bench: Workbench, folder: Path) -> Trace:
         import torch
 
+        from harness.training import distributed
         from harness.training.loop import Step, train
 
         torch.manual_seed(self.seed)  # of a language-model head that the base lacks
@@ -73,8 +74,9 @@ class Align(Stage):
             checkpoint=bench.artifacts.work(self.fingerprint) / "state",
             watch=bench.watch,
         )
-        method.export(encoder).save(folder)
-        write_json(folder / TRACE, {**asdict(trace), "initialised": encoder.initialised})
+        if distributed.rank() == 0:
+            method.export(encoder).save(folder)
+            write_json(folder / TRACE, {**asdict(trace), "initialised": encoder.initialised})
         return trace
 
     def rows(self, folder: Path, protocol: str) -> StageRows:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import operator
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -35,29 +34,6 @@ def print_message(label: str, message: str) -> None:
 def print_json(value: Any) -> None:
     """Prints indented JSON, Unicode as it is. Values of types that JSON lacks are printed as text."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
-
-
-def print_records(records: Sequence[Mapping[str, Any]]) -> None:
-    """Prints a list of records with the same keys as `print_json` does, several times as fast where there are many:
-    keys and the texts that occur again are encoded once."""
-    if not records:
-        print_json([])
-        return
-    encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
-    texts: dict[str, str] = {}
-
-    def encoded(value: Any) -> str:
-        if type(value) is str:
-            if value not in texts:
-                texts[value] = encode(value)
-            return texts[value]
-        if isinstance(value, (dict, list)):
-            return json.dumps(value, indent=2, ensure_ascii=False, default=str).replace("\n", "\n    ")
-        return encode(value)
-
-    keys = [f"    {encode(name)}: " for name in records[0]]
-    rows = (",\n".join(map(operator.add, keys, map(encoded, record.values()))) for record in records)
-    sys.stdout.write("[\n" + ",\n".join([f"  {{\n{row}\n  }}" for row in rows]) + "\n]\n")  # `echo` looks for colours
 
 
 def print_table(columns: Sequence[str], records: Sequence[Mapping[str, Any]]) -> None:

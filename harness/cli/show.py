@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,11 +12,12 @@ import pandas as pd
 import typer
 
 from harness.cli.options import Db
-from harness.cli.output import print_json, print_records, print_rich
+from harness.cli.output import print_json, print_rich
 from harness.errors import UsageError, UserError, counted, unique_names
 from harness.results.grouping import group_records, tables_by_group
 from harness.results.rendering import TerminalTable, to_csv, to_latex, to_markdown
-from harness.results.tables import HEADLINE, ResultTable, score_records, tables_by_language
+from harness.results.score_json import score_json
+from harness.results.tables import HEADLINE, ResultTable, tables_by_language
 from harness.storage.home import artifacts_root, database_url
 from harness.storage.store import AVERAGE, Store
 from harness.storage.store.schema import SUPERSEDED
@@ -94,17 +96,17 @@ def show(
         if group:
             print_json(group_averages(store, filter_, group, selection))
         else:
-            print_records(single_scores(store, filter_, selection))
+            write_scores(store, filter_, selection)
         return
     _print_tables(result_tables(store, filter_, group or by, selection or HEADLINE), format_)
 
 
-def single_scores(store: Store, filter_: ScoreFilter, selection: str | None) -> list[dict[str, Any]]:
-    """Every score that passes the filter, of one selection or of all."""
+def write_scores(store: Store, filter_: ScoreFilter, selection: str | None) -> None:
+    """Prints every score that passes the filter, of one selection or of all."""
     where = filter_.runs() | ({"task": list(filter_.tasks)} if filter_.tasks else {})
     if selection is not None:
         where["selection"] = [selection, ""]
-    return score_records(store.scores(**where))
+    sys.stdout.writelines(score_json(store, **where))  # typer's `echo` would look for colours in all of it
 
 
 def group_averages(

@@ -11,14 +11,13 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from harness.errors import counted
 from harness.results.labels import Record, list_first, mismatch_notes, row_identity, row_labels, version_identity
-from harness.results.overlaps import LIMIT, ContaminatedSet, contaminated_sets, overlap_counts
+from harness.results.overlaps import LIMIT, ContaminatedSet, contaminated_sets
 from harness.results.versions import data_cells, differing_cells
 from harness.storage.store.schema import AVERAGE
 
@@ -170,24 +169,6 @@ def table_caption(table: ResultTable) -> str:
         "" if table.selection == HEADLINE else f"{table.selection} selection",
     ]
     return ", ".join(part for part in parts if part)
-
-
-def score_records(scores: pd.DataFrame) -> list[dict[str, Any]]:
-    """One JSON-like record per score, as `alignboard show --format json` prints them."""
-    same = ("method", "base", "suite", "task", "language", "split", "metric", "value", "n")
-    more = ("view", "protocol", "recipe_kind", "selection", "source", "transform", "kind", "run")
-    columns = {name: scores[name].tolist() for name in (*same, *more)}
-    runs = {row["run"]: row for row in frame_records(scores.drop_duplicates("run"))}
-    seeds = {run: seed_label(row) for run, row in runs.items()}
-
-    @cache
-    def overlap(run: str, task: str, view: str, split: str) -> dict[str, Any] | None:
-        return overlap_counts(runs[run]["alignment"], task, (view,)) if split == "test" else None
-
-    overlaps = map(overlap, columns["run"], columns["task"], columns["view"], columns["split"])
-    keys = ("seed", *("recipe" if name == "recipe_kind" else name for name in columns), "contamination")
-    values = zip(map(seeds.__getitem__, columns["run"]), *columns.values(), overlaps, strict=True)
-    return [dict(zip(keys, row, strict=True)) for row in values]
 
 
 def frame_records(frame: pd.DataFrame) -> list[Record]:

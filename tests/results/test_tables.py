@@ -13,10 +13,10 @@ import pytest
 from rich.console import Console
 
 from harness.results.rendering import TerminalTable, clean, format_cell, to_csv, to_latex, to_markdown
+from harness.results.score_json import score_json
 from harness.results.tables import (
     ResultCell,
     ResultTable,
-    score_records,
     table_caption,
     tables_by_language,
     tables_by_task,
@@ -238,7 +238,7 @@ def test_score_records_have_the_documented_fields(store: Store) -> None:
     store_run(store, run_row("mbert", 1), scores(50.0, 1))
     store_run(store, run_row("cz-snt", 1, finetune_seed=2), scores(50.0, 2))
     store_run(store, run_row("given", 1, align_seed=None, finetune_seed=None, kind="published"), scores(50.0, 3))
-    records = json.loads(json.dumps(score_records(store.scores())))
+    records = json.loads("".join(score_json(store)))
     promised = {"method", "seed", "base", "suite", "task", "language", "split", "metric", "value", "n"}
     more = {"view", "protocol", "recipe", "selection", "source", "transform", "run"}
     assert all(promised | more <= set(record) for record in records)
@@ -249,7 +249,7 @@ def test_score_records_have_the_documented_fields(store: Store) -> None:
 def test_empty_store_gives_no_tables(store: Store) -> None:
     assert tables_by_task(store.summaries()) == []
     assert tables_by_language(store.scores(), store.summaries(), "xnli") == []
-    assert score_records(store.scores()) == []
+    assert "".join(score_json(store)) == "[]\n"
     assert to_csv([]).count("\n") == 1
 
 

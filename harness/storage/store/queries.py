@@ -20,34 +20,16 @@ from harness.storage.store.averages import put_averages
 from harness.storage.store.database import LostConnectionError, connect, database_errors, display_url, parse
 from harness.storage.store.leases import LostRunError, lives, this_process
 from harness.storage.store.schema import RunRow, ScoreRow, StageRow
-from harness.storage.store.statements import Where, conditions, fetch, upsert
+from harness.storage.store.statements import Where, conditions, fetch, fetch_rows, upsert
 
 MANY = 500  # runs of which each is named in a query
 WAIT_SECONDS = 300.0  # for a server that has gone away
 GROUP = ("suite", "protocol", "recipe_kind", "base", "source", "languages_hash")  # what runs of one table share
 
 _OF_RUN = (
-    "method",
-    "kind",
-    "transform",
-    "config",
-    "base",
-    "base_fingerprint",
-    "recipe",
-    "recipe_kind",
-    "recipe_hash",
-    "protocol",
-    "suite",
-    "source",
-    "data_fingerprint",
-    "languages",
-    "languages_hash",
-    "align_seed",
-    "finetune_seed",
-    "status",
-    "serial",
-    "card",
-    *schema.LATER,
+    *("method", "kind", "transform", "config", "base", "base_fingerprint", "recipe", "recipe_kind", "recipe_hash"),
+    *("protocol", "suite", "source", "data_fingerprint", "languages", "languages_hash"),
+    *("align_seed", "finetune_seed", "status", "serial", "card", *schema.LATER),
 )
 
 
@@ -268,6 +250,14 @@ class Store:
         if distinct:
             return self._read(sa.select(*chosen).where(*conditions(where, table)).distinct())
         return self._read(sa.select(*chosen).where(*conditions(where, table)).order_by(*table.primary_key))
+
+    def score_rows(self, columns: Sequence[str], **where: Where) -> list[tuple[Any, ...]]:
+        """Columns of the table `score` as plain rows in the order of its key, with the filters of `scores`."""
+        score, run = schema.score, schema.run
+        query = sa.select(*(score.c[name] for name in columns)).join(run, run.c.id == score.c.run)
+        query = query.where(*conditions(where, score, run), _is_current()).order_by(*score.primary_key)
+        with database_errors(self._url), self._engine.connect() as connection:
+            return fetch_rows(connection, query)
 
     def count_scores(self) -> int:
         """The number of scores of all runs."""

@@ -17,12 +17,18 @@ Where = str | int | bool | Sequence[str]
 
 
 def fetch(connection: Connection, query: sa.Select[Any]) -> pd.DataFrame:
-    """The rows of a query. Where every column holds what the driver gives, its rows are taken as they are."""
-    result = connection.execute(query)
-    plain = all(type(column.type) in _PLAIN for column in query.selected_columns)
-    names, rows = list(result.keys()), result.cursor.fetchall() if plain and result.cursor else result.all()
+    """The rows of a query as a table."""
+    names, rows = [column.key for column in query.selected_columns], fetch_rows(connection, query)
     columns = zip(*rows, strict=True) if rows else ([] for _ in names)
     return pd.DataFrame(dict(zip(names, map(list, columns), strict=True)), columns=names)  # by column: twice as fast
+
+
+def fetch_rows(connection: Connection, query: sa.Select[Any]) -> list[tuple[Any, ...]]:
+    """The rows of a query. Where every column holds what the driver gives, they are taken as they are."""
+    result = connection.execute(query)
+    plain = all(type(column.type) in _PLAIN for column in query.selected_columns)
+    rows: Any = result.cursor.fetchall() if plain and result.cursor else result.all()
+    return list(rows)
 
 
 def conditions(where: Mapping[str, Where], *tables: sa.FromClause) -> list[sa.ColumnElement[bool]]:

@@ -2,8 +2,8 @@
 
     python -m benchmarks.store [--runs 2000] [--scores 600000] [--keep FOLDER]
 
-Makes the store of `benchmarks.board`, runs each command in a process of its own, and prints its CPU seconds, without those
-of a command that reads nothing (`--version`), and their ratio to the peer's. The first table is `show`.
+Makes the store of `benchmarks.board`, runs each command in a process of its own, and prints its CPU seconds, without
+those of a command that reads nothing (`--version`), and their ratio to the peer's.
 """
 
 from __future__ import annotations
@@ -50,10 +50,7 @@ def main() -> None:
         for command in COMMANDS:
             target = (str(Path(scratch) / "copy.db"),) if command[-1] == "backup" else ()
             seconds = command_seconds((*command, *target, "--db", str(store)), Path(scratch)) - start
-            print(
-                f"alignboard {' '.join(command):32} {seconds:6.2f} s of CPU, {seconds / peer:5.1f} times the peer",
-                flush=True,
-            )
+            print(f"{' '.join(command):32} {seconds:6.2f} s of CPU, {seconds / peer:5.1f} times the peer", flush=True)
 
 
 def read_seconds(store: Path) -> float:
@@ -68,9 +65,8 @@ def command_seconds(arguments: tuple[str, ...], home: Path) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = {**os.environ, "ALIGNBOARD_HOME": str(home)}
     command = [sys.executable, "-m", "harness.cli", *arguments]
-    ended = subprocess.run(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
-    )
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    ended = subprocess.run(command, env=environment, text=True, check=False, **quiet)  # type: ignore[call-overload]
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if ended.returncode not in (0, 1):
         raise SystemExit(ended.stderr)

@@ -16,7 +16,7 @@ from harness.evaluation import item_statistics, statistics
 from harness.evaluation.statistics import ItemVariances
 from harness.files import STATISTICS, json_digest
 from harness.results.labels import Record
-from harness.results.tables import frame_records, group_by_run
+from harness.results.tables import frame_records
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import Store
 
@@ -37,9 +37,8 @@ class ItemReader:
         self.store, self.artifacts = store, artifacts
         own = summaries[summaries["run"].isin(runs)]
         self.summaries = {(row["run"], row["task"], row["selection"]): row for row in frame_records(own)}
-        self.runs = list(runs)
-        self.stages = store.views_by_stage(self.runs)
-        self._cells: dict[str, dict[str, list[Record]]] = {}
+        self.stages = store.views_by_stage(runs)
+        self._cells: dict[tuple[str, str], list[Record]] = {}
         self._task = ""
         self._tables: dict[SelectedRun, pd.DataFrame | None] = {}
 
@@ -67,7 +66,7 @@ class ItemReader:
         selections = (summary["selection"], "")
         return [
             row
-            for row in self._scores_of(task)[run.run]
+            for row in self._scores_of(task, run.run)
             if row["metric"] == summary["metric"] and row["selection"] in selections and view in (None, row["view"])
         ]
 
@@ -112,13 +111,12 @@ class ItemReader:
         listed = {stage: sorted(views) for stage, views in stages.items() if views}
         return summary["metric"], summary["selection"], listed
 
-    def _scores_of(self, task: str) -> dict[str, list[Record]]:
-        """All test scores of a task, by run. They are many, so they are read where one of them is asked for."""
-        if task not in self._cells:
-            wanted = ("run", "view", "selection", "metric", "stage", "value")
-            found = self.store.cells(wanted, run=self.runs, split="test", task=task)
-            self._cells[task] = group_by_run(frame_records(found))
-        return self._cells[task]
+    def _scores_of(self, task: str, run: str) -> list[Record]:
+        """All test scores of a task in a run. They are many, so they are read where one of them is asked for."""
+        if (task, run) not in self._cells:
+            wanted = ("view", "selection", "metric", "stage", "value")
+            self._cells[task, run] = frame_records(self.store.cells(wanted, run=run, split="test", task=task))
+        return self._cells[task, run]
 
     def _read_tables(
         self, task: str, rows: Sequence[Sequence[SelectedRun]], view: str | None

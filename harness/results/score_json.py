@@ -40,9 +40,8 @@ def _run_texts(run: Mapping[str, Any], rows: list[tuple[Any, ...]], overlaps: _O
     for _, task, view, language, split, selection, metric, value, n in rows:
         cell = _cell_fields(task, view, language, split, selection, metric)
         overlap = overlaps.text(alignment, task, view) if split == "test" and alignment else "null"
-        yield (
-            f'  {{\n{shared},\n{cell},\n    "value": {_number(value)},\n    "n": {_number(n)},\n    "contamination": {overlap}\n  }}'
-        )
+        figures = f'"value": {_number(value)},\n    "n": {_number(n)},\n    "contamination": {overlap}'
+        yield f"  {{\n{shared},\n{cell},\n    {figures}\n  }}"
 
 
 def _number(value: Any) -> str:

@@ -148,7 +148,8 @@ def _test_summaries(store: Store, filter_: ScoreFilter) -> pd.DataFrame:
 
 
 def _test_scores(store: Store, filter_: ScoreFilter) -> pd.DataFrame:
-    return store.scores(**filter_.runs(), split="test")
+    tasks: dict[str, Any] = {"task": list(filter_.tasks)} if filter_.tasks else {}
+    return store.scores(**filter_.runs(), **tasks, split="test")
 
 
 def _read_filter(store: Store, suite: str | None, methods: Sequence[str], tasks: Sequence[str]) -> ScoreFilter:

@@ -110,7 +110,7 @@ def test_torchrun_trains_one_run_on_its_processes(tmp_path: Path) -> None:
         assert done.stdout.count("l2-align") == 1, "rank 0 alone prints the table"
     one, two = scores_of(tmp_path / "one"), scores_of(tmp_path / "two")
     assert one.keys() == two.keys()
-    assert two == pytest.approx(one, abs=0.5)
+    assert two == pytest.approx(one, abs=1.0)  # rounding changes single items of 156
     costs = [read_json(file) for file in (tmp_path / "two").glob("artifacts/objects/*/*/cost.json")]
     assert "2 x cpu" in {cost["device"] for cost in costs}
 

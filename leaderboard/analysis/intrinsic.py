@@ -24,12 +24,13 @@ MEASURES = {
     "anisotropy": "Anisotropy: mean cosine of different sentences of a language (Ethayarajh 2019)",
 }
 PERCENT = ("retrieval",)  # measures in percent; the others have no unit
+ONE_DECIMAL = (*PERCENT, "neighbour_rank")
 PROPERTIES = ("method", "family", "script", "resource")
 
 
 def decimal_places(measure: str) -> int:
-    """One for a percentage, three for a cosine, a share or a similarity."""
-    return 1 if measure in PERCENT else 3
+    """One for a percentage or a rank, three for a cosine, a share or a similarity."""
+    return 1 if measure in ONE_DECIMAL else 3
 
 
 def measure_name(measure: str) -> str:

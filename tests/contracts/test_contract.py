@@ -24,6 +24,7 @@ from tests.support.small_babel import Trial, isolated, method_class, sample, set
 
 TRAINED = [name for name in METHODS.names() if METHODS.get(name).trains]
 ALL = TRAINED
+HALVED = ("ml-ctl-cz", "l2-align", "xlm-e", "word-contrast")  # in CI; benchmarks.gpu tries all
 PARTS = ("Reference:", "Objective:", "Inputs:", "Relations:")
 
 
@@ -143,7 +144,10 @@ def test_the_export_is_a_plain_checkpoint(name: str, tmp_path: Path) -> None:
             torch.testing.assert_close(states[-1][0], last, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n in HALVED else pytest.mark.long) for n in ALL],  # benchmarks.gpu does all, too
+)
 def test_half_precision_gives_nearly_the_same_loss(name: str) -> None:
     means = {}
     for precision in ("fp32", "bf16"):

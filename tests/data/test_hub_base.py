@@ -40,6 +40,7 @@ def load(server: Hub, tmp_path: Path, name: str, **settings: str) -> subprocess.
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
 
 
+@pytest.mark.long
 def test_base_is_loaded_by_hub_name_and_cached(server: Hub, tmp_path: Path) -> None:
     done = load(server, tmp_path, NAME)
     assert done.returncode == 0, done.stderr

@@ -144,6 +144,7 @@ def test_a_damaged_artifact_is_set_aside_and_made_again(home: Path, tmp_path: Pa
     assert any((tmp_path / "artifacts" / "damaged").iterdir())
 
 
+@pytest.mark.long  # tests/experiments/test_executor.py has a stage that kills its worker
 def test_a_failing_stage_fails_its_runs_alone(tmp_path: Path) -> None:
     work = tiny_plans("mbert", "ml-ctl-cz", changes=("align.learning_rate=1e30",))
     report, display = run_plans(tmp_path, work)

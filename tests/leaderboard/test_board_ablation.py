@@ -222,8 +222,8 @@ def test_lines_of_an_item_are_separated() -> None:
     assert compare.typical_line_count(shown[:0], {"text": 480}) == 1
 
 
-def test_percentages_have_one_decimal_and_other_measures_three() -> None:
-    assert [intrinsic.decimal_places(name) for name in intrinsic.MEASURES] == [1, 3, 3, 3, 3]
+def test_percentages_and_ranks_have_one_decimal_and_other_measures_three() -> None:
+    assert [intrinsic.decimal_places(name) for name in intrinsic.MEASURES] == [1, 1, 3, 3, 3, 3]
     assert intrinsic.axis_title("retrieval") == "Retrieval, %"
     assert intrinsic.axis_title("cka") == "CKA"
     app = run_page("alignment", task="tatoeba")
@@ -252,6 +252,7 @@ def served(home: Path) -> Iterator[Served]:
 
 
 @pytest.mark.ui
+@pytest.mark.long
 def test_every_chart_can_be_saved(
     visit: Callable[..., Page],  # noqa: F811
     complaints: list[str],  # noqa: F811

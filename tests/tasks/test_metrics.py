@@ -23,6 +23,7 @@ from harness.files import STATISTICS
 from harness.records import PoolSentence, TaggedSentence, TextPair
 from harness.registry import TASKS
 from harness.results.item_reader import read_items, variances_of
+from harness.results.tables import frame_records
 from harness.statistics import Ratio
 from harness.storage.artifacts import artifact_folder
 from harness.task import Task
@@ -185,7 +186,7 @@ def test_third_party_metric_has_scores_and_error_bars(tmp_path: Path) -> None:
     artifact.mkdir(parents=True)
     (tmp_path / STATISTICS).rename(artifact / STATISTICS)
     cells = pd.DataFrame({"stage": ["stage1"], "selection": ["english"], "view": ["de"]})
-    items = read_items(tmp_path, cells.assign(metric="yes_recall", value=200 / 3))
+    items = read_items(tmp_path, frame_records(cells.assign(metric="yes_recall", value=200 / 3)))
     assert items is not None
     parts_of_clusters = items.groupby("cluster")[["above", "below"]].sum()
     assert parts_of_clusters.to_dict("list") == {"above": [1, 1], "below": [1, 2]}
@@ -194,4 +195,4 @@ def test_third_party_metric_has_scores_and_error_bars(tmp_path: Path) -> None:
     variances = variances_of([[items]])
     assert variances is not None
     assert variances.between[0, 1] == pytest.approx(2 * (moves**2).sum())
-    assert read_items(tmp_path, cells.assign(metric="an undeclared metric", value=0.0)) is None
+    assert read_items(tmp_path, frame_records(cells.assign(metric="an undeclared metric", value=0.0))) is None

@@ -140,6 +140,7 @@ def of_two_kinds(n: int, seed: int) -> list[Question]:
     return found
 
 
+@pytest.mark.long
 def test_answers_follow_the_question(tmp_path: Path) -> None:
     """Both candidates stand in every context, so that half is the best without reading the question."""
     torch.set_num_threads(1)

@@ -30,7 +30,9 @@ def version_identity(row: Record) -> tuple[str, ...]:
 
 
 def _identity(row: Record, versions: Mapping[str, str]) -> tuple[str, ...]:
-    settings = json.dumps({**row["config"], **recipe_settings(row), **versions}, sort_keys=True)
+    every = {**row["config"], **recipe_settings(row), **versions}
+    # A setting without a value is one that the recipes of an earlier version did not have.
+    settings = json.dumps({name: value for name, value in every.items() if value is not None}, sort_keys=True)
     return (row["method"], row["transform"], row["kind"], settings)
 
 

@@ -130,6 +130,14 @@ def test_recipes_of_one_method_are_labelled_by_their_differences(store: Store) -
     ]
 
 
+def test_a_setting_that_earlier_versions_lacked_makes_no_other_row(store: Store) -> None:
+    newer = {"steps": 100, "schedule": "linear", "recompute_tokens": None}
+    store_run(store, run_row("ml-ctl", 1, recipe=steps(100), id="a"), scores(3.0, 1))
+    store_run(store, run_row("ml-ctl", 2, recipe=steps(100, align=newer), id="b"), scores(5.0, 2))
+    (table,) = tables_by_task(store.summaries())
+    assert [(row.label, row.seeds) for row in table.rows] == [("ml-ctl", 2)]
+
+
 def test_unequal_budgets_are_noted(store: Store) -> None:
     store_run(store, run_row("ml-ctl", 1, recipe=steps(100), id="a", base_fingerprint="b1"), scores(3.0, 1))
     store_run(store, run_row("cz-snt", 1, recipe=steps(900), id="b", base_fingerprint="b2"), scores(9.0, 1))

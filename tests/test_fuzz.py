@@ -49,7 +49,7 @@ MANY = {
 JSON_COLUMNS = ("config", "recipe", "languages", "packages", "card", "views", "alignment")
 READS = (["show"], ["show", "--by", "language"], ["show", "--group", "family"], ["show", "--format", "json"])
 READS = (*READS, ["db", "status"], ["resume"], ["verify"], ["project"], ["export-predictions", "mbert", "out"])
-SAFE = {"run": "folder:empty", "ablation": "folder:empty", "pretrain": "folder:empty"}  # nothing to train on
+SAFE = dict.fromkeys(("run", "ablation", "pretrain", "study"), "folder:empty")  # nothing to train on
 RECIPE = """kind = "matched"
 languages = ["de", "en"]
 align.steps = 10

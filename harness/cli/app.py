@@ -21,6 +21,7 @@ from typer.main import get_command
 
 from harness.cli import failures
 from harness.cli.options import flatten
+from harness.experiments.executors.parents import torchrun_rank
 from harness.stopping import exit_on_signals
 
 # OpenMP threads wait for each other by spinning. On cores that are shared, this takes time from the thread they wait
@@ -153,12 +154,13 @@ def main(arguments: list[str] | None = None) -> None:
 def first_of_torchrun() -> Iterator[bool]:
     """Whether this process runs the command. Of those that torchrun has started the first one does; the others take
     part in its training stages until the block ends there."""
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1 or "TORCHELASTIC_RUN_ID" not in os.environ:
+    rank = torchrun_rank()
+    if rank is None:
         yield True
         return
     from harness.experiments.executors.ranks import serve_environment, torchrun_ranks
 
-    if os.environ["RANK"] != "0":
+    if rank != 0:
         serve_environment()
         yield False
         return

@@ -119,7 +119,7 @@ def infonce_and_cz_nce(
     from harness.results.loss_report import write_loss_report
     from harness.results.verdicts import compare_pairs
 
-    pair, sizes = methods.split(","), _parse_sizes(batch_sizes)
+    pair, sizes = unique_names("method", [methods]), _parse_sizes(batch_sizes)
     if len(pair) != 2:
         raise UsageError("two methods are compared", found=methods, expected="such as --methods info-snt,cz-snt")
     plain = [recipe.build(method) for method in pair]

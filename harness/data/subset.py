@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from harness.data.source import Manifest, Source, absolute_uri, open_source
+from harness.data.source import Manifest, Source, open_source
 from harness.data.transforms import LanguageTransform, TransformedSource
 from harness.errors import UsageError, unique_names
 from harness.task import TaskSpec
@@ -30,11 +30,6 @@ class LanguageSubset(TransformedSource):
             raise UsageError("a subset is written subset:LANGUAGES,SOURCE", found=repr(location))
         inner = open_source(uri)
         return cls(inner, unique_names("language", names.split("+"), {c.language for c in inner.manifest([]).corpora}))
-
-    @classmethod
-    def absolute(cls, location: str) -> str:
-        names, comma, uri = location.partition(",")
-        return f"{names}{comma}{absolute_uri(uri) if uri else ''}"
 
     def manifest(self, specs: Sequence[TaskSpec]) -> Manifest:
         inner = self.inner.manifest(specs)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from harness.training.loop import Rate
 
 LOG_TO = "ALIGNBOARD_LOG_TO"  # in the environment: KIND:PLACE
-PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio"}
 
 
 class Writer(NamedTuple):
@@ -33,12 +32,12 @@ class Writer(NamedTuple):
 def choose_sink(choice: str) -> None:
     """Makes all stages of this command and its workers write to a sink. Raises UsageError where that is impossible."""
     kind, colon, place = choice.partition(":")
-    if kind not in PACKAGES:
-        raise unknown("sink", kind, list(PACKAGES))
+    if kind not in _OPEN:
+        raise unknown("sink", kind, list(_OPEN))
     if not colon or not place.strip():
         raise UsageError("--log-to names no place", found=choice, expected=f"{kind}:FOLDER_OR_PROJECT")
-    if importlib.util.find_spec(PACKAGES[kind]) is None:
-        raise UsageError(f"--log-to {kind} needs a package", remedy=f"pip install {PACKAGES[kind]}")
+    if importlib.util.find_spec(kind) is None:
+        raise UsageError(f"--log-to {kind} needs a package", remedy=f"pip install {kind}")
     os.environ[LOG_TO] = choice
 
 
@@ -100,4 +99,5 @@ def _open_trackio(project: str, name: str, identifier: str) -> Writer:
     return Writer(lambda values, step: trackio.log(dict(values), step=step), trackio.finish)
 
 
+# by the kind of sink, which is also the name of its package
 _OPEN = {"tensorboard": _open_tensorboard, "wandb": _open_wandb, "trackio": _open_trackio}

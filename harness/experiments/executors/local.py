@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from harness import provenance
 from harness.errors import UsageError, UserError, unknown
-from harness.experiments.executors.ranks import Ranks, torchrun_rank, torchrun_ranks
+from harness.experiments.executors.parents import torchrun_rank
+from harness.experiments.executors.ranks import Ranks, torchrun_ranks
 from harness.experiments.executors.schedule import Ends, WorkerPool, run_stages
 from harness.experiments.executors.workers import DEVICES, Listener, Workers, WorkSettings, attempt
 from harness.experiments.stage import Stage, StageFailure, StageResult

@@ -1,4 +1,4 @@
-"""Processes that end with the one that started them."""
+"""What a process owes to the one that started it: it ends with its parent, and torchrun numbers it."""
 
 from __future__ import annotations
 
@@ -24,3 +24,10 @@ def _watch_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(POLL)
     os._exit(1)
+
+
+def torchrun_rank() -> int | None:
+    """The number of this process among those that torchrun started for one command; None without torchrun."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1":
+        return None
+    return int(os.environ["RANK"])

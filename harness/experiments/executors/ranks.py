@@ -223,13 +223,6 @@ def _is_of_group(error: Exception) -> bool:
     return isinstance(error, distributed.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
 
 
-def torchrun_rank() -> int | None:
-    """The number of this process among those that torchrun started for one command; None without torchrun."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1":
-        return None
-    return int(os.environ["RANK"])
-
-
 @cache
 def torchrun_ranks() -> Ranks:
     """The ranks that torchrun started, for rank 0."""

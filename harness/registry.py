@@ -17,7 +17,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from harness.errors import UsageError, UserError, unknown
+from harness.errors import UsageError, UserError, unique_names, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -156,8 +156,10 @@ class SuiteRegistry(Registry["Suite"]):
     """The suites. The names of tasks, separated by commas, stand for a suite of these tasks."""
 
     def get(self, name: str) -> Suite:
-        tasks = name.split(",")
-        if name in self or not all(task in TASKS for task in tasks):
+        if name in self or ("," not in name and name not in TASKS):
+            return super().get(name)
+        tasks = unique_names("task", [name])
+        if not all(task in TASKS for task in tasks):
             return super().get(name)
         from harness.protocols import Suite
 

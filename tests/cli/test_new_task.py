@@ -118,6 +118,7 @@ def test_a_task_name_that_is_taken_or_would_hide_another_is_refused(name: str) -
 
 def test_a_task_is_a_suite_of_its_own() -> None:
     assert SUITES.get("tatoeba").tasks == ("tatoeba",)
+    assert SUITES.get("tatoeba, udpos,tatoeba").tasks == ("tatoeba", "udpos")
     assert "tatoeba" not in SUITES.names()
     with pytest.raises(UsageError, match="unknown suite"):
         SUITES.get("tatoebas")

@@ -34,7 +34,10 @@ def format_interval(estimate: float, low: float, high: float) -> str:
 
 
 def describe_finding(table: ResultTable, verdicts: Verdicts, groups: Collection[str]) -> str:
-    """Which methods lead on each group of tasks (or on average) and which beat their control; empty without a test."""
+    """Which methods lead on each group of tasks (or on average) and which beat their control; empty without a test.
+
+    A method leads if no other method is better and it beats its control, where that was tested.
+    """
     methods = [row.label for row in table.rows if not row.badge]
     names = [name for name in groups if name in verdicts.columns] or [AVERAGE]
     beaten = verdicts.against_controls(names)
@@ -70,11 +73,20 @@ def _describe_column(verdicts: Verdicts, name: str, methods: Sequence[str], sign
     many = _NUMBERS[len(labels)] if len(labels) < len(_NUMBERS) else str(len(labels))
     if not better.any():
         return f"the {many} methods cannot be told apart{f', and {against}' if against else ''}"
-    leaders = [label for label, beaten in zip(labels, np.asarray(better.any(axis=0)), strict=True) if not beaten]
+    unbeaten = [label for label, beaten in zip(labels, np.asarray(better.any(axis=0)), strict=True) if not beaten]
+    leaders = [label for label in unbeaten if signs.get(label, 1) > 0]
+    if not leaders:
+        return against
     if len(leaders) > _LEADERS:
         return f"{len(leaders)} of {len(labels)} methods share the lead"
-    listed = " and ".join(filter(None, (", ".join(leaders[:-1]), leaders[-1])))
-    return f"{listed} {'leads' if len(leaders) == 1 else 'lead'}"
+    others = [label for label in unbeaten if label not in leaders]
+    verb, them = ("leads", "it") if len(leaders) == 1 else ("lead", "them")
+    beyond = f"{len(others)} others" if len(others) > _LEADERS else _listed(others)
+    return f"{_listed(leaders)} {verb}" + (f", though {beyond} cannot be told from {them}" if others else "")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def _against_controls(labels: Sequence[str], signs: Mapping[str, int]) -> str:

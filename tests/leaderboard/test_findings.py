@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -19,10 +19,10 @@ ROWS = tuple(ResultRow(label, label, "", "control" if label == "continued-mlm" e
 TABLE = ResultTable(KEY, "task", "english", 7, (), ROWS)
 
 
-def column(*means: float) -> ComparedColumn:
-    """Rows with these means, whose seeds differ by tenths of a point."""
-    noise = np.random.default_rng(3).normal(0, 0.1, (len(means), 5))
-    scores = np.array([*means])[:, None] + noise
+def column(*means: float, noise: Sequence[float] = ()) -> ComparedColumn:
+    """Rows with these means, whose seeds differ by tenths of a point; the last row's also by `noise`."""
+    scores = np.array([*means])[:, None] + np.random.default_rng(3).normal(0, 0.1, (len(means), 5))
+    scores[-1] += np.array(noise or np.zeros(5))
     unknown = np.full((len(means) + 1, len(means) + 1), 0.02) * (1 - np.eye(len(means) + 1))
     pairs = statistics.differences(np.array([*scores, np.zeros(5)]), ItemVariances(unknown, unknown / 100, 500))
     return ComparedColumn(LABELS, pairs, statistics.rank_intervals(pairs.among(len(means))))
@@ -40,10 +40,16 @@ def finding(columns: Mapping[str, ComparedColumn]) -> str:
         ((50.0, 50.0, 50.0, 50.0), "the three methods cannot be told apart, and none can be told from its control"),
         ((50.0, 53.0, 60.0, 53.0), "b leads"),
         ((50.0, 60.0, 60.0, 53.0), "a and b lead"),
+        ((50.0, 40.0, 45.0, 42.0), "all are worse than their control"),
     ],
 )
 def test_the_sentence_names_ties_and_leaders(means: tuple[float, ...], said: str) -> None:
     assert finding({"Transfer": column(*means)}) == f"On transfer {said}. 5 seeds."
+
+
+def test_a_row_that_no_test_separates_from_the_leader_does_not_lead_unless_it_beats_its_control() -> None:
+    said = finding({"Transfer": column(50, 53, 60, 49, noise=(-10, 10, 0, 10, -10))})
+    assert said == "On transfer b leads, though c cannot be told from it. 5 seeds."
 
 
 def test_groups_are_in_one_sentence_and_nothing_is_said_without_a_test() -> None:

@@ -34,7 +34,7 @@ WIDTH = 2000  # characters of a line
 PAUSE = 2.0  # seconds between two lines of progress at least; they grow rarer, to a sixtieth of the time so far
 STAMP = "%Y-%m-%d %H:%M:%SZ"
 START, STEP, DEV, OUT, ERR, END, FAIL, STOP = "start", "step", "dev", "out", "err", "end", "fail", "stop"
-CURVE: Final = Path("state", "curve.json")  # where a fine-tuning in progress keeps its evaluations
+CURVE: Final = "state-*/curve.json"  # where a fine-tuning in progress keeps its evaluations
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -49,7 +49,7 @@ class StageLog:
         self.left_out = self._beginning = 0
         self._lock = threading.RLock()
         self._last: float | None = None  # when the last line of progress was written
-        self._evaluated = _evaluations(folder / CURVE)
+        self._evaluated = _evaluations(folder)
         self._file: Any = None
         self._open()
 
@@ -73,7 +73,7 @@ class StageLog:
 
     def _write_evaluations(self) -> None:
         """A line for each new evaluation: the loop does not report evaluations to its watch."""
-        for step, views in _evaluations(self.path.parent / CURVE).items():
+        for step, views in _evaluations(self.path.parent).items():
             if step not in self._evaluated:
                 self._evaluated[step] = views
                 self.say(DEV, f"step {step:,}: {views}")
@@ -210,11 +210,11 @@ def _handlers() -> list[Any]:
     return [handler for handler in handlers if type(handler) is logging.StreamHandler]
 
 
-def _evaluations(file: Path) -> dict[int, str]:
+def _evaluations(folder: Path) -> dict[int, str]:
     """What a fine-tuning has evaluated so far: by step, the dev metrics of each view."""
     try:
-        points = read_json(file)
-    except (OSError, ValueError):
+        points = read_json(max(folder.glob(CURVE), key=lambda file: file.stat().st_mtime))
+    except (OSError, ValueError):  # also where there is none
         return {}
     found: dict[int, list[str]] = {}
     for step, view, metrics in points:

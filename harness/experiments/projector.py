@@ -37,9 +37,12 @@ class Projector:
         """Computes what is not there yet, and gives every run its rows. Failures are in the report."""
         register_store(self.artifacts, self.store)
         distinct: dict[str, Stage] = {stage.fingerprint: stage for stage in self.stages.values()}
-        finished: list[str] = []
+        finished: set[str] = set()
 
         def on_result(stage: Stage, result: StageResult) -> None:
+            self.store.patiently(lambda: record(stage, result))
+
+        def record(stage: Stage, result: StageResult) -> None:
             artifact = self.artifacts.find(stage.fingerprint)
             if artifact is None:
                 raise LostInputError(stage.fingerprint, stage.title)
@@ -47,7 +50,7 @@ class Projector:
             for run in (run for run, one in self.stages.items() if one.fingerprint == stage.fingerprint):
                 self.store.link_stage(run, stage.fingerprint, result.reused)
                 self.store.put_scores(run, list(stage.rows(artifact.path, self.plans[run].recipe.protocol).scores))
-                finished.append(run)
+                finished.add(run)
 
         report = execute_stages(distinct, executor, display, on_result)
         report.finished = len(finished)

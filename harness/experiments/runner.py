@@ -136,7 +136,7 @@ class Runner:
 
         with self._status_on_exit(left), self._heartbeat():
             for plan in plans:
-                self._add_run(_run_row(plan, origin), plan)
+                self.store.patiently(partial(self._add_run, _run_row(plan, origin), plan))
                 left[plan.id] = {stage.fingerprint for stage in plan.stages}
                 for stage in plan.stages:
                     users.setdefault(stage.fingerprint, []).append((plan, stage))

@@ -93,6 +93,11 @@ class Workbench:
             raise LostInputError(fingerprint)
         return artifact.path
 
+    def checkpoint(self, stage: Stage) -> Path:
+        """Where a stage keeps its state, to resume after a kill: one place for each content of the inputs that it has
+        read, so ask when all are."""
+        return self.artifacts.work(stage.fingerprint) / f"state-{json_digest(self.read)[:16]}"
+
     @property
     def tokens(self) -> Path:
         """The cache of tokenised texts, shared by all runs."""

@@ -83,13 +83,25 @@ def cached_arrays(folder: Path | None, parts: int, compute: Callable[[int], Arra
 
 def cached_part(path: Path, compute: Callable[[], Arrays]) -> Arrays:
     """The arrays of one file, computed unless the file is there and intact."""
+    arrays = read_part(path)
+    if arrays is None:
+        arrays = compute()
+        write_part(path, arrays)
+    return arrays
+
+
+def read_part(path: Path) -> Arrays | None:
+    """The arrays of one file; None where it is missing or damaged."""
     try:
         with np.load(path) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, LookupError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error):
-        arrays = compute()
-        write_atomically(path, lambda part: np.savez(part, allow_pickle=False, **arrays))
-        return arrays
+        return None
+
+
+def write_part(path: Path, arrays: Arrays) -> None:
+    """Writes arrays to one file, with a checksum of each."""
+    write_atomically(path, lambda part: np.savez(part, allow_pickle=False, **arrays))
 
 
 def _join(parts: list[Path], folder: Path) -> None:

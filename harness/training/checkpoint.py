@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -26,6 +29,15 @@ def load_tensors(module: nn.Module, tensors: dict[str, Tensor]) -> None:
     if expected != set(tensors):
         raise RuntimeError(f"the checkpoint does not fit: {sorted(expected ^ set(tensors))[:5]}")
     module.load_state_dict(tensors, strict=False)
+
+
+def discard_damaged(checkpoint: Path) -> None:
+    """Removes a checkpoint, a folder or one file, that is not as it was written."""
+    print(f"{checkpoint}: the checkpoint is damaged, so what it holds is computed again", file=sys.stderr)
+    if checkpoint.is_dir():
+        shutil.rmtree(checkpoint)
+    else:
+        checkpoint.unlink()
 
 
 def flatten(state: dict[int, dict[str, Any]]) -> tuple[dict[str, Tensor], dict[str, Any]]:

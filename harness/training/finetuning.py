@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,9 +26,10 @@ from harness.modeling.packing import PackedText, pack, token_batches
 from harness.modeling.tokenizer import Ragged
 from harness.task import ENGLISH, Fit, Point, TrainedSettings
 from harness.training import distributed
-from harness.training.checkpoint import unique_tensors
+from harness.training.checkpoint import discard_damaged, unique_tensors
 from harness.training.loop import Step, Trace, TrainSettings, Watch, train
 from harness.training.loop import precision as autocast
+from harness.training.outputs import kept_outputs
 
 TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 65536}  # without gradient
 
@@ -138,8 +138,7 @@ class Curve:
         self.points: list[Point] = []
         self._digests: dict[str, str] = {}  # of the weights
         if self.file.is_file() and not self._open():
-            print(f"{folder}: the checkpoint is damaged, so this fine-tuning starts again", file=sys.stderr)
-            shutil.rmtree(folder)
+            discard_damaged(folder)
             self.points, self._digests = [], {}
         self.states.mkdir(parents=True, exist_ok=True)
 
@@ -219,16 +218,27 @@ def sweep(
     *,
     precision: str = "fp32",
 ) -> Iterator[Swept]:
-    """Runs `forward` on all rows of `ids` without gradient, in batches of similar length, longest first."""
+    """Runs `forward` on all rows of `ids` without gradient, in batches of similar length, longest first.
+
+    Inside `harness.training.outputs.keep_outputs` outputs that an earlier process has kept are not computed again.
+    """
     device = encoder.input_embeddings.device
     for rows in token_batches(ids.lengths, TOKENS_PER_BATCH["cuda" if device.type == "cuda" else "cpu"]):
         kinds = None if segments is None else [segments[i] for i in rows]
         text = pack([ids[i] for i in rows], special_ids=encoder.tokenizer.special_ids, segments=kinds)
-        with torch.inference_mode(), autocast(precision, device):
-            output = forward(text.to(device)).float().cpu()
-            if not output.isfinite().all():
-                raise _not_finite_error(encoder, text.to(device), rows)
-        yield Swept(rows, text, output)
+        compute, kept = partial(_output, encoder, forward, text, rows, precision), kept_outputs()
+        yield Swept(rows, text, compute() if kept is None else kept.get(rows, compute))
+
+
+def _output(
+    encoder: Encoder, forward: Callable[[PackedText], Tensor], text: PackedText, rows: np.ndarray, precision: str
+) -> Tensor:
+    device = encoder.input_embeddings.device
+    with torch.inference_mode(), autocast(precision, device):
+        output = forward(text.to(device)).float().cpu()
+        if not output.isfinite().all():
+            raise _not_finite_error(encoder, text.to(device), rows)
+    return output
 
 
 def _not_finite_error(encoder: Encoder, text: PackedText, rows: np.ndarray) -> UserError:

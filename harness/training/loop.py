@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -26,7 +25,7 @@ from harness.barriers import reach
 from harness.errors import UserError
 from harness.files import file_digests, read_json, replace_folder, restore_folder, seal, unseal, write_json
 from harness.training import distributed
-from harness.training.checkpoint import flatten, load_tensors, unflatten, unique_tensors
+from harness.training.checkpoint import discard_damaged, flatten, load_tensors, unflatten, unique_tensors
 from harness.training.order import Order
 
 if TYPE_CHECKING:
@@ -314,8 +313,7 @@ class Run:
         except (OSError, ValueError):
             intact = False
         if not intact:
-            print(f"{self.checkpoint}: the checkpoint is damaged, so this stage starts again", file=sys.stderr)
-            shutil.rmtree(self.checkpoint)
+            discard_damaged(self.checkpoint)
             return
         device = str(self.device)
         load_tensors(self.module, load_file(self.checkpoint / "module.safetensors", device=device))

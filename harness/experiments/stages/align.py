@@ -71,7 +71,7 @@ class Align(Stage):
             method.examples(corpora),
             method.collate,
             self._loop_settings(),
-            checkpoint=bench.artifacts.work(self.fingerprint) / "state",
+            checkpoint=bench.checkpoint(self),
             watch=bench.watch,
         )
         if distributed.rank() == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -29,7 +30,14 @@ class Embed(Stage):
     def run(self, bench: Workbench, folder: Path) -> None:
         task = task_of(self)
         model = task.build(load_encoder(self, bench, self.inputs), self.settings).to(bench.device).eval()
-        write_json(folder / PREDICTIONS, {"": self.predict(task, model, self.views, step=0)})
+        with self.keep_outputs(bench):
+            write_json(folder / PREDICTIONS, {"": self.predict(task, model, self.views, step=0)})
+
+    def keep_outputs(self, bench: Workbench) -> AbstractContextManager[None]:
+        """Inside, the outputs of the model are kept, to resume after a kill."""
+        from harness.training.outputs import keep_outputs
+
+        return keep_outputs(bench.checkpoint(self) / bench.device.type)
 
     def predict(self, task: Task, model: nn.Module, views: Sequence[str], step: int) -> dict[str, Any]:
         """Final predictions of each view by a model after `step` updates."""

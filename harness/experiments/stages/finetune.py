@@ -70,7 +70,7 @@ class Finetune(Stage):
             bench.watch,
             pivot=self.pivot,
             seed=self.seed,
-            checkpoint=bench.artifacts.work(self.fingerprint) / "state",
+            checkpoint=bench.checkpoint(self),
             precision=self.precision,
             prepare=self._record_hook(encoder.tokenizer),
         )

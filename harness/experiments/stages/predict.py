@@ -33,14 +33,15 @@ class Predict(Embed):
         fitted = bench.input(self._chosen_model(bench, folder, task.spec.metric))
         kept: dict[str, int] = read_json(fitted / CURVE)["kept"]
         predictions: dict[str, Any] = {}
-        for step in sorted(set(kept.values())):
-            load_tensors(model, load_file(fitted / f"step-{step}.safetensors", device=str(bench.device)))
-            oracle = [view for view in self.views if kept.get(view) == step]
-            made = self.predict(task, model, self.views if kept[ENGLISH] == step else oracle, step)
-            if kept[ENGLISH] == step:
-                predictions[self._headline(task)] = made
-            if oracle:
-                predictions.setdefault("oracle", {}).update({view: made[view] for view in oracle})
+        with self.keep_outputs(bench):
+            for step in sorted(set(kept.values())):
+                load_tensors(model, load_file(fitted / f"step-{step}.safetensors", device=str(bench.device)))
+                oracle = [view for view in self.views if kept.get(view) == step]
+                made = self.predict(task, model, self.views if kept[ENGLISH] == step else oracle, step)
+                if kept[ENGLISH] == step:
+                    predictions[self._headline(task)] = made
+                if oracle:
+                    predictions.setdefault("oracle", {}).update({view: made[view] for view in oracle})
         write_json(folder / PREDICTIONS, predictions)
 
     def rows(self, folder: Path, protocol: str) -> StageRows:

@@ -37,7 +37,7 @@ class Pretrain(Stage):
             self.settings,
             OBJECTIVES.get(OBJECTIVE),
             bench.device,
-            checkpoint=bench.artifacts.work(self.fingerprint) / "state",
+            checkpoint=bench.checkpoint(self),
             watch=bench.watch,
         )
         if distributed.rank() == 0:

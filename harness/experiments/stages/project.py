@@ -35,7 +35,8 @@ class Project(Embed):
         def encode(texts: Sequence[str]) -> Tensor:
             return task.vectors(encoder, texts, self.settings, precision=self.precision)
 
-        write_json(folder / PROJECTION, project(encode, self.gold_records()))
+        with self.keep_outputs(bench):
+            write_json(folder / PROJECTION, project(encode, self.gold_records()))
 
     def rows(self, folder: Path, protocol: str) -> StageRows:
         return StageRows(

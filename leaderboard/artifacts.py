@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from harness.files import LOG, TRACE, read_json
-from harness.storage.artifacts import Artifacts, work_folder
+from harness.storage.artifacts import work_folder
 from harness.storage.home import artifacts_root
+from harness.storage.shared import open_artifacts
 
 
 def find_file(fingerprint: str, name: str) -> Path | None:
     """A file in the artifact of a stage; None if it is not on this machine or is damaged."""
     if not fingerprint.isalnum():
         return None
-    return Artifacts(artifacts_root()).find_file(fingerprint, name)
+    return open_artifacts().find_file(fingerprint, name)
 
 
 def find_log(fingerprint: str) -> Path | None:

@@ -91,13 +91,13 @@ def check(db: Db = None, as_json: Json = False) -> None:
 
     Reads all rows, but no artifact; `alignboard verify` reads these. The exit code is 1 if there is a problem.
     """
-    from harness.storage.artifacts import Artifacts, artifact_folder
+    from harness.storage.shared import open_artifacts
     from harness.storage.store.backup import find_faults
 
-    store, root = Store.open(db or database_url(), read_only=True), Artifacts(artifacts_root()).root
+    store, artifacts = Store.open(db or database_url(), read_only=True), open_artifacts()
     faults = find_faults(store)
     if not faults:
-        lost = {name for name in store.used_stages() if not (root / artifact_folder(name)).is_dir()}
+        lost = artifacts.absent(store.used_stages())
         users = Counter(store.links(fingerprint=sorted(lost))["run"]) if lost else Counter()
         faults = [f"run {run}: {counted(number, 'artifact')} missing; run it again" for run, number in users.items()]
     if as_json:
@@ -129,6 +129,7 @@ def merge(
     from harness.cli.transfer import report_merge
     from harness.storage import merging
     from harness.storage.artifacts import Artifacts
+    from harness.storage.shared import open_artifacts
 
     home = Path(other)
     place = str(home / "board.db") if home.is_dir() else other
@@ -138,4 +139,4 @@ def merge(
     store = Store.open(db or database_url(), create=True)
     if theirs.location == store.location:
         raise UsageError("a store cannot be merged into itself", found=theirs.place)
-    report_merge(merging.merge(store, Artifacts(artifacts_root()), theirs, Artifacts(folder)))
+    report_merge(merging.merge(store, open_artifacts(), theirs, Artifacts(folder)))

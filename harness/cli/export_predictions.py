@@ -10,7 +10,7 @@ import typer
 from harness.cli.options import Db, MovedOptions
 from harness.cli.output import print_message
 from harness.errors import UserError
-from harness.storage.home import artifacts_root, database_url
+from harness.storage.home import database_url
 
 MOVED = MovedOptions()
 
@@ -35,7 +35,7 @@ def export_predictions(
     """
     from harness.experiments.exports import export
     from harness.experiments.stored import describe_changes, finished_runs, plan_unchanged, prefer_current, run_name
-    from harness.storage.artifacts import Artifacts
+    from harness.storage.shared import open_artifacts
     from harness.storage.store import Store
 
     store = Store.open(db or database_url(), read_only=True)
@@ -55,5 +55,5 @@ def export_predictions(
     stages = store.stages(row["id"])
     stages = stages[stages["kind"].isin(["predict", "embed"])]
     fingerprints = dict(zip(stages["task"], stages["fingerprint"], strict=True))
-    files = export(plan, fingerprints, Artifacts(artifacts_root()), folder, labels)
+    files = export(plan, fingerprints, open_artifacts(), folder, labels)
     typer.echo(f"Wrote {len(files)} files to {folder}")

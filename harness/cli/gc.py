@@ -8,7 +8,8 @@ import typer
 
 from harness.cli.options import Db
 from harness.storage.artifacts import Artifacts
-from harness.storage.home import artifacts_root, database_url
+from harness.storage.home import database_url
+from harness.storage.shared import open_artifacts
 from harness.storage.store import Store
 from harness.storage.store.database import NoStoreError, hide_secrets
 from harness.storage.usage import collect, forget_store, in_use, registered_stores
@@ -40,7 +41,7 @@ def gc(
       alignboard gc --dry-run
       alignboard gc
     """
-    artifacts = Artifacts(artifacts_root())
+    artifacts = open_artifacts()
     for location in dict.fromkeys(forget or ()):
         forget_store(artifacts, location)
     locations = _databases(artifacts, db)
@@ -48,7 +49,7 @@ def gc(
         typer.echo(f"databases: {', '.join(map(hide_secrets, locations))}")
     if dry_run:
         kept = in_use(artifacts, locations, trials=not trials, unknown=unknown)
-        doomed = [found for name in artifacts.fingerprints() if name not in kept and (found := artifacts.find(name))]
+        doomed = [found for name in artifacts.fingerprints() if name not in kept and (found := artifacts.listed(name))]
         for artifact in doomed:
             typer.echo(f"{artifact.fingerprint[:12]}  {artifact.kind:<9} {artifact.size / 2**20:8.1f} MiB")
         typer.echo(f"artifacts to remove: {len(doomed)}, {sum(artifact.size for artifact in doomed) / 2**20:.1f} MiB")

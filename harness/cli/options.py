@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from harness.errors import UsageError, unknown
-from harness.storage.home import artifacts_root, database_url
+from harness.storage.home import database_url
 
 if TYPE_CHECKING:
     from harness.experiments.executors.schedule import Executor
@@ -114,7 +114,7 @@ class ExecutionOptions:
 
     def make_executor(self) -> Executor:
         from harness.experiments.executors.local import Local
-        from harness.storage.artifacts import Artifacts
+        from harness.storage.shared import open_artifacts
 
         if self.log_to is not None:
             from harness.experiments.sinks import choose_sink
@@ -122,7 +122,7 @@ class ExecutionOptions:
             choose_sink(self.log_to)
         if self.executor not in EXECUTORS:
             raise unknown("executor", self.executor, EXECUTORS)
-        artifacts = Artifacts(artifacts_root())
+        artifacts = open_artifacts()
         if self.executor == "ray":
             if "TORCHELASTIC_RUN_ID" in os.environ:
                 raise UsageError("--executor ray does not run under torchrun", remedy="use --gpus-per-stage instead")

@@ -216,11 +216,11 @@ def _run_all(
     """The plans of each recipe under all seeds, run, and where their artifacts are."""
     from harness.experiments.plan import plan_runs
     from harness.registry import loaded_plugins
-    from harness.storage.artifacts import Artifacts
+    from harness.storage.shared import open_artifacts
 
     plans = plan_runs(recipes, range(seeds), loaded_plugins())
     run_plans(plans, execution)
-    return [plans[place :: len(recipes)] for place in range(len(recipes))], Artifacts(artifacts_root())
+    return [plans[place :: len(recipes)] for place in range(len(recipes))], open_artifacts()
 
 
 def _read_runs(

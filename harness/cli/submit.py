@@ -12,7 +12,7 @@ from harness.cli.options import Db
 from harness.cli.output import print_table
 from harness.cli.score import VERSIONS, import_metrics, raise_problems
 from harness.errors import UsageError, UserError
-from harness.storage.home import artifacts_root, database_url
+from harness.storage.home import database_url
 
 
 def submit(
@@ -50,7 +50,7 @@ def submit(
     """
     from harness.experiments.external import Claim, check
     from harness.experiments.external import submit as store_submission
-    from harness.storage.artifacts import Artifacts
+    from harness.storage.shared import open_artifacts
     from harness.storage.store import Store
 
     if (labels is None) == (like is None):
@@ -72,7 +72,7 @@ def submit(
     report = check(predictions, target)
     raise_problems(report, predictions, "nothing was written")
     store = Store.open(db or database_url(), create=True)
-    outcome = store_submission(store, Artifacts(artifacts_root()), predictions, target, claim, report, replace=replace)
+    outcome = store_submission(store, open_artifacts(), predictions, target, claim, report, replace=replace)
     typer.echo(f"{claim.name} (external), run {outcome.run}: {outcome.change}")
     _print_scores(report, target)
 

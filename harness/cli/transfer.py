@@ -10,7 +10,7 @@ import typer
 from harness.cli.options import Db
 from harness.cli.output import print_message
 from harness.errors import UserError, counted
-from harness.storage.home import artifacts_root, database_url
+from harness.storage.home import database_url
 
 if TYPE_CHECKING:
     from harness.storage.merging import Merged
@@ -35,12 +35,12 @@ def export_runs(
     """
     from harness.experiments.stored import finished_runs
     from harness.storage.archive import write_archive
-    from harness.storage.artifacts import Artifacts
+    from harness.storage.shared import open_artifacts
     from harness.storage.store import Store
 
     store = Store.open(db or database_url(), read_only=True)
     chosen = [str(row["id"]) for row in finished_runs(store, runs, kinds=("trained", "external"))]
-    size = write_archive(out, store, Artifacts(artifacts_root()), chosen)
+    size = write_archive(out, store, open_artifacts(), chosen)
     typer.echo(f"{out}: {counted(len(chosen), 'run')}, {size / 2**20:.1f} MiB")
 
 
@@ -62,10 +62,11 @@ def import_runs(
     from harness.storage.archive import ARTIFACTS, BOARD, unpack_archive
     from harness.storage.artifacts import Artifacts
     from harness.storage.merging import merge
+    from harness.storage.shared import open_artifacts
     from harness.storage.store import Store
     from harness.storage.store.backup import find_faults
 
-    artifacts = Artifacts(artifacts_root())
+    artifacts = open_artifacts()
     with artifacts.staging("import") as folder:
         unpack_archive(file, folder)
         others, other = Artifacts(folder / ARTIFACTS), Store.open(folder / BOARD)

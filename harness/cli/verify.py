@@ -17,7 +17,8 @@ from harness.experiments.stored import changed_sources
 from harness.files import STATISTICS
 from harness.statistics import TOLERANCE
 from harness.storage.artifacts import Artifacts
-from harness.storage.home import artifacts_root, database_url
+from harness.storage.home import database_url
+from harness.storage.shared import open_artifacts
 from harness.storage.store import Store
 from harness.storage.usage import lease, used_by
 
@@ -55,7 +56,7 @@ def verify(
       alignboard verify --json
     """
     store = Store.open(db or database_url(), read_only=True)
-    artifacts = Artifacts(artifacts_root())
+    artifacts = open_artifacts()
     stages, scores = store.stages(), store.scores(split="test", kind=["trained", "external"])
     stages = stages[stages["fingerprint"].isin(used_by(store))]  # gc may have deleted the others
     with lease(artifacts, stages["fingerprint"]):

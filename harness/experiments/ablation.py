@@ -210,7 +210,7 @@ def mean_dev_score(stages: Iterable[Stage], artifacts: Artifacts) -> float:
     tasks: dict[str, list[float]] = {}
     for stage in stages:
         if isinstance(stage, Finetune):
-            artifact = artifacts.find(stage.fingerprint)
+            artifact = artifacts.find(stage.fingerprint, files=[CURVE])
             if artifact is None:
                 raise LostInputError(stage.fingerprint, stage.title)
             metric = TASKS.get(str(stage.task)).spec.metric

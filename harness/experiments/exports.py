@@ -44,7 +44,7 @@ def export(
 
 def _headline_predictions(task: str, fingerprints: Mapping[str, str], artifacts: Artifacts) -> Mapping[str, Any]:
     """The predictions of the headline selection by view."""
-    artifact = artifacts.find(fingerprints[task]) if task in fingerprints else None
+    artifact = artifacts.find(fingerprints[task], files=[PREDICTIONS]) if task in fingerprints else None
     if artifact is None:
         raise UserError(
             f"the predictions of {task} are missing",

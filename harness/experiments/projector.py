@@ -14,6 +14,7 @@ from harness.experiments.runner import Display, RunReport, execute_stages, stage
 from harness.experiments.stage import LostInputError, Stage, StageResult
 from harness.experiments.stages.project import Project
 from harness.experiments.stored import check_base
+from harness.files import PROJECTION
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import Store
 from harness.storage.usage import register_store
@@ -43,7 +44,7 @@ class Projector:
             self.store.patiently(lambda: record(stage, result))
 
         def record(stage: Stage, result: StageResult) -> None:
-            artifact = self.artifacts.find(stage.fingerprint)
+            artifact = self.artifacts.find(stage.fingerprint, files=[PROJECTION])
             if artifact is None:
                 raise LostInputError(stage.fingerprint, stage.title)
             self.store.put_stage(stage_row(stage, result))
@@ -65,7 +66,7 @@ class Projector:
             rows: list[Any] = self.store.runs(id=run).to_dict("records")
             check_base(rows[0], plan)
             return stage
-        if self.artifacts.find(aligned[0]) is None:
+        if self.artifacts.find(aligned[0], files=[]) is None:
             raise UserError(
                 f"the encoder of run {run} is missing",
                 found=f"no artifact {aligned[0][:12]}",

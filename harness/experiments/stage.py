@@ -187,9 +187,13 @@ class Stage(ABC):
         return StageRows()
 
     def find(self, artifacts: Artifacts) -> StageResult | None:
-        """The result of a stage whose artifact exists."""
-        artifact = artifacts.find(self.fingerprint)
-        return None if artifact is None else StageResult(self.fingerprint, True, read_json(artifact.path / COST))
+        """The result of a stage whose artifact exists; all machines have it then."""
+        artifact = artifacts.find(self.fingerprint, files=[COST])
+        if artifact is None:
+            return None
+        cost = read_json(artifact.path / COST)
+        artifacts.share(artifact)
+        return StageResult(self.fingerprint, True, cost)
 
     def execute(self, bench: Workbench) -> StageResult:
         """Runs the stage unless its artifact exists, and records its cost in the artifact."""

@@ -17,7 +17,7 @@ from harness.evaluation.statistics import ItemVariances
 from harness.files import STATISTICS, json_digest
 from harness.results.labels import Record
 from harness.results.tables import frame_records
-from harness.storage.artifacts import Artifacts
+from harness.storage.shared import open_artifacts
 from harness.storage.store import Store
 
 NOTHING = ""  # in the place of a row: its differences from others are their scores
@@ -152,7 +152,7 @@ def read_items(artifacts: Path, scores: Sequence[Record]) -> pd.DataFrame | None
     for row in scores:
         views.setdefault((row["stage"], row["selection"]), []).append(row["view"])
     for (stage, selection), own in views.items():
-        if not stage.isalnum() or (path := Artifacts(artifacts).find_file(stage, STATISTICS)) is None:
+        if not stage.isalnum() or (path := open_artifacts(artifacts).find_file(stage, STATISTICS)) is None:
             return None  # a store may name any path
         ratio = item_statistics.read_ratios(path).get(scores[0]["metric"])
         if ratio is None:

@@ -21,7 +21,8 @@ from typing import Any
 from harness.errors import UsageError, UserError
 from harness.faults import DiskError, quote
 from harness.files import file_digest, seal, unseal, write_atomically
-from harness.storage.artifacts import MANIFEST, Artifacts, File, artifact_folder
+from harness.storage.artifacts import Artifacts, artifact_folder
+from harness.storage.manifest import MANIFEST, File
 from harness.storage.merging import put_run, read_run
 from harness.storage.store import Store
 from harness.storage.usage import lease

@@ -8,6 +8,7 @@ times have changed since; and only if the inputs that it was made from are still
     objects/ab/abcd...   published         work/abcd...   checkpoints of a stage in progress
     staging/             being written     damaged/       set aside, each with a note         locks/
     checked/             which files have been checked
+    parts/ab..           some files of an artifact that is elsewhere, see harness/storage/shared.py
     stores/  leases/  trials/              who uses the artifacts, see harness/storage/usage.py
 """
 
@@ -21,9 +22,8 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,58 +32,21 @@ from harness.barriers import reach
 from harness.errors import UserError
 from harness.faults import DiskError, disk_errors
 from harness.files import (
-    COST,
-    DIGEST,
-    LOG,
     file_digest,
     folder_size,
-    json_digest,
     publish_folder,
     read_json,
     remove_parts,
-    seal,
     sync_folder,
-    unseal,
     write_json,
     write_text,
 )
 from harness.storage.locks import StageClaim, claimed, fence, locked, try_flock, try_locked
+from harness.storage.manifest import MANIFEST, Artifact, DamageError, read_manifest, write_manifest
 
-MANIFEST = "manifest.json"
-INCIDENTAL = (COST, LOG)  # files that differ between two computations of the same stage
 WRITING_SECONDS = 3600.0  # a temporary file is written in less
 SETTLED = 50_000_000  # nanoseconds after which a change of a file shows in its times
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-
-
-class File(NamedTuple):
-    """A file of an artifact: its size in bytes and the hexadecimal SHA-256 of its content."""
-
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """A published folder; `files` maps relative POSIX paths to what the manifest says of them, `inputs` the
-    fingerprints of the artifacts that it was made from to their `content` when they were read."""
-
-    fingerprint: str
-    kind: str
-    path: Path
-    meta: Mapping[str, Any]
-    files: Mapping[str, File]
-    inputs: Mapping[str, str]
-
-    @property
-    def content(self) -> str:
-        """The digest of all files that decide what is made from it."""
-        return json_digest({name: file.sha256 for name, file in self.files.items() if name not in INCIDENTAL})
-
-    @property
-    def size(self) -> int:
-        """Bytes of all files, without the manifest."""
-        return sum(file.size for file in self.files.values())
 
 
 def artifact_folder(fingerprint: str) -> str:
@@ -104,14 +67,18 @@ class Collected(NamedTuple):
 
 
 class Artifacts:
-    """The artifacts under one root folder, which is made on the first write. Safe for several processes at once."""
+    """The artifacts under one root folder, which is made on the first write. Safe for several processes at once.
+
+    `SharedArtifacts` also has those that other machines have uploaded; what only it needs does nothing here.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root).absolute()
 
-    def find(self, fingerprint: str, *, verify: bool = False) -> Artifact | None:
+    def find(self, fingerprint: str, *, verify: bool = False, files: Collection[str] | None = None) -> Artifact | None:
         """The artifact with this fingerprint, or None where it is missing, damaged or made from another version of its
-        inputs; `verify` also reads the files that were checked before.
+        inputs; `verify` also reads the files that were checked before. `files`: those that the caller is going to read,
+        if not all; its folder may have no others where the artifact is elsewhere, too.
 
         What cannot be used is moved to `damaged/` with a note of what is wrong.
         """
@@ -123,10 +90,28 @@ class Artifacts:
         found = self._open(fingerprint, verify=True)
         return None if isinstance(found, Artifact) else found
 
+    def absent(self, fingerprints: Iterable[str]) -> set[str]:
+        """Those of some artifacts that are nowhere, whatever the files of the others are."""
+        return {name for name in fingerprints if not self._object(name).is_dir()}
+
+    def prefetch(self, fingerprints: Iterable[str]) -> None:
+        """Prepares looking for many artifacts, so that it takes as long as for one."""
+
+    def share(self, artifact: Artifact) -> None:
+        """Makes sure that all machines have an artifact that `find` has returned."""
+
+    def on_node(self) -> Artifacts:
+        """These artifacts as another machine, or another process, has them."""
+        return self
+
+    def is_seen(self, lease: Path) -> bool:
+        """Whether this machine has the artifacts of the machine that holds a lease on them."""
+        return lease.is_file()
+
     def listed(self, fingerprint: str) -> Artifact | None:
         """The artifact as its manifest says, whatever its files are; None where it has none. Changes nothing."""
-        with suppress(_DamageError):
-            return _read_manifest(self._object(fingerprint), fingerprint)
+        with suppress(DamageError):
+            return read_manifest(self._object(fingerprint), fingerprint)
         return None
 
     def find_file(self, fingerprint: str, name: str) -> Path | None:
@@ -137,9 +122,9 @@ class Artifacts:
         path = self._object(fingerprint)
         if (path / MANIFEST).exists():
             try:
-                artifact = _read_manifest(path, fingerprint)
+                artifact = read_manifest(path, fingerprint)
                 self._check_files(artifact, {name} & artifact.files.keys())
-            except _DamageError:
+            except DamageError:
                 return None
         return path / name if (path / name).is_file() else None
 
@@ -148,17 +133,17 @@ class Artifacts:
         if not path.is_dir():
             return "missing or damaged"
         try:
-            artifact = _read_manifest(path, fingerprint)
+            artifact = read_manifest(path, fingerprint)
             self._check_files(artifact, artifact.files, verify=verify)
             self._check_inputs(artifact)
-        except _DamageError as damage:
+        except DamageError as damage:
             if path.is_dir():  # gone when another process collected or set it aside meanwhile
                 self._set_aside(path, str(damage))
             return damage.kind
         return artifact
 
     def _check_files(self, artifact: Artifact, names: Collection[str], *, verify: bool = False) -> None:
-        """Raises _DamageError for a file that is not as the manifest says. Remembers what was read."""
+        """Raises DamageError for a file that is not as the manifest says. Remembers what was read."""
         memory = self._memory(artifact.fingerprint)
         known = _read_memory(memory)
         seen: dict[str, list[Any]] = {}
@@ -167,9 +152,9 @@ class Artifacts:
             state = _file_state(artifact.path / name, name)
             mark = [*state, expected.sha256]
             if state.size != expected.size:
-                raise _DamageError(f"{name} has {state.size} bytes, expected {expected.size}")
+                raise DamageError(f"{name} has {state.size} bytes, expected {expected.size}")
             if (verify or known.get(name) != mark) and _read_digest(artifact.path / name, name) != expected.sha256:
-                raise _DamageError(f"the content of {name} has changed since it was written")
+                raise DamageError(f"the content of {name} has changed since it was written")
             if time.time_ns() - max(state.content_changed, state.inode_changed) > SETTLED:
                 seen[name] = mark
         if any(known.get(name) != mark for name, mark in seen.items()):
@@ -177,11 +162,11 @@ class Artifacts:
                 write_json(memory, {**known, **seen})
 
     def _check_inputs(self, artifact: Artifact) -> None:
-        """Raises _DamageError where an input is there in another version than the one that was read."""
+        """Raises DamageError where an input is there in another version than the one that was read."""
         for name, content in artifact.inputs.items():
             found = self.listed(name)  # None: the input is missing, or will be found damaged by whoever needs it
             if found is not None and found.content != content:
-                raise _DamageError(
+                raise DamageError(
                     f"it was made from another version of its input {name}", "made from another version of its input"
                 )
 
@@ -203,7 +188,7 @@ class Artifacts:
         final = self._object(fingerprint)
         with disk_errors(self.root), self.staging(fingerprint) as folder:
             yield folder
-            _write_manifest(folder, fingerprint, kind, meta, inputs or {})
+            write_manifest(folder, fingerprint, kind, meta, inputs or {})
             reach("manifest written")
             sync_folder(folder)
             reach("artifact flushed")
@@ -243,14 +228,14 @@ class Artifacts:
         removed, size = [], 0
         with self.collection_lock():
             kept = keep()
-            paths = [*self.root.glob("objects/*/*"), *self.root.glob("work/*")]
+            paths = [path for place in ("objects/*/*", "work/*", "parts/*") for path in self.root.glob(place)]
             for path in (path for path in paths if path.name not in kept):
                 with try_locked(self.root / "locks" / path.name) as held:
                     if held:
                         size += self._remove(path)
                         removed.append(path.name)
             size += sum(map(self._remove, self.root.glob("damaged/*")))
-            places = ("tokens", "checked", "leases", "stores", "trials")
+            places = ("tokens", "checked", "leases", "stores", "trials", "parts")
             size += sum(remove_parts(self.root / place, WRITING_SECONDS) for place in places)
         return Collected(tuple(sorted(set(removed))), size + self.sweep())
 
@@ -305,16 +290,21 @@ class Artifacts:
 
     def _publish(self, folder: Path, final: Path) -> None:
         while not publish_folder(folder, final):
-            if self.find(final.name) is not None:
+            if isinstance(self._open(final.name, verify=False), Artifact):
                 return
 
     def _set_aside(self, path: Path, damage: str) -> None:
-        place = self._new_folder("damaged", path.name)
+        place = self._note_damage(path.name, damage)
         with suppress(FileNotFoundError):
             path.rename(place / path.name)
         self._memory(path.name).unlink(missing_ok=True)
-        note = f"{path.name}\nset aside {datetime.now(UTC).isoformat(timespec='seconds')}\n{damage}\n"
+
+    def _note_damage(self, name: str, damage: str) -> Path:
+        """A new folder for what is set aside, with a note of what is wrong."""
+        place = self._new_folder("damaged", name)
+        note = f"{name}\nset aside {datetime.now(UTC).isoformat(timespec='seconds')}\n{damage}\n"
         write_text(place / "note.txt", note)
+        return place
 
     def _remove(self, path: Path) -> int:
         """Deletes a folder so that no reader ever sees half of it. Returns its bytes."""
@@ -326,33 +316,10 @@ class Artifacts:
         return size
 
 
-class _DamageError(Exception):
-    """An artifact cannot be used; the message says why, `kind` in a few words."""
-
-    def __init__(self, message: str, kind: str = "missing or damaged") -> None:
-        super().__init__(message)
-        self.kind = kind
-
-
 def _check_name(fingerprint: str) -> str:
     if not _NAME.fullmatch(fingerprint):  # from a database that is damaged
         raise UserError("not the name of an artifact", found=repr(fingerprint), remedy="restore a copy of the database")
     return fingerprint
-
-
-def _read_manifest(path: Path, fingerprint: str) -> Artifact:
-    try:
-        content = read_json(path / MANIFEST)
-        if DIGEST in content or content.keys() - {"fingerprint", "kind", "meta", "files"}:
-            content = unseal(content)  # others are from before manifests had a digest
-        files = {name: File(int(entry["size"]), str(entry["sha256"])) for name, entry in content["files"].items()}
-        inputs = content.get("inputs", {})
-        artifact = Artifact(content["fingerprint"], content["kind"], path, content["meta"], files, inputs)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _DamageError(f"{MANIFEST} cannot be read: {type(error).__name__}: {error}") from error
-    if artifact.fingerprint != fingerprint:
-        raise _DamageError(f"{MANIFEST} belongs to {artifact.fingerprint}")
-    return artifact
 
 
 class _FileState(NamedTuple):
@@ -368,9 +335,9 @@ def _file_state(path: Path, name: str) -> _FileState:
     try:
         state = path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise _DamageError(f"{name} is missing") from error
+        raise DamageError(f"{name} is missing") from error
     if not stat.S_ISREG(state.st_mode):
-        raise _DamageError(f"{name} is missing")
+        raise DamageError(f"{name} is missing")
     return _FileState(state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
 
 
@@ -380,7 +347,7 @@ def _read_digest(path: Path, name: str) -> str:
     except OSError as error:
         if error.errno not in (errno.EIO, errno.ENOENT):
             raise
-        raise _DamageError(f"{name} cannot be read: {error.strerror}") from error
+        raise DamageError(f"{name} cannot be read: {error.strerror}") from error
 
 
 def _read_memory(file: Path) -> dict[str, Any]:
@@ -388,13 +355,3 @@ def _read_memory(file: Path) -> dict[str, Any]:
         if isinstance(known := read_json(file), dict):
             return known
     return {}
-
-
-def _write_manifest(
-    folder: Path, fingerprint: str, kind: str, meta: Mapping[str, Any], inputs: Mapping[str, str]
-) -> None:
-    assert not (folder / MANIFEST).exists(), f"{MANIFEST} is written by the store"
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    files = {p.relative_to(folder).as_posix(): File(p.stat().st_size, file_digest(p))._asdict() for p in paths}
-    content = {"fingerprint": fingerprint, "kind": kind, "meta": dict(meta), "inputs": dict(inputs), "files": files}
-    write_json(folder / MANIFEST, seal(content), indent=1)

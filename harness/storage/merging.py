@@ -10,7 +10,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -19,7 +18,8 @@ from sqlalchemy.engine import Connection
 from harness.errors import UserError, counted
 from harness.files import file_digest
 from harness.statistics import TOLERANCE
-from harness.storage.artifacts import Artifact, Artifacts
+from harness.storage.artifacts import Artifacts
+from harness.storage.manifest import Artifact, is_inside
 from harness.storage.store import Store, schema
 from harness.storage.store.averages import put_averages
 from harness.storage.store.leases import lives
@@ -152,8 +152,7 @@ def copy_artifact(artifact: Artifact, artifacts: Artifacts) -> None:
     fingerprint, kind, inputs = artifact.fingerprint, artifact.kind, artifact.inputs
     with artifacts.create(fingerprint, kind, artifact.meta, inputs) as folder:
         for name, file in artifact.files.items():
-            path = PurePosixPath(name)
-            inside = not path.is_absolute() and ".." not in path.parts
+            inside = is_inside(name)
             if inside:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(artifact.path / name, folder / name)

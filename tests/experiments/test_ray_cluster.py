@@ -29,6 +29,7 @@ from harness.experiments.executors.ray_cluster import (
 from harness.experiments.executors.schedule import methods_of, take_turns
 from harness.experiments.executors.workers import WorkSettings
 from harness.storage.artifacts import Artifacts
+from harness.storage.shared import SharedArtifacts
 from harness.storage.store import Store
 from harness.storage.usage import lease
 from tests.support.ray_run import METHODS, plans
@@ -54,8 +55,8 @@ def cluster(device: str = "cpu", needs: Needs | None = None) -> RayCluster:
     return RayCluster(Artifacts(Path("unused")), None, device, needs or Needs())
 
 
-def work(root: Path, held: Path) -> ClusterWork:
-    return ClusterWork(WorkSettings(root, "cpu", 1, 1, ()), held, {})
+def work(artifacts: Artifacts, held: Path) -> ClusterWork:
+    return ClusterWork(WorkSettings(artifacts, "cpu", 1, 1, ()), held, {})
 
 
 def test_a_stage_works_for_the_method_that_its_inputs_come_from() -> None:
@@ -102,17 +103,18 @@ def test_room_of_a_cluster(device: str, resources: dict[str, float], room: int) 
 def test_a_node_without_the_folder_of_artifacts_is_refused(tmp_path: Path) -> None:
     artifacts, stage = Artifacts(tmp_path / "artifacts"), note("a")
     with lease(artifacts, [stage.fingerprint]) as held:
-        check_node(stage, work(artifacts.root, held))
+        check_node(stage, work(artifacts, held))
     with pytest.raises(UserError, match="does not see the folder of artifacts") as caught:
-        check_node(stage, work(artifacts.root, held))
+        check_node(stage, work(artifacts, held))
     assert "ALIGNBOARD_HOME" in str(caught.value)
+    check_node(stage, work(SharedArtifacts(artifacts.root, f"file://{tmp_path}/shared"), held))
 
 
 def test_a_node_with_other_code_is_refused(tmp_path: Path) -> None:
     stage = note("a")
     object.__setattr__(stage, "fingerprint", replace(stage, text="b").fingerprint)
     with pytest.raises(UserError, match="another version"):
-        check_node(stage, work(tmp_path, Path(__file__)))
+        check_node(stage, work(Artifacts(tmp_path), Path(__file__)))
 
 
 def test_missing_ray_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

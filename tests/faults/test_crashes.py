@@ -19,7 +19,8 @@ import pytest
 
 from harness.barriers import BARRIERS
 from harness.stopping import INTERRUPTED, PREEMPTED
-from harness.storage.artifacts import MANIFEST, Artifacts
+from harness.storage.artifacts import Artifacts
+from harness.storage.manifest import MANIFEST
 from harness.storage.store import Store
 from tests.support.fault_checks import ALL, Finished, Server, copy_of, count, finished_stages, scores_of
 from tests.support.fault_runs import Job

@@ -20,7 +20,8 @@ import pytest
 from harness.errors import UserError
 from harness.files import COST, LOG, file_digest
 from harness.storage import artifacts as artifacts_module
-from harness.storage.artifacts import MANIFEST, Artifacts
+from harness.storage.artifacts import Artifacts
+from harness.storage.manifest import MANIFEST
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ from harness.data.prepare.streams import (
     peek,
 )
 from harness.errors import UserError
-from harness.storage.artifacts import File
+from harness.storage.manifest import File
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _NOT_PLAIN = "a selected member is not a plain file"

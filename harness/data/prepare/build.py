@@ -23,7 +23,7 @@ from harness.data.prepare.record import DownloadRecord, PreparedRecord
 from harness.errors import UsageError, UserError
 from harness.faults import DiskError, disk_errors
 from harness.files import read_json, replace_folder, restore_folder, write_json
-from harness.storage.artifacts import File
+from harness.storage.manifest import File
 
 WORK = ".prepare"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.data.prepare.streams import ignore_progress
 from harness.files import file_digest, read_json, sync_folder
-from harness.storage.artifacts import File
+from harness.storage.manifest import File
 
 NAME = "prepared.json"
 FORMAT = 1  # increased whenever the same downloads give other files

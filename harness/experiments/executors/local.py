@@ -69,9 +69,7 @@ class Local:
         """Runs the stages as `run_stages` says."""
 
         def open_pool(plugins: tuple[str, ...], _: Path) -> AbstractContextManager[WorkerPool]:
-            settings = WorkSettings(
-                self.artifacts.root, self.device, self.threads, self.all_threads, plugins, self.ranks
-            )
+            settings = WorkSettings(self.artifacts, self.device, self.threads, self.all_threads, plugins, self.ranks)
             if self.workers > 1 or self.ranks > 1:  # a process that shares stages can be replaced
                 return Workers(self.workers, settings, listener)
             return nullcontext(_ThisProcess(settings, listener, self.group))

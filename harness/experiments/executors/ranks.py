@@ -44,10 +44,10 @@ GRACE = 10.0  # seconds for rank 0 to notice by itself that another rank is gone
 
 
 class Call(NamedTuple):
-    """What the other ranks get: the stage, the root of artifacts, and the threads of a rank."""
+    """What the other ranks get: the stage, the artifacts, and the threads of a rank."""
 
     stage: Stage
-    root: Path
+    artifacts: Artifacts
     threads: int
 
 
@@ -67,7 +67,7 @@ class Ranks:
         if self._store is None:
             self._start()
         number, self._calls = self._calls, self._calls + 1
-        call = Call(stage, bench.artifacts.root, torch.get_num_threads())
+        call = Call(stage, bench.artifacts, torch.get_num_threads())
         self._store.set(f"call {number}", str(bench.device))
         try:
             with _group(self._store, number, 0, self.size, bench.device), self._watch(number):
@@ -197,7 +197,7 @@ def _take_part(store: Any, number: int, rank: int, size: int, local: int, first:
         call: Call = received[0]
         torch.set_num_threads(call.threads)
         with tempfile.TemporaryDirectory() as folder:
-            call.stage.run(Workbench(Artifacts(call.root), device, _Unwatched()), Path(folder))
+            call.stage.run(Workbench(call.artifacts.on_node(), device, _Unwatched()), Path(folder))
     if device.type == "cuda":
         torch.cuda.empty_cache()
 

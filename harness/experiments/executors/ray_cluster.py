@@ -1,7 +1,8 @@
 """Runs stages on the nodes of a Ray cluster: each stage is a task that declares the cores, GPUs and memory it needs.
 
-Only this process plans and writes the database. The nodes run the same version of the code and see the folder of
-artifacts under the same path; results, checkpoints and logs are there, as those of local workers are.
+Only this process plans and writes the database. The nodes run the same version of the code. They see the folder of
+artifacts under the same path, where results, checkpoints and logs are as those of local workers are; or each has a
+folder of its own, and results are shared through a bucket.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from harness.experiments.stage import Stage, StageFailure, StageResult
 from harness.faults import explain, quote
 from harness.registry import load_plugin, loaded_plugins
 from harness.storage.artifacts import Artifacts
+from harness.storage.usage import lease
 
 if TYPE_CHECKING:
     from harness.training.loop import Rate
@@ -79,10 +81,10 @@ class RayCluster:
         """Runs the stages as `run_stages` says; methods take turns."""
 
         @contextmanager
-        def open_pool(plugins: tuple[str, ...], lease: Path) -> Iterator[WorkerPool]:
+        def open_pool(plugins: tuple[str, ...], held: Path) -> Iterator[WorkerPool]:
             cpus, ranks = self.needs.cpus, self.needs.ranks
-            settings = WorkSettings(self.artifacts.root, self.device, cpus, cpus, plugins, ranks)
-            tasks = _Tasks(self, ClusterWork(settings, lease, _environment()), listener)
+            settings = WorkSettings(self.artifacts, self.device, cpus, cpus, plugins, ranks)
+            tasks = _Tasks(self, ClusterWork(settings, held, _environment()), listener)
             try:
                 yield tasks
             finally:
@@ -249,21 +251,24 @@ def run_on_node(held: list[Any], work: ClusterWork, mailbox: Any) -> StageResult
         return StageFailure(stage.fingerprint, f"{stage.title}: {error}", fixable=True)
     device = work.settings.device if stage.on_device else "cpu"
     threads = work.settings.threads * (work.settings.ranks if stage.by_ranks else 1)
-    settings = work.settings._replace(device=device, threads=threads, all_threads=threads)
-    with stopping.stop_on_signals(), own_ranks(settings.ranks) as ranks:
+    artifacts = work.settings.artifacts.on_node()
+    settings = work.settings._replace(artifacts=artifacts, device=device, threads=threads, all_threads=threads)
+    kept = lease(artifacts, [stage.fingerprint, *stage.inputs.values()])
+    with stopping.stop_on_signals(), own_ranks(settings.ranks) as ranks, kept:
         mailbox.put.remote(stage.fingerprint, None)
         return attempt(stage, settings, _Post(mailbox, stage.fingerprint), ranks)
 
 
 def check_node(stage: Stage, work: ClusterWork) -> None:
     """Raises UserError where this node does not see the folder of artifacts, or has another version of the code."""
-    host, root = provenance.host(), work.settings.root
-    if not work.lease.is_file():
+    host, artifacts = provenance.host(), work.settings.artifacts
+    if not artifacts.is_seen(work.lease):
         raise UserError(
             f"the node {host} does not see the folder of artifacts",
-            file=root,
+            file=artifacts.root,
             expected="the same folder under the same path on every node, such as one of NFS",
-            remedy="mount it there, or set ALIGNBOARD_HOME to a folder that all nodes share",
+            remedy="mount it there, set ALIGNBOARD_HOME to a folder that all nodes share, or ALIGNBOARD_ARTIFACTS to "
+            "the URL of a bucket",
         )
     if replace(stage).fingerprint != stage.fingerprint:
         raise UserError(

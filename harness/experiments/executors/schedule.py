@@ -51,6 +51,7 @@ def run_stages(
     """
     with lease(artifacts, (stage.fingerprint for stage in stages)) as held:
         artifacts.sweep()
+        artifacts.prefetch(stage.fingerprint for stage in stages)
         found = {stage.fingerprint: stage.find(artifacts) for stage in stages}
         left = _with_dependents(stages, {name for name, known in found.items() if known is None})
         for name, known in found.items():

@@ -51,10 +51,10 @@ class Listener(Protocol):
 
 
 class WorkSettings(NamedTuple):
-    """How stages are run: the root of artifacts, the device, the threads of a stage and of one that all others wait
+    """How stages are run: where artifacts are, the device, the threads of a stage and of one that all others wait
     for, plug-in files, and how many processes share a stage that can be shared."""
 
-    root: Path
+    artifacts: Artifacts
     device: str
     threads: int
     all_threads: int
@@ -71,14 +71,14 @@ def attempt(
     threads = settings.all_threads if stage.all_threads else settings.threads
     torch.set_num_threads(max(1, threads // ranks.local) if ranks and stage.by_ranks else threads)
     try:
-        bench = Workbench(Artifacts(settings.root), torch.device(settings.device), watch, ranks=ranks)
+        bench = Workbench(settings.artifacts, torch.device(settings.device), watch, ranks=ranks)
         return stage.execute(bench)
     except (stopping.StopRequest, LostClaimError) as error:
         return StageFailure(stage.fingerprint, f"{stage.title}: {type(error).__name__}", fixable=True, again=True)
     except LostRankError as error:
         return StageFailure(stage.fingerprint, f"{stage.title}: {error}", fixable=True, again=True)
     except Exception as error:
-        known = explain(error, settings.root)
+        known = explain(error, settings.artifacts.root)
         message = f"{stage.title}: {known or traceback.format_exc()}"
         lost = error.fingerprint if isinstance(error, LostInputError) else ""
         return StageFailure(stage.fingerprint, message, fixable=known is not None, lost_input=lost)

@@ -1,0 +1,391 @@
+"""Artifacts that machines share at a URL: what is whole is had by all, what is not counts for none."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from harness.errors import UsageError, UserError
+from harness.files import COST
+from harness.storage import remote as remote_module
+from harness.storage.artifacts import Artifacts
+from harness.storage.manifest import MANIFEST
+from harness.storage.remote import Remote, check_url
+from harness.storage.shared import VARIABLE, SharedArtifacts, open_artifacts
+from harness.storage.usage import collect
+from tests.support.s3_server import KEYS, s3_server
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    with s3_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["file", "s3"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty place: a folder that is mounted, or one in a bucket."""
+    if request.param == "file":
+        return f"file://{tmp_path}/mounted"
+    return f"{request.getfixturevalue('bucket')}/{os.urandom(6).hex()}"
+
+
+class Machines:
+    """Folders of several machines, with one URL."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder, self.url = folder, url
+
+    def __getitem__(self, name: str) -> SharedArtifacts:
+        """A machine, as a process that has just started sees it."""
+        return SharedArtifacts(self.folder / name, self.url)
+
+    def there(self) -> list[str]:
+        """The files at the URL, without the folder that has the digest of the files."""
+        files = fsspec.filesystem(self.url.partition("://")[0])
+        files.invalidate_cache()
+        root = files._strip_protocol(self.url)
+        return sorted(path.removeprefix(root + "/") for path in files.find(root))
+
+    def overwrite(self, ending: str, content: bytes) -> None:
+        files = fsspec.filesystem(self.url.partition("://")[0])
+        (path,) = (path for path in self.there() if path.endswith(ending))
+        files.pipe_file(f"{files._strip_protocol(self.url)}/{path}", content)
+
+
+@pytest.fixture
+def machines(tmp_path: Path, url: str) -> Machines:
+    return Machines(tmp_path, url)
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Machines:
+    return Machines(tmp_path, f"file://{tmp_path}/mounted")
+
+
+def make(artifacts: Artifacts, name: str = "abcd", text: str = "hello", **inputs: str) -> None:
+    with artifacts.create(name, "align", {"title": "align"}, inputs) as folder:
+        (folder / "deep").mkdir()
+        (folder / "deep" / "weights.bin").write_text(text)
+        (folder / "scores.json").write_text("[1]")
+        (folder / COST).write_text(json.dumps(text))
+
+
+def weights(artifacts: Artifacts, name: str = "abcd") -> str | None:
+    found = artifacts.find(name)
+    return None if found is None else (found.path / "deep" / "weights.bin").read_text()
+
+
+def test_what_one_machine_publishes_another_finds(machines: Machines) -> None:
+    make(machines["a"], first="some content")
+    assert [path.rpartition("/")[2] for path in machines.there()] == [
+        COST,
+        "weights.bin",
+        "scores.json",
+        MANIFEST,
+    ]
+    found = machines["b"].find("abcd")
+    assert found is not None
+    assert found.path == machines.folder / "b" / "objects" / "ab" / "abcd"
+    assert found == Artifacts(machines.folder / "b").find("abcd", verify=True), "as if it had been computed there"
+    assert (found.kind, found.inputs, weights(machines["b"])) == ("align", {"first": "some content"}, "hello")
+    assert machines["b"].find("abce") is None
+
+
+def test_only_the_files_that_are_read_are_fetched(machines: Machines) -> None:
+    make(machines["a"])
+    reader = machines["b"]
+    part = reader.find("abcd", files=["scores.json", "no such file"])
+    assert part is not None
+    assert [path.name for path in part.path.iterdir()] == ["scores.json"]
+    assert (part.path / "scores.json").read_text() == "[1]"
+    assert not (reader.root / "objects").exists()
+    (part.path / "scores.json").write_text("[2]")
+    assert reader.find("abcd", files=["scores.json"]) == part
+    assert (part.path / "scores.json").read_text() == "[1]", "what was damaged here is fetched again"
+    one = machines["c"].find_file("abcd", "scores.json")
+    assert one is not None
+    assert one.read_text() == "[1]"
+    assert machines["c"].find_file("abcd", "no such file") is None
+    assert reader.gc(lambda: ()).fingerprints == ("abcd",)
+    assert not part.path.exists()
+
+
+@pytest.mark.parametrize("ending", ["weights.bin", MANIFEST])
+def test_what_is_damaged_at_the_url_is_refused_and_made_again(machines: Machines, ending: str) -> None:
+    make(machines["a"])
+    machines.overwrite(ending, b"jello")
+    reader = machines["b"]
+    assert reader.find("abcd") is None
+    assert not list(reader.root.glob("objects/*/*"))
+    if ending != MANIFEST:
+        assert "damaged/abcd.json" in machines.there()
+        (note,) = reader.root.glob("damaged/*/note.txt")
+        assert machines.url in note.read_text()
+        assert "the content of deep/weights.bin has changed" in note.read_text()
+    make(reader, text="hello again")
+    assert (weights(reader), weights(machines["c"])) == ("hello again", "hello again")
+
+
+def test_a_machine_that_has_a_whole_copy_replaces_a_damaged_one(machines: Machines) -> None:
+    make(machines["a"])
+    machines.overwrite("weights.bin", b"jello")
+    assert machines["b"].find("abcd") is None
+    whole = machines["a"].find("abcd")
+    assert whole is not None
+    machines["a"].share(whole)
+    assert weights(machines["b"]) == "hello"
+
+
+def test_an_upload_that_is_interrupted_leaves_nothing_that_counts(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Remote, "write", stop)
+        with pytest.raises(KeyboardInterrupt):
+            make(machines["a"])
+    assert len(machines.there()) == 3, "its files are there"
+    assert machines["b"].find("abcd") is None
+    assert machines["b"].absent(["abcd"]) == {"abcd"}
+    found = machines["a"].find("abcd")
+    assert found is not None, "what was finished here stays"
+    machines["a"].share(found)
+    assert weights(machines["b"]) == "hello"
+
+
+def test_a_download_that_is_interrupted_leaves_nothing(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(machines["a"])
+
+    whole = Remote.download
+
+    def stop(remote: Remote, path: str, file: Path) -> bool:
+        if not path.endswith("weights.bin"):
+            return whole(remote, path, file)
+        file.write_text("hel")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Remote, "download", stop)
+        with pytest.raises(KeyboardInterrupt):
+            machines["b"].find("abcd")
+        with pytest.raises(KeyboardInterrupt):
+            machines["b"].find("abcd", files=["deep/weights.bin"])
+    assert not [path for path in (machines.folder / "b").rglob("*") if path.is_file()]
+    assert weights(machines["b"]) == "hello"
+
+
+def test_the_first_of_two_versions_counts(mounted: Machines) -> None:
+    second = Artifacts(mounted.folder / "b")
+    make(second, text="by b")
+    make(second, "dddd", abcd=second.find("abcd").content)  # type: ignore[union-attr]
+    make(mounted["a"], text="by a")
+    late = mounted["b"]
+    found = late.find("abcd")
+    assert found is not None
+    late.share(found)
+    assert weights(late) == "by a"
+    assert late.find("dddd") is None, "it was made from the version that does not count"
+    assert weights(mounted["c"]) == "by a"
+
+
+def test_equal_versions_of_two_machines_are_kept(mounted: Machines) -> None:
+    make(mounted["a"])
+    make(Artifacts(mounted.folder / "b"))
+    late, before = mounted["b"], mounted.there()
+    found = late.find("abcd")
+    assert found is not None
+    late.share(found)
+    assert not list(late.root.glob("damaged/*"))
+    assert mounted.there() == before
+
+
+def test_what_was_made_from_another_version_of_its_input_is_not_fetched_and_is_replaced(mounted: Machines) -> None:
+    make(mounted["a"], "aaaa")
+    make(mounted["a"], "bbbb", aaaa="another content")
+    assert mounted["b"].find("bbbb") is None
+    content = mounted["b"].find("aaaa").content  # type: ignore[union-attr]
+    make(mounted["b"], "bbbb", text="anew", aaaa=content)
+    assert weights(mounted["c"], "bbbb") == "anew"
+
+
+def test_what_another_machine_uploads_meanwhile_is_found(mounted: Machines) -> None:
+    early = mounted["b"]
+    early.prefetch(["abcd", "abce"])
+    assert early.find("abcd") is None
+    make(mounted["a"])
+    assert weights(early) == "hello"
+
+
+def test_many_artifacts_are_looked_for_at_once(mounted: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(mounted["a"], "aaaa")
+    make(mounted["a"], "bbbb")
+    reads: list[int] = []
+    read = Remote.read
+    monkeypatch.setattr(Remote, "read", lambda self, paths: reads.append(len(paths)) or read(self, paths))
+    planning = mounted["b"]
+    planning.prefetch(["aaaa", "bbbb", "cccc"])
+    assert planning.find("cccc") is None
+    assert planning.find("aaaa", files=[]) is not None
+    assert planning.find("bbbb", files=[]) is not None
+    assert reads == [3]
+
+
+def test_gc_leaves_what_is_shared(mounted: Machines) -> None:
+    make(mounted["a"])
+    before = mounted.there()
+    assert collect(mounted["a"], []).fingerprints == ("abcd",)
+    assert mounted.there() == before
+    assert weights(mounted["a"]) == "hello", "it is fetched again"
+
+
+def test_fault_names_what_is_damaged_here_or_there(mounted: Machines) -> None:
+    make(mounted["a"])
+    assert mounted["b"].fault("abcd") is None
+    (mounted.folder / "b/objects/ab/abcd/deep/weights.bin").write_text("jello")
+    assert mounted["b"].fault("abcd") == "missing or damaged"
+    assert mounted["b"].fault("abcd") is None, "it is fetched again"
+    mounted.overwrite("weights.bin", b"jello")
+    assert mounted["c"].fault("abcd") == "missing or damaged"
+
+
+def test_a_manifest_that_names_files_outside_is_refused(mounted: Machines) -> None:
+    make(mounted["a"])
+    (path,) = Path(mounted.url.removeprefix("file://")).rglob(MANIFEST)
+    content = json.loads(path.read_text())
+    content["files"] = {"../../../../escaped": {"size": 5, "sha256": "0" * 64}}
+    content.pop("digest")
+    content.pop("inputs")
+    path.write_text(json.dumps(content))
+    assert mounted["b"].find("abcd") is None
+    assert mounted["c"].find("abcd", files=["../../../../escaped"]) is None
+
+
+def test_another_process_gets_the_url_alone(mounted: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(mounted["a"])
+    received = pickle.loads(pickle.dumps(mounted["a"]))
+    assert (received.root, received.remote.url) == (mounted.folder / "a", mounted.url)
+    monkeypatch.setenv("ALIGNBOARD_HOME", str(mounted.folder / "node"))
+    assert received.on_node().root == mounted.folder / "node" / "artifacts"
+    assert weights(received.on_node()) == "hello"
+    assert received.is_seen(Path("no lease here"))
+
+
+def test_the_environment_names_the_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert type(open_artifacts(tmp_path)) is Artifacts
+    monkeypatch.setenv(VARIABLE, "s3://bucket/prefix/")
+    opened = open_artifacts(tmp_path)
+    assert isinstance(opened, SharedArtifacts)
+    assert (opened.root, opened.remote.url) == (tmp_path, "s3://bucket/prefix")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://ann:hunter2@bucket/prefix",
+        "s3://hunter2@bucket",
+        "s3://ann:hun/ter2@bucket",
+        "s3://bucket/prefix?secret=hunter2",
+        "s3://bucket/prefix#hunter2",
+        "simplecache::s3://ann:hunter2@bucket",
+        "ann:hunter2@bucket",
+    ],
+)
+def test_a_url_with_credentials_is_refused_and_hidden(url: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        check_url(url)
+    assert "ter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["", "/shared/folder", "bucket", "s3://", "s3:bucket"])
+def test_what_is_no_url_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match="s3://BUCKET/PREFIX"):
+        check_url(url)
+
+
+def test_an_unknown_protocol_is_refused() -> None:
+    with pytest.raises(UsageError, match="no file system"):
+        Remote("nowhere://bucket").read(["a"])
+
+
+def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object, **__: object) -> None:
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr(fsspec, "filesystem", missing)
+    with pytest.raises(UserError, match=r"alignboard\[s3\]"):
+        Remote("s3://bucket").read(["a"])
+
+
+def test_a_bucket_that_does_not_exist_is_named(bucket: str) -> None:
+    with pytest.raises(UserError, match=r"s3://nowhere-at-all/prefix/a.*\n.*bucket does not exist"):
+        Remote("s3://nowhere-at-all/prefix").read(["a"])
+
+
+class Flaky:
+    """A file system that fails some times before it works."""
+
+    def __init__(self, error: Exception, times: int) -> None:
+        self.error, self.times, self.calls = error, times, 0
+
+    def _strip_protocol(self, url: str) -> str:
+        return url
+
+    def pipe_file(self, *_: object) -> None:
+        self.calls += 1
+        if self.calls <= self.times:
+            raise self.error
+
+
+def flaky(error: Exception, times: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Remote, Flaky]:
+    monkeypatch.setattr(remote_module, "PAUSES", (0.0, 0.0))
+    files = Flaky(error, times)
+    monkeypatch.setattr(fsspec, "filesystem", lambda *_, **__: files)
+    return Remote("s3://bucket"), files
+
+
+def test_what_fails_for_a_moment_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    remote, files = flaky(ConnectionResetError("reset"), 2, monkeypatch)
+    remote.write("a", b"a")
+    assert files.calls == 3
+
+
+def test_what_fails_for_good_is_one_error_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    remote, files = flaky(ConnectionResetError("reset by http://ann:hunter2@host?secret=hunter2"), 9, monkeypatch)
+    with pytest.raises(UserError) as caught:
+        remote.write("objects/a", b"a")
+    assert files.calls == 3
+    assert (caught.value.file, "hunter2" in str(caught.value)) == ("s3://bucket/objects/a", False)
+    for word in ("ConnectionResetError: reset", "ALIGNBOARD_ARTIFACTS", "give the command again"):
+        assert word in str(caught.value)
+
+
+def test_missing_rights_are_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    remote, files = flaky(PermissionError("Forbidden"), 9, monkeypatch)
+    with pytest.raises(UserError, match="Forbidden"):
+        remote.write("a", b"a")
+    assert files.calls == 1
+
+
+def test_a_server_that_does_not_answer_is_named(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from s3fs import S3FileSystem
+
+    monkeypatch.setattr(remote_module, "PAUSES", ())
+    once = {"retries": {"max_attempts": 0}}
+    elsewhere: Any = S3FileSystem(endpoint_url="http://127.0.0.1:9", config_kwargs=once, skip_instance_cache=True)
+    elsewhere.retries = 1
+    remote = Remote("s3://bucket")
+    monkeypatch.setattr(fsspec, "filesystem", lambda *_, **__: elsewhere)
+    with pytest.raises(UserError, match=r"127\.0\.0\.1:9") as caught:
+        remote.read(["a"])
+    assert KEYS["AWS_SECRET_ACCESS_KEY"] not in str(caught.value)

@@ -30,7 +30,7 @@ _EXPECTED = "s3://BUCKET/PREFIX, or another URL that fsspec knows"
 T = TypeVar("T")
 
 
-class Remote:
+class RemoteFiles:
     """The files under a URL, by their paths relative to it. Nothing is opened before it is needed."""
 
     def __init__(self, url: str) -> None:

@@ -25,7 +25,7 @@ from harness.storage.artifacts import Artifacts, artifact_folder
 from harness.storage.home import artifacts_root
 from harness.storage.locks import StageClaim, locked
 from harness.storage.manifest import MANIFEST, Artifact, DamageError, is_inside, parse_manifest
-from harness.storage.remote import Remote
+from harness.storage.remote import RemoteFiles
 
 VARIABLE = "ALIGNBOARD_ARTIFACTS"
 
@@ -45,7 +45,7 @@ class SharedArtifacts(Artifacts):
 
     def __init__(self, root: Path, url: str) -> None:
         super().__init__(root)
-        self.remote = Remote(url)
+        self.remote = RemoteFiles(url)
         self._known: dict[str, Artifact] = {}
         self._missing: set[str] = set()  # of the last `prefetch`; whoever asks again may find it uploaded
 

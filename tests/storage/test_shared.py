@@ -17,7 +17,7 @@ from harness.files import COST
 from harness.storage import remote as remote_module
 from harness.storage.artifacts import Artifacts
 from harness.storage.manifest import MANIFEST
-from harness.storage.remote import Remote, check_url
+from harness.storage.remote import RemoteFiles, check_url
 from harness.storage.shared import VARIABLE, SharedArtifacts, open_artifacts
 from harness.storage.usage import collect
 from tests.support.s3_server import KEYS, s3_server
@@ -151,7 +151,7 @@ def test_an_upload_that_is_interrupted_leaves_nothing_that_counts(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Remote, "write", stop)
+        patch.setattr(RemoteFiles, "write", stop)
         with pytest.raises(KeyboardInterrupt):
             make(machines["a"])
     assert len(machines.there()) == 3, "its files are there"
@@ -166,16 +166,16 @@ def test_an_upload_that_is_interrupted_leaves_nothing_that_counts(
 def test_a_download_that_is_interrupted_leaves_nothing(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
     make(machines["a"])
 
-    whole = Remote.download
+    whole = RemoteFiles.download
 
-    def stop(remote: Remote, path: str, file: Path) -> bool:
+    def stop(remote: RemoteFiles, path: str, file: Path) -> bool:
         if not path.endswith("weights.bin"):
             return whole(remote, path, file)
         file.write_text("hel")
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Remote, "download", stop)
+        patch.setattr(RemoteFiles, "download", stop)
         with pytest.raises(KeyboardInterrupt):
             machines["b"].find("abcd")
         with pytest.raises(KeyboardInterrupt):
@@ -230,8 +230,8 @@ def test_many_artifacts_are_looked_for_at_once(mounted: Machines, monkeypatch: p
     make(mounted["a"], "aaaa")
     make(mounted["a"], "bbbb")
     reads: list[int] = []
-    read = Remote.read
-    monkeypatch.setattr(Remote, "read", lambda self, paths: reads.append(len(paths)) or read(self, paths))
+    read = RemoteFiles.read
+    monkeypatch.setattr(RemoteFiles, "read", lambda self, paths: reads.append(len(paths)) or read(self, paths))
     planning = mounted["b"]
     planning.prefetch(["aaaa", "bbbb", "cccc"])
     assert planning.find("cccc") is None
@@ -315,7 +315,7 @@ def test_what_is_no_url_is_refused(url: str) -> None:
 
 def test_an_unknown_protocol_is_refused() -> None:
     with pytest.raises(UsageError, match="no file system"):
-        Remote("nowhere://bucket").read(["a"])
+        RemoteFiles("nowhere://bucket").read(["a"])
 
 
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,12 +324,12 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(fsspec, "filesystem", missing)
     with pytest.raises(UserError, match=r"alignboard\[s3\]"):
-        Remote("s3://bucket").read(["a"])
+        RemoteFiles("s3://bucket").read(["a"])
 
 
 def test_a_bucket_that_does_not_exist_is_named(bucket: str) -> None:
     with pytest.raises(UserError, match=r"s3://nowhere-at-all/prefix/a.*\n.*bucket does not exist"):
-        Remote("s3://nowhere-at-all/prefix").read(["a"])
+        RemoteFiles("s3://nowhere-at-all/prefix").read(["a"])
 
 
 class Flaky:
@@ -347,11 +347,11 @@ class Flaky:
             raise self.error
 
 
-def flaky(error: Exception, times: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Remote, Flaky]:
+def flaky(error: Exception, times: int, monkeypatch: pytest.MonkeyPatch) -> tuple[RemoteFiles, Flaky]:
     monkeypatch.setattr(remote_module, "PAUSES", (0.0, 0.0))
     files = Flaky(error, times)
     monkeypatch.setattr(fsspec, "filesystem", lambda *_, **__: files)
-    return Remote("s3://bucket"), files
+    return RemoteFiles("s3://bucket"), files
 
 
 def test_what_fails_for_a_moment_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -384,7 +384,7 @@ def test_a_server_that_does_not_answer_is_named(bucket: str, monkeypatch: pytest
     once = {"retries": {"max_attempts": 0}}
     elsewhere: Any = S3FileSystem(endpoint_url="http://127.0.0.1:9", config_kwargs=once, skip_instance_cache=True)
     elsewhere.retries = 1
-    remote = Remote("s3://bucket")
+    remote = RemoteFiles("s3://bucket")
     monkeypatch.setattr(fsspec, "filesystem", lambda *_, **__: elsewhere)
     with pytest.raises(UserError, match=r"127\.0\.0\.1:9") as caught:
         remote.read(["a"])

@@ -48,7 +48,7 @@ test-long: $(STAMP)
 	GOMP_SPINCOUNT=10000 $(BIN)/python -m pytest -m long
 
 test-faults: $(STAMP)
-	ALIGNBOARD_FAULTS=all $(BIN)/python -m pytest -q tests/faults
+	ALIGNBOARD_FAULTS=all GOMP_SPINCOUNT=10000 $(BIN)/python -m pytest -q -n 2 tests/faults
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

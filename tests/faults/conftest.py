@@ -26,6 +26,19 @@ def undisturbed(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Fin
     return Finished(home, ended, scores_of(home))
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Has each of several processes send its counts to the first."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["counts"] = COUNTS
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    for kind, counts in getattr(node, "workeroutput", {}).get("counts", {}).items():
+        for name, number in counts.items():
+            COUNTS.setdefault(kind, dict.fromkeys(counts, 0))[name] += number
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     if not COUNTS:
         return

@@ -144,7 +144,7 @@ def test_one_bit_in_any_file_of_the_token_cache_is_noticed(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kind", ["align", "finetune"])
+@pytest.mark.parametrize("kind", ["align", "finetune", "embed", "predict"])
 def test_a_checkpoint_that_is_truncated_or_changed_is_not_used(
     kind: str, server: Server, undisturbed: Finished, tmp_path: Path
 ) -> None:
@@ -152,8 +152,9 @@ def test_a_checkpoint_that_is_truncated_or_changed_is_not_used(
     killed, place = tmp_path / "killed", f"stage computed:{titles.index(kind) + 1}"
     assert server.run(Job(str(killed), kill_at=place)).code == -signal.SIGKILL
     root = killed / "artifacts" / "work"
-    every = sorted(path for path in root.rglob("*") if path.is_file() and path.suffix in (".safetensors", ".json"))
-    assert len(every) >= 3
+    kinds = {".safetensors", ".json", ".npz"}
+    every = sorted(path for path in root.rglob("*") if path.is_file() and path.suffix in kinds)
+    assert len(every) >= 2
     cases = [(path, cut) for path in every for cut in (-1, *range(0, path.stat().st_size, 4096))]
     for number, (path, cut) in enumerate(cases if ALL else rng.sample(cases, 2)):
         home = copy_of(killed, tmp_path / str(number))

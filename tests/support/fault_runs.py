@@ -1,7 +1,7 @@
 """Runs a tiny suite in forked processes that may be killed: `python -m tests.support.fault_runs`.
 
-Reads one job a line, as JSON, and answers with one line each. The server imports and plans once; each job is a fork of
-it, since a new interpreter would take longer than the run. Every training step saves a checkpoint.
+Reads one job a line, as JSON, and answers with one line each. The server imports, plans and runs the suite once; each
+job is a fork of it, since a new interpreter would take longer than the run. Every training step saves a checkpoint.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -97,6 +99,8 @@ def set_clock_back(seconds: float, calls: int) -> None:
 def serve() -> None:
     torch.set_num_threads(1)
     work = plans()
+    with tempfile.TemporaryDirectory() as home, redirect_stdout(sys.stderr):
+        run_plans(Path(home), work)  # imports what the stages import, which takes longer than they do
     print("ready", flush=True)
     for line in sys.stdin:
         job = Job(**json.loads(line))

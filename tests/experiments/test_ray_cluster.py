@@ -29,11 +29,11 @@ from harness.experiments.executors.ray_cluster import (
 from harness.experiments.executors.schedule import methods_of, take_turns
 from harness.experiments.executors.workers import WorkSettings
 from harness.storage.artifacts import Artifacts
-from harness.storage.shared import SharedArtifacts
-from harness.storage.store import Store
+from harness.storage.shared import VARIABLE, SharedArtifacts
 from harness.storage.usage import lease
 from tests.support.ray_run import METHODS, plans
-from tests.support.tiny_runs import run_plans
+from tests.support.s3_server import s3_server
+from tests.support.tiny_runs import run_plans, scores_of
 from tests.support.toy_stages import Note, note
 
 ROOT = Path(__file__).parents[2]
@@ -165,17 +165,6 @@ def ray_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     nodes.shutdown()
 
 
-def scores_of(home: Path) -> dict[tuple[str, ...], float]:
-    """Every score of a home, to the bit."""
-    store = Store.open(home / "board.db", read_only=True)
-    rows = store.cells().to_dict("records")
-    store.close()
-    key = ["run", "task", "view", "split", "selection", "metric", "step"]
-    found = {tuple(str(row[name]) for name in key): float(row["value"]) for row in rows}
-    assert len(found) == len(rows) > 0
-    return found
-
-
 def raylet_of(node: Any) -> int:
     (info,) = node.all_processes["raylet"]
     return int(info.process.pid)
@@ -212,4 +201,26 @@ def test_a_cluster_that_loses_a_node_and_gets_another_gives_the_scores_of_local(
     assert (run.returncode, ended["failures"], ended["finished"]) == (0, [], 2)
     again = (home / "artifacts" / "objects" / log.parent.name[:2] / log.parent.name / "stage.log").read_text()
     assert len(re.findall(r"^\S+ \S+ start", again, re.MULTILINE)) == 2, "the stage of the lost node was tried again"
-    assert scores_of(home) == scores_of(local)
+    assert scores_of(home / "board.db") == scores_of(local / "board.db")
+
+
+@pytest.mark.long
+def test_nodes_without_a_common_folder_share_a_bucket(ray_nodes: Any, tmp_path: Path) -> None:
+    work = plans("ml-ctl", changes=("tasks.pawsx.epochs=1",))
+    local, report = tmp_path / "local", run_plans(tmp_path / "local", work)[0]
+    assert not report.failures
+    with s3_server() as bucket:
+        for name in ("first", "second"):
+            place = {"ALIGNBOARD_HOME": str(tmp_path / name)}
+            ray_nodes.add_node(num_cpus=1, object_store_memory=80 * 2**20, env_vars=place)
+        home = tmp_path / "home"
+        command = [sys.executable, "-m", "tests.support.ray_run", str(home), ray_nodes.address, "ml-ctl", "1"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", VARIABLE: bucket}
+        done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True, timeout=900)
+    ended = json.loads(done.stdout.splitlines()[-1])
+    assert (ended["failures"], ended["finished"]) == ([], 1)
+    assert scores_of(home / "board.db") == scores_of(local / "board.db")
+    made = [{path.name for path in (tmp_path / name).glob("artifacts/objects/*/*")} for name in ("first", "second")]
+    assert made[0] | made[1] == {stage.fingerprint for stage in work[0].stages}
+    assert made[0] & made[1], "one node has what the other has computed"
+    assert not list(home.rglob("*.safetensors")), "the command itself needs no weights"

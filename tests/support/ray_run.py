@@ -1,4 +1,4 @@
-"""A run on a Ray cluster: `python -m tests.support.ray_run HOME ADDRESS` prints how it ended, as JSON."""
+"""A run on a Ray cluster: `python -m tests.support.ray_run HOME ADDRESS [METHODS EPOCHS]` prints how it ended."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.experiments.recipe import make_recipe
 from harness.experiments.runner import Runner
 from harness.protocols import Suite
 from harness.registry import SUITES
-from harness.storage.artifacts import Artifacts
+from harness.storage.shared import open_artifacts
 from harness.storage.store import Store
 from tests.support.tiny_runs import TINY, RecordingDisplay
 
@@ -30,8 +30,9 @@ def plans(*methods: str, changes: Sequence[str] = ()) -> list[RunPlan]:
 
 
 def main() -> None:
-    home, work = Path(sys.argv[1]), plans(*METHODS)
-    artifacts, display = Artifacts(home / "artifacts"), RecordingDisplay()
+    home, (methods, epochs) = Path(sys.argv[1]), sys.argv[3:] or (",".join(METHODS), "10")
+    work = plans(*methods.split(","), changes=(f"tasks.pawsx.epochs={epochs}",))
+    artifacts, display = open_artifacts(home / "artifacts"), RecordingDisplay()
     executor = RayCluster.on(artifacts, sys.argv[2], None, "auto", Needs())
     store = Store.open(home / "board.db", create=True)
     report = Runner(store, artifacts, executor, display).run(work)

@@ -59,6 +59,17 @@ def tiny_plans(*methods: str, changes: tuple[str, ...] = (), **more: Any) -> lis
     return plan_runs(recipes, [0])
 
 
+def scores_of(database: Path) -> dict[tuple[str, ...], float]:
+    """Every score of a store, to the bit."""
+    store = Store.open(database, read_only=True)
+    rows = store.cells().to_dict("records")
+    store.close()
+    key = ["run", "task", "view", "split", "selection", "metric", "step"]
+    found = {tuple(str(row[name]) for name in key): float(row["value"]) for row in rows}
+    assert len(found) == len(rows) > 0
+    return found
+
+
 def run_plans(home: Path, work: list[RunPlan], workers: int = 1) -> tuple[RunReport, RecordingDisplay]:
     """Runs plans in this process, with the store and the artifacts of `home`."""
     display, artifacts = RecordingDisplay(), Artifacts(home / "artifacts")

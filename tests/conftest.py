@@ -32,6 +32,7 @@ def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A home of the tests' own, where commands in new processes find the cards of methods that others have kept."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALIGNBOARD_HOME", str(tmp_path_factory.getbasetemp() / "home"))
+        patch.delenv("ALIGNBOARD_ARTIFACTS", raising=False)
         yield
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from harness.cli.options import Db
+from harness.errors import UsageError
 from harness.storage.artifacts import Artifacts
 from harness.storage.home import database_url
 from harness.storage.shared import open_artifacts
@@ -25,6 +27,9 @@ def gc(
         list[str] | None,
         typer.Option(metavar="DB", help="Forget a database: its runs keep nothing."),
     ] = None,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="Also delete at the URL of ALIGNBOARD_ARTIFACTS, for all machines.")
+    ] = False,
     db: Db = None,
 ) -> None:
     """Delete artifacts that no run needs.
@@ -34,7 +39,8 @@ def gc(
     those of deleted runs and of earlier versions of code and data; also damaged ones, and files that killed processes
     left unfinished. What no database knows may belong to one that is not here, so it is kept unless --unknown is given.
     Keeps checkpoints while any run is unfinished, so that `alignboard resume` can use them. Prints the freed space in
-    MiB.
+    MiB. What machines share at the URL of ALIGNBOARD_ARTIFACTS stays unless --shared is given: that deletes the copies
+    that no run needs in the databases which were used on this machine, so give it where all of these are known.
 
     \b
     Examples:
@@ -47,15 +53,27 @@ def gc(
     locations = _databases(artifacts, db)
     if len(locations) > 1:
         typer.echo(f"databases: {', '.join(map(hide_secrets, locations))}")
-    if dry_run:
-        kept = in_use(artifacts, locations, trials=not trials, unknown=unknown)
-        doomed = [found for name in artifacts.fingerprints() if name not in kept and (found := artifacts.listed(name))]
-        for artifact in doomed:
-            typer.echo(f"{artifact.fingerprint[:12]}  {artifact.kind:<9} {artifact.size / 2**20:8.1f} MiB")
-        typer.echo(f"artifacts to remove: {len(doomed)}, {sum(artifact.size for artifact in doomed) / 2**20:.1f} MiB")
-        return
-    gone = collect(artifacts, locations, trials=trials, unknown=unknown)
-    typer.echo(f"artifacts removed: {len(gone.fingerprints)}, {gone.size / 2**20:.1f} MiB")
+    copies = {"shared artifacts": _shared_copies(artifacts)} if shared else {}
+    places = {**copies, "artifacts": artifacts}  # in this order, since the last one forgets the trials
+    for what, place in places.items():
+        keep = partial(in_use, place, locations, trials=not trials, unknown=unknown)
+        if dry_run:
+            kept = keep()
+            doomed = [found for name in place.fingerprints() if name not in kept and (found := place.listed(name))]
+            for artifact in doomed:
+                typer.echo(f"{artifact.fingerprint[:12]}  {artifact.kind:<9} {artifact.size / 2**20:8.1f} MiB")
+            typer.echo(f"{what} to remove: {len(doomed)}, {sum(found.size for found in doomed) / 2**20:.1f} MiB")
+        else:
+            gone = collect(place, locations, trials=trials, unknown=unknown) if place is artifacts else place.gc(keep)
+            typer.echo(f"{what} removed: {len(gone.fingerprints)}, {gone.size / 2**20:.1f} MiB")
+
+
+def _shared_copies(artifacts: Artifacts) -> Artifacts:
+    copies = artifacts.shared_copies()
+    if copies is None:
+        remedy = "set it to the URL where machines share artifacts, or leave --shared out"
+        raise UsageError("--shared has no effect without ALIGNBOARD_ARTIFACTS", remedy=remedy)
+    return copies
 
 
 def _databases(artifacts: Artifacts, db: str | None) -> list[str]:

@@ -100,6 +100,10 @@ class Artifacts:
     def share(self, artifact: Artifact) -> None:
         """Makes sure that all machines have an artifact that `find` has returned."""
 
+    def shared_copies(self) -> Artifacts | None:
+        """What is shared, to list and collect it; None where nothing is."""
+        return None
+
     def on_node(self) -> Artifacts:
         """These artifacts as another machine, or another process, has them."""
         return self

@@ -84,6 +84,21 @@ class RemoteFiles:
 
         self._retried(move, path)
 
+    def sizes(self, folder: str) -> dict[str, int]:
+        """The bytes of all files below a folder, by path."""
+
+        def sizes() -> dict[str, int]:
+            self._files.invalidate_cache()
+            found = self._files.find(self._path(folder), detail=True)
+            return {path.removeprefix(self._path("")): int(entry["size"]) for path, entry in found.items()}
+
+        return self._retried(sizes, folder)
+
+    def remove(self, paths: Sequence[str]) -> None:
+        """Deletes files."""
+        if paths:
+            self._retried(lambda: self._files.rm([self._path(path) for path in paths]), paths[0])
+
     @cached_property
     def _files(self) -> Any:
         import fsspec

@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from harness.faults import DiskError
 from harness.files import file_digest, json_digest, write_atomically
-from harness.storage.artifacts import Artifacts, artifact_folder
+from harness.storage.artifacts import Artifacts, Collected, artifact_folder
 from harness.storage.home import artifacts_root
 from harness.storage.locks import StageClaim, locked
 from harness.storage.manifest import MANIFEST, Artifact, DamageError, is_inside, parse_manifest
@@ -34,7 +34,12 @@ def open_artifacts(root: Path | None = None) -> Artifacts:
     """The artifacts of this machine's folder, and of the URL in `ALIGNBOARD_ARTIFACTS` if there is one."""
     url = os.environ.get(VARIABLE)
     folder = root or artifacts_root()
-    return SharedArtifacts(folder, url) if url else Artifacts(folder)
+    return _shared_at(folder, url) if url else Artifacts(folder)
+
+
+@cache
+def _shared_at(root: Path, url: str) -> SharedArtifacts:
+    return SharedArtifacts(root, url)  # one for all readers of the process, which remembers what they have looked for
 
 
 class SharedArtifacts(Artifacts):
@@ -51,6 +56,9 @@ class SharedArtifacts(Artifacts):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SharedArtifacts, (self.root, self.remote.url)
+
+    def shared_copies(self) -> Artifacts:
+        return SharedCopies(self.root, self.remote.url)
 
     def on_node(self) -> Artifacts:
         return SharedArtifacts(artifacts_root(), self.remote.url)
@@ -139,7 +147,7 @@ class SharedArtifacts(Artifacts):
     def _look(self, fingerprint: str) -> Artifact | None:
         """What the manifest at the URL says, if there is one."""
         if fingerprint in self._missing:
-            self._missing.remove(fingerprint)
+            self._missing.discard(fingerprint)
         elif fingerprint not in self._known:
             self.prefetch([fingerprint])
             self._missing.clear()
@@ -181,11 +189,34 @@ class SharedArtifacts(Artifacts):
     def _refuse(self, there: Artifact, damage: DamageError) -> None:
         """Moves the manifest of a damaged artifact away, unless another machine has replaced it already."""
         name = there.fingerprint
-        del self._known[name]
+        self._known.pop(name, None)
         if self._look(name) == there:
-            del self._known[name]
+            self._known.pop(name, None)
             self.remote.move(_manifest_of(name), f"damaged/{name}.json")
             self._note_damage(name, f"at {self.remote.url}: {damage}")
+
+
+class SharedCopies(SharedArtifacts):
+    """What is at the URL, without the folder: to be listed and collected. Leases and databases are the folder's."""
+
+    def fingerprints(self) -> list[str]:
+        return sorted({path.split("/")[2] for path in self.remote.sizes("objects")})
+
+    def listed(self, fingerprint: str) -> Artifact | None:
+        return self._look(fingerprint)
+
+    def gc(self, keep: Callable[[], Collection[str]]) -> Collected:
+        """Removes artifacts at the URL that are not among the fingerprints which `keep` returns, and damaged ones."""
+        with self.collection_lock():
+            kept = keep()
+            sizes = self.remote.sizes("objects")
+            doomed = {path: size for path, size in sizes.items() if path.split("/")[2] not in kept}
+            names = sorted({path.split("/")[2] for path in doomed})
+            doomed |= self.remote.sizes("damaged")
+            manifests = doomed.keys() & {_manifest_of(name) for name in names}
+            for paths in (manifests, doomed.keys() - manifests):  # manifests first, so that none is half there
+                self.remote.remove(sorted(paths))
+        return Collected(tuple(names), sum(doomed.values()))
 
 
 def _manifest_of(fingerprint: str) -> str:

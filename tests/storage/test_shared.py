@@ -19,7 +19,9 @@ from harness.storage.artifacts import Artifacts
 from harness.storage.manifest import MANIFEST
 from harness.storage.remote import RemoteFiles, check_url
 from harness.storage.shared import VARIABLE, SharedArtifacts, open_artifacts
+from harness.storage.store import Store
 from harness.storage.usage import collect
+from tests.support.cli_calls import run_command
 from tests.support.s3_server import KEYS, s3_server
 
 
@@ -246,6 +248,38 @@ def test_gc_leaves_what_is_shared(mounted: Machines) -> None:
     assert collect(mounted["a"], []).fingerprints == ("abcd",)
     assert mounted.there() == before
     assert weights(mounted["a"]) == "hello", "it is fetched again"
+
+
+def test_gc_of_shared_copies_deletes_there_what_is_not_kept(machines: Machines) -> None:
+    make(machines["a"])
+    make(machines["a"], "dddd")
+    copies = machines["b"].shared_copies()
+    assert copies.fingerprints() == ["abcd", "dddd"]
+    gone = copies.gc(lambda: {"dddd"})
+    assert (gone.fingerprints, gone.size > 400) == (("abcd",), True)
+    assert (machines["c"].find("abcd"), weights(machines["c"], "dddd")) == (None, "hello")
+    assert weights(machines["a"]) == "hello", "folders keep what they have"
+
+
+def test_gc_of_the_command_line_deletes_shared_copies_if_asked(
+    mounted: Machines, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"ALIGNBOARD_HOME": str(mounted.folder), VARIABLE: mounted.url}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("ALIGNBOARD_DB", raising=False)
+    Store.open(mounted.folder / "board.db", create=True).close()
+    make(mounted["artifacts"])
+    assert run_command("gc", "--unknown") == 0
+    assert len(mounted.there()) == 4
+    assert run_command("gc", "--unknown", "--shared", "--dry-run") == 0
+    assert len(mounted.there()) == 4
+    assert "shared artifacts to remove: 1" in capsys.readouterr().out
+    assert run_command("gc", "--shared") == 0
+    assert len(mounted.there()) == 4, "no database knows it"
+    assert run_command("gc", "--unknown", "--shared") == 0
+    assert mounted.there() == []
+    monkeypatch.delenv(VARIABLE)
+    assert run_command("gc", "--shared") == 2
 
 
 def test_fault_names_what_is_damaged_here_or_there(mounted: Machines) -> None:

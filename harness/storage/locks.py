@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 BEAT = 5.0  # seconds between beats
@@ -114,7 +114,7 @@ def _acquire(path: Path) -> int:
 
 
 def _wait_for_claim(path: Path, on_wait: Callable[[], None] | None) -> int:
-    beat: tuple[int, ...] = ()
+    beat = (0, 0)
     since, pause = time.monotonic(), 0.001
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -126,16 +126,17 @@ def _wait_for_claim(path: Path, on_wait: Callable[[], None] | None) -> int:
             elif on_wait is not None:
                 on_wait()
                 on_wait = None
-            state = os.fstat(handle)
+            latest = _last_beat(os.fstat(handle))
         except BaseException:
             os.close(handle)
             raise
         os.close(handle)
-        if beat != (state.st_ino, state.st_mtime_ns):
-            beat, since = (state.st_ino, state.st_mtime_ns), time.monotonic()
+        if beat != latest:
+            beat, since = latest, time.monotonic()
         elif time.monotonic() - since > STALE:
-            with fence(path):
-                path.unlink(missing_ok=True)
+            with fence(path), suppress(FileNotFoundError):
+                if _last_beat(path.stat()) == beat:  # else its holder lives, or another process was faster
+                    path.unlink()
         time.sleep(pause)
         pause = min(POLL, 2 * pause)
 
@@ -143,6 +144,11 @@ def _wait_for_claim(path: Path, on_wait: Callable[[], None] | None) -> int:
 def _beat(handle: int, done: threading.Event) -> None:
     while not done.wait(BEAT):
         os.utime(handle)
+
+
+def _last_beat(state: os.stat_result) -> tuple[int, int]:
+    """What changes with every beat, and with the file itself."""
+    return state.st_ino, state.st_mtime_ns
 
 
 def _flock(handle: int, *, wait: bool) -> bool:

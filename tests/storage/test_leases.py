@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sqlite3
+import sys
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
@@ -196,6 +197,45 @@ def test_late_writes_for_another_version_of_the_run_are_refused(store: Store) ->
         store.refresh_summary("r", {}, {}, version="v1")
     assert store.cells(run="r")["value"].tolist() == [2.0]
     assert status_of(store) == {"r": "running"}
+
+
+def write_late(location: str, ready: Event, go_on: Event) -> None:
+    """A process that starts a run, is held up, and writes when another has taken the run over."""
+    store = Store.open(location)
+    store.add_run(RUN)
+    ready.set()
+    go_on.wait(120)
+    refused = 0
+    for write in (
+        lambda: store.put_scores("r", [replace(SCORE, value=1.0)], version="v1"),
+        lambda: store.set_status("r", "done", version="v1"),
+    ):
+        try:
+            write()
+        except LostRunError:
+            refused += 1
+    store.give_up("r", "failed", "late")
+    store.beat()
+    store.close()
+    sys.exit(refused)
+
+
+def test_a_process_that_was_held_up_changes_no_run_that_another_has_taken_over(location: str) -> None:
+    store = Store.open(location, create=True)
+    context = multiprocessing.get_context("spawn")
+    ready, go_on = context.Event(), context.Event()
+    process = context.Process(target=write_late, args=(location, ready, go_on))
+    process.start()
+    assert ready.wait(120)
+    store.add_run(replace(RUN, version="v2"))
+    store.put_scores("r", [replace(SCORE, value=2.0)], version="v2")
+    before = store.runs()
+    go_on.set()
+    process.join(120)
+    assert process.exitcode == 2, "both were refused"
+    assert store.runs().to_dict("records") == before.to_dict("records")
+    assert store.cells(run="r")["value"].tolist() == [2.0]
+    store.close()
 
 
 def test_only_the_owner_gives_a_run_up_and_only_while_it_runs(store: Store) -> None:

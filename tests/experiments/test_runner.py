@@ -12,10 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from harness.experiments import runner
+from harness.experiments.executors.local import Local
 from harness.experiments.plan import RunPlan
+from harness.experiments.runner import Runner, RunReport
 from harness.storage.artifacts import Artifacts
-from harness.storage.store import Store
-from tests.support.tiny_runs import run_plans, tiny_plans
+from harness.storage.store import RunRow, Store
+from harness.storage.store.database import LostConnectionError
+from tests.support.tiny_runs import RecordingDisplay, run_plans, tiny_plans
 
 
 def values(home: Path) -> dict[tuple[str, ...], float]:
@@ -155,6 +159,25 @@ def test_a_failing_stage_fails_its_runs_alone(tmp_path: Path) -> None:
     assert rows["mbert"]["status"] == "done"
     assert rows["ml-ctl-cz"]["status"] == "failed"
     assert "no longer finite" in rows["ml-ctl-cz"]["error"]
+
+
+def test_a_server_that_is_away_when_a_run_begins_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, artifacts = Store.open(tmp_path / "board.db", create=True), Artifacts(tmp_path)
+    tries, add = list[str](), Store.add_run
+
+    def add_run(self: Store, row: RunRow) -> None:
+        tries.append(row.id)
+        if len(tries) == 1:
+            raise LostConnectionError("the store cannot be used")
+        add(self, row)
+
+    monkeypatch.setattr(Store, "add_run", add_run)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    plans = tiny_plans("mbert")
+    monkeypatch.setattr(runner, "execute_stages", lambda *args: RunReport())
+    Runner(store, artifacts, Local(artifacts, 1, "cpu", threads=1, all_threads=1), RecordingDisplay()).run(plans)
+    assert tries == [plans[0].id] * 2
+    store.close()
 
 
 @pytest.mark.long  # tests/faults kills at instants of its own

@@ -60,7 +60,8 @@ def plans() -> list[RunPlan]:
     """One run of two tasks: one fine-tuned, one embedded."""
     SUITES._local["two"] = (Suite("two", "Two", ("pawsx", "tatoeba"), "For these tests."), None)  # type: ignore[assignment]
     tiny = [change for change in TINY if not change.startswith("tasks.") or change.startswith("tasks.pawsx.")]
-    where = {"base": "init:1x32", "source": "babel:size=small,test=100,parallel=60,mono=60", "suite": "two", "protocol": "mini"}
+    world = "babel:size=small,test=100,parallel=60,mono=60"
+    where = {"base": "init:1x32", "source": world, "suite": "two", "protocol": "mini"}
     return plan_runs([make_recipe(method="ml-ctl", changes=(*tiny, *SMALLER), **where)], [0])
 
 

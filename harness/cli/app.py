@@ -21,7 +21,7 @@ from typer.main import get_command
 
 from harness.cli import failures
 from harness.cli.options import flatten
-from harness.experiments.executors.parents import torchrun_rank
+from harness.experiments.executors.parents import end_with_parent, torchrun_rank
 from harness.stopping import exit_on_signals
 
 # OpenMP threads wait for each other by spinning. On cores that are shared, this takes time from the thread they wait
@@ -158,6 +158,7 @@ def first_of_torchrun() -> Iterator[bool]:
     if rank is None:
         yield True
         return
+    end_with_parent(os.getppid())
     from harness.experiments.executors.ranks import serve_environment, torchrun_ranks
 
     if rank != 0:

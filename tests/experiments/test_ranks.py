@@ -115,6 +115,35 @@ def test_torchrun_trains_one_run_on_its_processes(tmp_path: Path) -> None:
     assert "2 x cpu" in {cost["device"] for cost in costs}
 
 
+SLEEPING = """
+import os, pathlib, sys, time
+from harness.cli import app
+end = app.end_with_parent
+app.end_with_parent = lambda parent: (end(parent), pathlib.Path(sys.argv[1], str(os.getpid())).touch())
+with app.first_of_torchrun():
+    time.sleep(600)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked for in /proc")
+def test_no_process_outlives_a_torchrun_that_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "sleep.py").write_text(SLEEPING)
+    (ranks := tmp_path / "ranks").mkdir()
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    agent = subprocess.Popen([*torchrun, str(tmp_path / "sleep.py"), str(ranks)], env=environment)
+    while len(list(ranks.iterdir())) < 2:
+        assert agent.poll() is None
+        time.sleep(0.1)
+    agent.kill()
+    agent.wait()
+    deadline = time.monotonic() + 60
+    while any(Path("/proc", rank.name).exists() for rank in ranks.iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -112,12 +112,12 @@ def table_verdicts(
     return Verdicts(columns, seeds, _controls(rows, summaries))
 
 
-def add_verdicts(table: ResultTable, verdicts: Verdicts) -> ResultTable:
+def add_verdicts(table: ResultTable, verdicts: Verdicts, groups: Collection[str] = ()) -> ResultTable:
     """The table with each row's rank interval by the average (or the only column), and each cell's sign against the
-    row's control, with a note that explains them."""
-    tasks = [column.name for column in table.columns if column.name != AVERAGE]
+    row's control, with a note that explains them. P-values are corrected over all tasks, and over all `groups`."""
+    tasks = [column.name for column in table.columns if column.name not in {AVERAGE, *groups}]
     signs: dict[tuple[str, str], int] = {}
-    for family in (tasks, [AVERAGE]):
+    for family in (tasks, groups, [AVERAGE]):
         for cell, (difference, p) in verdicts.against_controls(family).items():
             if p is not None:
                 signs[cell] = int(np.sign(difference.estimate)) if p < 1 - statistics.LEVEL else 0
@@ -137,8 +137,8 @@ def add_verdicts(table: ResultTable, verdicts: Verdicts) -> ResultTable:
     if not verdicts.columns:
         return table
     note = (
-        f"Rank: the places that a row may have, for all rows at once with 95% confidence, over {len(verdicts.seeds)} "
-        "seeds and the test items. ▲ ▼: better or worse than the row's control (p < 0.05, Holm)."
+        f"Rank: simultaneous 95% interval of the row's place, over {len(verdicts.seeds)} seeds and the test items. "
+        "▲ ▼: better or worse than the row's control (p < 0.05, Holm)."
     )
     return replace(table, rows=tuple(rows), notes=(note, *table.notes))
 

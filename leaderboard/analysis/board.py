@@ -187,6 +187,19 @@ def view_order(view: str, source: str) -> tuple[int, int, str]:
     return len(known.departs), -int(known.resource) if known.resource.isdigit() else 1, view
 
 
+def by_distance(lines: pd.DataFrame, source: str) -> pd.DataFrame:
+    """The lines of a frame with a column `view` in the order of `view_order`."""
+    views = {view: view_order(view, source) for view in lines["view"].unique()}
+    return lines.iloc[sorted(range(len(lines)), key=lambda place: views[lines["view"].iloc[place]])].reset_index(
+        drop=True
+    )
+
+
+def label_views(lines: pd.DataFrame, source: str) -> pd.DataFrame:
+    """The lines of a frame with its column `view` as `view_label` writes it."""
+    return lines.assign(view=[view_label(view, source) for view in lines["view"]])
+
+
 def build_tables(summaries: pd.DataFrame, cells: pd.DataFrame, choice: TableChoice) -> list[ResultTable]:
     """The tables of a choice, one for each group of runs in `summaries`.
 

@@ -57,7 +57,7 @@ def _in_order(scores: pd.DataFrame, runs: Sequence[str]) -> pd.DataFrame:
 
 def view_differences(paired: PairedScores, compared: Sequence[ComparedLine]) -> pd.DataFrame:
     """A line for each view that both have: `view`, `first`, `second`, `difference` (second minus first), `error`,
-    `low`, `high`, `p`, from the largest gain down.
+    `low`, `high`, `p`.
 
     Means are over seeds; intervals are those of the lines of `compared` (second row minus first, by view), None where
     a view has no line there.
@@ -66,8 +66,7 @@ def view_differences(paired: PairedScores, compared: Sequence[ComparedLine]) -> 
     lines = pd.concat(means, axis=1, keys=["first", "second"], join="inner").reset_index()
     lines["difference"] = lines["second"] - lines["first"]
     intervals = interval_frame({line.view: line for line in compared}, lines["view"])
-    lines = pd.concat([lines, intervals], axis="columns")
-    return lines.sort_values("difference", ascending=False, ignore_index=True)
+    return pd.concat([lines, intervals], axis="columns")
 
 
 def interval_frame(compared: Mapping[str, ComparedLine], names: Iterable[str]) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from harness.errors import counted
 from harness.evaluation.statistics import LEVEL, Difference
 from harness.results.rendering import DASH, format_signed
 from harness.results.tables import ResultTable
-from harness.results.verdicts import Verdicts
+from harness.results.verdicts import ComparedLine, Verdicts
 from harness.storage.store import AVERAGE
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -54,6 +54,22 @@ def describe_finding(table: ResultTable, verdicts: Verdicts, groups: Collection[
         return ""
     sentence = "; ".join(parts)
     return f"{sentence[0].upper()}{sentence[1:]}. {counted(len(verdicts.seeds), 'seed')}."
+
+
+def describe_comparison(lines: Sequence[ComparedLine], tasks: Sequence[str], one: str, two: str) -> str:
+    """On which tasks the second of two rows is better and on which worse; empty without a test."""
+    tested = {line.task: line for line in lines if line.task in tasks and line.p is not None}
+    if not tested:
+        return ""
+    found = {name: line.difference.estimate for name, line in tested.items() if (line.p or 0.0) < 1 - LEVEL}
+    better, worse = ([name for name, gap in found.items() if gap * sign > 0] for sign in (1, -1))
+    if not found:
+        return f"{two} cannot be told from {one} on any of {counted(len(tested), 'task')}."
+    parts = [
+        f"{what} on {len(names)} of {len(tested)} tasks ({', '.join(names)})" if names else f"{what} on none"
+        for what, names in (("better", better), ("worse", worse))
+    ]
+    return f"{two} against {one}: {', '.join(parts)}."
 
 
 def _in_sentence(name: str) -> str:

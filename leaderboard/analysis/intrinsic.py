@@ -91,6 +91,16 @@ def describe_correlations(found: Sequence[Correlation]) -> str:
     return ", ".join(parts)
 
 
+def describe_relation(found: Sequence[Correlation], measure: str) -> str:
+    """What coefficients within languages say of a measure, in words."""
+    name = measure_name(measure)
+    if all(one.low > 0 for one in found):
+        return f"Within languages, higher {name} goes with higher scores"
+    if all(one.high < 0 for one in found):
+        return f"Within languages, higher {name} goes with lower scores"
+    return f"Within languages, no relation of {name} to scores can be seen"
+
+
 def map_points(fingerprint: str) -> pd.DataFrame:
     """The points of a map: `language`, `pair`, `side`, `text` and coordinates; empty if it is not on this machine."""
     path = find_file(fingerprint, PROJECTION)

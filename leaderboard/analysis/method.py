@@ -90,13 +90,13 @@ def scores_by_view(
 
 
 def summarise_views(scores: pd.DataFrame) -> pd.DataFrame:
-    """By view, best first: mean and standard deviation over seeds, the error over items of the first run."""
+    """By view: mean and standard deviation over seeds, the error over items of the first run."""
     grouped = scores.groupby("view", sort=False)
     summary = grouped["value"].agg(["mean", "std", "count"]).reset_index()
     summary["error"] = list(grouped["error"].first())
     summary["items"] = list(grouped["n"].first())
     names = {"mean": "score", "std": "sd", "count": "seeds", "error": "standard error"}
-    return summary.rename(columns=names).sort_values("score", ascending=False, ignore_index=True)
+    return summary.rename(columns=names)
 
 
 def dev_curve(dev: pd.DataFrame, task: str, metric: str) -> pd.DataFrame:

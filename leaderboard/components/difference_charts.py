@@ -16,12 +16,12 @@ _SIDES = alt.Color("side:N", scale=_SIDE_COLOURS, legend=None)
 _SCATTER_HEIGHT, _DISTANCE_HEIGHT = 320, 300  # pixels of the plot
 NAMED = 6  # lines with a colour and a label; the others are grey
 STEP_NAMES = {
-    "text": "continued-mlm − mbert: the same text",
+    "text": "continued-mlm − base: the same text",
     "objective": "shuffled-pairs − continued-mlm: the objective",
     "pairs": "method − shuffled-pairs: the true pairs",
-    "objective and pairs": "method − continued-mlm: both together",
-    "text and objective": "shuffled-pairs − mbert: text and objective",
-    "all": "method − mbert: all together",
+    "objective and pairs": "method − continued-mlm: objective and true pairs",
+    "text and objective": "shuffled-pairs − base: text and objective",
+    "all": "method − base: all of it",
 }
 _STEP_COLOURS = dict(zip(STEP_NAMES, (PALETTE[4], PUBLISHED, METHOD, PALETTE[1], PALETTE[2], PALETTE[3]), strict=True))
 
@@ -44,7 +44,7 @@ def difference_dots(lines: pd.DataFrame) -> alt.LayerChart | None:
     if lines.empty:
         return None
     frame = _add_texts(lines, "view")
-    y = alt.Y("view:N", sort=list(frame["view"]), title=None, axis=look.names_axis())
+    y = alt.Y("view:N", sort=list(frame["view"]), title=None, axis=look.names_axis(labelLimit=look.LANGUAGE_WIDTH))
     x = alt.X("difference:Q", title="Difference in points", axis=look.signed_axis())
     tips = [alt.Tooltip("view:N", title=" "), alt.Tooltip("text:N", title="difference")]
     dots = alt.Chart(frame).mark_circle(size=70, opacity=1).encode(x=x, y=y, color=_SIDES, tooltip=tips)
@@ -142,14 +142,15 @@ def attribution_bars(steps: pd.DataFrame) -> alt.LayerChart | None:
     frame["name"] = frame["kind"].map(STEP_NAMES)
     kinds = [kind for kind in STEP_NAMES if kind in set(frame["kind"])]
     scale = alt.Scale(domain=[STEP_NAMES[kind] for kind in kinds], range=[_STEP_COLOURS[kind] for kind in kinds])
-    legend = alt.Legend(orient="top", direction="vertical", columns=1, labelLimit=320, title=None, offset=8)
+    short = f"width < {look.NARROW} ? split(datum.label, ': ')[1] : datum.label"
+    legend = alt.Legend(orient="top", direction="vertical", columns=1, labelLimit=320, labelExpr=short, title=None)
     frame["end"] = frame[["difference", "high"]].max(axis=1).clip(lower=0)
     low, high = min(0.0, *frame["difference"], *frame["low"].dropna()), float(frame["end"].max())
     wide = max(high - low, 1.0)
     x = alt.X(
         "difference:Q",
         title="Gain in points",
-        axis=look.signed_axis(),
+        axis=look.signed_axis(grid=False),  # no line through a figure
         scale=alt.Scale(domain=[low - 0.02 * wide, high + 0.3 * wide], nice=False),  # with room for figures
     )
     y = alt.Y(

@@ -36,7 +36,7 @@ def _colours(names: Sequence[str]) -> alt.Scale:
 
 def transfer_scatter(points: pd.DataFrame, measure: str, score: str, digits: int) -> alt.LayerChart:
     """A measure of alignment against a score, a point for each method and language; a line joins the methods of each
-    language. `digits` are for the measure."""
+    language and has its name at the end. `digits` are for the measure."""
     frame = points.assign(
         colour=group_colours([escape(str(value), most=30) for value in points["colour"]]),
         row=[escape(str(value), most=60) for value in points["row"]],
@@ -61,7 +61,10 @@ def transfer_scatter(points: pd.DataFrame, measure: str, score: str, digits: int
             ],
         )
     )
-    return alt.layer(lines, points_layer).properties(height=360)
+    ends = frame.sort_values("measure").drop_duplicates("view", keep="last")
+    names = alt.Chart(ends).mark_text(align="left", dx=8, fontSize=10, color=OTHERS)
+    labels = names.encode(x=alt.X("measure:Q", scale=scale), y=alt.Y("transfer:Q", scale=scale), text="view:N")
+    return alt.layer(lines, points_layer, labels).properties(height=360)
 
 
 def sentence_map(points: pd.DataFrame, kind: str, codes: Sequence[str]) -> alt.LayerChart:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import streamlit as st
@@ -11,6 +12,7 @@ from harness.results.rendering import escape
 from harness.storage.store.database import NoStoreError
 
 FIRST_ROWS = "alignboard run mbert continued-mlm ml-ctl-cz --suite xtreme-align --source babel --protocol mini"
+MADE_UP = re.compile(r"(subset:[^,]*,)*babel(:|$)")  # sources of generated languages
 LONGEST = 400  # characters of a line with third-party names
 
 
@@ -61,6 +63,13 @@ def report_store_error(error: UserError) -> None:
         return
     st.error("The store cannot be read.", icon=":material/error:")
     st.code(str(error), language=None, wrap_lines=True)
+
+
+def source_notes(source: str) -> list[str]:
+    """What figures on a source cannot be set beside."""
+    if not MADE_UP.match(source):
+        return []
+    return ["The source is a made-up world of generated languages: its scores cannot be set beside published ones."]
 
 
 def suggest_mapping() -> None:

@@ -130,14 +130,17 @@ def timeline_bars(bars: pd.DataFrame) -> alt.Chart | None:
 
 
 def view_scores(lines: pd.DataFrame) -> alt.LayerChart | None:
-    """A task's scores by language: a dot for each seed, their mean, the interval over items of the first run."""
+    """A task's scores by language: a dot for each seed, their mean, the interval over items of the first run.
+
+    Languages are in the order of `lines`.
+    """
     if lines.empty:
         return None
     frame = lines.assign(mean=lines.groupby("view")["value"].transform("mean"))
     first = frame[frame["run"] == frame["run"].iloc[0]].dropna(subset=["error"])
     first = first.assign(low=first["value"] - Z * first["error"], high=first["value"] + Z * first["error"])
-    order = list(frame.sort_values("mean", ascending=False)["view"].unique())
-    axis = look.names_axis()
+    order = list(frame["view"].unique())
+    axis = look.names_axis(labelLimit=look.LANGUAGE_WIDTH)
     y = alt.Y("view:N", sort=order, title=None, axis=axis)
     ends = [*frame["value"], *first["low"], *first["high"]]
     scale = alt.Scale(domain=look.axis_range(ends), nice=True)

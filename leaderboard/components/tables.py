@@ -58,6 +58,18 @@ def table_unit(table: ResultTable) -> str:
     return f"{unit}: mean ± standard deviation over seeds. A dash marks missing scores, with the count of those there."
 
 
+def gain_notes(verdicts: Verdicts | None) -> list[str]:
+    """What gains are over, and what bold figures are."""
+    rows = sorted(verdicts.controls.items()) if verdicts else []
+    if not rows:
+        return []
+    by_control = {control: [row for row, own in rows if own == control] for _, control in rows}
+    usual = max(by_control, key=lambda control: len(by_control[control]))
+    others = [f"of {row} over {control}" for row, control in rows if control != usual]
+    gains = ", ".join([f"the average minus that of {usual}", *others])
+    return [f"Gain: {gains}, with its 95% interval. Bold: apart from every other row of its column."]
+
+
 def column_heading(name: str, metric: str = "") -> str:
     """The heading of a column, with its unit in parentheses."""
     words = name.capitalize() if name in (AVERAGE, GAIN) else clean(name)
@@ -89,7 +101,8 @@ def table_frame(table: ResultTable, verdicts: Verdicts | None = None) -> pd.Data
         texts = {column.name: padded(format_cell(row.cell(column.name), row.seeds)) for column in columns}
         if verdicts is None:
             return texts
-        return {AVERAGE: texts.pop(AVERAGE, DASH), GAIN: gain(row), **texts}
+        places = {"places": bar(row)} if ranked else {}
+        return {AVERAGE: texts.pop(AVERAGE, DASH), **places, GAIN: gain(row), **texts}
 
     def bar(row: ResultRow) -> list[int]:
         best, worst = row.rank or (0, -1)
@@ -98,7 +111,7 @@ def table_frame(table: ResultTable, verdicts: Verdicts | None = None) -> pd.Data
     return pd.DataFrame(
         ({} if len(badges) == 1 else {"role": [row.badge] if row.badge else []})
         | {"method": [row_name(row.label)]}
-        | ({"rank": format_rank(row), "places": bar(row)} if ranked else {})
+        | ({"rank": format_rank(row)} if ranked else {})
         | figures(row)
         | ({} if badges == {"published"} else {"seeds": row.seeds})
         for row in table.rows
@@ -138,10 +151,10 @@ def table_columns(table: ResultTable, frame: pd.DataFrame) -> dict[str, Any]:
 
     names = [name for one in frame["method"] for name in one]
     config: dict[str, Any] = {
-        "role": column.MultiselectColumn("", pinned=True, width=72, help=ROLE_HELP),
+        "role": column.MultiselectColumn("", pinned=True, width=64, help=ROLE_HELP),
         "method": column.MultiselectColumn("Method", pinned=True, width=width(names), help=METHOD_HELP),
-        "rank": column.TextColumn("Rank", width=48, help="The places that the row may have: 95% over seeds and items."),
-        "places": column.BarChartColumn("", width=56, y_min=0, y_max=4, color="gray", help="The same as a bar."),
+        "rank": column.TextColumn("Rank", width=48, help="Simultaneous 95% interval of the row's place."),
+        "places": column.BarChartColumn("", width=44, y_min=0, y_max=4, color="gray", help="The rank as a bar."),
         "seeds": column.NumberColumn("Seeds", width=60, help="Runs averaged, each with its own random seeds."),
     }
     for name, metric in ((GAIN, ""), *table.columns):

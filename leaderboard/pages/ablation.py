@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import streamlit as st
 
+from harness.results.attribution import SHUFFLED
 from harness.results.rendering import escape
 from harness.results.tables import CONTROLS, ResultRow, version_notes
 from harness.storage.store import AVERAGE
@@ -104,6 +105,8 @@ def show_gains(choice: AblationChoice) -> None:
     messages.write_notes([STEPS_NOTE])
     missing = dict(part for one in found.values() for part in one.missing.items())
     if missing:
+        if SHUFFLED in missing:
+            messages.write("No row was trained on shuffled pairs, so the objective and the true pairs are one step.")
         with st.expander(f"Without runs: {escape(', '.join(missing), 'label', 80)}"):
             for command in missing.values():
                 st.code(escape(command, most=400), language="bash", wrap_lines=True)
@@ -173,9 +176,8 @@ def show_scope(choice: AblationChoice, scope: str) -> None:
     if differences.empty:
         return
     source = group.key.source
-    order = {view: board.view_order(view, source) for view in differences["view"].unique()}
-    differences = differences.sort_values("view", key=lambda views: views.map(order), kind="stable", ignore_index=True)
-    views = tuple(order)
+    differences = board.by_distance(differences, source)
+    views = tuple(differences["view"].unique())
     grey = len(tasks) == 1 and choice.intervals
     differences = ablation.add_intervals(differences, choice.others, choice.comparisons(scope, views) if grey else {})
     on_page, printed = (difference_charts.heat_map(differences, dark=dark) for dark in (charts.is_dark(), False))
@@ -209,7 +211,7 @@ def show_recipes(choice: AblationChoice, name: str) -> None:
         st.text("No field of the recipe.")
         return
     config = {
-        "field": st.column_config.TextColumn("Field", pinned=True, width=180),
+        "field": st.column_config.TextColumn("Field", width=180),
         "first": st.column_config.TextColumn(choice.base_name),
         "second": st.column_config.TextColumn(name),
     }

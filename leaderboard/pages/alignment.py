@@ -24,9 +24,10 @@ def show_transfer(points: pd.DataFrame, measure: str, task: str, by: str, source
     correlations = intrinsic.describe_correlations(correlate(points))
     if not ranks:
         centred = intrinsic.centre_within_languages(points)
-        within = intrinsic.describe_correlations(correlate(centred))
+        within = correlate(centred)
         if within:
-            st.markdown(f"**Within languages: {escape(within, 'label')}**")
+            said = f"{intrinsic.describe_relation(within, measure)}: {intrinsic.describe_correlations(within)}"
+            st.markdown(f"**{escape(said, 'label', messages.LONGEST)}**")
         correlations = f"over all languages pooled: {correlations}" if correlations else ""
     count = f"{len(points)} points" + (f", {correlations}" if correlations else "")
     messages.write(f"A point is one method in one language, mean over its seeds, a line one language. {count}")
@@ -39,12 +40,12 @@ def show_transfer(points: pd.DataFrame, measure: str, task: str, by: str, source
     charts.show_chart(scatter, f"Does better alignment go with better transfer on {task}?", "transfer", about)
     number = st.column_config.NumberColumn
     config = {
-        "row": st.column_config.TextColumn("Method", pinned=True),
+        "row": st.column_config.TextColumn("Method"),
         "view": st.column_config.TextColumn("Language"),
         "measure": number(axes[0], format=f"%.{1 if ranks else digits}f"),
         "transfer": number(axes[1], format="%.1f"),
     }
-    tables.show_frame(points, "points", config, height=min(420, 38 + 34 * len(points)))
+    tables.show_frame(board.label_views(points, source), "points", config, height=min(420, 38 + 34 * len(points)))
     tables.offer_frame(points, f"{name} against {task}", "alignment", notes=[correlations])
 
 

@@ -15,7 +15,7 @@ from leaderboard import data
 from leaderboard.analysis import board, compare
 from leaderboard.analysis.ablation import spans_zero
 from leaderboard.analysis.compare import PairedScores
-from leaderboard.analysis.findings import format_interval
+from leaderboard.analysis.findings import describe_comparison, format_interval
 from leaderboard.components import charts, difference_charts, filters, look, messages, tables
 from leaderboard.components.filters import RunGroup
 from leaderboard.components.state import Address
@@ -24,7 +24,10 @@ ITEM_WIDTHS = {"text": 400, "other": 300, "gloss": 300, "gold": 130, "first": 13
 ONE_LINE, MORE, MOST_LINES = 34, 20, 5  # pixels of a row of one line and of each further line
 WRAPPED = 66  # pixels of a row from which Streamlit wraps text
 GLOSS = "Each word of the made-up language by its meaning; a/b: a word of two meanings."
-NOTE = "[Intervals] are 95 % over seeds and items; below three seeds over items alone, which is no test. ±: over seeds."
+NOTE = (
+    "[Intervals] are 95 % over seeds and items, with fewer than three seeds over items alone, which is no test. "
+    "±: over seeds. p: corrected for the number of tasks (Holm)."
+)
 
 
 class CompareChoice(NamedTuple):
@@ -72,17 +75,13 @@ def show_differences(choice: CompareChoice, lines: pd.DataFrame, name: str, labe
     number = st.column_config.NumberColumn
     config = {
         name: st.column_config.TextColumn(label, width=230 if name == "view" else 110),
+        "difference": number("Difference", width=150),
         "first": number(escape(choice.one, most=30), width=130),
         "second": number(escape(choice.two, most=30), width=130),
-        "difference": number("Difference", width=150),
-        "p": number("p", format="%.3f", width=80, help="Corrected for the number of lines (Holm)."),
+        "p": number("p", width=80, help="Corrected for the number of lines (Holm)."),
     }
     columns = {column: list(lines[column]) for column in lines}
-    labels = (
-        {"view": [board.view_label(view, choice.group.key.source) for view in lines["view"]]} if "view" in lines else {}
-    )
     texts = {
-        **labels,
         "difference": [
             format_interval(*each) for each in zip(lines["difference"], lines["low"], lines["high"], strict=True)
         ],
@@ -93,6 +92,7 @@ def show_differences(choice: CompareChoice, lines: pd.DataFrame, name: str, labe
             ]
             for side in ("first", "second")
         },
+        "p": ["< 0.001" if p < 0.001 else "\u2013" if pd.isna(p) else f"{p:.3f}" for p in lines["p"]],
     }
     dark, widest = charts.is_dark(), max(look.NARROWEST, float(lines["difference"].abs().max()))
     fills = {
@@ -102,6 +102,7 @@ def show_differences(choice: CompareChoice, lines: pd.DataFrame, name: str, labe
         ]
     }
     kept = lines.dropna(axis="columns", how="all")
+    texts = {column: shown for column, shown in texts.items() if column in kept}
     tables.show_frame(kept, f"{name}-lines", config, texts, fills, column_order=[c for c in config if c in kept])
 
 
@@ -122,11 +123,14 @@ def show_languages(choice: CompareChoice, lines: pd.DataFrame) -> None:
     if lines.empty:
         st.info(f"No language of {escape(task, 'markdown', 40)} has a score in both rows.")
         return
-    dots = difference_charts.difference_dots(lines)
+    source = choice.group.key.source
+    lines = board.by_distance(lines, source)
+    named = board.label_views(lines, source)
+    dots = difference_charts.difference_dots(named)
     charts.show_chart(
         dots, f"In which languages of {task} do they differ?", "differences", "Grey: the interval spans 0."
     )
-    show_differences(choice, lines, "view", "Language")
+    show_differences(choice, named, "view", "Language")
     tables.offer_frame(lines, f"{two} minus {one}, {task} by language", "languages", [tables.ERROR_NOTE])
     scatter = difference_charts.score_scatter(lines, one, two)
     about = f"A point is a language. {two} is better above the line."
@@ -187,6 +191,9 @@ def show_comparison(address: Address, choice: CompareChoice) -> None:
     if choice.first.label == choice.second.label:
         st.info("Both are the same row. Choose another one.")
         return
+    verdict = describe_comparison(choice.comparison(), board.tasks(choice.group.summaries), choice.one, choice.two)
+    if verdict:
+        st.markdown(f"**{escape(verdict, 'label', messages.LONGEST)}**")
     messages.write(f"{choice.two} minus {choice.one}: positive differences are gains of {choice.two}")
     messages.write_notes(version_notes([choice.first, choice.second]))
     show_tasks(choice)

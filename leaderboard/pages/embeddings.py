@@ -16,7 +16,10 @@ from leaderboard.components.state import Address
 
 MAX_MAPS = 4
 KINDS = {"t-SNE": "tsne", "PCA": "pca"}
-MAP_NOTE = "A map shows neighbours, not distances: compare the lines, not the positions of clouds."
+MAP_NOTE = (
+    "Percentages and places are of nearest neighbours in the vectors themselves: the mean over the languages shown, "
+    "and the medians of the best and the worst of them. A map only sketches who is near whom."
+)
 
 
 def load_map(row: ResultRow) -> pd.DataFrame:
@@ -33,13 +36,15 @@ def default_names(rows: Mapping[str, ResultRow]) -> list[str]:
 
 def map_title(name: str, row: ResultRow, codes: Sequence[str]) -> str:
     """The name of a row, how many of the sentences in some languages have their translation next to them, and at which
-    place the translation stands in the middle."""
+    place the translation of half of a language's sentences stands, at best and at worst."""
     measured = data.cells(data.location(), row.runs, INTRINSIC)
-    means = measured[measured["language"].isin(codes)].groupby("metric")["value"].mean()
+    measured = measured[measured["language"].isin(codes)]
+    means = measured.groupby(["metric", "language"])["value"].mean()
     if "retrieval" not in means:
         return name
-    rank = f", median place {means['neighbour_rank']:.0f}" if "neighbour_rank" in means else ""
-    return f"{name}: {means['retrieval']:.0f} % are next to their translation{rank}"
+    places = sorted({f"{place:.0f}" for place in means.get("neighbour_rank", ())}, key=int)
+    median = f", median place {' to '.join(dict.fromkeys((places[0], places[-1])))}" if places else ""
+    return f"{name}: {means['retrieval'].mean():.0f} % are next to their translation{median}"
 
 
 def limit_note(chosen: Sequence[str], limit: int, what: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -11,14 +12,14 @@ import streamlit as st
 from harness.data.languages import GROUPINGS, groups
 from harness.errors import UserError
 from harness.results.rendering import escape
-from harness.results.tables import ResultRow, ResultTable, TableKey, table_caption
+from harness.results.tables import CONTROLS, ResultRow, ResultTable, TableKey, table_caption
 from harness.results.verdicts import Verdicts, add_verdicts
 from harness.storage.store import AVERAGE
 from leaderboard import data, published
-from leaderboard.analysis import board
+from leaderboard.analysis import ablation, board
 from leaderboard.analysis.board import COSTS, GROUPS, LANGUAGES, TASKS, TableChoice
 from leaderboard.analysis.findings import describe_finding
-from leaderboard.components import charts, downloads, filters, messages, score_charts, tables
+from leaderboard.components import charts, difference_charts, downloads, filters, messages, score_charts, tables
 from leaderboard.components.state import Address, go_to
 
 ANY = "any"
@@ -127,10 +128,11 @@ def load_table(summaries: pd.DataFrame, choice: TableChoice) -> tuple[ResultTabl
     if not built or not built[0].rows:
         return None, None
     table, verdicts = built[0], None
-    if choice.columns == TASKS and choice.languages is None:
-        table, verdicts = judge(table, choice.selection)
     if choice.columns == TASKS:
-        table = board.arrange_columns(table, board.task_groups(summaries))
+        task_groups = board.task_groups(summaries)
+        table = board.arrange_columns(table, task_groups)
+        if choice.languages is None:
+            table, verdicts = judge(table, choice.selection, tuple(task_groups))
         table = board.add_costs(table, data.links(place, runs, ("align",)))
     foreign = data.foreign_summaries(place, table.key.suite)
     if len(foreign):
@@ -141,20 +143,22 @@ def load_table(summaries: pd.DataFrame, choice: TableChoice) -> tuple[ResultTabl
     return table, verdicts
 
 
-def judge(table: ResultTable, selection: str) -> tuple[ResultTable, Verdicts | None]:
+def judge(table: ResultTable, selection: str, task_groups: Collection[str]) -> tuple[ResultTable, Verdicts | None]:
     """The table with ranks and marks, and the verdicts; with a note instead where its statistics are damaged."""
     try:
         verdicts = data.verdicts(data.location(), table.key, selection)
     except UserError as error:
         return replace(table, notes=(f"No ranks: {error}", *table.notes)), None
-    return (add_verdicts(table, verdicts), verdicts) if verdicts else (table, None)
+    return (add_verdicts(table, verdicts, task_groups), verdicts) if verdicts else (table, None)
 
 
 def show_bands(state: LeaderboardState, table: ResultTable) -> None:
     """The table in bands: controls and methods, external rows, published rows. A click opens what is behind it."""
     own = board.with_badges(table, "control", "")
     clicked = show_band(own, "results", state.verdicts)
-    messages.write_notes([tables.table_unit(table), *table.notes, "Click a figure to see the runs behind it."])
+    notes = [tables.table_unit(table), *table.notes, *tables.gain_notes(state.verdicts)]
+    notes += [*messages.source_notes(table.key.source), "Click a figure to see the runs behind it."]
+    messages.write_notes(notes)
     tables.offer_files(lambda: downloads.table_files(own), "board")
     for badge, about in BANDS.items():
         band = board.without_costs(board.with_badges(table, badge))
@@ -222,13 +226,31 @@ def find_baseline(state: LeaderboardState, table: ResultTable, row: ResultRow) -
 
 
 @st.fragment
-def show_charts(table: ResultTable) -> None:
-    """The spread of the seeds, and the cost of a score."""
+def show_charts(state: LeaderboardState, table: ResultTable) -> None:
+    """The spread of the seeds, or with one seed the differences to the control; and the cost of a score."""
     own = board.with_badges(table, "control", "")
-    charts.show_chart(score_charts.seed_dots(own), "How far apart are the seeds?", "seeds")
+    if any(row.seeds > 1 for row in own.rows):
+        charts.show_chart(score_charts.seed_dots(own), "How far apart are the seeds?", "seeds")
+    elif state.choice.columns == TASKS and state.choice.languages is None:
+        show_gains(own, state.choice.selection)
     if {column.name for column in COSTS} <= {column.name for column in table.columns}:
         about = "No cheaper row beats a row on the line. Costs are of the alignment alone."
         charts.show_chart(score_charts.cost_frontier(table), "What does a point of score cost?", "pareto", about)
+
+
+def show_gains(own: ResultTable, selection: str) -> None:
+    """The difference of each row's average to one control, with its interval over the test items."""
+    controls = [row for row in own.rows if row.badge == "control" and not row.transform]
+    if not controls:
+        return
+    base = max(controls, key=lambda row: CONTROLS.index(row.method) if row.method in CONTROLS else -1)
+    others = [row for row in own.rows if row.label != base.label]
+    labels = tuple(row.label for row in others)
+    compared = data.comparisons(data.location(), own.key, selection, base.label, labels)
+    lines = ablation.row_differences(base, others, [AVERAGE], compared)
+    dots = difference_charts.difference_dots(lines.rename(columns={"row": "view"}))
+    title = f"How far is each row from {board.row_name(base.label)}?"
+    charts.show_chart(dots, title, "gains", "Averages, with 95 % intervals over items; seeds may differ more.")
 
 
 st.title("Leaderboard", anchor=False)
@@ -251,4 +273,4 @@ with below.container():
             st.markdown(f"**{escape(finding, 'label', messages.LONGEST)}**")
         messages.write_notes([table_caption(own if own.rows else state.table)])
         show_bands(state, state.table)
-        show_charts(state.table)
+        show_charts(state, state.table)

@@ -21,7 +21,7 @@ from leaderboard.components.filters import RunGroup
 from leaderboard.components.state import Address
 
 SCORES = {
-    "view": st.column_config.TextColumn("Language", pinned=True, width=230),
+    "view": st.column_config.TextColumn("Language", width=230),
     "score": st.column_config.NumberColumn("Score, %", format="%.1f", width=90, help="Mean over seeds."),
     "sd": st.column_config.NumberColumn("Spread", format="%.1f", width=80, help="Standard deviation over seeds."),
     "seeds": st.column_config.NumberColumn("Seeds", width=70),
@@ -31,7 +31,7 @@ SCORES = {
     "items": st.column_config.NumberColumn("Items", width=80),
 }
 COSTS = {
-    "kind": st.column_config.TextColumn("Stage", pinned=True, width=100),
+    "kind": st.column_config.TextColumn("Stage", width=100),
     "stages": st.column_config.NumberColumn("Stages", width=70, help="Different stages over all runs of this row."),
     "seconds": st.column_config.NumberColumn("Device seconds", format="%.1f", width=120),
     "million tokens": st.column_config.NumberColumn("Tokens, million", format="%.2f", width=120),
@@ -102,8 +102,7 @@ def show_strip(choice: MethodChoice) -> None:
     messages.write_notes([f"Gain: over {control}, with its 95 % interval over seeds and items."] if control else [])
     cells = data.cells(data.location(), row.runs)
     scores = method.score_map(row, cells, group.summaries, group.selection)
-    order = {view: board.view_order(view, group.key.source) for view in scores["view"].unique()}
-    scores = scores.iloc[sorted(range(len(scores)), key=lambda at: order[scores["view"].iloc[at]])]
+    scores = board.by_distance(scores, group.key.source)
     on_page, printed = (score_charts.score_map(scores, dark=dark) for dark in (charts.is_dark(), False))
     charts.show_chart(on_page, "How does it do in each language?", "map", "Score in percent, mean over seeds.", printed)
 
@@ -116,11 +115,12 @@ def show_scores(choice: MethodChoice) -> None:
     if lines.empty:
         st.info(f"No score of {escape(task, 'markdown', 40)} yet.")
         return
+    lines = board.by_distance(lines, group.key.source)
+    named = board.label_views(lines, group.key.source)
     about = "Dots are seeds, bars are means. The line is the 95 % interval of the first run over its items."
-    charts.show_chart(score_charts.view_scores(lines), f"How does it do on {task}?", "views", about)
+    charts.show_chart(score_charts.view_scores(named), f"How does it do on {task}?", "views", about)
     summary = method.summarise_views(lines)
-    labels = [board.view_label(view, group.key.source) for view in summary["view"]]
-    tables.show_frame(summary, "scores", SCORES, {"view": labels})
+    tables.show_frame(board.label_views(summary, group.key.source), "scores", SCORES)
     title = f"{board.row_name(row.label)}, {task}, by language"
     tables.offer_frame(summary, title, "scores", notes=[tables.ERROR_NOTE])
 

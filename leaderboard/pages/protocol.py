@@ -10,6 +10,7 @@ import streamlit as st
 from harness.results.rendering import escape
 from leaderboard import data
 from leaderboard.analysis import protocol
+from leaderboard.analysis.board import FACETS
 from leaderboard.components import filters, messages, tables
 from leaderboard.components.state import Address
 
@@ -24,13 +25,13 @@ RULES = (
     "alignment; shuffled-pairs is the same method on permuted partners.",
 )
 COLUMNS = {
-    "task": st.column_config.TextColumn("Task", pinned=True, width=100),
+    "task": st.column_config.TextColumn("Task", width=100),
     "title": st.column_config.TextColumn("Title"),
     "family": st.column_config.TextColumn("Family", width=110),
     "metric": st.column_config.TextColumn("Metric", width=100),
     "languages": st.column_config.NumberColumn("Languages", width=90),
     "trained": st.column_config.TextColumn("Training", width=110),
-    "licence": st.column_config.TextColumn("Licence"),
+    "licence": st.column_config.TextColumn("Licence of XTREME's data"),
 }
 
 
@@ -54,6 +55,8 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
 address.show_notices()
 summaries = data.summaries(data.location(), key)
 messages.write(f"{key.suite}, protocol {key.protocol}, {key.recipe} recipe, source {key.source}")
+kinds = [f"{facet.label}: {facet.help}" for facet in FACETS if facet.name in ("protocol", "recipe")]
+messages.write_notes([*messages.source_notes(key.source), *kinds])
 for rule in RULES:
     st.text(rule)
 run = protocol.newest_run(summaries)

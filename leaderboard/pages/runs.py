@@ -20,7 +20,7 @@ ALL = "all"
 NEWEST_LOG = "newest"
 LIVE_SECONDS = 3
 RUN_LIST = {
-    "status": st.column_config.TextColumn("Status", pinned=True, width=96),
+    "status": st.column_config.TextColumn("Status", width=96),
     "method": st.column_config.TextColumn("Method", width=170),
     "seed": st.column_config.TextColumn("Seed", width=64),
     "suite": st.column_config.TextColumn("Suite"),
@@ -34,7 +34,7 @@ RUN_LIST = {
     "run": st.column_config.TextColumn("Run"),
 }
 STAGES = {
-    "stage": st.column_config.TextColumn("Stage", pinned=True, width=170),
+    "stage": st.column_config.TextColumn("Stage", width=170),
     "result": st.column_config.TextColumn("Result", width=110, help="Finished stages are reused, not computed again."),
     "runs": st.column_config.NumberColumn("Runs", width=60, help="Runs that share this stage."),
     "seconds": st.column_config.NumberColumn("Seconds", format="%.1f", width=90),
@@ -84,6 +84,7 @@ def show_list(chosen: RunFilter) -> None:
     place = data.location()
     log = data.newest_runs(place, runs.NEWEST, chosen.statuses)
     log = log[log["method"].str.contains(chosen.method, case=False, regex=False)]
+    log = log.sort_values("created", ascending=False, kind="stable")
     limit = f", at most {runs.NEWEST}" if len(log) else ""
     messages.write(f"{runs.status_counts(log) or 'no runs'}, newest first{limit}")
     if log.empty:

@@ -301,9 +301,10 @@ def test_rows_with_three_seeds_have_ranks_and_marks(path: Path, monkeypatch: pyt
     frame = app.dataframe[0].value
     best = frame.iloc[method_names(frame).index("ml-ctl")]
     assert (best["rank"], list(best["places"])) == ("1", [1, 0, 0])
-    assert best[AVERAGE].endswith("▲")
+    assert all(best[name].endswith("▲") for name in (AVERAGE, "Transfer", "Retrieval"))
+    assert "Gain: the average minus that of continued-mlm, of continued-mlm over " in page_text(app)
     assert re.fullmatch(r"\+\d+\.\d \[\d+\.\d, \d+\.\d\]", best["gain"])
-    assert list(frame.columns)[2:8] == ["rank", "places", AVERAGE, "gain", "Transfer", "Retrieval"]
-    assert "Rank: the places that a row may have" in page_text(app)
+    assert list(frame.columns)[2:8] == ["rank", AVERAGE, "places", "gain", "Transfer", "Retrieval"]
+    assert "Rank: simultaneous 95% interval of the row's place" in page_text(app)
     finding = "On transfer ml-ctl beats its control; on retrieval ml-ctl beats its control. 3 seeds."
     assert finding in app.markdown[0].value.replace("\\", "")

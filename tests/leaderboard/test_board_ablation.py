@@ -206,6 +206,7 @@ def test_table_of_one_seed_has_no_empty_columns(tmp_path: Path, monkeypatch: pyt
     told = [*(each.value for each in app.text), *(each.value for each in app.caption)]
     assert any(text.startswith("mbert: ") and text.endswith("% are next to their translation") for text in told)
     assert not [text for text in told if "Shown are the first" in text]
+    assert any("How far is each row from mbert?" in part.value for part in run_page("leaderboard").subheader)
 
 
 def test_compare_of_several_seeds_shows_their_spread() -> None:

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from harness.evaluation import statistics
+from harness.evaluation.correlation import Correlation
 from harness.evaluation.statistics import ItemVariances
 from harness.results.tables import ResultRow, ResultTable, TableKey
-from harness.results.verdicts import ComparedColumn, Verdicts
-from leaderboard.analysis.findings import describe_finding, format_difference
+from harness.results.verdicts import ComparedColumn, ComparedLine, Verdicts
+from leaderboard.analysis.findings import describe_comparison, describe_finding, format_difference
+from leaderboard.analysis.intrinsic import describe_relation
 
 LABELS = ("continued-mlm", "a", "b", "c")
 KEY = TableKey("suite", "mini", "matched", "base", "babel", "l")
@@ -57,6 +59,25 @@ def test_groups_are_in_one_sentence_and_nothing_is_said_without_a_test() -> None
     assert both.startswith("On transfer the three methods cannot be told apart")
     assert "; on QA a leads; on retrieval c leads. 5 seeds." in both
     assert finding({}) == ""
+
+
+def test_a_comparison_says_on_which_tasks_a_row_is_better_and_on_which_worse() -> None:
+    gaps = {"xnli": 10.0, "udpos": 0.0, "panx": -10.0}
+    differences = {task: column(50, 50 + gap, 50, 50).difference("a", "continued-mlm") for task, gap in gaps.items()}
+    lines = [ComparedLine(task, "", 50, 50, one, one.p) for task, one in differences.items()]
+    said = describe_comparison(lines, list(gaps), "control", "a")
+    assert said == "a against control: better on 1 of 3 tasks (xnli), worse on 1 of 3 tasks (panx)."
+    assert (
+        describe_comparison(lines[1:2], ["udpos"], "control", "a") == "a cannot be told from control on any of 1 task."
+    )
+    assert describe_comparison([lines[0]._replace(p=None)], list(gaps), "control", "a") == ""
+
+
+def test_a_relation_within_languages_needs_both_intervals_on_one_side_of_zero() -> None:
+    both = [Correlation("Pearson", 0.4, 0.1, 0.6, 20), Correlation("Spearman", 0.3, 0.05, 0.5, 20)]
+    assert describe_relation(both, "cka") == "Within languages, higher CKA goes with higher scores"
+    both[1] = both[1]._replace(low=-0.1)
+    assert describe_relation(both, "cka") == "Within languages, no relation of CKA to scores can be seen"
 
 
 def test_a_difference_is_signed_with_its_interval_in_brackets() -> None:

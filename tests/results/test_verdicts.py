@@ -75,7 +75,7 @@ def test_table_has_ranks_and_marks_against_the_control(store: Store, home: Path)
     assert found["ml-ctl"].cell(AVERAGE).sign == 1
     assert {cell.sign for cell in found["continued-mlm"].cells.values()} == {None}, "its control is itself"
     (table,) = judged_tables(store, store.summaries(split="test"), home / "artifacts", HEADLINE)
-    assert table.notes[0].startswith("Rank: the places that a row may have")
+    assert table.notes[0].startswith("Rank: simultaneous 95% interval of the row's place")
     assert "▲" in to_markdown([table])
     assert r"\blacktriangle" in to_latex([table])
     header, *lines = (line.split(",") for line in to_csv([table]).splitlines())

@@ -20,7 +20,7 @@ PATIENCE = 60.0  # seconds for the server to start
 @contextmanager
 def s3_server() -> Iterator[str]:
     """The URL of a bucket. Inside, the environment says where its server is and who we are."""
-    pytest.importorskip("s3fs", reason="pip install 'alignboard[s3]'")
+    s3fs = pytest.importorskip("s3fs", reason="pip install 'alignboard[s3]'")
     pytest.importorskip("moto", reason="pip install 'alignboard[dev]'")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -32,6 +32,7 @@ def s3_server() -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch, server:
         for name, value in {**KEYS, "AWS_ENDPOINT_URL": address}.items():
             patch.setenv(name, value)
+        s3fs.S3FileSystem.clear_instance_cache()  # fsspec keeps those of an earlier server
         try:
             _make_bucket(f"{address}/alignboard", server)
             yield "s3://alignboard"

@@ -21,7 +21,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -29,9 +29,14 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any, NamedTuple
 
+import numpy as np
+import pandas as pd
 import sqlalchemy as sa
 
-from harness.storage.store import AVERAGE, RunRow, Store, schema
+from harness.results.item_reader import ItemReader, SelectedRun
+from harness.results.tables import group_by_run, tables_by_task
+from harness.results.verdicts import table_verdicts
+from harness.storage.store import AVERAGE, RunRow, StageRow, Store, schema
 from harness.storage.store.database import connect, parse
 from leaderboard import launch
 
@@ -45,6 +50,7 @@ TASKS = {
     "tatoeba": "accuracy",
 }
 LANGUAGES = 40
+ITEMS = 400  # of each task
 BORN = datetime(2026, 1, 1, tzinfo=UTC)
 IDLE = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 
@@ -110,11 +116,43 @@ def made(file: Path, runs: int, each: int) -> Path:
         for first in range(0, runs, METHODS * SEEDS):
             rows = [run_row(number) for number in range(first, min(runs, first + METHODS * SEEDS))]
             connection.execute(sa.insert(schema.run), [stored(row) for row in rows])
+            connection.execute(sa.insert(schema.stage), [asdict(stage) for row in rows for stage in stages(row)])
+            links = [
+                {"run": row.id, "fingerprint": one.fingerprint, "hit": False} for row in rows for one in stages(row)
+            ]
+            connection.execute(sa.insert(schema.run_stage), links)
             connection.execute(sa.insert(schema.score), [score for row in rows for score in scores(row, each)])
             connection.execute(sa.insert(schema.summary), [mean for row in rows for mean in means(row)])
     engine.dispose()
+    put_items(part)
     part.rename(file)
     return file
+
+
+def put_items(file: Path) -> None:
+    """What the items of the tests add to the variances of all differences, which runs leave in a store."""
+    store = Store.open(file)
+    summaries = group_by_run(store.summaries(split="test"))
+    for table in tables_by_task([row for rows in summaries.values() for row in rows]):
+        own = [row for line in table.rows for run in line.runs for row in summaries[run]]
+        table_verdicts(MadeItems(store, Path(), own), table)
+    store.close()
+
+
+class MadeItems(ItemReader):
+    """Random items in place of those that artifacts hold."""
+
+    def _read_tables(
+        self, task: str, rows: Sequence[Sequence[SelectedRun]], view: str | None
+    ) -> list[list[pd.DataFrame]]:
+        rng = np.random.default_rng(0)
+        names = pd.DataFrame({"view": "l00", "item": map(str, range(ITEMS)), "cluster": map(str, range(ITEMS))})
+        hard = rng.random(ITEMS)  # the same items for all
+
+        def items(level: float) -> pd.DataFrame:
+            return names.assign(above=(rng.random(ITEMS) + level > hard).astype(float), below=1.0)
+
+        return [[items(place / len(rows)) for _ in own] for place, own in enumerate(rows)]
 
 
 def run_row(number: int) -> RunRow:
@@ -143,6 +181,12 @@ def stored(run: RunRow) -> dict[str, Any]:
     """The run as its table holds it."""
     views = {task: list(run.languages) for task in TASKS}
     return {**asdict(run), "languages": list(run.languages), "views": views, "alignment": {}}
+
+
+def stages(run: RunRow) -> Iterator[StageRow]:
+    """The stages that gave a run's scores."""
+    for task in TASKS:
+        yield StageRow(fingerprint=f"{run.id}-{task}", kind="score", task=task, status="done", started=run.created)
 
 
 def scores(run: RunRow, each: int) -> Iterator[dict[str, Any]]:
@@ -175,7 +219,7 @@ def means(run: RunRow) -> Iterator[dict[str, Any]]:
         value = values.get(task, fmean(values.values()))
         count = views.get(task, sum(views.values()))
         same = {"run": run.id, "split": "test", "selection": "english", "metric": TASKS.get(task, "")}
-        counts = {"n_views": count, "expected_views": count, "complete": True}
+        counts = {"n_views": count, "expected_views": count, "complete": True, "origin": f"{run.id}-{task}"}
         yield {**same, "task": task, "position": position, "value": value, **counts}
 
 

@@ -18,13 +18,14 @@ import streamlit as st
 
 from harness.errors import UserError
 from harness.results.attribution import Attribution, attribute_gain
-from harness.results.tables import ResultTable, TableKey
+from harness.results.item_reader import ItemReader
+from harness.results.tables import ResultTable, TableKey, frame_records
 from harness.results.verdicts import ComparedLine, Verdicts, compare_rows, table_verdicts
 from harness.storage.home import artifacts_root, database_url
 from harness.storage.store import AVERAGE, Store
 from harness.storage.store.database import parse
 from harness.storage.store.queries import GROUP
-from leaderboard.analysis.board import VALUES, TableChoice, build_tables, task_groups
+from leaderboard.analysis.board import VALUES, TableChoice, build_tables, record_frame, task_groups
 from leaderboard.published import Published, load
 
 FRESH_SECONDS, KEPT_SECONDS = 5, 600
@@ -93,7 +94,7 @@ def summaries(place: str, key: TableKey) -> pd.DataFrame:
     """Test averages of the runs of one group."""
     where: Any = dict(zip(GROUP, key, strict=True))
     with open_store(place) as store:
-        return store.summaries(split="test", **where)
+        return record_frame(store.summaries(split="test", **where))
 
 
 @cached
@@ -107,7 +108,11 @@ def verdicts(place: str, key: TableKey, selection: str) -> Verdicts | None:
     if not tables:
         return None
     with open_store(place) as store:
-        return table_verdicts(store, tables[0], frame, artifacts_root(), task_groups(frame))
+        return table_verdicts(_reader(store, frame), tables[0], task_groups(frame))
+
+
+def _reader(store: Store, frame: pd.DataFrame) -> ItemReader:
+    return ItemReader(store, artifacts_root(), frame_records(frame))
 
 
 def _tables(frame: pd.DataFrame, selection: str) -> list[ResultTable]:
@@ -133,12 +138,14 @@ def comparisons(
     frame = summaries(place, key)
     found: dict[str, list[ComparedLine]] = {}
     tasks = None if task is None else [task]
+    groups = task_groups(frame) if task is None else None
     with open_store(place) as store:
+        reader = _reader(store, frame)
         for table in _tables(frame, selection):
             for label in others:
-                given = (store, table, frame, artifacts_root(), (label, base), views is not None)
                 with suppress(UserError):
-                    found[label] = compare_rows(*given, tasks, views, task_groups(frame) if task is None else None)
+                    pair, by_view = (label, base), views is not None
+                    found[label] = compare_rows(reader, table, pair, by_view, tasks, views, groups)
     return found
 
 
@@ -148,11 +155,11 @@ def attributions(place: str, key: TableKey, selection: str, labels: tuple[str, .
     frame = summaries(place, key)
     found: dict[str, Attribution] = {}
     with open_store(place) as store:
+        reader, groups = _reader(store, frame), task_groups(frame)
         for table in _tables(frame, selection):
             for label in labels:
                 with suppress(UserError):
-                    given = (store, table, frame, artifacts_root(), label)
-                    found[label] = attribute_gain(*given, groups=task_groups(frame))
+                    found[label] = attribute_gain(reader, table, label, groups=groups)
     return found
 
 
@@ -160,7 +167,7 @@ def attributions(place: str, key: TableKey, selection: str, labels: tuple[str, .
 def foreign_summaries(place: str, suite: str) -> pd.DataFrame:
     """Test averages of the runs of a suite that were not trained here."""
     with open_store(place) as store:
-        return store.summaries(split="test", suite=suite, kind=list(FOREIGN))
+        return record_frame(store.summaries(split="test", suite=suite, kind=list(FOREIGN)))
 
 
 @cached
@@ -202,7 +209,7 @@ def newest_runs(place: str, newest: int, statuses: tuple[str, ...] = ()) -> pd.D
     """The `newest` runs, newest first, without their long columns."""
     where: Any = {"status": list(statuses)} if statuses else {}
     with open_store(place) as store:
-        return store.runs(LOG_COLUMNS, newest, **where).iloc[::-1].reset_index(drop=True)
+        return record_frame(store.runs(LOG_COLUMNS, newest, **where)[::-1], LOG_COLUMNS)
 
 
 @cached
@@ -226,10 +233,7 @@ def run(place: str, name: str) -> dict[str, Any] | None:
     """All columns of one run; None if there is no such run."""
     with open_store(place) as store:
         found = store.runs(id=name)
-    if found.empty:
-        return None
-    values = {str(key): value for key, value in found.iloc[0].to_dict().items()}
-    return {key: None if isinstance(value, float) and pd.isna(value) else value for key, value in values.items()}
+    return found[0] if found else None
 
 
 @cached
@@ -237,7 +241,7 @@ def progress(place: str, runs: tuple[str, ...]) -> pd.DataFrame:
     """The progress of runs: finished `stages`, `scored` of `expected` views; a line for each `run`."""
     with open_store(place) as store:
         stages = store.links(run=list(runs)).groupby("run").size().rename("stages").reset_index()
-        averages = store.summaries(run=list(runs), split="test", task=AVERAGE)
+        averages = record_frame(store.summaries(run=list(runs), split="test", task=AVERAGE))
     views = averages.groupby("run")[["n_views", "expected_views"]].max().reset_index()
     views = views.rename(columns={"n_views": "scored", "expected_views": "expected"})
     return stages.merge(views, on="run", how="outer").fillna(0)

@@ -93,7 +93,7 @@ def database() -> MachineCheck:
     except UserError as error:
         found = f"{error.file}: {error.what}" + (f" ({error.found})" if error.found else "")
         return MachineCheck("database", "failed", found, error.remedy or "")
-    runs = len(store.runs())
+    runs = len(store.names("id"))
     store.close()
     return MachineCheck("database", "ok", f"{store.place}, runs: {runs}")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-import pandas as pd
 import typer
 
 from harness.cli.options import Db
@@ -13,6 +12,8 @@ from harness.cli.output import print_rich
 from harness.cli.show import Columns
 from harness.errors import UsageError, UserError, unique_names, unknown
 from harness.results.attribution import ORACLE, Attribution, attribute_gain, selection_regret
+from harness.results.item_reader import ItemReader
+from harness.results.labels import Record
 from harness.results.rendering import clean, format_interval, format_p, format_signed
 from harness.results.tables import HEADLINE, ResultTable, table_caption, tables_by_task
 from harness.results.verdicts import ComparedLine, compare_rows, describe
@@ -55,22 +56,22 @@ def compare(
     store = Store.open(db or database_url())
     summaries = store.summaries(split="test", **({"suite": suite} if suite else {}))
     if task:
-        tasks = unique_names("task", task, set(summaries["task"]) - {AVERAGE})
-        summaries = summaries[summaries["task"].isin(tasks)]
+        tasks = unique_names("task", task, {row["task"] for row in summaries} - {AVERAGE})
+        summaries = [row for row in summaries if row["task"] in tasks]
     names = [first] if second is None else [first, second]
     by_view = by is Columns.LANGUAGE
+    reader = ItemReader(store, artifacts_root(), summaries)
     for table in _shared_tables(summaries, selection, names):
         typer.echo(clean(table_caption(table)))
-        given = (store, table, summaries, artifacts_root())
         if attribution:
-            _print_attribution(attribute_gain(*given, first, by_view))
+            _print_attribution(attribute_gain(reader, table, first, by_view))
         elif regret:
-            _print_regret(selection_regret(*given, first, by_view), selection)
+            _print_regret(selection_regret(reader, table, first, by_view), selection)
         else:
-            _print_lines(compare_rows(*given, (names[0], names[1]), by_view), (names[0], names[1]))
+            _print_lines(compare_rows(reader, table, (names[0], names[1]), by_view), (names[0], names[1]))
 
 
-def _shared_tables(summaries: pd.DataFrame, selection: str, names: Sequence[str]) -> list[ResultTable]:
+def _shared_tables(summaries: Sequence[Record], selection: str, names: Sequence[str]) -> list[ResultTable]:
     """The tables that have all of these rows. Raises UserError without one."""
     tables = tables_by_task(summaries, selection)
     labels = {row.label for table in tables for row in table.rows}

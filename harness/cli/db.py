@@ -39,8 +39,7 @@ app = typer.Typer(
 def status(db: Db = None, as_json: Json = False) -> None:
     """Print the place, schema and size of the database."""
     store = Store.open(db or database_url(), read_only=True)
-    runs = store.runs(["id", "status"])
-    counts = {name: int(count) for name, count in runs["status"].value_counts().items()}
+    counts = dict(Counter(row["status"] for row in store.runs(["id", "status"])).most_common())
     record = {"place": store.place, "schema": REVISION, "runs": counts, "scores": store.count_scores()}
     if as_json:
         print_json(record)
@@ -62,7 +61,7 @@ def delete(
 ) -> None:
     """Delete one run and its scores. Its artifacts stay until `alignboard gc`."""
     store = Store.open(db or database_url())
-    known = list(store.runs(["id"])["id"])
+    known = store.names("id")
     if run not in known:
         raise unknown("run", run, known)
     store.delete_run(run)

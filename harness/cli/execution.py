@@ -22,9 +22,9 @@ def run_plans(plans: Sequence[RunPlan], options: ExecutionOptions) -> None:
     from harness.cli.progress import StageProgress
     from harness.experiments.logs import duration
     from harness.experiments.runner import Runner
+    from harness.results.marks import judged_tables
     from harness.results.rendering import TerminalTable
     from harness.results.tables import HEADLINE
-    from harness.results.verdicts import judged_tables
 
     for note in dict.fromkeys(note for plan in plans for note in plan.notes):
         print_message("note", note)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import typer
 
 from harness.cli.execution import run_plans
@@ -31,7 +29,7 @@ def resume(moved: MovedOptions = MOVED, execution: ExecutionOptions = EXECUTION)
 
     store, places = execution.open_store(), moved.moved()
     plans, refused, closed = [], [], []
-    rows: list[Any] = store.runs(status=list(UNFINISHED), kind="trained").to_dict("records")
+    rows = store.runs(status=list(UNFINISHED), kind="trained")
     for row in rows:
         try:
             plan = plan_again(row, places)

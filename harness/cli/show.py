@@ -6,21 +6,24 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pandas as pd
 import typer
 
 from harness.cli.options import Db
 from harness.cli.output import print_json, print_rich
 from harness.errors import UsageError, UserError, counted, unique_names
-from harness.results.grouping import group_records, tables_by_group
+from harness.results.labels import Record
+from harness.results.marks import judged_tables
 from harness.results.rendering import TerminalTable, to_csv, to_latex, to_markdown
 from harness.results.score_json import score_json
 from harness.results.tables import HEADLINE, ResultTable, tables_by_language
 from harness.storage.home import artifacts_root, database_url
 from harness.storage.store import AVERAGE, Store
 from harness.storage.store.schema import SUPERSEDED
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Columns(StrEnum):
@@ -113,8 +116,11 @@ def group_averages(
     store: Store, filter_: ScoreFilter, group: LanguageGroup, selection: str | None
 ) -> list[dict[str, Any]]:
     """Every group average that passes the filter, of one selection or of all."""
+    from harness.results.grouping import group_records  # the properties of languages are slow to import
+
     summaries, scores = _test_summaries(store, filter_), _test_scores(store, filter_)
-    names = [selection] if selection else [HEADLINE, *sorted(set(summaries["selection"]) - {"", HEADLINE})]
+    others = {row["selection"] for row in summaries} - {"", HEADLINE}
+    names = [selection] if selection else [HEADLINE, *sorted(others)]
     return [record for name in names for record in group_records(scores, summaries, group, name)]
 
 
@@ -124,14 +130,14 @@ def result_tables(
     """The tables of the scores that pass the filter. Raises UserError if there is none."""
     summaries = _test_summaries(store, filter_)
     if columns is Columns.TASK:
-        from harness.results.verdicts import judged_tables  # SciPy is slow to import, and no other form needs it
-
         tables = judged_tables(store, summaries, artifacts_root(), selection)
     elif columns is Columns.LANGUAGE:
-        tasks = [name for name in dict.fromkeys(summaries["task"]) if name != AVERAGE]
+        tasks = [name for name in dict.fromkeys(row["task"] for row in summaries) if name != AVERAGE]
         scores = _test_scores(store, filter_)
         tables = [table for name in tasks for table in tables_by_language(scores, summaries, name, selection)]
     else:
+        from harness.results.grouping import tables_by_group
+
         tables = tables_by_group(_test_scores(store, filter_), summaries, columns, selection)
     if not tables:
         closed = len(store.runs(["id"], status=SUPERSEDED))
@@ -141,10 +147,10 @@ def result_tables(
     return tables
 
 
-def _test_summaries(store: Store, filter_: ScoreFilter) -> pd.DataFrame:
+def _test_summaries(store: Store, filter_: ScoreFilter) -> list[Record]:
     """The summaries of test scores that pass the filter."""
-    summaries = store.summaries(**filter_.runs(), split="test")
-    return summaries[summaries["task"].isin(filter_.tasks)] if filter_.tasks else summaries
+    tasks: dict[str, Any] = {"task": list(filter_.tasks)} if filter_.tasks else {}
+    return list(store.summaries(**filter_.runs(), **tasks, split="test"))
 
 
 def _test_scores(store: Store, filter_: ScoreFilter) -> pd.DataFrame:
@@ -154,14 +160,9 @@ def _test_scores(store: Store, filter_: ScoreFilter) -> pd.DataFrame:
 
 def _read_filter(store: Store, suite: str | None, methods: Sequence[str], tasks: Sequence[str]) -> ScoreFilter:
     """The filter of the options. Raises UsageError for a name that no run has."""
-    runs = store.runs(["suite", "method"])
-    if suite is not None:
-        unique_names("suite", [suite], runs["suite"])
-    return ScoreFilter(
-        suite,
-        tuple(unique_names("method", methods, runs["method"])),
-        tuple(unique_names("task", tasks, store.cells(["task"], distinct=True)["task"] if tasks else ())),
-    )
+    given = {"suite": [suite] if suite is not None else [], "method": methods, "task": tasks}
+    named = {kind: unique_names(kind, texts, store.names(kind) if texts else ()) for kind, texts in given.items()}
+    return ScoreFilter(suite, tuple(named["method"]), tuple(named["task"]))
 
 
 def _print_tables(tables: Sequence[ResultTable], format_: OutputFormat) -> None:

@@ -234,8 +234,8 @@ def _read_runs(
     ids = [run.run for own in runs for run in own]
     store = execution.open_store()
     summaries = store.summaries(split="test", run=ids)
-    tasks = [task for task in dict.fromkeys(summaries["task"]) if task != AVERAGE]
-    return ItemReader(store, artifacts_root(), summaries, ids), runs, tasks
+    tasks = [task for task in dict.fromkeys(row["task"] for row in summaries) if task != AVERAGE]
+    return ItemReader(store, artifacts_root(), summaries), runs, tasks
 
 
 def _print_paths(paths: Sequence[Path]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 import typer
@@ -62,7 +62,7 @@ def verify(
     with lease(artifacts, stages["fingerprint"]):
         problems = [*damaged_artifacts(stages, artifacts), *wrong_scores(scores, artifacts)]
     counts = {"artifacts": len(stages), "scores": len(scores)}
-    runs: list[Any] = store.runs(kind="trained", status="done").to_dict("records")
+    runs = store.runs(kind="trained", status="done")
     changed = changed_sources(runs)
     if as_json:
         print_json({**counts, "problems": [problem._asdict() for problem in problems], "changed data": changed})

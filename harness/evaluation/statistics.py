@@ -259,6 +259,8 @@ def rank_intervals(pairs: Differences, level: float = LEVEL, seed: int = 0) -> R
     testable = np.isfinite(variance[upper])
     first, second = upper[0][testable], upper[1][testable]
     better = np.zeros((count, count), dtype=bool)
+    if not testable.any():
+        return RankIntervals(np.ones(count, dtype=int), np.full(count, count), better)
     # t with few degrees of freedom as the normal deviate of the same p, computed in logarithms for the smallest p
     t = np.abs(pairs.estimate[first, second]) / np.sqrt(variance[first, second])
     with np.errstate(divide="ignore"):

@@ -194,7 +194,7 @@ def submit(
     run = target.run_id(claim)
     register_store(artifacts, store)
     with artifacts.lock(f"external-{run}"), artifacts.collection_lock():  # nothing is collected before its row exists
-        former: list[Any] = store.runs(id=run).to_dict("records")
+        former = store.runs(id=run)
         done = bool(former) and former[0]["status"] == "done"
         same = done and {key: former[0]["card"][KIND].get(key) for key in inputs} == inputs
         whole = all(artifacts.find(fingerprint) is not None for fingerprint in store.stages(run)["fingerprint"])

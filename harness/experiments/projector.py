@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 from harness.errors import UserError
 from harness.experiments.executors.schedule import Executor
@@ -63,7 +62,7 @@ class Projector:
         made = self.store.stages(run)
         aligned = made.loc[made["kind"].isin(["align", "pretrain"])].sort_values("kind")["fingerprint"].tolist()
         if not aligned:
-            rows: list[Any] = self.store.runs(id=run).to_dict("records")
+            rows = self.store.runs(id=run)
             check_base(rows[0], plan)
             return stage
         if self.artifacts.find(aligned[0], files=[]) is None:

@@ -45,7 +45,7 @@ def finished_runs(store: Store, names: Sequence[str], kinds: Sequence[str] = ("t
 
     Raises UserError for a name without a run.
     """
-    rows: list[Any] = store.runs(kind=list(kinds), status="done").to_dict("records")
+    rows = store.runs(kind=list(kinds), status="done")
     for name in names:
         if not any(_matches(row, name) for row in rows):
             listed = ", ".join(f"{row['id'][:8]} ({run_name(row)})" for row in rows)

@@ -16,24 +16,20 @@ import itertools
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
-
-import pandas as pd
 
 from harness.errors import UserError
 from harness.results.item_reader import ItemReader, SelectedRun
 from harness.results.labels import Record, recipe_settings
-from harness.results.tables import ResultRow, ResultTable, frame_records
+from harness.results.tables import ResultRow, ResultTable
 from harness.results.verdicts import (
     ComparedLine,
     compare_pairs,
     refuse_other_items,
-    run_ids,
     runs_by_seed,
     selected_runs,
 )
-from harness.storage.store import AVERAGE, Store
+from harness.storage.store import AVERAGE
 
 SHUFFLED = "shuffled-pairs"  # the transform of the control that every method on pairs has
 CHAIN = ("mbert", "continued-mlm", SHUFFLED)  # from the base encoder to a method
@@ -74,12 +70,12 @@ def step_between(before: str, after: str) -> tuple[str, str]:
     return _STEPS[before, after]
 
 
-def gain_chain(table: ResultTable, label: str, summaries: pd.DataFrame) -> dict[str, ResultRow]:
+def gain_chain(table: ResultTable, label: str, runs: Mapping[str, Record]) -> dict[str, ResultRow]:
     """The rows from the base encoder to the row `label`, by their names in `CHAIN`; a method's own row is "".
 
-    Of several rows of one control, the one whose settings are closest to the row's.
+    `runs` has a record of each run. Of several rows of one control, the one whose settings are closest to the row's.
     """
-    records = _first_records(table, summaries)
+    records = _first_records(table, runs)
     end = next(row for row in table.rows if row.label == label)
     own = recipe_settings(records[label])
     last = SHUFFLED if end.transform == SHUFFLED else end.method if end.method in CHAIN and not end.transform else ""
@@ -104,10 +100,8 @@ def gain_chain(table: ResultTable, label: str, summaries: pd.DataFrame) -> dict[
 
 
 def attribute_gain(
-    store: Store,
+    reader: ItemReader,
     table: ResultTable,
-    summaries: pd.DataFrame,
-    artifacts: Path,
     label: str,
     by_view: bool = False,
     groups: Mapping[str, Sequence[str]] | None = None,
@@ -116,15 +110,15 @@ def attribute_gain(
 
     Raises UserError where no control has runs, no seed is shared, or the rows were scored on other test items.
     """
-    chain = gain_chain(table, label, summaries)
-    missing = _missing_controls(table, label, summaries, chain)
+    chain = gain_chain(table, label, reader.runs)
+    missing = _missing_controls(table, label, reader.runs, chain)
     if len(chain) < 2:
         raise UserError(
             f"{label} has no control to attribute its gain to",
             found="no runs of mbert, continued-mlm or shuffled pairs in its table",
             remedy="; ".join(f"`{command}`" for command in missing.values()) or "choose a method that trains",
         )
-    seeds = runs_by_seed(table, summaries)
+    seeds = runs_by_seed(table, reader.runs)
     shared = sorted(set.intersection(*(set(seeds[row.label]) for row in chain.values())))
     if not shared:
         raise UserError(
@@ -137,42 +131,37 @@ def attribute_gain(
         AttributionStep(*step_between(before, after), chain[before].label, chain[after].label)
         for before, after in itertools.pairwise(chain)
     ]
-    reader = ItemReader(store, artifacts, summaries, run_ids(runs))
     lines = compare_pairs(reader, runs, [(step.after, step.before) for step in steps], tasks, by_view, groups=groups)
     return Attribution(dict(zip(steps, lines, strict=True)), tuple(shared), missing)
 
 
-def selection_regret(
-    store: Store, table: ResultTable, summaries: pd.DataFrame, artifacts: Path, label: str, by_view: bool = False
-) -> list[ComparedLine]:
+def selection_regret(reader: ItemReader, table: ResultTable, label: str, by_view: bool = False) -> list[ComparedLine]:
     """What a row loses by selecting checkpoints on English dev data: `oracle` minus the table's selection, by task.
 
     A task without an oracle, or with one in some languages alone, has lines by view only. P-values are corrected over
     the lines. Empty without any oracle.
     """
-    seeds = runs_by_seed(table, summaries)[label]
+    seeds = runs_by_seed(table, reader.runs)[label]
     runs = {
         selection: [SelectedRun(seeds[seed], selection) for seed in sorted(seeds)]
         for selection in (ORACLE, table.selection)
     }
-    scored = set(store.cells(("task",), run=list(seeds.values()), split="test", selection=ORACLE)["task"])
+    scored = set(reader.store.cells(("task",), run=list(seeds.values()), split="test", selection=ORACLE)["task"])
     tasks = [column.name for column in table.columns if column.name in scored]
-    reader = ItemReader(store, artifacts, summaries, run_ids(runs))
     return compare_pairs(reader, runs, [(ORACLE, table.selection)], tasks, by_view)[0]
 
 
-def _first_records(table: ResultTable, summaries: pd.DataFrame) -> dict[str, Record]:
+def _first_records(table: ResultTable, runs: Mapping[str, Record]) -> dict[str, Record]:
     """A record of the first run of each trained row, by its label."""
-    records = {record["run"]: record for record in frame_records(summaries.drop_duplicates("run"))}
-    first = {row.label: records[row.runs[0]] for row in table.rows if row.runs and row.runs[0] in records}
+    first = {row.label: runs[row.runs[0]] for row in table.rows if row.runs and row.runs[0] in runs}
     return {label: record for label, record in first.items() if record["kind"] == "trained"}
 
 
 def _missing_controls(
-    table: ResultTable, label: str, summaries: pd.DataFrame, chain: Mapping[str, ResultRow]
+    table: ResultTable, label: str, runs: Mapping[str, Record], chain: Mapping[str, ResultRow]
 ) -> dict[str, str]:
     """The controls that the row could have and that have no runs, each with the command that runs it."""
-    record, last = _first_records(table, summaries)[label], list(chain)[-1]
+    record, last = _first_records(table, runs)[label], list(chain)[-1]
     wanted = CHAIN[: CHAIN.index(last)] if last else CHAIN
     reads_pairs = "parallel" in ((record["card"] or {}).get("needs") or ())
     names = [name for name in wanted if name not in chain and (name != SHUFFLED or reads_pairs)]

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.data.languages import Alignment, groups
 from harness.errors import UserError
@@ -33,6 +31,9 @@ from harness.results.tables import (
 from harness.storage.store.averages import summarise
 from harness.storage.store.schema import AVERAGE
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _SCORE_COLUMNS = ("run", "task", "view", "metric", "selection", "value")
 
 
@@ -47,7 +48,7 @@ class _GroupedRuns(NamedTuple):
 
 
 def tables_by_group(
-    scores: pd.DataFrame, summaries: pd.DataFrame, by: str, selection: str = HEADLINE
+    scores: pd.DataFrame, summaries: Sequence[Record], by: str, selection: str = HEADLINE
 ) -> list[ResultTable]:
     """For each key a table of the suite's averages by group, then one for each task; the last column is the mean.
 
@@ -64,7 +65,7 @@ def tables_by_group(
 
 
 def group_records(
-    scores: pd.DataFrame, summaries: pd.DataFrame, by: str, selection: str = HEADLINE
+    scores: pd.DataFrame, summaries: Sequence[Record], by: str, selection: str = HEADLINE
 ) -> list[dict[str, Any]]:
     """One JSON-like record per run, task (or the average over tasks) and group; `value` is None unless complete."""
     same = ("method", "base", "suite", "task", "metric", "value", "n_views", "expected_views", "complete")
@@ -79,7 +80,7 @@ def group_records(
     ]
 
 
-def _grouped_runs(scores: pd.DataFrame, summaries: pd.DataFrame, by: str, selection: str) -> Iterator[_GroupedRuns]:
+def _grouped_runs(scores: pd.DataFrame, summaries: Sequence[Record], by: str, selection: str) -> Iterator[_GroupedRuns]:
     totals = select_newest(summaries, selection)
     if by == "aligned" and totals and not any(_alignment(row) for row in totals):
         raise UserError(

@@ -19,6 +19,8 @@ from harness.results.labels import Record
 from harness.results.tables import frame_records
 from harness.storage.shared import open_artifacts
 from harness.storage.store import Store
+from harness.storage.store.averages import origin
+from harness.storage.store.verdicts import read_item_variances, write_item_variances
 
 NOTHING = ""  # in the place of a row: its differences from others are their scores
 
@@ -31,14 +33,13 @@ class SelectedRun(NamedTuple):
 
 
 class ItemReader:
-    """The item statistics of some runs, and their scores."""
+    """The item statistics of some runs, and their scores; `summaries` are the records of their averages."""
 
-    def __init__(self, store: Store, artifacts: Path, summaries: pd.DataFrame, runs: Sequence[str]) -> None:
+    def __init__(self, store: Store, artifacts: Path, summaries: Sequence[Record]) -> None:
         self.store, self.artifacts = store, artifacts
-        own = summaries[summaries["run"].isin(runs)]
-        self.summaries = {(row["run"], row["task"], row["selection"]): row for row in frame_records(own)}
-        self.stages = store.views_by_stage(runs)
-        self._cells: dict[tuple[str, str], list[Record]] = {}
+        self.summaries = {(row["run"], row["task"], row["selection"]): row for row in summaries}
+        self.runs: dict[str, Record] = {row["run"]: row for row in summaries}
+        self._cells: dict[str, dict[str, list[Record]]] = {}
         self._task = ""
         self._tables: dict[SelectedRun, pd.DataFrame | None] = {}
 
@@ -74,10 +75,10 @@ class ItemReader:
         self, task: str, rows: Sequence[Sequence[SelectedRun]], view: str | None = None
     ) -> ItemVariances:
         """The item parts of all pairs of rows and of nothing; each row lists its runs, one per seed."""
-        keys = [json_digest([self._behind(task, run, view) for run in runs]) for runs in rows] + [NOTHING]
+        keys = [json_digest([self._origin(task, run, view) for run in runs]) for runs in rows] + [NOTHING]
         code = code_hash(statistics.__name__, item_statistics.__name__)
         pairs = [_sorted(*pair) for pair in itertools.combinations(keys, 2)]
-        known = self.store.item_variances(code, keys)
+        known = read_item_variances(self.store, code, keys)
         if not known.keys() >= set(pairs):
             tables = self._read_tables(task, rows, view)
             parts = None if tables is None else variances_of(tables)
@@ -89,7 +90,7 @@ class ItemReader:
                 pair: (float(parts.between[place]), float(parts.interaction[place]), parts.clusters)
                 for pair, place in zip(pairs, places, strict=True)
             }
-            self.store.put_item_variances(code, known)
+            write_item_variances(self.store, code, known)
         between, interaction = np.zeros((2, len(keys), len(keys)))
         clusters = 0
         for (a, first), (b, second) in itertools.combinations(enumerate(keys), 2):
@@ -101,22 +102,21 @@ class ItemReader:
         assert summary is not None, f"{run} has no score of {task}"
         return summary
 
-    def _behind(self, task: str, run: SelectedRun, view: str | None) -> tuple[str, str, dict[str, list[str]]]:
-        """What a score is computed from: metric, selection, and the views of each score stage."""
+    def _origin(self, task: str, run: SelectedRun, view: str | None) -> str:
+        """A digest of what a score is computed from."""
         summary = self._known(task, run)
-        stages: dict[str, list[str]] = {}
-        for selection in {summary["selection"], ""}:
-            for stage, views in self.stages.get((run.run, task, selection, summary["metric"]), {}).items():
-                stages.setdefault(stage, []).extend(views if view is None else {view} & {*views})
-        listed = {stage: sorted(views) for stage, views in stages.items() if views}
-        return summary["metric"], summary["selection"], listed
+        if view is not None:
+            return origin(summary["metric"], summary["selection"], self.scores(task, run, view))
+        return summary["origin"] or run.run  # a program of an earlier version writes none
 
     def _scores_of(self, task: str, run: str) -> list[Record]:
         """All test scores of a task in a run. They are many, so they are read where one of them is asked for."""
-        if (task, run) not in self._cells:
-            wanted = ("view", "selection", "metric", "stage", "value")
-            self._cells[task, run] = frame_records(self.store.cells(wanted, run=run, split="test", task=task))
-        return self._cells[task, run]
+        if run not in self._cells:
+            wanted = ("task", "view", "selection", "metric", "stage", "value")
+            own = self._cells[run] = {}
+            for row in frame_records(self.store.cells(wanted, run=run, split="test")):
+                own.setdefault(row["task"], []).append(row)
+        return self._cells[run].get(task, [])
 
     def _read_tables(
         self, task: str, rows: Sequence[Sequence[SelectedRun]], view: str | None

@@ -137,17 +137,17 @@ class TerminalTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.text import Text
 
-        brief = _width(_rich_grid(self.table, self.table.columns, brief=False)) > options.max_width
-        parts: list[tuple[Column, ...]] = [()] if brief else [self.table.columns]
+        whole = _rich_grid(self.table, self.table.columns, brief=False)
+        brief = _width(whole) > options.max_width
+        parts: list[tuple[Column, ...]] = [()]
         for column in self.table.columns if brief else ():
             wider = (*parts[-1], column)
-            if parts[-1] and _width(_rich_grid(self.table, wider, brief=brief)) > options.max_width:
+            if parts[-1] and _width(_rich_grid(self.table, wider, brief=True)) > options.max_width:
                 parts.append((column,))
             else:
                 parts[-1] = wider
         yield Text(clean(table_caption(self.table)))
-        for columns in parts:
-            yield _rich_grid(self.table, columns, brief=brief)
+        yield from [_rich_grid(self.table, columns, brief=True) for columns in parts] if brief else [whole]
         for note in (*self.table.notes, *(_NARROW if brief else ())):
             yield Text(clean(note), style="dim")
 
@@ -165,6 +165,7 @@ def _width(grid: Table) -> int:
 
 def _rich_grid(table: ResultTable, columns: Sequence[Column], *, brief: bool) -> Table:
     from rich import box
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
@@ -173,23 +174,20 @@ def _rich_grid(table: ResultTable, columns: Sequence[Column], *, brief: bool) ->
             return format_cell(cell, seeds)
         return _format_mean(cell) + ("*" if 0 < cell.seeds < seeds else "") + _mark(cell)
 
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    grid.add_column("method", no_wrap=True)
     ranked = _has_ranks(table)
-    if ranked:
-        grid.add_column("rank", justify="right", no_wrap=True)
     uneven = len({row.seeds for row in table.rows}) > 1  # else the caption has the number of seeds
-    if uneven:
-        grid.add_column("seeds", justify="right", no_wrap=True)
-    for column in columns:
-        head = f"{clean(column.name)}\n{_SHORT.get(column.metric, clean(column.metric))}"
-        grid.add_column(Text(head), justify="right", no_wrap=True)
-    for row, following in zip(table.rows, [*table.rows[1:], None], strict=True):
-        cells = [Text(text(row.cell(column.name), row.seeds)) for column in columns]
-        ranks = [format_rank(row)] if ranked else []
-        seeds = [str(row.seeds)] if uneven else []
-        ends = following is not None and following.badge != row.badge
-        grid.add_row(Text(clean(row.label)), *ranks, *seeds, *cells, end_section=ends)
+    heads = ["method", *(["rank"] if ranked else []), *(["seeds"] if uneven else [])]
+    heads += [f"{clean(column.name)}\n{_SHORT.get(column.metric, clean(column.metric))}" for column in columns]
+    lines = []
+    for row in table.rows:
+        counts = [*([format_rank(row)] if ranked else []), *([str(row.seeds)] if uneven else [])]
+        lines.append([clean(row.label), *counts, *(text(row.cell(column.name), row.seeds) for column in columns)])
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for head, cells in zip(heads, zip(*lines, strict=True), strict=True):
+        width = max(map(cell_len, (*head.split("\n"), *cells)))  # rich would lay out every cell to find it, three times
+        grid.add_column(Text(head), justify="right" if grid.columns else "left", no_wrap=True, width=width)
+    for line, row, following in zip(lines, table.rows, [*table.rows[1:], None], strict=True):
+        grid.add_row(*map(Text, line), end_section=following is not None and following.badge != row.badge)
     return grid
 
 

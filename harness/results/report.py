@@ -9,15 +9,15 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from harness import __version__
 from harness.errors import UserError, counted, unknown
 from harness.evaluation.statistics import MIN_SEEDS, Difference
 from harness.files import write_text
 from harness.results.attribution import Attribution, attribute_gain
 from harness.results.figures import Estimate, interval_figure
-from harness.results.labels import shown_recipe
+from harness.results.item_reader import ItemReader
+from harness.results.labels import Record, shown_recipe
+from harness.results.marks import judged_tables
 from harness.results.rendering import (
     DASH,
     clean,
@@ -28,8 +28,8 @@ from harness.results.rendering import (
     latex_rows,
     to_latex,
 )
-from harness.results.tables import HEADLINE, ResultRow, ResultTable, frame_records, table_caption
-from harness.results.verdicts import ComparedLine, describe, judged_tables, score_estimates
+from harness.results.tables import HEADLINE, ResultRow, ResultTable, table_caption
+from harness.results.verdicts import ComparedLine, describe, score_estimates
 from harness.storage.store import AVERAGE, Store
 
 PAGE, TABLES = "report.html", "tables.tex"
@@ -51,11 +51,11 @@ class ReportedTable:
     estimates: Mapping[tuple[str, str], Difference]
     attributions: Mapping[str, Attribution]
     records: Mapping[str, Mapping[str, Any]]  # the first run of each row, with the columns of summaries
-    runs: pd.DataFrame  # provenance, one line per run
+    runs: Sequence[Record]  # provenance, one for each run
 
 
 def read_tables(
-    store: Store, summaries: pd.DataFrame, artifacts: Path, selection: str, rows: Sequence[str] = ()
+    store: Store, summaries: Sequence[Record], artifacts: Path, selection: str, rows: Sequence[str] = ()
 ) -> list[ReportedTable]:
     """The tables of some rows, or of all. Raises UsageError for a row that no table has."""
     tables = judged_tables(store, summaries, artifacts, selection)
@@ -63,26 +63,23 @@ def read_tables(
     for name in rows:
         if name not in labels:
             raise unknown("row", name, labels)
-    found = []
+    reader, found = ItemReader(store, artifacts, summaries), []
     for table in tables:
         kept = tuple(row for row in table.rows if not rows or row.label in rows)
         if kept:
-            found.append(_read_table(store, table, replace(table, rows=kept), summaries, artifacts))
+            found.append(_read_table(reader, table, replace(table, rows=kept)))
     return found
 
 
-def _read_table(
-    store: Store, whole: ResultTable, table: ResultTable, summaries: pd.DataFrame, artifacts: Path
-) -> ReportedTable:
-    first = {record["run"]: record for record in frame_records(summaries.drop_duplicates("run"))}
-    records = {row.label: first[row.runs[0]] for row in table.rows if row.runs}
+def _read_table(reader: ItemReader, whole: ResultTable, table: ResultTable) -> ReportedTable:
+    records = {row.label: reader.runs[row.runs[0]] for row in table.rows if row.runs}
     attributions = {}
     for row in table.rows:
         if row.runs and not row.badge:
             with suppress(UserError):  # a row without controls, or with other seeds or items than theirs
-                attributions[row.label] = attribute_gain(store, whole, summaries, artifacts, row.label)
-    runs = store.runs(_RUN_COLUMNS, id=[run for row in table.rows for run in row.runs])
-    return ReportedTable(table, score_estimates(store, table, summaries, artifacts), attributions, records, runs)
+                attributions[row.label] = attribute_gain(reader, whole, row.label)
+    runs = reader.store.runs(_RUN_COLUMNS, id=[run for row in table.rows for run in row.runs])
+    return ReportedTable(table, score_estimates(reader, table), attributions, records, runs)
 
 
 def write_report(folder: Path, tables: Sequence[ReportedTable]) -> list[Path]:
@@ -246,7 +243,7 @@ def _recipes(one: ReportedTable) -> str:
 def _provenance(one: ReportedTable) -> str:
     labels = {run: row.label for row in one.table.rows for run in row.runs}
     lines = []
-    for run in frame_records(one.runs):
+    for run in one.runs:
         packages = ", ".join(f"{name} {version}" for name, version in sorted((run["packages"] or {}).items()))
         code = f"{run['code_version'] or DASH}{' (changed)' if run['dirty'] else ''}"
         host = ", ".join(str(value) for value in (run["host"] or {}).values() if value)

@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import Any
 
 from harness.results.overlaps import overlap_counts
-from harness.results.tables import frame_records, seed_label
+from harness.results.tables import seed_label
 from harness.storage.store import Store
 
 _OF_RUN = ("method", "base", "suite", "protocol", "source", "transform", "kind")
@@ -21,27 +21,30 @@ _encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 def score_json(store: Store, **where: Any) -> Iterator[str]:
     """A JSON list in pieces of text: one record per score that passes the filter, sorted by method, seed and run."""
     columns = ("id", "recipe_kind", "align_seed", "finetune_seed", "alignment", *_OF_RUN)
-    runs = store.runs(columns).sort_values(["method", "align_seed", "finetune_seed", "id"])
-    rows = store.score_rows(("run", *_OF_CELL, "value", "n"), **where)
-    scores = {run: list(own) for run, own in groupby(rows, key=itemgetter(0))}
-    overlaps = _Overlaps()
+    scores = store.score_rows(("run", *_OF_CELL, "value", "n"), **where)
+    own = {run: list(rows) for run, rows in groupby(scores, key=itemgetter(0))}
     mark = "[\n"
-    for run in frame_records(runs):
-        if own := scores.get(run["id"]):
-            yield mark + ",\n".join(_run_texts(run, own, overlaps))
+    for run in sorted(store.runs(columns), key=_order):
+        if rows := own.get(run["id"]):
+            yield mark + ",\n".join(_run_texts(run, rows))
             mark = ",\n"
     yield "[]\n" if mark == "[\n" else "\n]\n"
 
 
-def _run_texts(run: Mapping[str, Any], rows: list[tuple[Any, ...]], overlaps: _Overlaps) -> Iterator[str]:
+def _order(run: Mapping[str, Any]) -> tuple[Any, ...]:
+    seeds = [(seed is None, seed) for seed in (run["align_seed"], run["finetune_seed"])]
+    return (run["method"], *seeds, run["id"])
+
+
+def _run_texts(run: Mapping[str, Any], rows: list[tuple[Any, ...]]) -> Iterator[str]:
     known = {name: run[name] for name in _OF_RUN}
     shared = _fields({"seed": seed_label(run), **known, "recipe": run["recipe_kind"], "run": run["id"]})
-    alignment = overlaps.remember(run["alignment"])
+    alignment = _encode(run["alignment"]) if run["alignment"] else ""
     for _, task, view, language, split, selection, metric, value, n in rows:
         cell = _cell_fields(task, view, language, split, selection, metric)
-        overlap = overlaps.text(alignment, task, view) if split == "test" and alignment else "null"
-        figures = f'"value": {_number(value)},\n    "n": {_number(n)},\n    "contamination": {overlap}'
-        yield f"  {{\n{shared},\n{cell},\n    {figures}\n  }}"
+        overlap = _overlap(alignment, task, view) if alignment and split == "test" else "null"
+        figures = f'"value": {_number(value)}, "n": {_number(n)}, "contamination": {overlap}'
+        yield f"  {{{shared}, {cell}, {figures}}}"
 
 
 def _number(value: Any) -> str:
@@ -53,27 +56,11 @@ def _cell_fields(*values: str) -> str:
     return _fields(dict(zip(_OF_CELL, values, strict=True)))
 
 
+@cache
+def _overlap(alignment: str, task: str, view: str) -> str:
+    """What a test set shares with alignment data, of which many runs have the same."""
+    return _encode(overlap_counts(json.loads(alignment), task, (view,)))
+
+
 def _fields(record: Mapping[str, Any]) -> str:
-    return ",\n".join(f"    {_encode(name)}: {_encode(value)}" for name, value in record.items())
-
-
-class _Overlaps:
-    """Encoded overlaps of test sets with alignment data, of which many runs share the same."""
-
-    def __init__(self) -> None:
-        self.alignments: dict[str, Mapping[str, Any]] = {}
-        self.texts: dict[tuple[str, str, str], str] = {}
-
-    def remember(self, alignment: Mapping[str, Any]) -> str:
-        """The key of alignment data; empty where nothing is known."""
-        key = json.dumps(alignment, sort_keys=True, default=str) if alignment else ""
-        self.alignments[key] = alignment
-        return key
-
-    def text(self, key: str, task: str, view: str) -> str:
-        found = self.texts.get((key, task, view))
-        if found is None:
-            counts = overlap_counts(self.alignments[key], task, (view,))
-            found = json.dumps(counts, indent=2, ensure_ascii=False).replace("\n", "\n    ")
-            self.texts[key, task, view] = found
-        return found
+    return _encode(record)[1:-1]

@@ -10,16 +10,17 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
-
-import pandas as pd
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.errors import counted
 from harness.results.labels import Record, list_first, mismatch_notes, row_identity, row_labels, version_identity
 from harness.results.overlaps import LIMIT, ContaminatedSet, contaminated_sets
 from harness.results.versions import data_cells, differing_cells
 from harness.storage.store.schema import AVERAGE
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CONTROLS = ("mbert", "continued-mlm")  # a method on a transformed corpus is a control too
 HEADLINE = "english"
@@ -115,7 +116,43 @@ class ResultTable:
     grouping: str = ""  # the property that languages are grouped by, if the columns are groups
 
 
-def tables_by_task(summaries: pd.DataFrame, selection: str = HEADLINE) -> list[ResultTable]:
+class Marks(NamedTuple):
+    """What the verdicts on a table add to it: the best and the worst rank of each row, and the sign of each figure
+    against the row's control by (row, column), under so many `seeds`; none where nothing is compared."""
+
+    seeds: int
+    ranks: Mapping[str, tuple[int, int]]
+    signs: Mapping[tuple[str, str], int]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"seeds": self.seeds, "ranks": self.ranks, "signs": [[*cell, sign] for cell, sign in self.signs.items()]}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Marks:
+        ranks = {row: (best, worst) for row, (best, worst) in found["ranks"].items()}
+        return cls(found["seeds"], ranks, {(row, column): sign for row, column, sign in found["signs"]})
+
+
+def add_marks(table: ResultTable, marks: Marks) -> ResultTable:
+    """The table with each row's rank interval and each cell's sign, with a note that explains them."""
+    if not marks.seeds:
+        return table
+    rows = [
+        replace(
+            row,
+            rank=marks.ranks.get(row.label),
+            cells={name: cell._replace(sign=marks.signs.get((row.label, name))) for name, cell in row.cells.items()},
+        )
+        for row in table.rows
+    ]
+    note = (
+        f"Rank: simultaneous 95% interval of the row's place, over {marks.seeds} seeds and the test items. "
+        "▲ ▼: better or worse than the row's control (p < 0.05, Holm)."
+    )
+    return replace(table, rows=tuple(rows), notes=(note, *table.notes))
+
+
+def tables_by_task(summaries: Sequence[Record], selection: str = HEADLINE) -> list[ResultTable]:
     """Tables of methods by tasks from `Store.summaries(split="test")`, one for each key, sorted by key."""
     return [
         build_table(key, records, "task", selection, task_columns(records))
@@ -124,7 +161,7 @@ def tables_by_task(summaries: pd.DataFrame, selection: str = HEADLINE) -> list[R
 
 
 def tables_by_language(
-    scores: pd.DataFrame, summaries: pd.DataFrame, task: str, selection: str = HEADLINE
+    scores: pd.DataFrame, summaries: Sequence[Record], task: str, selection: str = HEADLINE
 ) -> list[ResultTable]:
     """Tables of methods by the views of one task; the last column is the mean over them.
 
@@ -178,12 +215,12 @@ def frame_records(frame: pd.DataFrame) -> list[Record]:
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def select_newest(frame: pd.DataFrame, selection: str) -> list[Record]:
+def select_newest(summaries: Sequence[Record], selection: str) -> list[Record]:
     """The records of one checkpoint selection, and of tasks without one, of the newest run of each row and seed: the
     one that was added last."""
-    records = [row for row in frame_records(frame) if row["selection"] in (selection, "")]
+    records = [row for row in summaries if row["selection"] in (selection, "")]
     runs = sorted({row["run"]: row for row in records}.values(), key=lambda row: row["serial"])
-    newest = {(_key(row), row_identity(row), _seeds(row)): row["run"] for row in runs}
+    newest = {(_key(row), row_identity(row), run_seeds(row)): row["run"] for row in runs}
     kept = set(newest.values())
     return [row for row in records if row["run"] in kept]
 
@@ -209,16 +246,16 @@ def _key(row: Record) -> TableKey:
     return TableKey(*(row[name] for name in names))
 
 
-def _seeds(row: Record) -> tuple[int | None, int | None]:
-    align, finetune = (
-        None if row[name] is None or pd.isna(row[name]) else int(row[name]) for name in ("align_seed", "finetune_seed")
-    )
+def run_seeds(row: Record) -> tuple[int | None, int | None]:
+    """The seeds of alignment and fine-tuning. In a record of a table None is NaN, and integers beside it are floats."""
+    seeds = (row["align_seed"], row["finetune_seed"])
+    align, finetune = (None if seed is None or seed != seed else int(seed) for seed in seeds)
     return align, finetune
 
 
 def seed_label(row: Record) -> int | str | None:
     """A run's seed: one number if both are equal, else "alignment/fine-tuning"."""
-    align, finetune = _seeds(row)
+    align, finetune = run_seeds(row)
     if align == finetune or finetune is None:
         return align
     return finetune if align is None else f"{align}/{finetune}"
@@ -264,7 +301,7 @@ def _row(label: str, records: Sequence[Record]) -> ResultRow:
         marked = any(map(_contaminated_sets, own))
         cells[name] = ResultCell(values, int(fullest["n_views"]), int(fullest["expected_views"]), marked)
     runs = tuple(dict.fromkeys(row["run"] for row in records))
-    seeds = len({_seeds(row) for row in records})
+    seeds = len({run_seeds(row) for row in records})
     versions = data_cells(first), first["base_fingerprint"]
     return ResultRow(label, first["method"], first["transform"], badge, seeds, cells, runs, *versions)
 

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from harness.errors import UserError
 from harness.evaluation import statistics
 from harness.evaluation.statistics import MIN_SEEDS, Difference, Differences, ItemVariances, RankIntervals
 from harness.results.item_reader import NOTHING, ItemReader, SelectedRun
-from harness.results.labels import list_first
-from harness.results.tables import ResultRow, ResultTable, tables_by_task
+from harness.results.labels import Record, list_first
+from harness.results.tables import Marks, ResultRow, ResultTable, run_seeds
 from harness.results.versions import cells_of_test_items, differing_cells
-from harness.storage.store import AVERAGE, Store
+from harness.storage.store import AVERAGE
 
 
 class ComparedColumn(NamedTuple):
@@ -70,6 +68,25 @@ class Verdicts:
         p_values = correct_p_values(found.values())
         return {cell: (found[cell], p) for cell, p in zip(found, p_values, strict=True)}
 
+    @property
+    def known(self) -> bool:
+        """Whether this machine or the store has the item statistics behind every column."""
+        return all(column.pairs.clusters for column in self.columns.values())
+
+    def marks(self, table: ResultTable, groups: Collection[str] = ()) -> Marks:
+        """Each row's rank interval by the average (or the only column), and the signs against controls. P-values are
+        corrected over all tasks, and over all `groups`."""
+        tasks = [column.name for column in table.columns if column.name not in {AVERAGE, *groups}]
+        signs: dict[tuple[str, str], int] = {}
+        for family in (tasks, groups, [AVERAGE]):
+            for cell, (difference, p) in self.against_controls(family).items():
+                if p is not None:
+                    signs[cell] = int(np.sign(difference.estimate)) if p < 1 - statistics.LEVEL else 0
+        ranked = self.columns.get(AVERAGE if len(tasks) != 1 else tasks[0])
+        ranges = zip(ranked.labels, ranked.ranks.best, ranked.ranks.worst, strict=True) if ranked else ()
+        ranks = {label: (int(best), int(worst)) for label, best, worst in ranges}
+        return Marks(len(self.seeds) if self.columns else 0, ranks, signs)
+
 
 def correct_p_values(differences: Iterable[Difference]) -> list[float | None]:
     """The p-values of differences, corrected for their number; None where there is no test."""
@@ -78,23 +95,18 @@ def correct_p_values(differences: Iterable[Difference]) -> list[float | None]:
 
 
 def table_verdicts(
-    store: Store,
-    table: ResultTable,
-    summaries: pd.DataFrame,
-    artifacts: Path,
-    groups: Mapping[str, Sequence[str]] | None = None,
+    reader: ItemReader, table: ResultTable, groups: Mapping[str, Sequence[str]] | None = None
 ) -> Verdicts:
-    """The verdicts on a table by task, whose `summaries` the store gave. Each of the `groups` of tasks has a column.
+    """The verdicts on a table by task, whose runs the reader knows. Each of the `groups` of tasks has a column.
 
     Raises UserError where stored statistics do not give the stored scores.
     """
-    runs = runs_by_seed(table, summaries)
+    runs = runs_by_seed(table, reader.runs)
     seeds = _shared_seeds(runs)
     rows = [row for row in table.rows if seeds and runs.get(row.label, {}).keys() >= set(seeds)]
     if len(rows) < 2 or len(seeds) < MIN_SEEDS:
         return Verdicts({}, seeds, {}, f"no two rows share {MIN_SEEDS} seeds")
     chosen = {row.label: selected_runs(runs[row.label], seeds, table) for row in rows}
-    reader = ItemReader(store, artifacts, summaries, run_ids(chosen))
     parts: dict[str, ItemVariances] = {}
     scores: dict[str, dict[str, np.ndarray]] = {}
     tasks = [column.name for column in table.columns if column.name != AVERAGE]
@@ -109,38 +121,7 @@ def table_verdicts(
         if parts.keys() >= set(members) and len({tuple(scores[task]) for task in members}) == 1:
             means = {label: np.mean([scores[task][label] for task in members], axis=0) for label in scores[members[0]]}
             columns[name] = _column(means, statistics.average([parts[task] for task in members]))
-    return Verdicts(columns, seeds, _controls(rows, summaries))
-
-
-def add_verdicts(table: ResultTable, verdicts: Verdicts, groups: Collection[str] = ()) -> ResultTable:
-    """The table with each row's rank interval by the average (or the only column), and each cell's sign against the
-    row's control, with a note that explains them. P-values are corrected over all tasks, and over all `groups`."""
-    tasks = [column.name for column in table.columns if column.name not in {AVERAGE, *groups}]
-    signs: dict[tuple[str, str], int] = {}
-    for family in (tasks, groups, [AVERAGE]):
-        for cell, (difference, p) in verdicts.against_controls(family).items():
-            if p is not None:
-                signs[cell] = int(np.sign(difference.estimate)) if p < 1 - statistics.LEVEL else 0
-    ranked = verdicts.columns.get(AVERAGE if len(tasks) != 1 else tasks[0])
-    ranks = {}
-    if ranked:
-        ranges = zip(ranked.labels, ranked.ranks.best, ranked.ranks.worst, strict=True)
-        ranks = {label: (int(best), int(worst)) for label, best, worst in ranges}
-    rows = [
-        replace(
-            row,
-            rank=ranks.get(row.label),
-            cells={name: cell._replace(sign=signs.get((row.label, name))) for name, cell in row.cells.items()},
-        )
-        for row in table.rows
-    ]
-    if not verdicts.columns:
-        return table
-    note = (
-        f"Rank: simultaneous 95% interval of the row's place, over {len(verdicts.seeds)} seeds and the test items. "
-        "▲ ▼: better or worse than the row's control (p < 0.05, Holm)."
-    )
-    return replace(table, rows=tuple(rows), notes=(note, *table.notes))
+    return Verdicts(columns, seeds, _controls(rows, reader.runs))
 
 
 class ComparedLine(NamedTuple):
@@ -155,10 +136,8 @@ class ComparedLine(NamedTuple):
 
 
 def compare_rows(
-    store: Store,
+    reader: ItemReader,
     table: ResultTable,
-    summaries: pd.DataFrame,
-    artifacts: Path,
     rows: tuple[str, str],
     by_view: bool,
     tasks: Sequence[str] | None = None,
@@ -171,7 +150,7 @@ def compare_rows(
     `tasks` and, in a comparison by view, `views` limit it. Raises UserError where the rows have other seeds, or were
     scored on other test items.
     """
-    seeds = runs_by_seed(table, summaries)
+    seeds = runs_by_seed(table, reader.runs)
     if seeds[rows[0]].keys() != seeds[rows[1]].keys():
         raise UserError(
             "the rows were trained with other seeds",
@@ -180,7 +159,6 @@ def compare_rows(
             remedy="run the missing seeds",
         )
     runs = {label: selected_runs(seeds[label], sorted(seeds[label]), table) for label in rows}
-    reader = ItemReader(store, artifacts, summaries, run_ids(runs))
     names = [column.name for column in table.columns if column.name != AVERAGE and (not tasks or column.name in tasks)]
     refuse_other_items([row for row in table.rows if row.label in rows], names, views)
     return compare_pairs(reader, runs, [rows], names, by_view, views, groups)[0]
@@ -252,18 +230,15 @@ def _correct_lines(lines: Sequence[Sequence[ComparedLine]]) -> list[list[Compare
     return [[line._replace(p=next(p_values)) for line in own] for own in lines]
 
 
-def score_estimates(
-    store: Store, table: ResultTable, summaries: pd.DataFrame, artifacts: Path
-) -> dict[tuple[str, str], Difference]:
+def score_estimates(reader: ItemReader, table: ResultTable) -> dict[tuple[str, str], Difference]:
     """The figures of a table by task, each as a difference from nothing, by (row, column).
 
     `interval()` is over seeds and items, `item_interval()` over items alone, which needs no second seed. Each row has
     its own seeds. A figure without item statistics on this machine has no interval.
     """
     found: dict[tuple[str, str], Difference] = {}
-    for label, seeds in runs_by_seed(table, summaries).items():
+    for label, seeds in runs_by_seed(table, reader.runs).items():
         runs = selected_runs(seeds, sorted(seeds), table)
-        reader = ItemReader(store, artifacts, summaries, list(seeds.values()))
         names = [column.name for column in table.columns if column.name != AVERAGE]
         complete = [name for name in names if runs and reader.complete(name, runs)]
         parts = {name: reader.item_variances(name, [runs]) for name in complete}
@@ -302,33 +277,25 @@ def describe(line: ComparedLine, first: str, second: str) -> str:
     return f"{sentence}."
 
 
-def judged_tables(store: Store, summaries: pd.DataFrame, artifacts: Path, selection: str) -> list[ResultTable]:
-    """The tables by task with ranks and marks."""
-    tables = tables_by_task(summaries, selection)
-    return [add_verdicts(table, table_verdicts(store, table, summaries, artifacts)) for table in tables]
-
-
 def _column(scores: Mapping[str, np.ndarray], items: ItemVariances) -> ComparedColumn:
     values = list(scores.values())
     pairs = statistics.differences(np.array([*values, np.zeros_like(values[0])]), items)
     return ComparedColumn(tuple(scores), pairs, statistics.rank_intervals(pairs.among(len(scores))))
 
 
-def runs_by_seed(table: ResultTable, summaries: pd.DataFrame) -> dict[str, dict[str, str]]:
-    """The run of each seed, by the label of the row."""
-    known = summaries.drop_duplicates("run").set_index("run")
-    seeds = (known["align_seed"].astype(str) + "/" + known["finetune_seed"].astype(str)).to_dict()
-    trained = set(known.index[known["kind"] == "trained"])
-    return {row.label: {seeds[run]: run for run in row.runs if run in trained} for row in table.rows}
+def runs_by_seed(table: ResultTable, runs: Mapping[str, Record]) -> dict[str, dict[str, str]]:
+    """The run of each seed, by the label of the row; `runs` has a record of each."""
+
+    def seed(run: str) -> str:
+        return "/".join(map(str, run_seeds(runs[run])))
+
+    trained = {name for name, record in runs.items() if record["kind"] == "trained"}
+    return {row.label: {seed(run): run for run in row.runs if run in trained} for row in table.rows}
 
 
 def selected_runs(runs: Mapping[str, str], seeds: Iterable[str], table: ResultTable) -> list[SelectedRun]:
     """The runs of some seeds under the selection of a table."""
     return [SelectedRun(runs[seed], table.selection) for seed in seeds]
-
-
-def run_ids(runs: Mapping[str, Sequence[SelectedRun]]) -> list[str]:
-    return [one.run for own in runs.values() for one in own]
 
 
 def _same_items(rows: Sequence[ResultRow], task: str) -> list[str]:
@@ -351,9 +318,8 @@ def _shared_seeds(runs: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
     return max(sorted(candidates), key=size)
 
 
-def _controls(rows: Sequence[ResultRow], summaries: pd.DataFrame) -> dict[str, str]:
+def _controls(rows: Sequence[ResultRow], runs: Mapping[str, Record]) -> dict[str, str]:
     """The row of the baseline that each row's card names."""
-    cards = summaries.drop_duplicates("run").set_index("run")["card"]
     labels = {row.method: row.label for row in rows if not row.transform}
-    wanted = {row.label: (cards[row.runs[0]] or {}).get("control") for row in rows}
+    wanted = {row.label: (runs[row.runs[0]]["card"] or {}).get("control") for row in rows}
     return {label: labels[name] for label, name in wanted.items() if name in labels and labels[name] != label}

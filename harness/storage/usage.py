@@ -79,7 +79,7 @@ def keep_trials(artifacts: Artifacts, fingerprints: Iterable[str]) -> None:
 def used_by(store: Store) -> set[str]:
     """The stages that the runs of a database have used, and those that unfinished runs are going to use."""
     runs = store.runs(["card"], status=list(UNFINISHED))
-    return store.used_stages() | {str(stage[0]) for card in runs["card"] for stage in card.get("stages", ())}
+    return store.used_stages() | {str(stage[0]) for run in runs for stage in run["card"].get("stages", ())}
 
 
 def in_use(artifacts: Artifacts, locations: Sequence[str], *, trials: bool = True, unknown: bool = True) -> set[str]:
@@ -105,7 +105,7 @@ def in_use(artifacts: Artifacts, locations: Sequence[str], *, trials: bool = Tru
             ) from error
         kept |= used_by(store)
         recorded |= store.stage_names()
-        if len(store.runs(["id"], status=list(UNFINISHED))):
+        if store.runs(["id"], newest=1, status=list(UNFINISHED)):
             kept |= {folder.name for folder in artifacts.root.glob("work/*")}
         store.close()
     return kept if unknown else kept | (set(artifacts.fingerprints()) - recorded)

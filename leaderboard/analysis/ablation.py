@@ -244,9 +244,9 @@ def gain_steps(
     A control without runs or without a figure is skipped, and the next step includes its part. `among` limits the
     methods.
     """
-    lines = []
+    lines, runs = [], {record["run"]: record for record in frame_records(summaries)}
     for row in (row for row in table.rows if not row.badge and (among is None or row.method in among)):
-        chain = gain_chain(table, row.label, summaries)
+        chain = gain_chain(table, row.label, runs)
         found = attributions.get(row.label)
         tested = {
             (step.kind, line.task): line.difference.known_interval()

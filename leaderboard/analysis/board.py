@@ -31,6 +31,7 @@ from harness.results.tables import (
 )
 from harness.storage.store import AVERAGE
 from harness.storage.store.averages import by_selection, summarise
+from harness.storage.store.queries import SUMMARY
 from leaderboard.analysis import item_errors
 
 TASKS, LANGUAGES, GROUPS = "Tasks", "Languages", "Groups"
@@ -200,6 +201,11 @@ def label_views(lines: pd.DataFrame, source: str) -> pd.DataFrame:
     return lines.assign(view=[view_label(view, source) for view in lines["view"]])
 
 
+def record_frame(records: Sequence[Record], columns: Sequence[str] = SUMMARY) -> pd.DataFrame:
+    """Records that the store gave, averages by default, one line each; with all columns where there is none."""
+    return pd.DataFrame({name: [record[name] for record in records] for name in columns})
+
+
 def build_tables(summaries: pd.DataFrame, cells: pd.DataFrame, choice: TableChoice) -> list[ResultTable]:
     """The tables of a choice, one for each group of runs in `summaries`.
 
@@ -207,16 +213,17 @@ def build_tables(summaries: pd.DataFrame, cells: pd.DataFrame, choice: TableChoi
     """
     if choice.languages is not None:
         summaries = restrict_to_languages(summaries, cells, choice.languages)
-    if summaries.empty:
+    records = frame_records(summaries)
+    if not records:
         return []
     if choice.columns == LANGUAGES:
         kept = cells if choice.languages is None else _in_languages(cells, choice.languages)
-        tables = tables_by_language(kept, summaries, choice.task, choice.selection)
+        tables = tables_by_language(kept, records, choice.task, choice.selection)
     elif choice.columns == GROUPS:
-        grouped = tables_by_group(cells, summaries, choice.grouping, choice.selection)
+        grouped = tables_by_group(cells, records, choice.grouping, choice.selection)
         tables = [table for table in grouped if table.view == AVERAGE]
     else:
-        tables = tables_by_task(summaries, choice.selection)
+        tables = tables_by_task(records, choice.selection)
     tables = list(map(_name_base, tables))
     if choice.languages is None:
         return tables
@@ -275,7 +282,7 @@ def restrict_to_languages(summaries: pd.DataFrame, cells: pd.DataFrame, keep: Co
         expected = {task: views for task, views in expected.items() if views}
         if not expected:
             continue
-        settings = {**rows[0], "split": "test", "views": expected}
+        settings = {**rows[0], "split": "test", "views": expected, "origin": ""}
         for selection, values in by_selection(scored.get(name, []), metric).items():
             records += [
                 {**settings, "selection": selection, **summary._asdict()}

@@ -12,8 +12,8 @@ import streamlit as st
 from harness.data.languages import GROUPINGS, groups
 from harness.errors import UserError
 from harness.results.rendering import escape
-from harness.results.tables import CONTROLS, ResultRow, ResultTable, TableKey, table_caption
-from harness.results.verdicts import Verdicts, add_verdicts
+from harness.results.tables import CONTROLS, ResultRow, ResultTable, TableKey, add_marks, table_caption
+from harness.results.verdicts import Verdicts
 from harness.storage.store import AVERAGE
 from leaderboard import data, published
 from leaderboard.analysis import ablation, board
@@ -149,7 +149,7 @@ def judge(table: ResultTable, selection: str, task_groups: Collection[str]) -> t
         verdicts = data.verdicts(data.location(), table.key, selection)
     except UserError as error:
         return replace(table, notes=(f"No ranks: {error}", *table.notes)), None
-    return (add_verdicts(table, verdicts, task_groups), verdicts) if verdicts else (table, None)
+    return (add_marks(table, verdicts.marks(table, task_groups)), verdicts) if verdicts else (table, None)
 
 
 def show_bands(state: LeaderboardState, table: ResultTable) -> None:

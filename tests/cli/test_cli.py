@@ -257,7 +257,7 @@ def test_db_upgrade_status_and_delete(tmp_path: Path, capsys: pytest.CaptureFixt
     assert json.loads(capsys.readouterr().out)["runs"] == {"planned": 1}
     assert run("db", "delete", "r2", "--db", file) == 2
     assert run("db", "delete", "r1", "--db", file) == 0
-    assert store.runs().empty
+    assert not store.runs()
 
 
 def test_board_command_is_built_without_importing_streamlit() -> None:

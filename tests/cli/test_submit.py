@@ -88,14 +88,14 @@ def test_submit_reproduces_the_official_scores(tmp_path: Path, home: Path, capsy
     assert run_command("submit", *map(str, given), *words) == 0
     assert f"average {OFFICIAL['overall']['all_task']:.2f}" in capsys.readouterr().out
     store = Store.open(home / "board.db", read_only=True)
-    (run,) = store.runs().to_dict("records")
+    (run,) = store.runs()
     assert (run["kind"], run["method"], run["status"], run["align_seed"]) == ("external", "theirs", "done", 3)
     external = run["card"]["external"]
     assert (external["by"], external["note"], external["url"]) == ("someone", "a system", "https://example.org/x")
     assert set(external["files"]) == set(GOLDEN["predictions"])
     assert all(len(value) == 64 for value in external["files"].values())
     assert run["packages"]["alignboard"]
-    figures = {row["task"]: row["value"] for row in store.summaries().to_dict("records")}
+    figures = {row["task"]: row["value"] for row in store.summaries()}
     assert figures[AVERAGE] == pytest.approx(OFFICIAL["overall"]["all_task"], abs=1e-9)
     for task, scores in OFFICIAL["detailed"].items():
         assert figures[task] == pytest.approx(scores["avg_metric"], abs=1e-9), task
@@ -112,7 +112,7 @@ def test_missing_tasks_are_listed_and_prevent_an_average(
     assert run_command("submit", *map(str, folders), "--name", "part") == 0
     assert "no average; missing: pawsx, udpos, panx, xquad, mlqa, tydiqa, bucc2018" in capsys.readouterr().out
     store = Store.open(home / "board.db", read_only=True)
-    rows = {row["task"]: row for row in store.summaries().to_dict("records")}
+    rows = {row["task"]: row for row in store.summaries()}
     store.close()
     assert {task for task, row in rows.items() if row["complete"]} == set(TASK_NAMES)
     assert (rows["panx"]["n_views"], rows["panx"]["expected_views"]) == (0, 40)
@@ -207,7 +207,7 @@ def test_killed_submission_is_written_again(folders: tuple[Path, Path], tmp_path
     run = put(store, tmp_path, folders, Claim("theirs")).run
     store.set_status(run, "running")
     assert put(store, tmp_path, folders, Claim("theirs")) == (run, Change.NEW)
-    assert store.runs()["status"].tolist() == ["done"]
+    assert [row["status"] for row in store.runs()] == ["done"]
 
 
 def test_lost_artifact_is_restored_by_the_same_files(folders: tuple[Path, Path], tmp_path: Path, store: Store) -> None:
@@ -233,7 +233,7 @@ def test_external_row_is_separate_from_a_trained_method_of_the_same_name(
     folders: tuple[Path, Path], tmp_path: Path, store: Store
 ) -> None:
     run = put(store, tmp_path, folders, Claim("mbert", seed=0)).run
-    (theirs,) = store.runs(id=run).to_dict("records")
+    (theirs,) = store.runs(id=run)
     same = ("suite", "protocol", "recipe_kind", "base", "source", "languages_hash")
     store.add_run(
         RunRow(id="own", method="mbert", align_seed=1, finetune_seed=1, **{name: theirs[name] for name in same})

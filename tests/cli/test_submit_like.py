@@ -54,9 +54,7 @@ def test_exported_predictions_give_the_same_item_statistics(
     home, predictions = like
     assert run_command("submit", str(predictions), "--name", "mbert", "--like", "mbert", "--seed", "0") == 0
     store = Store.open(home / "board.db", read_only=True)
-    own, theirs = (
-        {row["kind"]: row["id"] for row in store.runs().to_dict("records")}[k] for k in ("trained", "external")
-    )
+    own, theirs = ({row["kind"]: row["id"] for row in store.runs()}[k] for k in ("trained", "external"))
     (table,) = tables_by_task(store.summaries(split="test"))
     assert [row.label for row in table.rows] == ["mbert", "mbert (external)"]
     for name in (*SUITES.get("xtreme-align").tasks, AVERAGE):
@@ -82,7 +80,7 @@ def test_incomplete_submission_expects_the_views_of_the_run(
     assert run_command("submit", str(predictions), "--name", "part", "--like", "mbert", "--base", "other") == 0
     store = Store.open(home / "board.db", read_only=True)
     assert sorted(table.key.base for table in tables_by_task(store.summaries(split="test"))) == ["init:1x64", "other"]
-    rows = {row["task"]: row for row in store.summaries(kind="external").to_dict("records")}
+    rows = {row["task"]: row for row in store.summaries(kind="external")}
     assert [task for task, row in rows.items() if row["complete"]] == ["bucc2018", "tatoeba"]
     assert rows["xnli"]["expected_views"] == 8
     store.close()

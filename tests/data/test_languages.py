@@ -181,7 +181,7 @@ def test_resumed_run_keeps_what_it_was_aligned_on(store: Store) -> None:
     store_run(store, run, scores(50.0, 1))
     store.add_alignment(run.id, ALIGNED)
     store.add_run(run)
-    (row,) = store.runs().to_dict("records")
+    (row,) = store.runs()
     assert row["alignment"] == ALIGNED
     assert row["views"]["tatoeba"] == list(FAR)
 

@@ -210,7 +210,7 @@ def test_every_stage_of_a_run_leaves_its_log(tmp_path: Path, workers: int, capsy
         assert any(kind == "step" and " steps/s" in text for kind, text in found) == trained
         assert any(kind == "dev" for kind, _ in found) == (stage.kind == "finetune")
     assert not list((tmp_path / "artifacts" / "work").iterdir())
-    (row,) = Store.open(tmp_path / "board.db").runs().to_dict("records")
+    (row,) = Store.open(tmp_path / "board.db").runs()
     assert row["card"]["stages"] == [[s.fingerprint, s.kind, s.task] for s in plan.stages]
 
 

@@ -36,7 +36,7 @@ def rows(home: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
 
 
 def test_a_run_gets_measures_and_a_map(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = Store.open(f"sqlite:///{home / 'board.db'}", read_only=True).summaries().to_dict("records")
+    before = Store.open(f"sqlite:///{home / 'board.db'}", read_only=True).summaries()
     shutil.rmtree(home / "artifacts" / "stores")
     assert run_command("project", "mbert", "--workers", "1") == 0
     assert "1 maps computed, 0 reused, for 1 runs" in capsys.readouterr().out
@@ -46,7 +46,7 @@ def test_a_run_gets_measures_and_a_map(home: Path, capsys: pytest.CaptureFixture
     found = json.loads((home / "artifacts" / stage["artifact"] / PROJECTION).read_text(encoding="utf-8"))
     assert len(found["points"]) == 7 * 2 * PAIRS_SHOWN
     assert set(found["points"][0]) == {"language", "pair", "side", "text", "pca_x", "pca_y", "tsne_x", "tsne_y"}
-    after = Store.open(f"sqlite:///{home / 'board.db'}", read_only=True).summaries().to_dict("records")
+    after = Store.open(f"sqlite:///{home / 'board.db'}", read_only=True).summaries()
     assert str(after) == str(before), "measures enter no average"
     assert run_command("project", "--workers", "1") == 0
     assert "0 maps computed, 1 reused, for 1 runs" in capsys.readouterr().out

@@ -206,8 +206,8 @@ def test_strong_figures_stand_beside_the_official_ones(done: tuple[Path, RunPlan
 
 def test_both_averages_are_complete_and_the_row_tells_its_settings(done: tuple[Path, RunPlan]) -> None:
     store = Store.open(done[0] / "board.db")
-    summaries = store.summaries(task="average", split="test").to_dict("records")
-    (run,) = store.runs().to_dict("records")
+    summaries = store.summaries(task="average", split="test")
+    (run,) = store.runs()
     store.close()
     assert {row["selection"]: row["complete"] for row in summaries} == {"english": True, "oracle": True}
     assert {r["selection"] for r in rows(done, task="xquad", split="test")} == {""}

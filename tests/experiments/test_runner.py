@@ -45,7 +45,7 @@ def test_every_task_and_view_has_a_score_and_every_run_its_provenance(home: Path
             got = scores[(scores["task"] == task) & (scores["metric"] == plan.metric[task])]
             assert set(got["view"]) == set(views)
             assert ((got["value"] >= 0) & (got["value"] <= 100)).all()
-        (row,) = store.runs(id=plan.id).to_dict("records")
+        (row,) = store.runs(id=plan.id)
         assert row["status"] == "done"
         assert row["packages"]["torch"]
         assert row["card"]["docstring"]
@@ -155,7 +155,7 @@ def test_a_failing_stage_fails_its_runs_alone(tmp_path: Path) -> None:
     assert display.failures == ["align ml-ctl-cz seed 0"]
     assert report.finished == 1
     store = Store.open(tmp_path / "board.db")
-    rows = {row["method"]: row for row in store.runs().to_dict("records")}
+    rows = {row["method"]: row for row in store.runs()}
     assert rows["mbert"]["status"] == "done"
     assert rows["ml-ctl-cz"]["status"] == "failed"
     assert "no longer finite" in rows["ml-ctl-cz"]["error"]
@@ -210,7 +210,7 @@ def test_ctrl_c_marks_the_runs_interrupted_and_leaves_nothing_half_written(tmp_p
     process.send_signal(signal.SIGINT)
     process.wait(timeout=60)
     store = Store.open(tmp_path / "board.db")
-    assert list(store.runs()["status"]) == ["interrupted"]
+    assert [run["status"] for run in store.runs()] == ["interrupted"]
     assert store.scores(split="test").empty
     assert not list((tmp_path / "artifacts" / "staging").glob("*"))
     deadline = time.monotonic() + 60

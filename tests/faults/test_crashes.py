@@ -90,7 +90,7 @@ def test_a_signal_marks_the_run_interrupted(
         after /= 2
     assert ended.code == code
     store = Store.open(home / "board.db", read_only=True)
-    assert list(store.runs()["status"]) == ["interrupted"]
+    assert [run["status"] for run in store.runs()] == ["interrupted"]
     store.close()
     resume("SIGTERM, SIGUSR1, SIGINT", server, home, undisturbed)
 

@@ -87,7 +87,7 @@ def demo(demo_home: Path) -> Iterator[Demo]:
         assert run_command("show", "--format", "json", "--db", str(store)) == 0
     scores = json.loads(told.getvalue())
     opened = Store.open(store, read_only=True)
-    runs: Any = opened.runs(status="done").to_dict("records")
+    runs = opened.runs(status="done")
     opened.close()
     of_row = {
         name: [
@@ -366,14 +366,15 @@ def test_runs_shows_failures_and_stage_times(visit: Callable[..., Page], demo: D
     opened.close()
     page = visit(page_url(demo.served, "runs"), WIDE)
     page.get_by_text("1 failed, 8 done").wait_for()
-    assert sorted(row["Run"] for row in grid(page)) == sorted(every["id"])
+    assert sorted(row["Run"] for row in grid(page)) == sorted(run["id"] for run in every)
     (told,) = (row["What failed"] for row in grid(page) if row["Status"] == "failed")
     assert told == f"align never-trains seed 0: RuntimeError: {WRONG}"
     box = page.locator('[data-testid="stDataFrame"]').first.bounding_box()
     assert box
     page.mouse.click(box["x"] + 16, box["y"] + 36 + 17)
     page.get_by_text("A stage failed").wait_for()
-    failed = visit(page_url(demo.served, "runs", run=every.loc[every["status"] == "failed", "id"].item()), WIDE)
+    (lost,) = (run["id"] for run in every if run["status"] == "failed")
+    failed = visit(page_url(demo.served, "runs", run=lost), WIDE)
     failed.get_by_text("A stage failed").wait_for()
     reads(failed, f"RuntimeError: {WRONG}")
     done = visit(page_url(demo.served, "runs", run=demo.runs[FAST][0]), WIDE)

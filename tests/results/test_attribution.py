@@ -15,6 +15,7 @@ from harness.evaluation.item_statistics import write_statistics
 from harness.evaluation.statistics import holm
 from harness.files import STATISTICS
 from harness.results.attribution import SHUFFLED, attribute_gain, gain_chain, selection_regret
+from harness.results.item_reader import ItemReader
 from harness.results.tables import ResultTable, tables_by_task
 from harness.results.verdicts import compare_rows, score_estimates, table_verdicts
 from harness.storage.artifacts import artifact_folder
@@ -54,23 +55,23 @@ def store(home: Path) -> Iterator[Store]:
     opened.close()
 
 
-def read(store: Store) -> tuple[ResultTable, pd.DataFrame]:
+def read(store: Store, home: Path) -> tuple[ResultTable, ItemReader]:
     summaries = store.summaries(split="test")
     (table,) = tables_by_task(summaries)
-    return table, summaries
+    return table, ItemReader(store, home / "artifacts", summaries)
 
 
 def test_steps_of_a_gain_add_up_and_are_corrected_together(store: Store, home: Path) -> None:
-    table, summaries = read(store)
-    found = attribute_gain(store, table, summaries, home / "artifacts", "ml-ctl")
+    table, reader = read(store, home)
+    found = attribute_gain(reader, table, "ml-ctl")
     assert [step.kind for step in found.steps] == ["text", "objective", "pairs"]
     assert not found.missing
-    whole = compare_rows(store, table, summaries, home / "artifacts", ("ml-ctl", "mbert"), by_view=False)
+    whole = compare_rows(reader, table, ("ml-ctl", "mbert"), by_view=False)
     for at, line in enumerate(whole):
         parts = [lines[at].difference.estimate for lines in found.steps.values()]
         assert sum(parts) == pytest.approx(line.difference.estimate)
     pairs = next(lines for step, lines in found.steps.items() if step.kind == "pairs")
-    alone = compare_rows(store, table, summaries, home / "artifacts", ("ml-ctl", f"ml-ctl ({SHUFFLED})"), by_view=False)
+    alone = compare_rows(reader, table, ("ml-ctl", f"ml-ctl ({SHUFFLED})"), by_view=False)
     assert [line.difference for line in pairs] == [line.difference for line in alone]
     lines = [line for own in found.steps.values() for line in own if line.task != AVERAGE]
     assert [line.p for line in lines] == pytest.approx(list(holm([line.difference.p for line in lines])))  # type: ignore[arg-type]
@@ -79,16 +80,16 @@ def test_steps_of_a_gain_add_up_and_are_corrected_together(store: Store, home: P
 
 
 def test_steps_are_attributed_by_language(store: Store, home: Path) -> None:
-    table, summaries = read(store)
-    found = attribute_gain(store, table, summaries, home / "artifacts", "ml-ctl", by_view=True)
+    table, reader = read(store, home)
+    found = attribute_gain(reader, table, "ml-ctl", by_view=True)
     for lines in found.steps.values():
         assert [(line.task, line.view) for line in lines] == [(task, view) for task in TASKS for view in VIEWS[task]]
 
 
 def test_a_missing_control_is_skipped_and_its_command_named(store: Store, home: Path) -> None:
-    table, summaries = read(store)
+    table, reader = read(store, home)
     table = replace(table, rows=tuple(row for row in table.rows if row.transform != SHUFFLED))
-    found = attribute_gain(store, table, summaries, home / "artifacts", "ml-ctl")
+    found = attribute_gain(reader, table, "ml-ctl")
     assert [step.kind for step in found.steps] == ["text", "objective and pairs"]
     command = found.missing[SHUFFLED]
     assert command == (
@@ -97,14 +98,14 @@ def test_a_missing_control_is_skipped_and_its_command_named(store: Store, home: 
     )
     alone = replace(table, rows=tuple(row for row in table.rows if row.label == "ml-ctl"))
     with pytest.raises(UserError, match="no control") as raised:
-        attribute_gain(store, alone, summaries, home / "artifacts", "ml-ctl")
+        attribute_gain(reader, alone, "ml-ctl")
     assert "alignboard run mbert" in str(raised.value)
 
 
-def test_a_control_has_its_own_chain(store: Store) -> None:
-    table, summaries = read(store)
-    assert list(gain_chain(table, "continued-mlm", summaries)) == ["mbert", "continued-mlm"]
-    assert list(gain_chain(table, f"ml-ctl ({SHUFFLED})", summaries)) == ["mbert", "continued-mlm", SHUFFLED]
+def test_a_control_has_its_own_chain(store: Store, home: Path) -> None:
+    table, reader = read(store, home)
+    assert list(gain_chain(table, "continued-mlm", reader.runs)) == ["mbert", "continued-mlm"]
+    assert list(gain_chain(table, f"ml-ctl ({SHUFFLED})", reader.runs)) == ["mbert", "continued-mlm", SHUFFLED]
 
 
 def add_oracle(store: Store, home: Path, run: str) -> None:
@@ -141,51 +142,51 @@ def test_regret_is_oracle_minus_english_and_other_comparisons_keep_their_selecti
         for seed in (1, 2, 3):
             run = add_full_run(store, home, method, level, seed, tasks=TASKS)
             store.refresh_summary(run.id, VIEWS_OF, METRIC)
-    table, summaries = read(store)
+    table, reader = read(store, home)
     rows = ("continued-mlm", "mbert")
-    before = compare_rows(store, table, summaries, home / "artifacts", rows, by_view=False)
-    marks = table_verdicts(store, table, summaries, home / "artifacts").columns
-    assert not selection_regret(store, table, summaries, home / "artifacts", "mbert")
+    before = compare_rows(reader, table, rows, by_view=False)
+    marks = table_verdicts(reader, table).columns
+    assert not selection_regret(reader, table, "mbert")
     for run_id in table.rows[0].runs:
         add_oracle(store, home, run_id)
-    table, summaries = read(store)
-    (xnli,) = selection_regret(store, table, summaries, home / "artifacts", "mbert")
+    table, reader = read(store, home)
+    (xnli,) = selection_regret(reader, table, "mbert")
     assert xnli.task == "xnli"
     assert xnli.difference.estimate == pytest.approx(5.0), "two of forty items in every language"
-    by_view = selection_regret(store, table, summaries, home / "artifacts", "mbert", by_view=True)
+    by_view = selection_regret(reader, table, "mbert", by_view=True)
     assert {line.view: round(line.difference.estimate, 6) for line in by_view} == dict.fromkeys(VIEWS["xnli"], 5.0)
-    assert compare_rows(store, table, summaries, home / "artifacts", rows, by_view=False) == before
-    after = table_verdicts(store, table, summaries, home / "artifacts").columns
+    assert compare_rows(reader, table, rows, by_view=False) == before
+    after = table_verdicts(reader, table).columns
     assert after["xnli"].difference(*rows) == marks["xnli"].difference(*rows)
     store.close()
 
 
 def test_rows_of_other_test_items_are_not_compared(store: Store, home: Path) -> None:
-    table, summaries = read(store)
+    table, reader = read(store, home)
     versions = {"mbert": "old", "continued-mlm": "new", "ml-ctl": "new", f"ml-ctl ({SHUFFLED})": "new"}
     rows = [replace(row, data={"xnli/qab/test": versions[row.label], "xnli/qab/dev": row.label}) for row in table.rows]
     changed = replace(table, rows=tuple(rows))
     with pytest.raises(UserError, match="other test items") as raised:
-        compare_rows(store, changed, summaries, home / "artifacts", ("ml-ctl", "mbert"), by_view=False)
+        compare_rows(reader, changed, ("ml-ctl", "mbert"), by_view=False)
     assert "xnli/qab/test" in str(raised.value)
     only = ("ml-ctl", "mbert")
-    assert len(compare_rows(store, changed, summaries, home / "artifacts", only, by_view=False, tasks=["tatoeba"])) == 1
-    columns = table_verdicts(store, changed, summaries, home / "artifacts").columns
+    assert len(compare_rows(reader, changed, only, by_view=False, tasks=["tatoeba"])) == 1
+    columns = table_verdicts(reader, changed).columns
     assert set(columns["xnli"].labels) == set(versions) - {"mbert"}
     assert set(columns["tatoeba"].labels) == set(versions)
 
 
 def test_rows_that_cannot_be_told_apart_are_one_group(store: Store, home: Path) -> None:
-    table, summaries = read(store)
-    verdicts = table_verdicts(store, table, summaries, home / "artifacts")
+    table, reader = read(store, home)
+    verdicts = table_verdicts(reader, table)
     groups = verdicts.columns[AVERAGE].tie_groups()
     assert groups == {"ml-ctl": 0, f"ml-ctl ({SHUFFLED})": 1, "continued-mlm": 1, "mbert": 1}
     assert next(iter(groups)) == "ml-ctl"
 
 
 def test_every_figure_has_an_interval_over_its_items(store: Store, home: Path) -> None:
-    table, summaries = read(store)
-    found = score_estimates(store, table, summaries, home / "artifacts")
+    table, reader = read(store, home)
+    found = score_estimates(reader, table)
     for row in table.rows:
         for column in table.columns:
             one, mean = found[row.label, column.name], row.cell(column.name).mean
@@ -194,9 +195,9 @@ def test_every_figure_has_an_interval_over_its_items(store: Store, home: Path) -
             assert wide is not None
             assert narrow is not None
             assert narrow[0] < one.estimate < narrow[1]
-    single = summaries[summaries["align_seed"] == 1]
+    single = [row for row in store.summaries(split="test") if row["align_seed"] == 1]
     (table,) = tables_by_task(single)
-    one = score_estimates(store, table, single, home / "artifacts")["ml-ctl", "xnli"]
+    one = score_estimates(ItemReader(store, home / "artifacts", single), table)["ml-ctl", "xnli"]
     assert one.interval() is None
     assert one.item_interval() is not None
 

@@ -20,13 +20,11 @@ TASKS = ("xnli", "tatoeba")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> ItemReader:
     home = tmp_path_factory.mktemp("study")
     store = Store.open(home / "board.db", create=True)
-    runs = []
     for method, level in (("strong", 60.0), ("weak", 40.0)):
         for seed in range(6):
             run = add_full_run(store, home, method, level, seed, tasks=TASKS)
             store.refresh_summary(run.id, {task: VIEWS[task] for task in TASKS}, METRIC)
-            runs.append(run.id)
-    return ItemReader(store, home / "artifacts", store.summaries(split="test"), runs)
+    return ItemReader(store, home / "artifacts", store.summaries(split="test"))
 
 
 def runs(method: str) -> list[SelectedRun]:

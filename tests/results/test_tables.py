@@ -376,7 +376,7 @@ def test_base_without_a_masked_lm_head_is_noted(tmp_path: Path) -> None:
     store_run(store, run_row("ml-ctl", 1), scores(50.0, 1))
     store.add_alignment(run_row("ml-ctl", 1).id, {"pivot": "qaa", "languages": ["qab"]})
     store.add_alignment(run_row("ml-ctl", 1).id, {"initialised": ["cls.predictions.bias"]})
-    (row,) = store.runs().to_dict("records")
+    (row,) = store.runs()
     assert row["alignment"] == {"pivot": "qaa", "languages": ["qab"], "initialised": ["cls.predictions.bias"]}
     (table,) = tables_by_task(store.summaries(split="test"))
     assert "The base of 1 run has no masked-LM head; one was initialised from the run's seed." in table.notes

@@ -9,14 +9,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 
 from harness.errors import UserError
 from harness.files import STATISTICS
+from harness.results import verdicts
+from harness.results.item_reader import ItemReader
+from harness.results.marks import judged_tables
 from harness.results.rendering import to_csv, to_latex, to_markdown
 from harness.results.tables import HEADLINE, ResultRow, tables_by_task
-from harness.results.verdicts import compare_rows, describe, judged_tables, table_verdicts
+from harness.results.verdicts import Verdicts, compare_rows, describe, table_verdicts
 from harness.storage.artifacts import artifact_folder
-from harness.storage.store import AVERAGE, Store
+from harness.storage.store import AVERAGE, Store, schema
 from tests.support.board_store import add_full_run
 from tests.support.cli_calls import run_command
 from tests.support.fake_store import METRIC, VIEWS
@@ -84,11 +88,11 @@ def test_table_has_ranks_and_marks_against_the_control(store: Store, home: Path)
 
 
 def test_the_order_of_rows_changes_no_verdict(home: Path) -> None:
-    verdicts = []
+    judged = []
     for name, methods, seeds in (("a.db", list(LEVELS), (1, 2, 3)), ("b.db", list(LEVELS)[::-1], (3, 1, 2))):
         found = rows(fill(home, name, methods, seeds), home)
-        verdicts.append({label: (row.rank, {n: c.sign for n, c in row.cells.items()}) for label, row in found.items()})
-    assert verdicts[0] == verdicts[1]
+        judged.append({label: (row.rank, {n: c.sign for n, c in row.cells.items()}) for label, row in found.items()})
+    assert judged[0] == judged[1]
 
 
 def test_a_second_reading_needs_no_artifact(store: Store, home: Path) -> None:
@@ -105,13 +109,38 @@ def test_without_item_statistics_there_is_no_rank(store: Store, home: Path) -> N
     assert {cell.sign for row in rows(store, home).values() for cell in row.cells.values()} == {None}
 
 
+def test_marks_are_computed_again_only_where_what_they_depend_on_has_changed(
+    store: Store, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed = []
+
+    def count(*given: object) -> Verdicts:
+        computed.append(given)
+        return table_verdicts(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(verdicts, "table_verdicts", count)
+    before = rows(store, home)
+    assert rows(store, home) == before
+    assert len(computed) == 1
+    with store.transaction() as connection:  # one score by another version of its stage, of the same value
+        connection.execute(sa.update(schema.summary).where(schema.summary.c.task == "xnli").values(origin="new"))
+    rows(store, home)
+    assert len(computed) == 2
+    add_run(store, home, "ml-ctl", 4)
+    rows(store, home)
+    assert len(computed) == 3
+    assert rows(store, home)["ml-ctl"].seeds == 4
+    assert len(computed) == 3
+
+
 def test_two_seeds_give_no_verdict(home: Path) -> None:
     store = fill(home, "two.db", ("mbert", "ml-ctl"), (1, 2))
     assert {row.rank for row in rows(store, home).values()} == {None}
     summaries = store.summaries(split="test")
     (table,) = tables_by_task(summaries)
-    assert "3 seeds" in table_verdicts(store, table, summaries, home / "artifacts").reason
-    lines = compare_rows(store, table, summaries, home / "artifacts", ("ml-ctl", "mbert"), by_view=False)
+    reader = ItemReader(store, home / "artifacts", summaries)
+    assert "3 seeds" in table_verdicts(reader, table).reason
+    lines = compare_rows(reader, table, ("ml-ctl", "mbert"), by_view=False)
     assert {line.p for line in lines} == {None}
     assert describe(lines[-1], "ml-ctl", "mbert") == "On average there is no verdict: fewer than 3 seeds."
 
@@ -119,12 +148,14 @@ def test_two_seeds_give_no_verdict(home: Path) -> None:
 def test_difference_is_the_mean_over_seeds_and_the_variance_that_of_the_items(store: Store, home: Path) -> None:
     summaries = store.summaries(split="test")
     (table,) = tables_by_task(summaries)
-    lines = compare_rows(store, table, summaries, home / "artifacts", ("ml-ctl", "mbert"), by_view=False)
+    reader = ItemReader(store, home / "artifacts", summaries)
+    lines = compare_rows(reader, table, ("ml-ctl", "mbert"), by_view=False)
     xnli = next(line for line in lines if line.task == "xnli")
-    values = summaries[summaries["task"] == "xnli"].groupby("method")["value"].mean()
+    frame = pd.DataFrame(summaries)
+    values = frame[frame["task"] == "xnli"].groupby("method")["value"].mean()
     assert xnli.difference.estimate == pytest.approx(values["ml-ctl"] - values["mbert"])
     frames = []
-    cells = store.cells(split="test", task="xnli").merge(summaries[["run", "method", "align_seed"]].drop_duplicates())
+    cells = store.cells(split="test", task="xnli").merge(frame[["run", "method", "align_seed"]].drop_duplicates())
     for stage, own in cells.groupby("stage"):
         items = pd.read_parquet(home / "artifacts" / artifact_folder(str(stage)) / STATISTICS)
         sign = {"ml-ctl": 1, "mbert": -1}.get(own["method"].iloc[0], 0)
@@ -141,8 +172,9 @@ def test_difference_is_the_mean_over_seeds_and_the_variance_that_of_the_items(st
 def test_languages_are_compared_one_by_one(store: Store, home: Path) -> None:
     summaries = store.summaries(split="test")
     (table,) = tables_by_task(summaries)
-    lines = compare_rows(store, table, summaries, home / "artifacts", ("ml-ctl", "mbert"), by_view=True)
-    by_task = compare_rows(store, table, summaries, home / "artifacts", ("ml-ctl", "mbert"), by_view=False)
+    reader = ItemReader(store, home / "artifacts", summaries)
+    lines = compare_rows(reader, table, ("ml-ctl", "mbert"), by_view=True)
+    by_task = compare_rows(reader, table, ("ml-ctl", "mbert"), by_view=False)
     for whole in by_task[:-1]:
         parts = [line.difference.estimate for line in lines if line.task == whole.task]
         assert np.mean(parts) == pytest.approx(whole.difference.estimate)
@@ -153,8 +185,9 @@ def test_rows_of_other_seeds_are_refused(store: Store, home: Path) -> None:
     add_run(store, home, "ml-ctl", 4)
     summaries = store.summaries(split="test")
     (table,) = tables_by_task(summaries)
+    reader = ItemReader(store, home / "artifacts", summaries)
     with pytest.raises(UserError, match="other seeds") as raised:
-        compare_rows(store, table, summaries, home / "artifacts", ("ml-ctl", "mbert"), by_view=False)
+        compare_rows(reader, table, ("ml-ctl", "mbert"), by_view=False)
     assert "ml-ctl: 1, 2, 3, 4; mbert: 1, 2, 3" in str(raised.value)
     assert rows(store, home)["ml-ctl"].rank is not None, "the table uses the seeds that all share"
 

@@ -170,8 +170,7 @@ def test_a_run_of_a_dead_process_is_interrupted_and_one_of_a_living_is_not(locat
 
 
 def status_of(store: Store) -> dict[str, str]:
-    runs = store.runs()
-    return dict(zip(runs["id"], runs["status"], strict=True))
+    return {run["id"]: run["status"] for run in store.runs()}
 
 
 def test_a_run_of_another_machine_lives_as_long_as_it_says_so(store: Store) -> None:
@@ -233,7 +232,7 @@ def test_a_process_that_was_held_up_changes_no_run_that_another_has_taken_over(l
     go_on.set()
     process.join(120)
     assert process.exitcode == 2, "both were refused"
-    assert store.runs().to_dict("records") == before.to_dict("records")
+    assert store.runs() == before
     assert store.cells(run="r")["value"].tolist() == [2.0]
     store.close()
 

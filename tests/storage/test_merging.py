@@ -86,7 +86,7 @@ def test_merged_runs_and_artifacts_equal_the_original_and_come_once(here: Place,
         assert ours is not None
         assert theirs is not None
         assert (ours.files, ours.meta, ours.inputs) == (theirs.files, theirs.meta, theirs.inputs)
-    assert list(here.store.runs()["serial"]) == [1, 2]
+    assert [run["serial"] for run in here.store.runs()] == [1, 2]
     again = here.merge(there)
     assert (len(again.known), again.added, again.completed, again.artifacts) == (2, [], [], 0)
     assert here.rows() == there.rows()
@@ -131,10 +131,10 @@ def test_unfinished_run_is_completed_by_the_finished_one(here: Place, there: Pla
     here.add(replace(RUN, status="interrupted", error=None), SCORES[:1])
     there.add()
     assert here.merge(there).completed == ["ml-ctl seed 1 (r1)"]
-    assert list(here.store.runs()["status"]) == ["done"]
+    assert [run["status"] for run in here.store.runs()] == ["done"]
     assert len(here.store.cells(run="r1")) == 2
     averages = here.store.summaries(run="r1", task="average")
-    assert averages["value"].tolist() == [60.0]
+    assert [row["value"] for row in averages] == [60.0]
     assert here.merge(there).known == ["ml-ctl seed 1 (r1)"]
 
 
@@ -152,7 +152,7 @@ def test_run_at_work_is_left_for_later(here: Place, there: Place) -> None:
     there.add(replace(RUN, status="running"), SCORES[:1])
     (line,) = here.merge(there).refused
     assert "still being computed there" in line
-    assert here.store.runs().empty
+    assert not here.store.runs()
 
 
 def test_damaged_artifact_is_not_copied_and_no_row_is_written(here: Place, there: Place) -> None:
@@ -160,7 +160,7 @@ def test_damaged_artifact_is_not_copied_and_no_row_is_written(here: Place, there
     (there.artifacts.root / "objects/aa/aa1/deep/weights").write_text("weighty")
     with pytest.raises(UserError, match="an artifact that is damaged"):
         here.merge(there)
-    assert here.store.runs().empty
+    assert not here.store.runs()
     assert here.artifacts.fingerprints() == []
 
 
@@ -169,7 +169,7 @@ def test_run_without_its_artifacts_is_left_out(here: Place, there: Place) -> Non
     collect(there.artifacts, [])
     (line,) = here.merge(there).refused
     assert "is missing or damaged there" in line
-    assert here.store.runs().empty
+    assert not here.store.runs()
 
 
 def test_manifest_that_names_files_elsewhere_is_refused(here: Place, there: Place) -> None:

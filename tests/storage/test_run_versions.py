@@ -27,15 +27,15 @@ def test_runs_are_in_the_order_in_which_they_were_added(store: Store) -> None:
     for name, days in (("a", 400), ("b", 0), ("c", -3)):
         store.add_run(replace(RUN, id=name, created=RUN.created + timedelta(days=days)))
     store.add_run(replace(RUN, id="b"))
-    assert list(store.runs()["id"]) == ["a", "c", "b"]
-    assert list(store.runs(newest=2)["id"]) == ["c", "b"]
+    assert [run["id"] for run in store.runs()] == ["a", "c", "b"]
+    assert [run["id"] for run in store.runs(newest=2)] == ["c", "b"]
 
 
 def test_superseded_runs_are_in_no_table(store: Store) -> None:
     for name in ("r1", "r2"):
         store_run(store, replace(RUN, id=name), scores(50.0, 1))
     store.set_status("r1", schema.SUPERSEDED, "its data have changed")
-    assert set(store.scores()["run"]) == set(store.summaries()["run"]) == {"r2"}
+    assert set(store.scores()["run"]) == {row["run"] for row in store.summaries()} == {"r2"}
     assert list(store.groups()["runs"]) == [1]
     store.add_run(RUN)
     assert set(store.scores()["run"]) == {"r1", "r2"}
@@ -56,10 +56,10 @@ def test_unfinished_runs_of_what_lay_in_the_same_place_are_found(store: Store) -
 def test_an_unfinished_run_keeps_the_names_of_what_was_moved(store: Store) -> None:
     store.add_run(replace(RUN, source="folder:old", status="interrupted"))
     store.add_run(replace(RUN, source="folder:new", recipe={"source": "folder:/new"}))
-    assert [store.runs().loc[0, name] for name in ("source", "recipe")] == ["folder:old", {"source": "folder:/new"}]
+    assert [store.runs()[0][name] for name in ("source", "recipe")] == ["folder:old", {"source": "folder:/new"}]
     store.set_status("r1", "done")
     store.add_run(replace(RUN, source="folder:new"))
-    assert store.runs().loc[0, "source"] == "folder:new"
+    assert store.runs()[0]["source"] == "folder:new"
 
 
 def test_stages_of_earlier_code_are_forgotten_with_their_scores(store: Store) -> None:

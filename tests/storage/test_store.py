@@ -58,7 +58,7 @@ def test_run_is_read_as_it_was_written(store: Store) -> None:
         RUN, config={"temperature": 0.1}, languages=("de", "en"), dirty=True, created=created, recipe={"steps": [1, 2]}
     )
     store.add_run(run)
-    row = store.runs().iloc[0]
+    row = store.runs()[0]
     assert row["config"] == {"temperature": 0.1}
     assert row["recipe"] == {"steps": [1, 2]}
     assert row["languages"] == ["de", "en"]
@@ -71,16 +71,16 @@ def test_adding_a_run_again_replaces_all_but_created(store: Store) -> None:
     store.add_run(replace(RUN, created=RUN.created + timedelta(days=1), code_version="c2"))
     runs = store.runs()
     assert len(runs) == 1
-    assert runs.loc[0, "code_version"] == "c2"
-    assert runs.loc[0, "created"] == RUN.created
+    assert runs[0]["code_version"] == "c2"
+    assert runs[0]["created"] == RUN.created
 
 
 def test_final_status_sets_finished(store: Store) -> None:
     store.add_run(RUN)
     store.set_status("r1", "running")
-    assert store.runs(status="running").loc[0, "finished"] in (None, pd.NaT)
+    assert store.runs(status="running")[0]["finished"] is None
     store.set_status("r1", "failed", "the disk is full")
-    row = store.runs().iloc[0]
+    row = store.runs()[0]
     assert (row["status"], row["error"]) == ("failed", "the disk is full")
     assert datetime.now(UTC) - row["finished"] < timedelta(minutes=5)
     with pytest.raises(AssertionError):
@@ -151,9 +151,7 @@ def test_scores_are_written_all_or_none(store: Store) -> None:
 
 
 def summaries(store: Store, **where: str) -> dict[str, tuple[float | None, int, int]]:
-    frame = store.summaries(**where)
-    values = [None if pd.isna(value) else float(value) for value in frame["value"]]
-    return dict(zip(frame["task"], zip(values, frame["n_views"], frame["expected_views"], strict=True), strict=True))
+    return {row["task"]: (row["value"], row["n_views"], row["expected_views"]) for row in store.summaries(**where)}
 
 
 def test_average_is_the_mean_over_tasks_of_means_over_views(store: Store) -> None:
@@ -161,7 +159,7 @@ def test_average_is_the_mean_over_tasks_of_means_over_views(store: Store) -> Non
     store.put_scores("r1", [*SCORES, score("xnli", "en", 1.0, metric="loss"), score("xnli", "fr", 1.0)])
     store.refresh_summary("r1", EXPECTED, METRIC)
     assert summaries(store) == {"xnli": (75.0, 2, 2), "tatoeba": (25.0, 1, 1), "average": (50.0, 3, 3)}
-    assert list(store.summaries()["task"]) == ["xnli", "tatoeba", "average"]
+    assert [row["task"] for row in store.summaries()] == ["xnli", "tatoeba", "average"]
 
 
 def test_incomplete_task_has_no_average(store: Store) -> None:
@@ -181,7 +179,7 @@ def test_oracle_selection_has_its_own_average(store: Store) -> None:
     store.refresh_summary("r1", EXPECTED, METRIC)
     assert summaries(store, selection="english")["average"] == (50.0, 3, 3)
     assert summaries(store, selection="oracle")["average"] == (51.0, 3, 3)
-    assert set(store.summaries()["split"]) == {"test"}
+    assert {row["split"] for row in store.summaries()} == {"test"}
 
 
 def test_deleting_a_run_deletes_its_scores_and_keeps_shared_stages(store: Store) -> None:
@@ -191,16 +189,16 @@ def test_deleting_a_run_deletes_its_scores_and_keeps_shared_stages(store: Store)
     store.put_scores("r1", SCORES)
     store.refresh_summary("r1", EXPECTED, METRIC)
     store.delete_run("r1")
-    assert store.runs().empty
+    assert not store.runs()
     assert store.scores().empty
-    assert store.summaries().empty
+    assert not store.summaries()
     assert len(store.stages()) == 1
 
 
 def test_reader_sees_what_is_committed_and_cannot_write(store: Store, location: str) -> None:
     store.add_run(RUN)
     reader = Store.open(location, read_only=True)
-    assert list(reader.runs()["id"]) == ["r1"]
+    assert [run["id"] for run in reader.runs()] == ["r1"]
     with pytest.raises((UserError, sa.exc.DBAPIError)):
         reader.set_status("r1", "done")
     store.put_scores("r1", SCORES)
@@ -294,13 +292,39 @@ def test_old_store_is_upgraded_and_used(old: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="older version"):
         Store.open(location, read_only=True)
     store = Store.open(location)
-    assert list(store.runs()["method"]) == ["mbert"]
+    assert [run["method"] for run in store.runs()] == ["mbert"]
     assert list(store.scores()["value"]) == [70.0, 80.0]
     store.put_scores("old", [score("tatoeba", "de", 25.0)])
     store.refresh_summary("old", EXPECTED, METRIC)
     assert summaries(store)["average"] == (50.0, 3, 3)
     store.close()
     assert len(Store.open(location, read_only=True).scores()) == 3
+
+
+def test_averages_of_an_old_store_know_what_they_were_computed_from(tmp_path: Path) -> None:
+    location = tmp_path / "old.db"
+    connection = sqlite3.connect(location)
+    connection.executescript((Path(__file__).parent / "store_0006.sql").read_text())
+    connection.close()
+    store = Store.open(location)
+    upgraded = {row["task"]: row["origin"] for row in store.summaries()}
+    store.refresh_summary("old", EXPECTED, METRIC)
+    assert upgraded == {row["task"]: row["origin"] for row in store.summaries()}
+    assert len(set(upgraded.values())) == 3
+    store.close()
+
+
+def test_the_origin_of_an_average_changes_with_its_stages_views_and_metric(store: Store) -> None:
+    store.add_run(RUN)
+    origins = []
+    for rows in (SCORES, [replace(SCORES[0], stage="s-new")], SCORES[:1], [score("xnli", "fr", 80.0)], SCORES[2:]):
+        store.put_scores("r1", rows)
+        store.refresh_summary("r1", EXPECTED, METRIC)
+        origins.append(next(row["origin"] for row in store.summaries() if row["task"] == "xnli"))
+    first, other_stage, as_before, more_views, other_task = origins
+    assert first == as_before
+    assert other_task == more_views
+    assert len({first, other_stage, more_views}) == 3
 
 
 # places that hold no store
@@ -357,4 +381,4 @@ def test_path_with_special_characters(tmp_path: Path) -> None:
     location = tmp_path / "50% ünder #1?" / "board.db"
     Store.open(location, create=True).add_run(RUN)
     assert location.is_file()
-    assert list(Store.open(location, read_only=True).runs()["id"]) == ["r1"]
+    assert [run["id"] for run in Store.open(location, read_only=True).runs()] == ["r1"]

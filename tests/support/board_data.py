@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from harness.results.tables import ResultRow, ResultTable
+from harness.results.item_reader import ItemReader
+from harness.results.tables import ResultRow, ResultTable, frame_records
 from harness.results.verdicts import ComparedLine, compare_rows
 from harness.storage.home import artifacts_root
 from harness.storage.store import Store
@@ -19,7 +20,7 @@ class BoardData:
     def __init__(self, path: Path) -> None:
         self.path = path
         store = Store.open(path, read_only=True)
-        self.summaries = store.summaries(split="test", protocol="mini", kind="trained")
+        self.summaries = board.record_frame(store.summaries(split="test", protocol="mini", kind="trained"))
         self.foreign = store.summaries(split="test", kind="external")
         self.cells = store.cells(split="test")
         self.dev = store.cells(split="dev")
@@ -35,8 +36,7 @@ class BoardData:
     def compare(self, label: str, base: str, *where: Any) -> list[ComparedLine]:
         """The lines of a row minus a base row: by task, or of one task (a list) by some views."""
         store = Store.open(self.path, read_only=True)
-        lines = compare_rows(
-            store, self.table(), self.summaries, artifacts_root(), (label, base), len(where) > 1, *where
-        )
+        reader = ItemReader(store, artifacts_root(), frame_records(self.summaries))
+        lines = compare_rows(reader, self.table(), (label, base), len(where) > 1, *where)
         store.close()
         return lines

@@ -64,7 +64,7 @@ def scores_of(home: Path) -> dict[tuple[str, ...], float]:
     """Every score of a home, to the bit; asserts that no cell has two."""
     store = Store.open(home / "board.db", read_only=True)
     cells = store.cells()
-    assert list(store.runs()["status"]) == ["done"]
+    assert [run["status"] for run in store.runs()] == ["done"]
     store.close()
     key = ["task", "view", "split", "selection", "metric"]
     rows = {(*(str(row[name]) for name in key), str(row["step"])): row["value"] for row in cells.to_dict("records")}

@@ -5,12 +5,13 @@ An average exists only when every task and view of the declared list has a score
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from harness.files import json_digest
 from harness.storage.store import schema
 from harness.storage.store.schema import AVERAGE
 from harness.storage.store.statements import upsert
@@ -71,8 +72,21 @@ def put_averages(
     """Computes the averages of a run from its scores, and stores them in place of the former ones."""
     score, summary = schema.score, schema.summary
     query = sa.select(score).where(score.c.run == run, score.c.split == split).order_by(score.c.step)
-    values = by_selection([dict(row) for row in connection.execute(query).mappings()], metric)
+    rows = [dict(row) for row in connection.execute(query).mappings()]
     connection.execute(sa.delete(summary).where(summary.c.run == run, summary.c.split == split))
-    for selection, cells in values.items():
+    for selection, cells in by_selection(rows, metric).items():
         key = {"run": run, "split": split, "selection": selection}
-        upsert(connection, summary, [{**key, **row._asdict()} for row in summarise(cells, expected, metric)])
+        means = summarise(cells, expected, metric)
+        origins = [origin(mean.metric, selection, (row for row in rows if row["task"] == mean.task)) for mean in means]
+        values = [{**key, **mean._asdict(), "origin": own} for mean, own in zip(means, origins, strict=True)]
+        upsert(connection, summary, values)
+
+
+def origin(metric: str, selection: str, cells: Iterable[Mapping[str, Any]]) -> str:
+    """A digest of what a figure is computed from: its metric, its selection, and the views of each score stage.
+    `cells` are score rows of its task, of which those of other metrics and selections count for nothing."""
+    stages: dict[str, list[str]] = {}
+    for row in cells:
+        if row["metric"] == metric and row["selection"] in (selection, ""):
+            stages.setdefault(row["stage"], []).append(row["view"])
+    return json_digest([metric, selection, {stage: sorted(views) for stage, views in stages.items()}])

@@ -8,10 +8,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine
 
@@ -20,7 +18,10 @@ from harness.storage.store.averages import put_averages
 from harness.storage.store.database import LostConnectionError, connect, database_errors, display_url, parse
 from harness.storage.store.leases import LostRunError, lives, this_process
 from harness.storage.store.schema import RunRow, ScoreRow, StageRow
-from harness.storage.store.statements import Where, conditions, fetch, fetch_rows, upsert
+from harness.storage.store.statements import Where, conditions, fetch, fetch_records, fetch_rows, upsert
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MANY = 500  # runs of which each is named in a query
 WAIT_SECONDS = 300.0  # for a server that has gone away
@@ -31,16 +32,18 @@ _OF_RUN = (
     *("protocol", "suite", "source", "data_fingerprint", "languages", "languages_hash"),
     *("align_seed", "finetune_seed", "status", "serial", "card", *schema.LATER),
 )
+SUMMARY = (*schema.summary.c.keys(), *_OF_RUN)  # the names of what `Store.summaries` gives
 
 
 class Store:
     """Runs, stages, scores and summaries. Writers in several processes wait for each other; readers never wait.
 
-    Every method that writes is one transaction, and may be repeated.
+    Every method that writes is one transaction, and may be repeated. Runs and summaries are read as records, since
+    commands that print them should not have to import pandas; scores and stages as tables.
     """
 
     def __init__(self, engine: Engine, url: URL, read_only: bool = False) -> None:
-        self._engine, self._url, self._read_only = engine, url, read_only
+        self._engine, self._url, self.read_only = engine, url, read_only
 
     @classmethod
     def open(cls, location: str | Path, *, create: bool = False, read_only: bool = False) -> Store:
@@ -102,7 +105,7 @@ class Store:
         same = ("kind", "method", "recipe_hash", "align_seed", "finetune_seed")
         equal = [table.c[name] == getattr(run, name) for name in same]
         query = sa.select(table).where(*equal, table.c.id != run.id, table.c.status.in_(schema.UNFINISHED))
-        rows: list[Any] = self._read(query).to_dict("records")
+        rows = self._records(query)
         return [row for row in rows if [row["recipe"].get(name) for name in ("source", "base")] == place]
 
     def add_alignment(self, run: str, facts: Mapping[str, Any], *, version: str | None = None) -> None:
@@ -214,15 +217,17 @@ class Store:
         with self.transaction() as connection:
             connection.execute(sa.delete(schema.run).where(schema.run.c.id == run))
 
-    def runs(self, columns: Sequence[str] = (), newest: int | None = None, **where: Where) -> pd.DataFrame:
-        """One row per run, in the order in which they were added, with all or some columns of the table `run`; at most
-        the `newest` ones."""
+    def runs(self, columns: Sequence[str] = (), newest: int | None = None, **where: Where) -> list[dict[str, Any]]:
+        """One record per run, in the order in which they were added, with all or some columns of the table `run`; at
+        most the `newest` ones."""
         table = schema.run
         chosen = [table.c[name] for name in columns] or list(table.c)
         query = sa.select(*chosen).where(*conditions(where, table)).order_by(table.c.serial.desc(), table.c.id.desc())
-        found = self._read(query.limit(newest)).iloc[::-1].reset_index(drop=True)
-        if {"id", "status"} <= {*found.columns} and (found["status"] == "running").any():  # a reader cannot correct it
-            found.loc[found["id"].isin(self._dead_runs()), "status"] = "interrupted"
+        found = self._records(query.limit(newest))[::-1]
+        running = [row for row in found if row.get("status") == "running" and "id" in row]
+        dead = self._dead_runs() if running else {}  # a reader cannot correct them
+        for row in running:
+            row["status"] = "interrupted" if row["id"] in dead else "running"
         return found
 
     def groups(self) -> pd.DataFrame:
@@ -239,17 +244,35 @@ class Store:
     def scores(self, **where: Where) -> pd.DataFrame:
         """One row per score with its run's settings, without those of superseded runs. Filters are columns of the
         result, each a value or a list."""
-        order = ("method", "align_seed", "finetune_seed", "task", "view", "run", "step")
-        return self._with_runs(schema.score, where, order)
+        import numpy as np
+        import pandas as pd
 
-    def cells(self, columns: Sequence[str] = (), *, distinct: bool = False, **where: Where) -> pd.DataFrame:
+        run = schema.run
+        current = [*conditions(where, schema.score, run), _is_current()]
+        with self.snapshot() as connection:
+            rows = fetch(connection, sa.select(schema.score).join(run, run.c.id == schema.score.c.run).where(*current))
+            runs = fetch(connection, _of_runs(list(rows["run"].unique())))
+        places = pd.Index(runs["run"]).get_indexer(rows["run"])
+        ranks = [  # faster than the database sorts
+            pd.factorize(rows[name], sort=True)[0] if name in rows else pd.factorize(runs[name], sort=True)[0][places]
+            for name in ("step", "run", "view", "task", "finetune_seed", "align_seed", "method")
+        ]
+        chosen = np.lexsort(ranks)
+        found = rows.take(chosen).reset_index(drop=True)
+        own_settings = runs.drop(columns=["run", *(name for name in runs if name in rows)]).take(places[chosen])
+        return pd.concat([found, own_settings.reset_index(drop=True)], axis=1)
+
+    def cells(self, columns: Sequence[str] = (), **where: Where) -> pd.DataFrame:
         """One row per score, without its run's settings, with all or some columns of the table `score`, of which any
-        may be a filter; with `distinct` one for each combination of their values."""
+        may be a filter."""
         table = schema.score
         chosen = [table.c[name] for name in columns] or list(table.c)
-        if distinct:
-            return self._read(sa.select(*chosen).where(*conditions(where, table)).distinct())
         return self._read(sa.select(*chosen).where(*conditions(where, table)).order_by(*table.primary_key))
+
+    def names(self, column: str) -> list[str]:
+        """The suites, methods or tasks of this store: the values of a column of its runs or scores."""
+        table = schema.run if column in schema.run.c else schema.score
+        return [str(row[column]) for row in self._records(sa.select(table.c[column]).distinct())]
 
     def score_rows(self, columns: Sequence[str], **where: Where) -> list[tuple[Any, ...]]:
         """Columns of the table `score` as plain rows in the order of its key, with the filters of `scores`."""
@@ -264,39 +287,15 @@ class Store:
         with database_errors(self._url), self._engine.connect() as connection:
             return connection.execute(sa.select(sa.func.count()).select_from(schema.score)).scalar_one()
 
-    def views_by_stage(self, runs: Sequence[str]) -> dict[tuple[str, str, str, str], dict[str, list[str]]]:
-        """The views with a test score by the stage that gave it, for each run, task, selection and metric."""
-        score = schema.score.c
-        key = (score.run, score.task, score.selection, score.metric, score.stage)
-        query = sa.select(*key, sa.func.aggregate_strings(score.view, "\n")).group_by(*key)
-        found: dict[tuple[str, str, str, str], dict[str, list[str]]] = {}
-        with database_errors(self._url), self._engine.connect() as connection:
-            for *own, stage, views in connection.execute(query.where(score.run.in_(runs), score.split == "test")):
-                run, task, selection, metric = own
-                found.setdefault((run, task, selection, metric), {})[stage] = views.split("\n")
-        return found
-
-    def summaries(self, **where: Where) -> pd.DataFrame:
-        """One row per (run, task, selection) with its run's settings; the task `average` is the mean over tasks."""
-        return self._with_runs(schema.summary, where, ("method", "align_seed", "finetune_seed", "run", "position"))
-
-    def item_variances(self, code: str, keys: Sequence[str]) -> dict[tuple[str, str], tuple[float, float, int]]:
-        """What `put_item_variances` stored for pairs of these keys under this code, by sorted pair."""
-        table = schema.comparison.c
-        query = sa.select(table.first, table.second, table.item_variance, table.interaction, table.clusters)
-        query = query.where(table.code == code, table.first.in_(keys), table.second.in_(keys))
-        with database_errors(self._url), self._engine.connect() as connection:
-            return {(first, second): tuple(parts) for first, second, *parts in connection.execute(query)}
-
-    def put_item_variances(self, code: str, rows: Mapping[tuple[str, str], tuple[float, float, int]]) -> None:
-        """Stores item variances by sorted pair, and removes those of other code. A read-only store keeps nothing."""
-        if self._read_only:
-            return
-        names = ("first", "second", "item_variance", "interaction", "clusters")
-        values = [{"code": code, **dict(zip(names, (*pair, *parts), strict=True))} for pair, parts in rows.items()]
-        with self.transaction() as connection:
-            connection.execute(sa.delete(schema.comparison).where(schema.comparison.c.code != code))
-            upsert(connection, schema.comparison, values)
+    def summaries(self, **where: Where) -> list[dict[str, Any]]:
+        """One record per (run, task, selection) with its run's settings; the task `average` is the mean over tasks."""
+        run, summary = schema.run, schema.summary
+        query = sa.select(summary).join(run, run.c.id == summary.c.run)
+        with self.snapshot() as connection:
+            rows = fetch_records(connection, query.where(*conditions(where, summary, run), _is_current()))
+            runs = fetch_records(connection, _of_runs(list({row["run"] for row in rows})))
+        settings = {row["run"]: row for row in runs}
+        return sorted((row | settings[row["run"]] for row in rows), key=_summary_order)
 
     def links(self, **where: Where) -> pd.DataFrame:
         """One row per run and stage that it used, oldest first: the stage's columns, `run` and `hit`."""
@@ -309,9 +308,7 @@ class Store:
         """One row per stage, oldest first; for one run also whether each was a `hit`."""
         if run is None:
             return self._frame(sa.select(schema.stage), {}, order=("started", "fingerprint"))
-        link = schema.run_stage
-        query = sa.select(schema.stage, link.c.hit).join(link, link.c.fingerprint == schema.stage.c.fingerprint)
-        return self._frame(query.where(link.c.run == run), {}, order=("started", "fingerprint"))
+        return self.links(run=run)
 
     def stage_names(self) -> set[str]:
         """The fingerprints of all stages that were recorded here."""
@@ -353,29 +350,13 @@ class Store:
                 raise LostRunError(run)
             yield connection
 
-    def _with_runs(self, table: sa.Table, where: Mapping[str, Where], order: Sequence[str]) -> pd.DataFrame:
-        """The rows of `table` with the settings of their runs. The settings are long, so they are read once per run."""
-        run = schema.run
-        current = [*conditions(where, table, run), _is_current()]
-        own = [run.c[name] for name in _OF_RUN if name not in table.c]
-        settings = sa.select(run.c.id.label("run"), *own)
-        with database_errors(self._url), self._engine.connect() as connection, connection.begin():
-            rows = fetch(connection, sa.select(table).join(run, run.c.id == table.c.run).where(*current))
-            names = list(rows["run"].unique())
-            runs = fetch(connection, settings.where(run.c.id.in_(names)) if len(names) < MANY else settings)
-        places = pd.Index(runs["run"]).get_indexer(rows["run"])
-        ranks = [  # faster than the database sorts
-            pd.factorize(rows[name], sort=True)[0] if name in rows else pd.factorize(runs[name], sort=True)[0][places]
-            for name in reversed(order)
-        ]
-        chosen = np.lexsort(ranks)
-        found = rows.take(chosen).reset_index(drop=True)
-        own_settings = runs.drop(columns="run").take(places[chosen]).reset_index(drop=True)
-        return pd.concat([found, own_settings], axis=1)
-
     def _read(self, query: sa.Select[Any]) -> pd.DataFrame:
         with database_errors(self._url), self._engine.connect() as connection:
             return fetch(connection, query)
+
+    def _records(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
+        with database_errors(self._url), self._engine.connect() as connection:
+            return fetch_records(connection, query)
 
     def _frame(self, query: sa.Select[Any], where: Mapping[str, Where], order: Sequence[str]) -> pd.DataFrame:
         inner = query.subquery()
@@ -386,3 +367,15 @@ class Store:
 
 def _is_current() -> sa.ColumnElement[bool]:
     return schema.run.c.status != schema.SUPERSEDED
+
+
+def _of_runs(names: Sequence[str]) -> sa.Select[Any]:
+    """The settings of some runs. They are long, so they are read once per run."""
+    column = schema.run.c
+    settings = sa.select(column.id.label("run"), *(column[name] for name in _OF_RUN))
+    return settings.where(column.id.in_(names)) if len(names) < MANY else settings
+
+
+def _summary_order(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    seeds = [(seed is not None, seed or 0) for seed in (row["align_seed"], row["finetune_seed"])]
+    return (row["method"], *seeds, row["run"], row["position"])

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-REVISION: Final = "0006"  # the newest migration: what this version of the code reads and writes
+REVISION: Final = "0007"  # the newest migration: what this version of the code reads and writes
 
 STAGE_STATUSES: Final = ("planned", "running", "done", "failed", "interrupted")
 SUPERSEDED: Final = "superseded"  # a run that never ends, since its data, its base or its settings have changed
@@ -251,6 +251,7 @@ summary = sa.Table(
     sa.Column("n_views", sa.Integer, nullable=False),
     sa.Column("expected_views", sa.Integer, nullable=False),
     sa.Column("complete", sa.Boolean, nullable=False),
+    _text("origin", server_default=""),  # `harness.storage.store.averages.origin` of the scores behind the value
 )
 
 # the item parts of the variance of a difference of two rows under one task; `first` and `second` are digests of what
@@ -262,4 +263,13 @@ comparison = sa.Table(
     sa.Column("item_variance", sa.Double, nullable=False),
     sa.Column("interaction", sa.Double, nullable=False),
     sa.Column("clusters", sa.BigInteger, nullable=False),
+)
+
+# the ranks and marks of one table of results; `key` is a digest of what they were computed from, `code` that of the
+# statistics
+verdict = sa.Table(
+    "verdict",
+    metadata,
+    *(_text(name, primary_key=True) for name in ("code", "key")),
+    sa.Column("found", JsonOf(dict), nullable=False),
 )

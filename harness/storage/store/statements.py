@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from harness.errors import unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _PLAIN = (sa.Text, sa.Double, sa.Integer, sa.BigInteger)
 Where = str | int | bool | Sequence[str]
@@ -18,9 +20,17 @@ Where = str | int | bool | Sequence[str]
 
 def fetch(connection: Connection, query: sa.Select[Any]) -> pd.DataFrame:
     """The rows of a query as a table."""
+    import pandas as pd
+
     names, rows = [column.key for column in query.selected_columns], fetch_rows(connection, query)
     columns = zip(*rows, strict=True) if rows else ([] for _ in names)
     return pd.DataFrame(dict(zip(names, map(list, columns), strict=True)), columns=names)  # by column: twice as fast
+
+
+def fetch_records(connection: Connection, query: sa.Select[Any]) -> list[dict[str, Any]]:
+    """The rows of a query as dictionaries."""
+    names = [str(column.key) for column in query.selected_columns]
+    return [dict(zip(names, row, strict=True)) for row in fetch_rows(connection, query)]
 
 
 def fetch_rows(connection: Connection, query: sa.Select[Any]) -> list[tuple[Any, ...]]:
@@ -65,4 +75,5 @@ def insert_new(connection: Connection, table: sa.Table, rows: Sequence[Mapping[s
 
 
 def _insert(connection: Connection, table: sa.Table) -> Any:
-    return {"sqlite": sqlite, "postgresql": postgresql}[connection.dialect.name].insert(table)
+    dialect = import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # PostgreSQL's is slow to import
+    return dialect.insert(table)

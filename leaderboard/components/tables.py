@@ -60,11 +60,11 @@ def table_unit(table: ResultTable) -> str:
 
 def gain_notes(verdicts: Verdicts | None) -> list[str]:
     """What gains are over, and what bold figures are."""
-    rows = sorted(verdicts.controls.items()) if verdicts else []
-    if not rows:
+    if verdicts is None or not verdicts.controls:
         return []
+    rows = sorted(verdicts.controls.items())
     by_control = {control: [row for row, own in rows if own == control] for _, control in rows}
-    usual = max(by_control, key=lambda control: len(by_control[control]))
+    usual = max(by_control, key=lambda control: (len(by_control[control]), control in verdicts.controls))
     others = [f"of {row} over {control}" for row, control in rows if control != usual]
     gains = ", ".join([f"the average minus that of {usual}", *others])
     return [f"Gain: {gains}, with its 95% interval. Bold: apart from every other row of its column."]

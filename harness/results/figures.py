@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from html import escape
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.results.rendering import clean, format_signed
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _WIDTH, _LABELS, _LINE, _TICKS = 760, 250, 24, 5
+_PADDING: Any = {"left": 5, "top": 5, "right": 24, "bottom": 5}  # room for fonts that are wider than expected
 _INK, _QUIET, _GAIN, _LOSS, _PLAIN = "#1f2933", "#98a2ab", "#2166ac", "#b2182b", "#44607a"
 
 
@@ -77,7 +78,9 @@ def line_figure(
     if row is not None:
         panels["row"] = alt.Row(f"{row}:N", sort=list(frame[row].unique()), title=None)
     chart = (
-        alt.Chart(alt.Data(values=frame.to_dict("records")), title=clean(title), width=230, height=130)
+        alt.Chart(
+            alt.Data(values=frame.to_dict("records")), title=clean(title), width=230, height=130, padding=_PADDING
+        )
         .mark_line(point={"filled": False, "size": 40})
         .encode(
             x=alt.X(f"{x}:Q", scale=alt.Scale(type="log", base=2), title=names[x]),
@@ -97,7 +100,9 @@ def point_figure(frame: pd.DataFrame, title: str, *, x: str, y: str, colour: str
     import vl_convert
 
     chart = (
-        alt.Chart(alt.Data(values=frame.to_dict("records")), title=clean(title), width=300, height=260)
+        alt.Chart(
+            alt.Data(values=frame.to_dict("records")), title=clean(title), width=300, height=260, padding=_PADDING
+        )
         .mark_point(size=70, filled=True)
         .encode(
             x=alt.X(f"{x}:Q"),

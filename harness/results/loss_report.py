@@ -90,8 +90,20 @@ def judge_scores(scores: Mapping[int, Sequence[ComparedLine]]) -> list[str]:
     said = "; ".join(f"{kind} with {_batches(sizes)}" for kind, sizes in kinds.items())
     return [
         f"In final scores, {CZ} {said}.",
-        *(f"Batches of {size}: {describe(lines[-1], CZ, INFO)}" for size, lines in scores.items()),
+        *(
+            f"Batches of {size}: {describe(lines[-1], CZ, INFO)}{_by_outcome(lines[:-1])}"
+            for size, lines in scores.items()
+        ),
     ]
+
+
+def _by_outcome(lines: Sequence[ComparedLine]) -> str:
+    """The single tasks behind an average, by what CZ-NCE does there."""
+    tasks: dict[str, list[str]] = {}
+    for line in lines:
+        tasks.setdefault(_outcome(line), []).append(line.task)
+    said = [f"{kind} on {', '.join(names)}" for kind, names in tasks.items()]
+    return f" It {'; '.join(said)}." if said else ""
 
 
 def _outcome(line: ComparedLine) -> str:

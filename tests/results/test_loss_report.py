@@ -34,6 +34,10 @@ def test_scores_are_judged_by_their_p_values() -> None:
         "cannot be told apart from InfoNCE with batches of 32 and 64."
     )
     assert said[1] == "Batches of 4: On tatoeba CZ-NCE is better than InfoNCE by 5.0 points."
+    both = [line(9.0, 0.001), line(0.0, 0.9)._replace(task="udpos"), line(4.5, 0.001)._replace(task="average")]
+    assert judge_scores({4: both})[1].endswith(
+        "It is better than InfoNCE on tatoeba; cannot be told apart from InfoNCE on udpos."
+    )
     assert judge_scores({4: [line(5.0, None, 2)]})[0].startswith("In final scores, CZ-NCE is not judged")
 
 

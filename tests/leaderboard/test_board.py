@@ -264,6 +264,7 @@ def test_shared_board_asks_to_sign_in(filled: Path) -> None:
     assert not app.dataframe
 
 
+@pytest.mark.long
 def test_board_imports_nothing_heavy(furnished: Path) -> None:
     program = f"""
 import sys
@@ -302,7 +303,7 @@ def test_rows_with_three_seeds_have_ranks_and_marks(path: Path, monkeypatch: pyt
     best = frame.iloc[method_names(frame).index("ml-ctl")]
     assert (best["rank"], list(best["places"])) == ("1", [1, 0, 0])
     assert all(best[name].endswith("▲") for name in (AVERAGE, "Transfer", "Retrieval"))
-    assert "Gain: the average minus that of continued-mlm, of continued-mlm over " in page_text(app)
+    assert "Gain: the average minus that of continued-mlm, with its 95% interval" in page_text(app)
     assert re.fullmatch(r"\+\d+\.\d \[\d+\.\d, \d+\.\d\]", best["gain"])
     assert list(frame.columns)[2:8] == ["rank", AVERAGE, "places", "gain", "Transfer", "Retrieval"]
     assert "Rank: simultaneous 95% interval of the row's place" in page_text(app)

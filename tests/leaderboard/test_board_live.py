@@ -51,6 +51,7 @@ def has_row(page: Page, name: str) -> None:
     pytest.fail(f"no row {name} came")
 
 
+@pytest.mark.long
 def test_rows_of_a_live_run_appear_without_a_reload(
     visit: Callable[..., Page], complaints: list[str], growing: Served
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from harness.errors import UsageError
-from harness.storage.store import RunRow, ScoreRow, StageRow, Store
+from harness.storage.store import RunRow, ScoreRow, StageRow, Store, verdicts
 from harness.storage.store.backup import back_up, find_faults
 from tests.support.cli_calls import run_command
 
@@ -32,12 +32,16 @@ def add_whole_run(store: Store, run: RunRow = RUN) -> None:
 
 def test_copy_holds_all_that_the_store_holds(store: Store, tmp_path: Path) -> None:
     add_whole_run(store)
-    store.put_item_variances("c", {("a", "b"): (1.0, 2.0, 3)})
+    verdicts.write_item_variances(store, "c", {("a", "b"): (1.0, 2.0, 3)})
+    verdicts.write_verdict(store, "c", "table", {"ranks": [1, 2]})
     back_up(store, tmp_path / "copy.db")
     copy = Store.open(tmp_path / "copy.db", read_only=True)
-    for name in ("runs", "stages", "scores", "summaries", "links"):
+    for name in ("runs", "summaries"):
+        assert getattr(copy, name)() == getattr(store, name)(), name
+    for name in ("stages", "scores", "links"):
         assert getattr(copy, name)().to_dict("records") == getattr(store, name)().to_dict("records"), name
-    assert copy.item_variances("c", ["a", "b"]) == {("a", "b"): (1.0, 2.0, 3)}
+    assert verdicts.read_item_variances(copy, "c", ["a", "b"]) == {("a", "b"): (1.0, 2.0, 3)}
+    assert verdicts.read_verdict(copy, "c", "table") == {"ranks": [1, 2]}
     assert find_faults(copy) == []
     assert [path.name for path in tmp_path.glob("*copy*")] == ["copy.db"], "one file"
     with pytest.raises(UsageError, match="there is a file already"):

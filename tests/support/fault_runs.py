@@ -103,9 +103,14 @@ def serve() -> None:
     with tempfile.TemporaryDirectory() as home, redirect_stdout(sys.stderr):
         run_plans(Path(home), work)  # imports what the stages import, which takes longer than they do
     print("ready", flush=True)
+    with tempfile.TemporaryDirectory() as reports:  # not beside the home, whose disk may be full
+        answer(work, Path(reports, "report.json"))
+
+
+def answer(work: list[RunPlan], report: Path) -> None:
+    """Forks a run for each job that comes in, and says how it ended."""
     for line in sys.stdin:
         job = Job(**json.loads(line))
-        report = Path(f"{job.home}.json")
         report.unlink(missing_ok=True)
         began = time.monotonic()
         child = os.fork()

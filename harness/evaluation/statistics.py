@@ -227,6 +227,11 @@ def differences(scores: np.ndarray, items: ItemVariances) -> Differences:
     return Differences(mean[:, None] - mean, seed, *items, seeds)
 
 
+def is_significant(p: float | None) -> bool:
+    """Whether a corrected p-value calls two methods different; without a test they are not."""
+    return p is not None and p < 1 - LEVEL
+
+
 def holm(p: np.ndarray) -> np.ndarray:
     """P-values corrected for their number (Holm 1979), of any shape; NaN stays and counts for nothing."""
     flat = np.asarray(p, dtype=float).ravel()

@@ -78,9 +78,9 @@ def count_verdicts(
         found = {task: _difference([read[task]], pair) for task in tasks}
         found[AVERAGE] = _difference(list(read.values()), pair)
         for task, one in found.items():
-            counts[task] += one.p is not None and one.p < 1 - LEVEL
+            counts[task] += statistics.is_significant(one.p)
         corrected = correct_p_values(found[task] for task in tasks)
-        counts[ANY] += any(p is not None and p < 1 - LEVEL for p in corrected)
+        counts[ANY] += any(map(statistics.is_significant, corrected))
     return [VerdictShare(task, int(number), draws) for task, number in counts.items()]
 
 

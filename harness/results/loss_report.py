@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from harness.evaluation.statistics import LEVEL
+from harness.evaluation.statistics import is_significant
 from harness.files import write_text
 from harness.results.figures import Estimate, interval_figure, line_figure
 from harness.results.rendering import format_interval, format_p, format_signed, markdown_rows
@@ -109,7 +109,7 @@ def _by_outcome(lines: Sequence[ComparedLine]) -> str:
 def _outcome(line: ComparedLine) -> str:
     if line.difference.reason or line.p is None:
         return f"is not judged against {INFO}"
-    if line.p >= 1 - LEVEL:
+    if not is_significant(line.p):
         return f"cannot be told apart from {INFO}"
     return f"is {'better' if line.difference.estimate > 0 else 'worse'} than {INFO}"
 

@@ -11,7 +11,7 @@ from scipy import stats
 
 from harness.errors import counted
 from harness.evaluation.correlation import correlate, fit_mixed_model
-from harness.evaluation.statistics import LEVEL, MIN_SEEDS
+from harness.evaluation.statistics import LEVEL, MIN_SEEDS, is_significant
 from harness.files import write_text
 from harness.results.figures import Estimate, interval_figure, point_figure
 from harness.results.item_reader import ItemReader, SelectedRun
@@ -108,7 +108,7 @@ def judge_methods(compared: Mapping[tuple[str, str], Sequence[ComparedLine]], fi
         for line in lines:
             if line.difference.reason or line.p is None:
                 kind = "unjudged"
-            elif line.p >= 1 - LEVEL:
+            elif not is_significant(line.p):
                 kind = "same"
             else:
                 kind = "better" if line.difference.estimate > 0 else "worse"

@@ -81,7 +81,7 @@ class Verdicts:
         for family in (tasks, groups, [AVERAGE]):
             for cell, (difference, p) in self.against_controls(family).items():
                 if p is not None:
-                    signs[cell] = int(np.sign(difference.estimate)) if p < 1 - statistics.LEVEL else 0
+                    signs[cell] = int(np.sign(difference.estimate)) if statistics.is_significant(p) else 0
         ranked = self.columns.get(AVERAGE if len(tasks) != 1 else tasks[0])
         ranges = zip(ranked.labels, ranked.ranks.best, ranked.ranks.worst, strict=True) if ranked else ()
         ranks = {label: (int(best), int(worst)) for label, best, worst in ranges}
@@ -262,8 +262,7 @@ def describe(line: ComparedLine, first: str, second: str) -> str:
     where = "on average" if line.task == AVERAGE else f"on {' '.join(filter(None, (line.task, line.view)))}"
     if difference.reason:
         return f"{where.capitalize()} there is no verdict: {difference.reason}."
-    p = line.p if line.p is not None else 1.0
-    if p < 1 - statistics.LEVEL:
+    if statistics.is_significant(line.p):
         better, worse = (first, second) if difference.estimate > 0 else (second, first)
         return f"{where.capitalize()} {better} is better than {worse} by {abs(difference.estimate):.1f} points."
     sentence = f"{where.capitalize()} the two cannot be told apart with {difference.seeds} seeds"

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from harness.errors import counted
-from harness.evaluation.statistics import LEVEL, Difference
+from harness.evaluation.statistics import Difference, is_significant
 from harness.results.rendering import DASH, format_signed
 from harness.results.tables import ResultTable
 from harness.results.verdicts import ComparedLine, Verdicts
@@ -44,7 +44,7 @@ def describe_finding(table: ResultTable, verdicts: Verdicts, groups: Collection[
     parts = []
     for name in names:
         signs = {
-            row: int(np.sign(difference.estimate)) if p is not None and p < 1 - LEVEL else 0
+            row: int(np.sign(difference.estimate)) if is_significant(p) else 0
             for (row, task), (difference, p) in beaten.items()
             if task == name and row in methods
         }
@@ -61,7 +61,7 @@ def describe_comparison(lines: Sequence[ComparedLine], tasks: Sequence[str], one
     tested = {line.task: line for line in lines if line.task in tasks and line.p is not None}
     if not tested:
         return ""
-    found = {name: line.difference.estimate for name, line in tested.items() if (line.p or 0.0) < 1 - LEVEL}
+    found = {name: line.difference.estimate for name, line in tested.items() if is_significant(line.p)}
     better, worse = ([name for name, gap in found.items() if gap * sign > 0] for sign in (1, -1))
     if not found:
         return f"{two} cannot be told from {one} on any of {counted(len(tested), 'task')}."

@@ -13,7 +13,6 @@ from harness.experiments.runner import Display, RunReport, execute_stages, stage
 from harness.experiments.stage import LostInputError, Stage, StageResult
 from harness.experiments.stages.project import Project
 from harness.experiments.stored import check_base
-from harness.files import PROJECTION
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import Store
 from harness.storage.usage import register_store
@@ -43,7 +42,7 @@ class Projector:
             self.store.patiently(lambda: record(stage, result))
 
         def record(stage: Stage, result: StageResult) -> None:
-            artifact = self.artifacts.find(stage.fingerprint, files=[PROJECTION])
+            artifact = self.artifacts.find(stage.fingerprint, files=stage.row_files)
             if artifact is None:
                 raise LostInputError(stage.fingerprint, stage.title)
             self.store.put_stage(stage_row(stage, result))

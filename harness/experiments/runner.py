@@ -14,7 +14,6 @@ from harness import provenance
 from harness.barriers import reach
 from harness.data.source import cached_source
 from harness.errors import UserError
-from harness.evaluation.item_statistics import SCORES
 from harness.experiments.bases import base_name
 from harness.experiments.cards import ablation_cards, task_cards
 from harness.experiments.executors.schedule import TRIES, Executor
@@ -23,11 +22,8 @@ from harness.experiments.method_card import method_card
 from harness.experiments.plan import RunPlan
 from harness.experiments.recipe import full_config
 from harness.experiments.stage import LostInputError, Stage, StageFailure, StageResult
-from harness.experiments.stages.finetune import CURVE
-from harness.experiments.stages.overlap import OVERLAP
 from harness.experiments.stored import describe_changes, run_name
-from harness.experiments.trials import CHOICE
-from harness.files import TRACE, json_digest
+from harness.files import json_digest
 from harness.results.versions import shorten_fingerprints
 from harness.stopping import stop_on_signals
 from harness.storage.artifacts import Artifacts, artifact_folder
@@ -35,8 +31,6 @@ from harness.storage.store import RunRow, StageRow, Store
 from harness.storage.store.leases import BEAT_SECONDS, LostRunError
 from harness.storage.store.schema import SUPERSEDED
 from harness.storage.usage import register_store
-
-ROW_FILES = (SCORES, CURVE, CHOICE, TRACE, OVERLAP)  # of an artifact, which `Stage.rows` reads
 
 
 class Display(Listener, Protocol):
@@ -191,7 +185,7 @@ class Runner:
     def _put_rows(self, plan: RunPlan, stage: Stage, result: StageResult) -> None:
         self.store.link_stage(plan.id, result.fingerprint, result.reused, version=plan.version)
         reach("stage linked")
-        artifact = self.artifacts.find(stage.fingerprint, files=ROW_FILES)
+        artifact = self.artifacts.find(stage.fingerprint, files=stage.row_files)
         if artifact is None:
             raise LostInputError(stage.fingerprint, stage.title)
         rows = stage.rows(artifact.path, plan.recipe.protocol)

@@ -143,6 +143,7 @@ class Stage(ABC):
     kind: ClassVar[str]
     all_threads: ClassVar[bool] = False  # runs with every core, since all other stages wait for it
     on_device: ClassVar[bool] = True  # uses a GPU where there is one
+    row_files: ClassVar[tuple[str, ...]] = ()  # files of the artifact that `rows` reads
     task: str | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)

@@ -202,6 +202,10 @@ class Artifacts:
                 self._publish(folder, final)
             reach("artifact published")
         shutil.rmtree(self._work(fingerprint), ignore_errors=True)
+        self._share_new(fingerprint)
+
+    def _share_new(self, fingerprint: str) -> None:
+        """What follows the publication of an artifact."""
 
     def work(self, fingerprint: str) -> Path:
         """A folder for checkpoints of the stage in progress: kept when the process ends, deleted on publication."""

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from harness.faults import DiskError
 from harness.files import file_digest, json_digest, write_atomically
 from harness.storage.artifacts import Artifacts, Collected, artifact_folder
 from harness.storage.home import artifacts_root
-from harness.storage.locks import StageClaim, locked
+from harness.storage.locks import locked
 from harness.storage.manifest import MANIFEST, Artifact, DamageError, is_inside, parse_manifest
 from harness.storage.remote import RemoteFiles
 
@@ -112,20 +112,9 @@ class SharedArtifacts(Artifacts):
         self.prefetch(lost)
         return lost - self._known.keys()
 
-    @contextmanager
-    def create(
-        self,
-        fingerprint: str,
-        kind: str,
-        meta: Mapping[str, Any],
-        inputs: Mapping[str, str] | None = None,
-        claim: StageClaim | None = None,
-    ) -> Iterator[Path]:
-        """As that of `Artifacts`; then the artifact is uploaded. Raises UserError where that is not possible."""
-        with super().create(fingerprint, kind, meta, inputs, claim) as folder:
-            yield folder
-        made = super().find(fingerprint)
-        if made is not None:
+    def _share_new(self, fingerprint: str) -> None:
+        """Uploads what was published. Raises UserError where that is not possible."""
+        if (made := super().find(fingerprint)) is not None:
             self.share(made)
 
     def share(self, artifact: Artifact) -> None:

@@ -13,12 +13,16 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from harness.evaluation.item_statistics import SCORES
 from harness.experiments import stages
 from harness.experiments.executors.local import Local
 from harness.experiments.plan import RunPlan
-from harness.experiments.runner import ROW_FILES, Runner, RunReport, execute_stages
+from harness.experiments.runner import Runner, RunReport, execute_stages
 from harness.experiments.stage import Stage
-from harness.files import PROJECTION
+from harness.experiments.stages.finetune import CURVE
+from harness.experiments.stages.overlap import OVERLAP
+from harness.experiments.trials import CHOICE
+from harness.files import PROJECTION, TRACE
 from harness.storage.shared import SharedArtifacts
 from harness.storage.store import Store
 from tests.support.s3_server import s3_server
@@ -65,15 +69,15 @@ def test_a_second_machine_computes_nothing_and_gets_the_same_rows(
 
 
 def test_rows_are_read_from_the_files_that_are_fetched() -> None:
-    fetched, found = {*ROW_FILES, PROJECTION}, set()
+    found = set()
     for info in pkgutil.iter_modules(stages.__path__, f"{stages.__name__}."):
         module = importlib.import_module(info.name)
         for kind in (kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, Stage)):
             if kind.__module__ == info.name and "rows" in vars(kind):
                 names = re.findall(r"folder / (\w+)", inspect.getsource(kind.rows))
-                assert names, kind
-                found |= {getattr(module, name) for name in names}
-    assert found == fetched
+                assert {getattr(module, name) for name in names} == {*kind.row_files} != set(), kind
+                found |= {*kind.row_files}
+    assert found == {SCORES, CURVE, CHOICE, TRACE, OVERLAP, PROJECTION}
 
 
 def test_what_a_machine_has_from_before_is_uploaded_when_it_is_used(bucket: str, tmp_path: Path) -> None:

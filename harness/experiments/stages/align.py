@@ -28,6 +28,7 @@ class Align(Stage):
     """Inputs `encoder` and `sample`. `transform` of the sample may be empty; `languages` are those of the sample."""
 
     kind: ClassVar[str] = "align"
+    row_files: ClassVar[tuple[str, ...]] = (TRACE,)
     method: str
     config: Mapping[str, Any]
     seed: int

@@ -39,6 +39,7 @@ class Finetune(Stage):
     """Input `encoder`. `dev` lists the views whose dev sets are evaluated, the pivot's first."""
 
     kind: ClassVar[str] = "finetune"
+    row_files: ClassVar[tuple[str, ...]] = (CURVE,)
     settings: TrainedSettings
     seed: int
     precision: str

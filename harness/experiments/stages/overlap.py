@@ -21,6 +21,7 @@ class FindOverlap(Stage):
     """Input `sample`. `tests` has the views of each task whose test sets are compared."""
 
     kind: ClassVar[str] = "overlap"
+    row_files: ClassVar[tuple[str, ...]] = (OVERLAP,)
     on_device: ClassVar[bool] = False
     tests: Mapping[str, tuple[str, ...]]
 

@@ -21,6 +21,7 @@ class Predict(Embed):
     predicts, and its dev curve is copied."""
 
     kind: ClassVar[str] = "predict"
+    row_files: ClassVar[tuple[str, ...]] = (CHOICE, CURVE)
     settings: TrainedSettings
 
     def run(self, bench: Workbench, folder: Path) -> None:

@@ -25,6 +25,7 @@ class Project(Embed):
     """Input `encoder`."""
 
     kind: ClassVar[str] = "project"
+    row_files: ClassVar[tuple[str, ...]] = (PROJECTION,)
 
     def run(self, bench: Workbench, folder: Path) -> None:
         from harness.evaluation.projection import project

@@ -19,6 +19,7 @@ class Score(Stage):
     """Input `predictions`."""
 
     kind: ClassVar[str] = "score"
+    row_files: ClassVar[tuple[str, ...]] = (SCORES,)
     on_device: ClassVar[bool] = False
     settings: TaskSettings
     views: tuple[str, ...]

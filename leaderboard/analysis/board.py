@@ -190,10 +190,8 @@ def view_order(view: str, source: str) -> tuple[int, int, str]:
 
 def by_distance(lines: pd.DataFrame, source: str) -> pd.DataFrame:
     """The lines of a frame with a column `view` in the order of `view_order`."""
-    views = {view: view_order(view, source) for view in lines["view"].unique()}
-    return lines.iloc[sorted(range(len(lines)), key=lambda place: views[lines["view"].iloc[place]])].reset_index(
-        drop=True
-    )
+    order = {view: view_order(view, source) for view in lines["view"].unique()}
+    return lines.sort_values("view", key=lambda views: views.map(order), kind="stable", ignore_index=True)
 
 
 def label_views(lines: pd.DataFrame, source: str) -> pd.DataFrame:

@@ -142,7 +142,7 @@ def attribution_bars(steps: pd.DataFrame) -> alt.LayerChart | None:
     frame["name"] = frame["kind"].map(STEP_NAMES)
     kinds = [kind for kind in STEP_NAMES if kind in set(frame["kind"])]
     scale = alt.Scale(domain=[STEP_NAMES[kind] for kind in kinds], range=[_STEP_COLOURS[kind] for kind in kinds])
-    short = f"width < {look.NARROW} ? split(datum.label, ': ')[1] : datum.label"
+    short = look.short_label(": ", 1)
     legend = alt.Legend(orient="top", direction="vertical", columns=1, labelLimit=320, labelExpr=short, title=None)
     frame["end"] = frame[["difference", "high"]].max(axis=1).clip(lower=0)
     low, high = min(0.0, *frame["difference"], *frame["low"].dropna()), float(frame["end"].max())

@@ -24,7 +24,7 @@ MIDDLE = {False: "#e9eaeb", True: "#2f3133"}  # no difference, in a heat map
 TILE_INKS = ("#000000", "#ffffff")  # one of them has a contrast of at least 4.5 : 1 on any colour
 _STRONGEST_TINT = 0.22
 NARROWEST = 5.0  # percentage points, the least range of an axis of scores
-NARROW = 400  # pixels of a plot on a phone
+_NARROW = 400  # pixels of a plot on a phone
 NAME_WIDTH = 150  # pixels of a name on an axis; a longer one is cut, and the tooltip has it in full
 LANGUAGE_WIDTH = 260  # pixels of a language with its group on an axis
 SHORT = 120  # pixels of a name beside a point
@@ -42,8 +42,12 @@ def axis_range(values: Sequence[float]) -> list[float]:
 def names_axis(**more: Any) -> alt.Axis:
     """An axis of names; on a narrow screen without what stands behind the first dot ("qah · SOV, 8 steps ...")."""
     same = {"ticks": False, "domain": False, "grid": False, "labelOverlap": False, "labelFlush": False}
-    label = f"width < {NARROW} ? split(datum.label, ' · ')[0] : datum.label"
-    return alt.Axis(**{**same, "labelLimit": NAME_WIDTH, "labelExpr": label, **more})
+    return alt.Axis(**{**same, "labelLimit": NAME_WIDTH, "labelExpr": short_label(" · ", 0), **more})
+
+
+def short_label(separator: str, part: int) -> str:
+    """An expression for labels, of which a narrow screen shows one part."""
+    return f"width < {_NARROW} ? split(datum.label, '{separator}')[{part}] : datum.label"
 
 
 def signed_axis(**more: Any) -> alt.Axis:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
+from harness.data.languages import plain_source
 from harness.errors import UserError, counted
 from harness.results.rendering import escape
 from harness.storage.store.database import NoStoreError
 
 FIRST_ROWS = "alignboard run mbert continued-mlm ml-ctl-cz --suite xtreme-align --source babel --protocol mini"
-MADE_UP = re.compile(r"(subset:[^,]*,)*babel(:|$)")  # sources of generated languages
 LONGEST = 400  # characters of a line with third-party names
 
 
@@ -67,7 +66,7 @@ def report_store_error(error: UserError) -> None:
 
 def source_notes(source: str) -> list[str]:
     """What figures on a source cannot be set beside."""
-    if not MADE_UP.match(source):
+    if plain_source(source).partition(":")[0] != "babel":
         return []
     return ["The source is a made-up world of generated languages: its scores cannot be set beside published ones."]
 

@@ -12,7 +12,7 @@ import streamlit as st
 from harness.data.languages import GROUPINGS, groups
 from harness.errors import UserError
 from harness.results.rendering import escape
-from harness.results.tables import CONTROLS, ResultRow, ResultTable, TableKey, add_marks, table_caption
+from harness.results.tables import ResultRow, ResultTable, TableKey, add_marks, table_caption
 from harness.results.verdicts import Verdicts
 from harness.storage.store import AVERAGE
 from leaderboard import data, published
@@ -243,7 +243,7 @@ def show_gains(own: ResultTable, selection: str) -> None:
     controls = [row for row in own.rows if row.badge == "control" and not row.transform]
     if not controls:
         return
-    base = max(controls, key=lambda row: CONTROLS.index(row.method) if row.method in CONTROLS else -1)
+    base = controls[-1]  # in the order of CONTROLS
     others = [row for row in own.rows if row.label != base.label]
     labels = tuple(row.label for row in others)
     compared = data.comparisons(data.location(), own.key, selection, base.label, labels)

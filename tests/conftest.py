@@ -37,6 +37,17 @@ def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Bits depend on the number of threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def write(tmp_path: Path) -> Callable[[dict[str, str | bytes]], Folder]:
     """Writes files by path into a folder, and opens it as a source."""
 

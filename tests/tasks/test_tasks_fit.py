@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,13 +35,7 @@ SETTINGS = TrainedSettings(learning_rate=2e-2, batch_size=8, accumulation=1, epo
 TRAINED: list[type[Task]] = [XNLI, PAWSX, UDPOS, PANX]
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Bits depend on the number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def random_records(task: Task, n: int, seed: int) -> list[Any]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _WIDTH, _LABELS, _LINE, _TICKS = 760, 250, 24, 5
-_PADDING: Any = {"left": 5, "top": 5, "right": 24, "bottom": 5}  # room for fonts that are wider than expected
+_PADDING: Any = {"left": 5, "top": 5, "right": 40, "bottom": 5}  # room for fonts that are wider than expected
 _INK, _QUIET, _GAIN, _LOSS, _PLAIN = "#1f2933", "#98a2ab", "#2166ac", "#b2182b", "#44607a"
 
 
@@ -105,8 +105,8 @@ def point_figure(frame: pd.DataFrame, title: str, *, x: str, y: str, colour: str
         )
         .mark_point(size=70, filled=True)
         .encode(
-            x=alt.X(f"{x}:Q"),
-            y=alt.Y(f"{y}:Q"),
+            x=alt.X(field=x, type="quantitative"),
+            y=alt.Y(field=y, type="quantitative"),
             color=alt.Color(f"{colour}:N", sort=None, scale=alt.Scale(scheme="dark2")),
             shape=alt.Shape(f"{shape}:N", sort=None),
             column=alt.Column(f"{column}:N", sort=list(frame[column].unique()), title=None),

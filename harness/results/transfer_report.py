@@ -82,14 +82,15 @@ def write_transfer_report(
         Estimate(f"{task}, {view}, {row}", float(own["drop"].mean()), _interval(own["drop"]))
         for (task, view, row), own in points.groupby(["task", "view", "row"], sort=False)
     ]
+    axes = {"measure": "accuracy@1 of static embeddings, %", "transfer": "changed language minus pivot, points"}
     files = {
         "study.md": "\n".join(parts),
         "losses.svg": interval_figure(marks, "Loss from the pivot, points, with 95% intervals over seeds"),
         "alignment.svg": point_figure(
-            means.rename(columns={"view": "property", "row": "method", "measure": "alignment"}),
-            "Transfer (changed language minus pivot) against alignment",
-            x="alignment",
-            y="transfer",
+            means.rename(columns={"view": "property", "row": "method"} | axes),
+            "Zero-shot transfer against alignment",
+            x=axes["measure"],
+            y=axes["transfer"],
             colour="method",
             shape="property",
             column="task",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 EVERYTHING = "all"  # the ablation of every method; no plug-in may register this name
+_NAME = re.compile(r"\w[\w.+-]*")
 COMMANDS = {"method": "methods", "task": "tasks", "source": "sources"}  # that list the names of a kind
 
 
@@ -153,19 +155,23 @@ class Registry(Generic[T]):
 
 
 class SuiteRegistry(Registry["Suite"]):
-    """The suites. The names of tasks, separated by commas, stand for a suite of these tasks."""
+    """The suites. The names of tasks, separated by commas, stand for a suite of these tasks, whose name lists each once
+    in one order, so that equal suites share a table."""
 
     def get(self, name: str) -> Suite:
         if name in self or ("," not in name and name not in TASKS):
             return super().get(name)
-        tasks = unique_names("task", [name])
+        tasks = sorted(unique_names("task", [name]))
         if not all(task in TASKS for task in tasks):
             return super().get(name)
         from harness.protocols import Suite
 
         specs = [TASKS.get(task).spec for task in tasks]
         return Suite(
-            name, ", ".join(spec.title for spec in specs), tuple(tasks), " ".join(spec.description for spec in specs)
+            ",".join(tasks),
+            ", ".join(spec.title for spec in specs),
+            tuple(tasks),
+            " ".join(spec.description for spec in specs),
         )
 
 
@@ -181,10 +187,14 @@ CONTRASTS: Registry[Callable[..., Tensor]] = Registry("contrastive loss", "align
 def register(name: str) -> Callable[[type[T]], type[T]]:
     """Registers a Method or a Task of a loose file as `name`. In a package, whose entry point does it, it does nothing.
 
-    Raises UsageError for any other class, and for a method that trains and lacks what training calls.
+    Raises UsageError for any other class, for a name that no list or path can hold, and for a method that trains and
+    lacks what training calls.
     """
     if not isinstance(name, str):
         raise UsageError("@register has no name", found=_describe(name), expected='@register("my-method")')
+    if not _NAME.fullmatch(name):
+        expected = "letters, digits, points and hyphens, such as my-method: names are listed and name folders"
+        raise UsageError("@register has a name that cannot be used", found=repr(name), expected=expected)
 
     def add(cls: type[T]) -> type[T]:
         registry = _registry_for(cls)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import Db
+from harness.cli.options import Db, check_selection, suite_filter
 from harness.cli.output import print_rich
 from harness.cli.show import Columns
 from harness.errors import UsageError, UserError, unique_names, unknown
@@ -54,7 +54,8 @@ def compare(
             expected="one of: another row, --attribution, --regret",
         )
     store = Store.open(db or database_url())
-    summaries = store.summaries(split="test", **({"suite": suite} if suite else {}))
+    check_selection(store, selection)
+    summaries = store.summaries(split="test", **suite_filter(store, suite))
     if task:
         tasks = unique_names("task", task, {row["task"] for row in summaries} - {AVERAGE})
         summaries = [row for row in summaries if row["task"] in tasks]

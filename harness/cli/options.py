@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from harness.errors import UsageError, unknown
+from harness.errors import UsageError, unique_names, unknown
 from harness.storage.home import database_url
 
 if TYPE_CHECKING:
@@ -142,6 +142,27 @@ class ExecutionOptions:
         from harness.storage.store import Store
 
         return Store.open(self.db or database_url(), create=create)
+
+
+def suite_filter(store: Store, suite: str | None) -> dict[str, str]:
+    """The filter on the runs of a suite, none without one. Tasks may be listed in any order. Raises UsageError for a
+    suite that no run has."""
+    if suite is None:
+        return {}
+    known = store.names("suite")
+    listed = ",".join(sorted(unique_names("suite", [suite])))
+    if suite not in known and listed not in known:
+        raise unknown("suite", suite, known)
+    return {"suite": suite if suite in known else listed}
+
+
+def check_selection(store: Store, selection: str | None) -> None:
+    """Raises UsageError for a selection of checkpoints that no test score of the store has."""
+    from harness.results.tables import HEADLINE
+
+    known = {HEADLINE, *store.names("selection", split="test")} - {""}
+    if selection is not None and selection not in known:
+        raise unknown("selection", selection, known)
 
 
 def flatten(command: Callable[..., None]) -> Callable[..., None]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import Db
+from harness.cli.options import Db, check_selection, suite_filter
 from harness.cli.output import print_message
 from harness.results.report import read_tables, write_report
 from harness.results.tables import HEADLINE
@@ -34,7 +34,8 @@ def report(
       alignboard report ml-ctl ml-ctl-cz --suite xtreme-align --out ml-ctl
     """
     store = Store.open(db or database_url())
-    summaries = store.summaries(split="test", **({"suite": suite} if suite else {}))
+    check_selection(store, selection)
+    summaries = store.summaries(split="test", **suite_filter(store, suite))
     tables = read_tables(store, summaries, artifacts_root(), selection, rows or ())
     for path in write_report(out, tables):
         print_message("written", str(path))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.options import Db
+from harness.cli.options import Db, check_selection, suite_filter
 from harness.cli.output import print_json, print_rich
 from harness.errors import UsageError, UserError, counted, unique_names
 from harness.results.labels import Record
@@ -92,6 +92,7 @@ def show(
     """
     store = Store.open(db or database_url())
     filter_ = _read_filter(store, suite, method or (), task or ())
+    check_selection(store, selection)
     if by is Columns.LANGUAGE and (group or format_ is OutputFormat.JSON):
         other = "with --group, which makes the columns" if group else "on JSON, which holds every score"
         raise UsageError(f"--by has no effect {other}", remedy="leave --by out")
@@ -160,9 +161,9 @@ def _test_scores(store: Store, filter_: ScoreFilter) -> pd.DataFrame:
 
 def _read_filter(store: Store, suite: str | None, methods: Sequence[str], tasks: Sequence[str]) -> ScoreFilter:
     """The filter of the options. Raises UsageError for a name that no run has."""
-    given = {"suite": [suite] if suite is not None else [], "method": methods, "task": tasks}
+    given = {"method": methods, "task": tasks}
     named = {kind: unique_names(kind, texts, store.names(kind) if texts else ()) for kind, texts in given.items()}
-    return ScoreFilter(suite, tuple(named["method"]), tuple(named["task"]))
+    return ScoreFilter(suite_filter(store, suite).get("suite"), tuple(named["method"]), tuple(named["task"]))
 
 
 def _print_tables(tables: Sequence[ResultTable], format_: OutputFormat) -> None:

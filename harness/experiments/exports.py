@@ -24,6 +24,10 @@ def export(
     headline selection, on the items that the run was scored on. Raises UserError if an artifact is missing or a folder
     is not empty; then nothing is written.
     """
+    if labels is not None and labels.resolve() == predictions.resolve():
+        raise UserError(
+            "predictions and labels have one folder", file=labels, remedy="give --labels a folder of its own"
+        )
     for folder in filter(None, (predictions, labels)):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UserError("the folder is not empty", file=folder, remedy="give a new folder")

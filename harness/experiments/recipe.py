@@ -104,16 +104,16 @@ def make_recipe(
     win. Raises UsageError for unknown names, unknown fields and contradictions.
     """
     trains = method_card(method).trains
-    tasks = SUITES.get(suite).tasks
+    known = SUITES.get(suite)
     if protocol not in PROTOCOLS:
         raise unknown("protocol", protocol, PROTOCOLS)
-    kind, asked = _parse_settings(recipe, changes, tasks)
+    kind, asked = _parse_settings(recipe, changes, known.tasks)
     fields: dict[str, Any] = {
         "kind": kind,
         "method": method,
         "base": base,
         "source": source,
-        "suite": suite,
+        "suite": known.name,
         "protocol": protocol,
         "languages": languages,
         "transform": transform,

@@ -56,12 +56,12 @@ def finished_runs(store: Store, names: Sequence[str], kinds: Sequence[str] = ("t
 
 
 def _matches(row: Row, name: str) -> bool:
-    return bool(row["id"].startswith(name) or row["method"] == name)
+    return bool(name) and (row["id"].startswith(name) or row["method"] == name)
 
 
 def run_name(row: Row) -> str:
-    """A run in messages: "ml-ctl seed 0"."""
-    return f"{row['method']} seed {int(row['align_seed'])}"
+    """A run in messages: "ml-ctl seed 0"; predictions from elsewhere may have no seed."""
+    return f"{row['method']}" + ("" if row["align_seed"] is None else f" seed {row['align_seed']}")
 
 
 def plan_again(row: Row, moved: Moved = Moved()) -> RunPlan:

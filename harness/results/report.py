@@ -247,7 +247,14 @@ def _provenance(one: ReportedTable) -> str:
         packages = ", ".join(f"{name} {version}" for name, version in sorted((run["packages"] or {}).items()))
         code = f"{run['code_version'] or DASH}{' (changed)' if run['dirty'] else ''}"
         host = ", ".join(str(value) for value in (run["host"] or {}).values() if value)
-        names = (labels[run["id"]], run["id"], str(run["align_seed"]), code, packages, host)
+        names = (
+            labels[run["id"]],
+            run["id"],
+            "" if run["align_seed"] is None else str(run["align_seed"]),
+            code,
+            packages,
+            host,
+        )
         fingerprints = (run["base_fingerprint"][:12], run["data_fingerprint"][:12])
         lines.append([_text(text) for text in (*names, *fingerprints)])
     return _grid(["row", "run", "seed", "code", "packages", "machine", "base", "data"], lines)

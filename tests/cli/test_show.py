@@ -16,7 +16,7 @@ VIEWS = {"xnli": ("de", "sw"), "tatoeba": ("de", "sw")}
 METRIC = {"xnli": "accuracy", "tatoeba": "accuracy"}
 
 
-def add(store: Store, method: str, seed: int, first: float, *, gap: bool = False) -> None:
+def add(store: Store, method: str, seed: int, first: float, *, gap: bool = False, suite: str = "pair") -> None:
     """A run whose scores are `first`, first + 1, ... over tasks and views; `gap` leaves the last one out."""
     run = f"{method}-{seed}"
     cells = [(task, view) for task, views in VIEWS.items() for view in views][: 3 if gap else 4]
@@ -36,7 +36,7 @@ def add(store: Store, method: str, seed: int, first: float, *, gap: bool = False
         for place, (task, view) in enumerate(cells)
     ]
     seeds = {"align_seed": seed, "finetune_seed": seed}
-    store.add_run(RunRow(id=run, method=method, suite="pair", protocol="mini", status="done", **seeds))
+    store.add_run(RunRow(id=run, method=method, suite=suite, protocol="mini", status="done", **seeds))
     store.put_scores(run, scores)
     store.refresh_summary(run, VIEWS, METRIC)
 
@@ -112,13 +112,33 @@ def test_other_formats(form: str, mark: str, db: str, capsys: pytest.CaptureFixt
         (["--suite", "pear"], 2, "did you mean 'pair'?"),
         (["--format", "json", "--by", "language"], 2, "--by has no effect"),
         (["--format", "yaml"], 2, "yaml"),
-        (["--selection", "sw", "--task", "xnli"], 1, "no score to show"),
+        (["--selection", "sw", "--task", "xnli"], 2, "unknown selection 'sw'"),
+        (["--suite", "pair", "--selection", ""], 2, "unknown selection ''"),
     ],
 )
 def test_bad_filters_are_reported(
     arguments: list[str], code: int, message: str, db: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert message in show(capsys, "--db", db, *arguments, code=code)
+
+
+def test_suite_of_listed_tasks_is_found_in_any_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Store.open(str(tmp_path / "board.db"), create=True)
+    add(store, "mbert", 0, 40.0, suite="tatoeba,xnli")
+    store.close()
+    for text in ("tatoeba,xnli", "xnli, tatoeba,xnli"):
+        assert "mbert" in show(capsys, "--db", str(tmp_path / "board.db"), "--suite", text)
+
+
+@pytest.mark.parametrize("command", [["compare", "mbert", "ml-ctl"], ["report"]])
+def test_other_commands_refuse_the_same_filters(
+    command: list[str], db: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for option, value in (("--suite", "pear"), ("--selection", "sw")):
+        with pytest.raises(SystemExit) as stop:
+            main([*command, "--db", db, option, value])
+        assert stop.value.code == 2
+        assert f"unknown {option.removeprefix('--')} '{value}'" in capsys.readouterr().err
 
 
 def test_missing_store_is_not_created(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -194,6 +194,9 @@ def loose(folder: Path, code: str) -> Path:
             '@register("mine")\nclass Mine(Method):\n    def collate(self, examples, rng): ...\n',
             "'mine' trains and lacks examples, loss",
         ),
+        ('@register("")\nclass Mine(Method):\n    trains = False\n', "@register has a name that cannot be used"),
+        ('@register("a,b")\nclass Mine(Method):\n    trains = False\n', "@register has a name that cannot be used"),
+        ('@register("../b")\nclass Mine(Method):\n    trains = False\n', "@register has a name that cannot be used"),
         ('@register("mine")\ndef loss(encoder, batch, step): ...\n', "above the function loss, which is no class"),
     ],
 )

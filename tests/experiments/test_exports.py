@@ -43,6 +43,13 @@ def test_nothing_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_gold_is_not_written_over_the_predictions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = tmp_path / "p"
+    assert run_command("export-predictions", "mbert", str(one), "--labels", str(tmp_path / "x" / ".." / "p")) == 1
+    assert "predictions and labels have one folder" in capsys.readouterr().err
+    assert not one.exists()
+
+
 def test_predictions_of_changed_data_are_not_exported(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -63,3 +70,5 @@ def test_a_run_that_is_not_there_is_told_with_those_that_are(
     told = capsys.readouterr().err
     assert "no finished run" in told
     assert "mbert seed 0" in told
+    assert run_command("export-predictions", "", str(tmp_path / "p")) == 1  # as of a variable that is not set
+    assert "no finished run" in capsys.readouterr().err

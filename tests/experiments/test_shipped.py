@@ -11,6 +11,7 @@ from harness.experiments.bases import SHIPPED, base_fingerprint, base_name, reso
 from harness.experiments.recipe import make_recipe
 from harness.files import file_digest
 from harness.modeling.encoder import Encoder
+from harness.registry import SUITES
 
 DIGEST = "2902332fe6ed8f45c9103b8986529b9c701b1346d9c7d14b0e895169241f5159"
 
@@ -53,6 +54,13 @@ def test_recipe_demo_is_mini_with_smaller_budgets() -> None:
         assert small.epochs < usual.epochs
     with pytest.raises(UsageError, match="demo"):
         make_recipe(recipe="dem", **options)
+
+
+def test_listed_tasks_make_one_suite_in_any_order() -> None:
+    options = {"method": "mbert", "base": "init:4x128", "source": "babel", "protocol": "mini"}
+    hashes = {make_recipe(suite=s, **options).hash for s in ("udpos,tatoeba", " tatoeba, udpos,tatoeba")}  # type: ignore[arg-type]
+    assert len(hashes) == 1
+    assert SUITES.get("udpos,udpos").name == "udpos"
 
 
 def test_recipe_demo_serves_any_suite() -> None:

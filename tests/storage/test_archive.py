@@ -14,10 +14,12 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from harness.errors import UserError
+from harness.experiments.stored import finished_runs
 from harness.files import file_digest, seal
 from harness.storage import archive
 from harness.storage.artifacts import Artifacts
-from harness.storage.store import Store
+from harness.storage.store import RunRow, Store
 from tests.support.cli_calls import printed_by as command
 from tests.support.cli_calls import run_command
 from tests.support.scored_store import make_scored_store
@@ -86,6 +88,12 @@ def test_archive_names_no_user_and_is_not_overwritten(exported: Path, capsys: py
     with tarfile.open(exported) as tar:
         assert {(m.uname, m.gname, m.uid, m.mtime) for m in tar} == {("", "", 0, 0)}
     command(capsys, "export", "mbert", "--out", str(exported), code=2)
+
+
+def test_runs_without_a_seed_are_listed(store: Store) -> None:
+    store.add_run(RunRow(id="ab12", method="theirs", suite="xnli", protocol="official", kind="external", status="done"))
+    with pytest.raises(UserError, match=r"ab12 \(theirs\)"):
+        finished_runs(store, ["nothing"], kinds=("external",))
 
 
 def truncate(content: bytes, place: float) -> bytes:

@@ -269,10 +269,11 @@ class Store:
         chosen = [table.c[name] for name in columns] or list(table.c)
         return self._read(sa.select(*chosen).where(*conditions(where, table)).order_by(*table.primary_key))
 
-    def names(self, column: str) -> list[str]:
-        """The suites, methods or tasks of this store: the values of a column of its runs or scores."""
+    def names(self, column: str, **where: Where) -> list[str]:
+        """The suites, methods or tasks of this store: the values of a column of its runs or scores, all or some."""
         table = schema.run if column in schema.run.c else schema.score
-        return [str(row[column]) for row in self._records(sa.select(table.c[column]).distinct())]
+        query = sa.select(table.c[column]).distinct().where(*conditions(where, table))
+        return [str(row[column]) for row in self._records(query)]
 
     def score_rows(self, columns: Sequence[str], **where: Where) -> list[tuple[Any, ...]]:
         """Columns of the table `score` as plain rows in the order of its key, with the filters of `scores`."""

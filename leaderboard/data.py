@@ -31,7 +31,7 @@ from leaderboard.published import Published, load
 FRESH_SECONDS, KEPT_SECONDS = 5, 600
 FOREIGN = ("external", "published")  # kinds of runs that were not trained here
 LOG_COLUMNS = (
-    *("id", "method", "transform", "kind", "suite", "protocol", "recipe_kind", "base", "source"),
+    *("id", "method", "transform", "kind", "config", "recipe", "recipe_hash", *GROUP),
     *("align_seed", "finetune_seed", "status", "error", "created", "finished"),
 )
 F = TypeVar("F", bound=Callable[..., Any])

@@ -35,7 +35,7 @@ SHUFFLED = "shuffled-pairs"  # the transform of the control that every method on
 CHAIN = ("mbert", "continued-mlm", SHUFFLED)  # from the base encoder to a method
 ORACLE = "oracle"
 _STEPS = {  # (before, after) -> kind of the step, what it adds; "" is the method
-    ("mbert", "continued-mlm"): ("text", "same text, masked LM"),
+    ("mbert", "continued-mlm"): ("text", "masked LM on the same text"),
     ("mbert", SHUFFLED): ("text and objective", "text and the objective on shuffled pairs"),
     ("continued-mlm", SHUFFLED): ("objective", "the objective on shuffled pairs"),
     ("mbert", ""): ("all", "text, objective and pairs together"),

@@ -18,6 +18,7 @@ from harness.results.grouping import tables_by_group
 from harness.results.labels import Record
 from harness.results.rendering import clean, escape
 from harness.results.tables import (
+    CONTROLS,
     HEADLINE,
     Column,
     ResultCell,
@@ -99,6 +100,19 @@ def rows_by_name(rows: Sequence[ResultRow]) -> dict[str, ResultRow]:
             name, count = f"{row_name(row.label)} ({count})", count + 1
         names[name] = row
     return names
+
+
+def default_row(rows: Sequence[ResultRow]) -> int:
+    """The place of the row that a page about one row begins with: the best method, or else the first row."""
+    return next((at for at, row in enumerate(rows) if not row.badge), 0)
+
+
+def default_pair(rows: Sequence[ResultRow]) -> tuple[int, int]:
+    """The places of the baseline and the method that a comparison begins with: the best method, and the control that
+    has seen the same text. Of two rows at least."""
+    method = next((at for at, row in enumerate(rows) if not row.badge), 1)
+    control = next((at for at, row in enumerate(rows) if row.method == CONTROLS[-1] and at != method), 0)
+    return control or int(method == 0), method
 
 
 def selections(summaries: pd.DataFrame) -> list[str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from harness.errors import counted
 from harness.evaluation.statistics import Difference, is_significant
-from harness.results.rendering import DASH, format_signed
-from harness.results.tables import ResultTable
+from harness.results.attribution import Attribution
+from harness.results.rendering import DASH, format_rank, format_signed
+from harness.results.tables import ResultRow, ResultTable
 from harness.results.verdicts import ComparedLine, Verdicts
 from harness.storage.store import AVERAGE
 
@@ -54,6 +56,48 @@ def describe_finding(table: ResultTable, verdicts: Verdicts, groups: Collection[
         return ""
     sentence = "; ".join(parts)
     return f"{sentence[0].upper()}{sentence[1:]}. {counted(len(verdicts.seeds), 'seed')}."
+
+
+def describe_row(table: ResultTable, row: ResultRow, verdicts: Verdicts, groups: Collection[str]) -> str:
+    """Where one row beats its control, and its rank on average; empty without a test."""
+    said = describe_finding(replace(table, rows=(row,)), verdicts, groups)
+    if not said:
+        return ""
+    ranked = verdicts.columns.get(AVERAGE)
+    if ranked is None or row.label not in ranked.labels:
+        return said
+    place, rows = ranked.labels.index(row.label), len(ranked.labels)
+    rank = format_rank(replace(row, rank=(int(ranked.ranks.best[place]), int(ranked.ranks.worst[place]))))
+    return f"{said} Rank {rank} of {rows} on average."
+
+
+def describe_gains(found: Collection[Attribution], columns: Sequence[str]) -> str:
+    """Which steps from the base encoder to the methods are shown to gain or to lose in each column, and in how many of
+    the methods; empty without a test."""
+    sentences = []
+    for column in columns:
+        signs: dict[str, dict[tuple[str, str], int]] = {}
+        for step, line in ((step, line) for one in found for step, lines in one.steps.items() for line in lines):
+            if line.task == column and line.p is not None:
+                sign = int(np.sign(line.difference.estimate)) if is_significant(line.p) else 0
+                signs.setdefault(step.name, {})[step.before, step.after] = sign
+        if signs:
+            shown = [part for name in reversed(signs) for part in _describe_step(name, list(signs[name].values()))]
+            where = "On average" if column == AVERAGE else f"On {_in_sentence(column)}"
+            sentences.append(f"{where}: {', '.join(shown) or 'no step is shown to gain or to lose'}.")
+    seeds = min((one.seeds for one in found), key=len, default=())
+    return f"{' '.join(sentences)} {counted(len(seeds), 'seed')}." if sentences else ""
+
+
+def _describe_step(name: str, signs: Sequence[int]) -> list[str]:
+    """What a step does, and in how many methods unless it is the same step in all."""
+    kinds = [(signs.count(sign), word) for sign, word in ((1, "gain"), (-1, "loss")) if sign in signs]
+    if len(signs) == 1:
+        return [f"a {word} from {name}" for _, word in kinds]
+    plural = {"gain": "gains", "loss": "losses"}
+    return [
+        f"{f'a {word}' if n == 1 else plural[word]} from {name} in {n} of {len(signs)} methods" for n, word in kinds
+    ]
 
 
 def describe_comparison(lines: Sequence[ComparedLine], tasks: Sequence[str], one: str, two: str) -> str:

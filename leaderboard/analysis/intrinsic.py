@@ -16,7 +16,7 @@ from leaderboard.analysis.board import row_name
 from leaderboard.artifacts import find_file
 
 MEASURES = {
-    "retrieval": "Retrieval: percent of sentences whose nearest neighbour is their translation, both directions",
+    "retrieval": "Accuracy@1: percent of mapped sentences whose nearest neighbour is their translation, both ways",
     "neighbour_rank": "Neighbour rank: median place of the translation among all sentences, 1 is the nearest",
     "cosine_gap": "Cosine gap: mean cosine of translations minus that of other pairs",
     "cka": "CKA: linear centred kernel alignment (Kornblith et al. 2019), 1 is equal up to rotation and scale",

@@ -8,8 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from harness.results.labels import row_identity, row_labels
 from harness.results.rendering import clean
-from harness.results.tables import seed_label
+from harness.results.tables import frame_records, seed_label
+from harness.storage.store.queries import GROUP
 
 NEWEST = 200  # runs in the list
 OPEN = ("planned", "running")
@@ -28,6 +30,7 @@ def list_runs(log: pd.DataFrame, progress: pd.DataFrame) -> pd.DataFrame:
     """The list of runs with `RUN_COLUMNS`. `progress` has `stages`, `scored` and `expected` by run."""
     now = datetime.now(UTC)
     known = progress.set_index("run") if len(progress) else pd.DataFrame()
+    names = name_rows(log)
     lines = []
     for record in log.to_dict("records"):
         done: Mapping[Any, Any] = known.loc[record["id"]] if record["id"] in known.index else {}
@@ -36,7 +39,7 @@ def list_runs(log: pd.DataFrame, progress: pd.DataFrame) -> pd.DataFrame:
         lines.append(
             {
                 "status": record["status"],
-                "method": record["method"] + (f" ({record['transform']})" if record["transform"] else ""),
+                "method": names[record["id"]],
                 "seed": seed_text(record),
                 "suite": record["suite"],
                 "protocol": record["protocol"],
@@ -50,6 +53,16 @@ def list_runs(log: pd.DataFrame, progress: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(lines, columns=list(RUN_COLUMNS))
+
+
+def name_rows(log: pd.DataFrame) -> dict[str, str]:
+    """The row that each run belongs to, by its id: named as in the table of its group, among the runs of the list."""
+    names: dict[str, str] = {}
+    for _, group in log.groupby(list(GROUP), sort=False):
+        identities = {record["id"]: row_identity(record) for record in frame_records(group)}
+        labels = row_labels(dict.fromkeys(identities.values()))
+        names |= {run: labels[identity] for run, identity in identities.items()}
+    return names
 
 
 def error_summary(error: str) -> str:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from harness.errors import UserError
 from harness.results.rendering import escape
-from harness.results.tables import ResultRow, ResultTable, TableKey
+from harness.results.tables import HEADLINE, ResultRow, ResultTable, TableKey
 from harness.storage.store import AVERAGE
 from leaderboard import data
 from leaderboard.analysis import board
@@ -38,6 +38,31 @@ class RunGroup(NamedTuple):
     def scopes(self) -> list[str]:
         """What a figure may be about: a group of tasks, the average, a task."""
         return [*self.task_groups, AVERAGE, *board.tasks(self.summaries)]
+
+    def query(self, **more: str) -> dict[str, str]:
+        """The query string that leads to this group on another page.
+
+        It names no choice that the page makes by itself: Streamlit would take it out of the address again, and each
+        such change is one more press of Back.
+        """
+        found, left = {}, self.groups
+        for facet, value in zip(FACETS, self.key, strict=True):
+            if value != left[facet.column].iloc[0]:
+                found[facet.name] = _option(facet, value)
+            left = left.loc[left[facet.column] == value]
+        more = {"selection": self.selection if self.selection != HEADLINE else "", **more}
+        return found | {name: value for name, value in more.items() if value}
+
+    def row_query(self, name: str) -> dict[str, str]:
+        """The query string that leads to one row on the page Method."""
+        default = list(self.rows)[board.default_row(self.table.rows)]
+        return self.query(row="" if name == default else name)
+
+    def pair_query(self, one: str, two: str, task: str = "") -> dict[str, str]:
+        """The query string that leads to the comparison of two rows."""
+        first, second = (list(self.rows)[index] for index in board.default_pair(self.table.rows))
+        task = "" if task == board.tasks(self.summaries)[0] else task
+        return self.query(a="" if one == first else one, b="" if two == second else two, task=task)
 
 
 def scored_groups() -> pd.DataFrame:
@@ -69,26 +94,24 @@ def _option(facet: Facet, value: str) -> str:
     return escape(value, most=6 if facet.name == "languages_hash" else board.NAME_LENGTH) or "none"
 
 
-def group_query(key: TableKey, groups: pd.DataFrame, **more: str) -> dict[str, str]:
-    """The query string that leads to the same group of runs on another page, without facets that have no choice."""
-    query = {
-        facet.name: _option(facet, value)
-        for facet, value in zip(FACETS, key, strict=True)
-        if groups[facet.column].nunique() > 1
-    }
-    return query | {name: value for name, value in more.items() if value}
-
-
 def select_group(address: Address) -> RunGroup:
     """The filters of the group and of the checkpoint selection. Ends the page if there is nothing to show."""
     groups = scored_groups()
     key = select_key(address, groups)
     summaries = data.summaries(data.location(), key)
     selection = address.select("Selection", board.selections(summaries), "selection", help=SELECTION_HELP)
-    tables = board.build_tables(summaries, pd.DataFrame(), TableChoice(selection=selection))
-    if not tables:
+    group = build_group(key, groups, summaries, selection)
+    if group is None:
         st.info("No run of this group has been scored under this selection.")
         st.stop()
+    return group
+
+
+def build_group(key: TableKey, groups: pd.DataFrame, summaries: pd.DataFrame, selection: str) -> RunGroup | None:
+    """A group of runs with its table by task; None if nothing was scored under this selection."""
+    tables = board.build_tables(summaries, pd.DataFrame(), TableChoice(selection=selection))
+    if not tables:
+        return None
     parts = board.task_groups(summaries)
     table = board.arrange_columns(tables[0], parts)
     return RunGroup(key, groups, summaries, table, selection, board.rows_by_name(table.rows), parts)

@@ -20,6 +20,12 @@ def write(text: str) -> None:
     st.text(escape(text, most=LONGEST))
 
 
+def write_verdict(sentence: str) -> None:
+    """The finding of a page in bold; nothing where none is earned."""
+    if sentence:
+        st.markdown(f"**{escape(sentence, 'label', LONGEST)}**")
+
+
 def write_notes(lines: Sequence[str]) -> None:
     """Small print, a line each."""
     if lines:
@@ -55,13 +61,14 @@ def suggest_first_run(open_runs: int = 0) -> None:
 
 def report_store_error(error: UserError) -> None:
     """Says what is wrong with the store; if it is only missing, how to make the first rows."""
-    if isinstance(error, NoStoreError):
-        suggest_first_run()
-        st.caption("The board reads this store:")
-        st.code(str(error.file), language=None)
-        return
-    st.error("The store cannot be read.", icon=":material/error:")
-    st.code(str(error), language=None, wrap_lines=True)
+    with st.container():  # below each other, though the page's filters stand side by side
+        if isinstance(error, NoStoreError):
+            suggest_first_run()
+            st.caption("The board reads this store:")
+            st.code(str(error.file), language=None)
+        else:
+            st.error("The store cannot be read.", icon=":material/error:")
+            st.code(str(error), language=None, wrap_lines=True)
 
 
 def source_notes(source: str) -> list[str]:

@@ -15,7 +15,7 @@ from harness.storage.store import AVERAGE
 from leaderboard import data
 from leaderboard.analysis import ablation, board
 from leaderboard.analysis.ablation import RowFamily
-from leaderboard.analysis.findings import format_interval
+from leaderboard.analysis.findings import describe_gains, format_interval
 from leaderboard.components import charts, difference_charts, filters, look, messages, tables
 from leaderboard.components.filters import RunGroup
 from leaderboard.components.state import Address
@@ -97,6 +97,7 @@ def show_gains(choice: AblationChoice) -> None:
     steps = ablation.gain_steps(group.table, group.summaries, choice.scopes, found, methods)
     if steps.empty:
         return
+    messages.write_verdict(describe_gains(found.values(), choice.scopes))
     for column, scope in zip(st.columns(len(choice.scopes)), choice.scopes, strict=True):
         with column:
             bars = difference_charts.attribution_bars(steps[steps["column"] == scope])
@@ -195,8 +196,8 @@ def choose_row(address: Address, choice: AblationChoice) -> str:
     """The row that is looked at beside the base row, with a link to their comparison."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = address.select("Row", list(board.rows_by_name(choice.others)), "beside", width=230)
-        query = filters.group_query(choice.group.key, choice.group.groups, a=choice.base_name, b=name)
-        query |= {"task": choice.scopes[0]} if choice.scopes[0] in board.tasks(choice.group.summaries) else {}
+        task = choice.scopes[0] if choice.scopes[0] in board.tasks(choice.group.summaries) else ""
+        query = choice.group.pair_query(choice.base_name, name, task)
         messages.link_page("compare", f"Compare {name} with {choice.base_name}", ":material/compare:", query)
     return name
 
@@ -224,12 +225,12 @@ def show_ablation(address: Address, choice: AblationChoice) -> None:
         st.info("There is no other row to compare with this one. Run another method, or choose another base row.")
         st.code(messages.FIRST_ROWS, language="bash")
         return
-    messages.write(f"Differences to {choice.base_name} in points, means over seeds.")
     notes: Sequence[str] = [choice.family.title] if choice.family.title else []
     if len(choice.others) == MAX_ROWS:
         notes = [*notes, f"The first {MAX_ROWS} rows. Choose others under Rows."]
     messages.write_notes([*notes, *version_notes([choice.base, *choice.others])])
     show_gains(choice)
+    messages.write(f"Differences to {choice.base_name} in points, means over seeds.")
     show_table(choice)
     row = choose_row(address, choice)
     for column, scope in zip(st.columns(len(choice.scopes)), choice.scopes, strict=True):

@@ -26,8 +26,8 @@ def show_transfer(points: pd.DataFrame, measure: str, task: str, by: str, source
         centred = intrinsic.centre_within_languages(points)
         within = correlate(centred)
         if within:
-            said = f"{intrinsic.describe_relation(within, measure)}: {intrinsic.describe_correlations(within)}"
-            st.markdown(f"**{escape(said, 'label', messages.LONGEST)}**")
+            relation = intrinsic.describe_relation(within, measure)
+            messages.write_verdict(f"{relation}: {intrinsic.describe_correlations(within)}")
         correlations = f"over all languages pooled: {correlations}" if correlations else ""
     count = f"{len(points)} points" + (f", {correlations}" if correlations else "")
     messages.write(f"A point is one method in one language, mean over its seeds, a line one language. {count}")

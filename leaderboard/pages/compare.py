@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from harness.results.rendering import escape
-from harness.results.tables import CONTROLS, ResultRow, version_notes
+from harness.results.tables import ResultRow, version_notes
 from harness.results.verdicts import ComparedLine
 from harness.storage.store import AVERAGE
 from leaderboard import data
@@ -56,11 +56,10 @@ def choose(address: Address) -> CompareChoice:
             st.info("This group has one row; a comparison needs two. Run another method, or choose another group.")
             st.code(messages.FIRST_ROWS, language="bash")
             st.stop()
-        last = next((at for at, row in enumerate(group.table.rows) if not row.badge), 1)
-        index = next((at for at, row in enumerate(group.table.rows) if row.method == CONTROLS[-1] and at != last), 0)
-        first = address.select("Baseline", names, "a", width=230, always=True, index=index or int(last == 0))
+        control, method = board.default_pair(group.table.rows)
+        first = address.select("Baseline", names, "a", width=230, always=True, index=control)
         st.button("Swap", icon=":material/swap_horiz:", on_click=swap_rows)
-        second = address.select("Method", names, "b", width=230, always=True, index=last)
+        second = address.select("Method", names, "b", width=230, always=True, index=method)
         task = address.select("Task", board.tasks(group.summaries), "task", width=150)
     one, two = group.rows[first], group.rows[second]
     return CompareChoice(group, one, two, board.row_name(one.label), board.row_name(two.label), task)
@@ -191,9 +190,8 @@ def show_comparison(address: Address, choice: CompareChoice) -> None:
     if choice.first.label == choice.second.label:
         st.info("Both are the same row. Choose another one.")
         return
-    verdict = describe_comparison(choice.comparison(), board.tasks(choice.group.summaries), choice.one, choice.two)
-    if verdict:
-        st.markdown(f"**{escape(verdict, 'label', messages.LONGEST)}**")
+    tasks = board.tasks(choice.group.summaries)
+    messages.write_verdict(describe_comparison(choice.comparison(), tasks, choice.one, choice.two))
     messages.write(f"{choice.two} minus {choice.one}: positive differences are gains of {choice.two}")
     messages.write_notes(version_notes([choice.first, choice.second]))
     show_tasks(choice)

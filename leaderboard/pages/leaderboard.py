@@ -20,6 +20,7 @@ from leaderboard.analysis import ablation, board
 from leaderboard.analysis.board import COSTS, GROUPS, LANGUAGES, TASKS, TableChoice
 from leaderboard.analysis.findings import describe_finding
 from leaderboard.components import charts, difference_charts, downloads, filters, messages, score_charts, tables
+from leaderboard.components.filters import RunGroup
 from leaderboard.components.state import Address, go_to
 
 ANY = "any"
@@ -57,6 +58,10 @@ class LeaderboardState(NamedTuple):
     summaries: pd.DataFrame
     table: ResultTable | None
     verdicts: Verdicts | None  # on the tasks over all languages
+
+    def group(self) -> RunGroup | None:
+        """The group of runs as other pages show it: its tasks over all languages."""
+        return filters.build_group(self.key, self.groups, self.summaries, self.choice.selection)
 
 
 def choose(address: Address, run_groups: pd.DataFrame) -> LeaderboardState:
@@ -179,7 +184,8 @@ def show_bands(state: LeaderboardState, table: ResultTable) -> None:
     row, column = clicked
     name = board.row_name(row.label)
     if column == "method":
-        go_to("../pages/method.py", filters.group_query(state.key, state.groups), row=name)
+        group = state.group()
+        go_to("../pages/method.py", group.query() if group else {}, row=name)
     column = column if column in board.tasks(state.summaries) or state.choice.columns == LANGUAGES else AVERAGE
     title = escape(f"{name}: {tables.column_heading(column)}", "label")
     st.dialog(title, width="large")(show_runs_behind)(state, table, row, column)
@@ -205,13 +211,14 @@ def show_runs_behind(state: LeaderboardState, table: ResultTable, row: ResultRow
     if not lines.empty:
         tables.show_frame(lines, "behind", RUNS_BEHIND)
         messages.write_notes([tables.ERROR_NOTE])
-    query = filters.group_query(state.key, state.groups)
+    group = state.group()
     with st.container(horizontal=True):
-        messages.link_page("method", f"Method {name}", ":material/article:", query | {"row": name})
-        baseline = find_baseline(state, table, row)
-        if baseline:
-            both = {"a": baseline, "b": name}
-            messages.link_page("compare", f"Compare with {baseline}", ":material/compare:", query | both)
+        if group and name in group.rows:
+            messages.link_page("method", f"Method {name}", ":material/article:", group.row_query(name))
+            baseline = find_baseline(state, table, row)
+            if baseline in group.rows:
+                query = group.pair_query(baseline, name)
+                messages.link_page("compare", f"Compare with {baseline}", ":material/compare:", query)
         for run in row.runs[:5]:
             messages.link_page("runs", f"Run {run[:8]}", ":material/list:", {"run": run})
 
@@ -266,11 +273,8 @@ with below.container():
         messages.suggest_clearing(["languages"])
     else:
         own = board.with_badges(state.table, "control", "")
-        finding = ""
         if state.verdicts:
-            finding = describe_finding(own, state.verdicts, board.task_groups(state.summaries))
-        if finding:
-            st.markdown(f"**{escape(finding, 'label', messages.LONGEST)}**")
+            messages.write_verdict(describe_finding(own, state.verdicts, board.task_groups(state.summaries)))
         messages.write_notes([table_caption(own if own.rows else state.table)])
         show_bands(state, state.table)
         show_charts(state, state.table)

@@ -15,6 +15,7 @@ from harness.results.rendering import escape
 from harness.results.tables import ResultRow
 from leaderboard import data
 from leaderboard.analysis import board, method
+from leaderboard.analysis.findings import describe_row
 from leaderboard.artifacts import load_trace
 from leaderboard.components import charts, filters, formulas, messages, score_charts, tables
 from leaderboard.components.filters import RunGroup
@@ -51,8 +52,8 @@ class MethodChoice(NamedTuple):
 def choose(address: Address) -> MethodChoice:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         group = filters.select_group(address)
-        first = next((at for at, row in enumerate(group.table.rows) if not row.badge), 0)
-        name = address.select("Method", list(group.rows), "row", index=first, width=260, always=True)
+        index = board.default_row(group.table.rows)
+        name = address.select("Method", list(group.rows), "row", index=index, width=260, always=True)
         task = address.select("Task", board.tasks(group.summaries), "task", width=150)
     return MethodChoice(group, group.rows[name], task)
 
@@ -94,6 +95,8 @@ def show_strip(choice: MethodChoice) -> None:
     except UserError as error:
         messages.write_notes([f"No ranks: {error}"])
         verdicts = None
+    if verdicts:
+        messages.write_verdict(describe_row(group.table, row, verdicts, group.task_groups))
     lines = method.score_strip(row, group.scopes, verdicts)
     config = {name: st.column_config.TextColumn(tables.column_heading(name), width=128) for name in group.scopes}
     texts = {name: list(lines[name]) for name in group.scopes}
@@ -166,10 +169,13 @@ def show_recipe(run: Mapping[str, Any]) -> None:
 
 
 def show_links(choice: MethodChoice) -> None:
-    query = filters.group_query(choice.group.key, choice.group.groups)
-    name = board.row_name(choice.row.label)
+    group = choice.group
+    name = next(name for name, row in group.rows.items() if row is choice.row)
     with st.container(horizontal=True):
-        messages.link_page("compare", f"Compare {name}", ":material/compare:", query | {"b": name})
+        if len(group.rows) > 1:
+            control, method = (list(group.rows)[index] for index in board.default_pair(group.table.rows))
+            query = group.pair_query(method if name == control else control, name)
+            messages.link_page("compare", f"Compare {name}", ":material/compare:", query)
         for run in choice.row.runs[:5]:
             messages.link_page("runs", f"Run {run[:8]}", ":material/list:", {"run": run})
 

@@ -21,7 +21,7 @@ NEWEST_LOG = "newest"
 LIVE_SECONDS = 3
 RUN_LIST = {
     "status": st.column_config.TextColumn("Status", width=96),
-    "method": st.column_config.TextColumn("Method", width=170),
+    "method": st.column_config.TextColumn("Method", width=220),
     "seed": st.column_config.TextColumn("Seed", width=64),
     "suite": st.column_config.TextColumn("Suite"),
     "protocol": st.column_config.TextColumn("Protocol", width=90),

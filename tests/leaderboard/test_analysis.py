@@ -216,7 +216,7 @@ def test_items_that_have_changed_are_not_compared(made: BoardData) -> None:
 def test_attribution_adds_up(made: BoardData) -> None:
     steps = ablation.gain_steps(made.table(), made.summaries, [AVERAGE, "panx"], {}, ["ml-ctl", "info-snt"])
     own = steps[(steps["method"] == "ml-ctl") & (steps["column"] == AVERAGE)]
-    assert list(own["step"]) == ["same text, masked LM", "the objective on shuffled pairs", "the true pairs"]
+    assert list(own["step"]) == ["masked LM on the same text", "the objective on shuffled pairs", "the true pairs"]
     assert own["before"].iloc[0] == made.row("mbert").cell(AVERAGE).mean
     assert own["after"].iloc[-1] == made.row("ml-ctl").cell(AVERAGE).mean
     assert all(after == before for after, before in zip(own["after"][:-1], own["before"][1:], strict=True))

@@ -227,7 +227,7 @@ COLUMNS = {
     "ablation": {"Method": "row", "panx": "panx", "Average": "average"},
     "method": {"Language": "view", "Score, %": "score", "Seeds": "seeds", "Items": "items"},
     "compare": {"Task": "task", "Difference": "difference"},
-    "alignment": {"Method": "row", "Language": "view", "Retrieval, %": "measure", "panx, %": "transfer"},
+    "alignment": {"Method": "row", "Language": "view", "Accuracy@1, %": "measure", "panx, %": "transfer"},
     "runs": {
         "Status": "status",
         "Method": "method",

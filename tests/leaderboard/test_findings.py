@@ -10,9 +10,16 @@ import pytest
 from harness.evaluation import statistics
 from harness.evaluation.correlation import Correlation
 from harness.evaluation.statistics import ItemVariances
+from harness.results.attribution import Attribution, AttributionStep
 from harness.results.tables import ResultRow, ResultTable, TableKey
 from harness.results.verdicts import ComparedColumn, ComparedLine, Verdicts
-from leaderboard.analysis.findings import describe_comparison, describe_finding, format_difference
+from leaderboard.analysis.findings import (
+    describe_comparison,
+    describe_finding,
+    describe_gains,
+    describe_row,
+    format_difference,
+)
 from leaderboard.analysis.intrinsic import describe_relation
 
 LABELS = ("continued-mlm", "a", "b", "c")
@@ -59,6 +66,47 @@ def test_groups_are_in_one_sentence_and_nothing_is_said_without_a_test() -> None
     assert both.startswith("On transfer the three methods cannot be told apart")
     assert "; on QA a leads; on retrieval c leads. 5 seeds." in both
     assert finding({}) == ""
+
+
+def test_a_row_is_judged_against_its_control_and_has_its_rank() -> None:
+    columns = {
+        "Transfer": column(50, 53, 53, 53),
+        "Retrieval": column(20, 10, 45, 50),
+        "average": column(20, 10, 45, 50),
+    }
+    verdicts = Verdicts(columns, tuple("01234"), dict.fromkeys(LABELS[1:], LABELS[0]))
+    said = describe_row(TABLE, ROWS[1], verdicts, ("Transfer", "Retrieval"))
+    assert (
+        said
+        == "On transfer a beats its control; on retrieval a is worse than its control. 5 seeds. Rank 4 of 4 on average."
+    )
+    assert describe_row(TABLE, ROWS[0], verdicts, ("Transfer", "Retrieval")) == ""
+    assert describe_row(TABLE, ROWS[1], Verdicts({}, (), {}), ("Transfer",)) == ""
+
+
+def test_gains_are_counted_by_step_and_a_step_of_all_methods_is_named_once() -> None:
+    text = AttributionStep("text", "masked LM on the same text", "base", "control")
+
+    def attribution(method: str, pairs: float, objective: float) -> Attribution:
+        def lines(gap: float) -> list[ComparedLine]:
+            one = column(50, 50 + gap, 50, 50).difference("a", "continued-mlm")
+            return [ComparedLine("Transfer", "", 50, 50, one, one.p)]
+
+        steps = {
+            text: lines(-10),
+            AttributionStep("objective", "the objective on shuffled pairs", "control", f"{method} (s)"): lines(
+                objective
+            ),
+            AttributionStep("pairs", "the true pairs", f"{method} (s)", method): lines(pairs),
+        }
+        return Attribution(steps, tuple("01234"), {})
+
+    said = describe_gains([attribution("a", 10, 0), attribution("b", 10, -10)], ["Transfer", "Retrieval"])
+    assert said == (
+        "On transfer: gains from the true pairs in 2 of 2 methods, a loss from the objective on shuffled pairs in 1 of "
+        "2 methods, a loss from masked LM on the same text. 5 seeds."
+    )
+    assert describe_gains([], ["Transfer"]) == ""
 
 
 def test_a_comparison_says_on_which_tasks_a_row_is_better_and_on_which_worse() -> None:

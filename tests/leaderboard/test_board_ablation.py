@@ -225,7 +225,7 @@ def test_lines_of_an_item_are_separated() -> None:
 
 def test_percentages_and_ranks_have_one_decimal_and_other_measures_three() -> None:
     assert [intrinsic.decimal_places(name) for name in intrinsic.MEASURES] == [1, 1, 3, 3, 3, 3]
-    assert intrinsic.axis_title("retrieval") == "Retrieval, %"
+    assert intrinsic.axis_title("retrieval") == "Accuracy@1, %"
     assert intrinsic.axis_title("cka") == "CKA"
     app = run_page("alignment", task="tatoeba")
     assert any(text.value.startswith("A point is one method in one language") for text in app.text)

@@ -84,6 +84,11 @@ class TrainSettings:
     precision: str = "fp32"  # or "bf16", "fp16"
     seed: int = 0
     checkpoint_seconds: float | None = None  # CHECKPOINT_SECONDS
+    stop_step: int | None = None  # ends the training early, under the schedule of all `steps`
+
+    @property
+    def last_step(self) -> int:
+        return self.steps if self.stop_step is None else self.stop_step
 
 
 class Rate(NamedTuple):
@@ -124,7 +129,7 @@ def train(
     evaluate: Callable[[int], None] | None = None,
     evaluate_every: int | None = None,
 ) -> Trace:
-    """Trains `module` in place for `settings.steps` optimiser steps and returns the trace.
+    """Trains `module` in place for `settings.last_step` optimiser steps and returns the trace.
 
     With `checkpoint`, the state is saved in that folder every `checkpoint_seconds`, and a run that was saved there is
     resumed; the caller removes the folder. A damaged state is not used. After a request to stop (`harness.stopping`)
@@ -139,20 +144,20 @@ def train(
         watch.update(pace.rate(run.trace, {}))
     save_every = CHECKPOINT_SECONDS if settings.checkpoint_seconds is None else settings.checkpoint_seconds
     last_save = time.monotonic()
-    while run.trace.steps < settings.steps:
+    while run.trace.steps < settings.last_step:
         run.step()
         step = run.trace.steps
-        if step % LOG_EVERY == 0 or step == settings.steps:
+        if step % LOG_EVERY == 0 or step == settings.last_step:
             losses = run.read_losses()
             if watch is not None:
                 watch.update(pace.rate(run.trace, losses))
-        if evaluate is not None and (step == settings.steps or (evaluate_every and step % evaluate_every == 0)):
+        if evaluate is not None and (step == settings.last_step or (evaluate_every and step % evaluate_every == 0)):
             module.eval()
             evaluate(step)
         if checkpoint is not None and time.monotonic() - last_save >= save_every:
             run.save()
             last_save = time.monotonic()
-        if distributed.total(stopping.requested()) and step < settings.steps:
+        if distributed.total(stopping.requested()) and step < settings.last_step:
             stopping.leave(run.save)
     module.eval()
     return run.trace
@@ -335,7 +340,7 @@ class Pace:
     """The speed of this process, and the time left."""
 
     def __init__(self, settings: TrainSettings, trace: Trace) -> None:
-        self.total, self.start = settings.steps, time.monotonic()
+        self.total, self.start = settings.last_step, time.monotonic()
         self.steps, self.tokens = trace.steps, trace.tokens
 
     def rate(self, trace: Trace, losses: dict[str, float]) -> Rate:

@@ -20,7 +20,8 @@ class AlignSettings(FrozenSettings):
     """The alignment stage. `batch_size` counts pairs per micro-batch and device: 2n - 2 negatives each in contrast.
 
     With `recompute_tokens` the backward pass computes activations again, those of so many tokens at a time: the batch
-    may exceed memory, for about a third more time.
+    may exceed memory, for about a third more time. `stop_step` ends the training after so many of its `steps`, with
+    the learning rates, the order and the draws of the whole: to measure an encoder along its training.
     """
 
     steps: int = Field(60_000, gt=0, le=10**9)
@@ -35,9 +36,12 @@ class AlignSettings(FrozenSettings):
     adam_epsilon: float = Field(1e-8, gt=0)
     max_length: int = Field(128, gt=2, le=2**20)
     recompute_tokens: int | None = Field(None, gt=0, le=10**9)
+    stop_step: int | None = Field(None, gt=0, exclude_if=lambda value: value is None)  # keeps the hashes of before it
 
     @model_validator(mode="after")
-    def _warm_up_ends(self) -> AlignSettings:
+    def _steps_are_in_order(self) -> AlignSettings:
+        if self.stop_step is not None and self.stop_step > self.steps:
+            raise ValueError(f"stop_step={self.stop_step} is beyond steps={self.steps}")
         if self.warmup_steps >= self.steps:
             raise ValueError(f"warmup_steps={self.warmup_steps} contradicts steps={self.steps}: warm-up never ends")
         return self

@@ -22,6 +22,7 @@ from harness.training.checkpoint import unique_tensors
 from harness.training.finetuning import sweep
 from harness.training.loop import Step, TrainSettings, learning_rate, train
 from harness.training.order import Order
+from harness.training.settings import AlignSettings
 from tests.support.tiny_encoder import tiny_encoder
 
 
@@ -175,6 +176,24 @@ def test_resume_is_bit_exact(tmp_path: Path, by_tokens: bool) -> None:
     for (name, a), b in zip(whole.state_dict().items(), again.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
     assert again.objective.queue.tolist() == [12.0] * 3
+
+
+def test_a_training_that_stops_early_is_the_beginning_of_the_whole() -> None:
+    whole, early = module(0.2), module(0.2)
+    passed: dict[str, torch.Tensor] = {}
+
+    def keep(step: int) -> None:
+        if step == 5:
+            passed.update({name: value.clone() for name, value in whole.state_dict().items()})
+
+    train(whole, ROWS, collate, settings(), evaluate=keep, evaluate_every=5)
+    assert train(early, ROWS, collate, settings(stop_step=5)).steps == 5
+    for name, value in early.state_dict().items():
+        assert torch.equal(value, passed[name]), name
+    with pytest.raises(ValueError, match="stop_step=13 is beyond steps=12"):
+        AlignSettings(steps=12, stop_step=13)
+    assert AlignSettings(steps=12).model_dump() == AlignSettings(steps=12, stop_step=None).model_dump()
+    assert "stop_step" not in AlignSettings(steps=12).model_dump()
 
 
 def test_resume_after_a_kill_between_the_renames_of_a_checkpoint(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 
 BARRIERS = (
     "stage started",
@@ -27,15 +28,14 @@ BARRIERS = (
 )
 
 _times_left: dict[str, int] = {}
+_actions: dict[str, Callable[[], object]] = {}
 
 
-def kill_at(place: str) -> None:
-    """Has this process killed at a place, `NAME:N`; nowhere where that is empty."""
+def set_barrier(place: str, action: Callable[[], object]) -> None:
+    """Has `action` called once this process comes to a place, `NAME:N`, for the Nth time."""
     name, _, times = place.partition(":")
-    assert not name or name in BARRIERS, name
-    _times_left.clear()
-    if name:
-        _times_left[name] = int(times or 1)
+    assert name in BARRIERS, name
+    _times_left[name], _actions[name] = int(times or 1), action
 
 
 def reach(name: str) -> None:
@@ -43,7 +43,8 @@ def reach(name: str) -> None:
     if name in _times_left:
         _times_left[name] -= 1
         if not _times_left[name]:
-            os.kill(os.getpid(), signal.SIGKILL)
+            _actions[name]()
 
 
-kill_at(os.environ.get("ALIGNBOARD_KILL_AT", ""))
+if _place := os.environ.get("ALIGNBOARD_KILL_AT"):
+    set_barrier(_place, lambda: os.kill(os.getpid(), signal.SIGKILL))

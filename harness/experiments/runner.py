@@ -58,7 +58,7 @@ def execute_stages(
     on_result: Callable[[Stage, StageResult], None] | None = None,
     on_failure: Callable[[Stage, StageFailure], None] | None = None,
 ) -> RunReport:
-    """Runs stages, given by fingerprint, and reports each to the display after its callback.
+    """Runs stages, given by fingerprint, and reports each to the display, what was computed after its callback.
 
     Starts again where a callback finds an artifact damaged. A signal stops the work as `harness.stopping` says.
     """
@@ -71,9 +71,9 @@ def execute_stages(
                 stage = stages[end.fingerprint]
                 if isinstance(end, StageFailure):
                     failures[end.fingerprint] = end
+                    display.failed(stage, end)  # first, since the callback fails too where the disk is broken
                     if on_failure is not None:
                         on_failure(stage, end)
-                    display.failed(stage, end)
                     continue
                 reused[end.fingerprint] = reused.get(end.fingerprint, True) and end.reused
                 try:
@@ -154,14 +154,20 @@ class Runner:
 
     @contextmanager
     def _status_on_exit(self, left: Mapping[str, set[str]]) -> Iterator[None]:
-        """Marks the runs that are left as interrupted or failed, where an exception ends the work."""
+        """Marks the runs that are left as interrupted or failed, where an exception ends the work; as far as the store
+        can be written, since it may be the reason."""
         try:
             yield
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt | SystemExit)
             status, reason = ("interrupted", None) if stopped else ("failed", str(error))
-            for run in left:
-                self.store.patiently(partial(self.store.give_up, run, status, reason))
+
+            def give_up() -> None:
+                for run in left:
+                    self.store.give_up(run, status, reason)
+
+            with suppress(UserError):
+                self.store.patiently(give_up)
             raise
 
     @contextmanager

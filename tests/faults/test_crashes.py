@@ -1,5 +1,5 @@
-"""Kills, damage, a full disk and a clock that is set back: after the same command again, every score is equal to the
-bit, no cell has two, and no finished stage was computed twice.
+"""Kills, damage and a clock that is set back: after the same command again, every score is equal to the bit, no cell
+has two, and no finished stage was computed twice.
 
 A few of each kind run in CI, all with `make test-faults`. Each test first asserts that the fault happened.
 """
@@ -10,10 +10,8 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,29 +20,12 @@ from harness.stopping import INTERRUPTED, PREEMPTED
 from harness.storage.artifacts import Artifacts
 from harness.storage.manifest import MANIFEST
 from harness.storage.store import Store
-from tests.support.fault_checks import ALL, Finished, Server, copy_of, count, finished_stages, scores_of
+from tests.support.fault_checks import ALL, Finished, Server, copy_of, count, long, resume, scores_of
 from tests.support.fault_runs import Job
 
 INSTANTS = 200 if ALL else 10
 FEW = ("artifact published:5", "checkpoint written:4", "scores recorded:1")  # in CI; the other cases are long
 TIMES = {"stage started": 4, "stage computed": 4, "artifact published": 5, "file written": 25, "checkpoint written": 4}
-
-
-def long(*values: Any) -> Any:
-    """A case that is left out of CI."""
-    return pytest.param(*values, marks=pytest.mark.long)
-
-
-def resume(kind: str, server: Server, home: Path, undisturbed: Finished) -> None:
-    """The same command again: asserts that nothing is lost, and counts it."""
-    kept = finished_stages(home)
-    ended = server.run(Job(str(home)))
-    survived = (ended.code, ended.errors) == (0, []) and scores_of(home) == undisturbed.scores
-    count(kind, survived=survived)
-    assert survived, ended
-    assert kept.isdisjoint(ended.computed), "a finished stage was computed again"
-    assert not list((home / "artifacts" / "staging").iterdir())
-    assert not list((home / "artifacts" / "work").iterdir())
 
 
 def places() -> Iterator[str]:
@@ -164,31 +145,6 @@ def test_a_checkpoint_that_is_truncated_or_changed_is_not_used(
             os.truncate(home / path.relative_to(killed), cut)
         resume("a checkpoint truncated or changed", server, home, undisturbed)
         shutil.rmtree(home)
-
-
-def mounted(place: Path, size: str) -> bool:
-    place.mkdir()
-    return subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", place], check=False).returncode == 0
-
-
-@pytest.mark.long
-def test_a_full_disk_is_reported_and_leaves_nothing_broken(
-    server: Server, undisturbed: Finished, tmp_path: Path
-) -> None:
-    whole = sum(path.stat().st_size for path in undisturbed.home.rglob("*") if path.is_file())
-    rng = random.Random(4)
-    for number in range(12 if ALL else 2):
-        place, size = tmp_path / str(number), int(whole * rng.uniform(0.05, 0.7))
-        if not mounted(place, f"{size // 1024}k"):
-            pytest.skip("a small file system can be mounted by root alone")
-        try:
-            ended = server.run(Job(str(place / "home")))
-            assert ended.errors or ended.code, "the disk was large enough"
-            assert all("not explained" not in error and "Traceback" not in error for error in ended.errors), ended
-            subprocess.run(["mount", "-o", "remount,size=512m", place], check=True)
-            resume("a full disk", server, place / "home", undisturbed)
-        finally:
-            subprocess.run(["umount", place], check=True)
 
 
 @pytest.mark.long

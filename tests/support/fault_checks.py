@@ -11,6 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import Store
 from tests.support.fault_runs import Ended, Job
@@ -24,6 +26,11 @@ def count(kind: str, *, survived: bool) -> None:
     counts = COUNTS.setdefault(kind, {"tried": 0, "survived": 0})
     counts["tried"] += 1
     counts["survived"] += survived
+
+
+def long(*values: Any) -> Any:
+    """A case that is left out of CI."""
+    return pytest.param(*values, marks=pytest.mark.long)
 
 
 class Server:
@@ -82,3 +89,15 @@ def finished_stages(home: Path) -> set[str]:
 def copy_of(home: Path, place: Path) -> Path:
     shutil.copytree(home, place)
     return place
+
+
+def resume(kind: str, server: Server, home: Path, undisturbed: Finished) -> None:
+    """The same command again: asserts that nothing is lost, and counts it."""
+    kept = finished_stages(home)
+    ended = server.run(Job(str(home)))
+    survived = (ended.code, ended.errors) == (0, []) and scores_of(home) == undisturbed.scores
+    count(kind, survived=survived)
+    assert survived, ended
+    assert kept.isdisjoint(ended.computed), "a finished stage was computed again"
+    assert not list((home / "artifacts" / "staging").iterdir())
+    assert not list((home / "artifacts" / "work").iterdir())

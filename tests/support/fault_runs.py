@@ -7,6 +7,7 @@ job is a fork of it, since a new interpreter would take longer than the run. Eve
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ import time
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from harness.protocols import Suite
 from harness.registry import SUITES
 from harness.storage.store import schema
 from harness.training import loop as training
+from tests.support.failing_calls import call_error, fail_calls
 from tests.support.tiny_runs import TINY, run_plans
 
 SMALLER = ("align.steps=3", "pretrain.steps=2", "sample.size=40", "tasks.pawsx.max_train=24")
@@ -35,11 +38,15 @@ SMALLER = ("align.steps=3", "pretrain.steps=2", "sample.size=40", "tasks.pawsx.m
 
 @dataclass(frozen=True)
 class Job:
-    """One run in `home`: `kill_at` is a barrier, `after` the seconds until `signal` is sent (0: never), `clock_back`
-    the seconds by which the clock is set back in the middle."""
+    """One run in `home`: `kill_at` and `fail_at` are barriers, `calls` the kind of system call that fails from there on
+    with the number `error`, `after` the seconds until `signal` is sent (0: never), `clock_back` the seconds by which
+    the clock is set back in the middle."""
 
     home: str
     kill_at: str = ""
+    fail_at: str = ""
+    calls: str = ""
+    error: int = 0
     after: float = 0.0
     signal: int = signal.SIGKILL
     clock_back: float = 0.0
@@ -47,13 +54,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job ended: its exit code, negative for a signal; what it reports; how long it took; titles of stages."""
+    """How a job ended: its exit code, negative for a signal; what it reports; how long it took; titles of stages; and
+    the number of the error with which its calls failed."""
 
     code: int
     seconds: float
     errors: tuple[str, ...] = ()
     computed: tuple[str, ...] = ()
     finished: int = 0
+    error: int = 0
 
 
 def plans() -> list[RunPlan]:
@@ -65,23 +74,32 @@ def plans() -> list[RunPlan]:
     return plan_runs([make_recipe(method="ml-ctl", changes=(*tiny, *SMALLER), **where)], [0])
 
 
-def run_job(job: Job, work: list[RunPlan], report: Path) -> None:
+def run_job(job: Job, work: list[RunPlan], report: mmap.mmap) -> None:
     """What a fork does."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
-    barriers.kill_at(job.kill_at)
+    ended: dict[str, Any] = {"errors": (), "computed": (), "finished": 0, "error": 0}
+
+    def break_disk() -> None:
+        fail_calls(job.calls, job.error)
+        ended["error"] = call_error(job.calls, Path(job.home))
+
+    if job.kill_at:
+        barriers.set_barrier(job.kill_at, partial(os.kill, os.getpid(), signal.SIGKILL))
+    if job.fail_at:
+        barriers.set_barrier(job.fail_at, break_disk)
     training.CHECKPOINT_SECONDS = 0.0
     stopping.GRACE = 2.0
     if job.clock_back:
         set_clock_back(job.clock_back, calls=20)
-    ended: dict[str, Any] = {"errors": (), "computed": (), "finished": 0}
     try:
         done, display = run_plans(Path(job.home), work)
         ended |= {"errors": [failure.message for failure in done.failures], "finished": done.finished}
         ended["computed"] = display.made
     except Exception as error:
         ended["errors"] = [str(explain(error) or f"not explained: {error!r}")]
-    report.write_text(json.dumps(ended))
+    text = json.dumps(ended).encode()
+    report[: len(text)] = text
 
 
 def set_clock_back(seconds: float, calls: int) -> None:
@@ -103,15 +121,14 @@ def serve() -> None:
     with tempfile.TemporaryDirectory() as home, redirect_stdout(sys.stderr):
         run_plans(Path(home), work)  # imports what the stages import, which takes longer than they do
     print("ready", flush=True)
-    with tempfile.TemporaryDirectory() as reports:  # not beside the home, whose disk may be full
-        answer(work, Path(reports, "report.json"))
+    answer(work)
 
 
-def answer(work: list[RunPlan], report: Path) -> None:
+def answer(work: list[RunPlan]) -> None:
     """Forks a run for each job that comes in, and says how it ended."""
     for line in sys.stdin:
         job = Job(**json.loads(line))
-        report.unlink(missing_ok=True)
+        report = mmap.mmap(-1, 2**20)  # memory that the child shares, since no disk may be left to it
         began = time.monotonic()
         child = os.fork()
         if child == 0:
@@ -127,7 +144,7 @@ def answer(work: list[RunPlan], report: Path) -> None:
             finally:
                 os._exit(code)
         code = wait_for(child, job)
-        said = json.loads(report.read_text()) if report.exists() else {}
+        said = json.loads(report[:].rstrip(b"\0") or b"{}")
         print(json.dumps(asdict(Ended(code, time.monotonic() - began, **said))), flush=True)
 
 

@@ -121,8 +121,8 @@ def _remedy(reason: str, error: sa.exc.DatabaseError | sqlite3.Error) -> str | N
         "not a database": "give the path of a store; this file is something else or is damaged",
         "malformed": _DAMAGED,
         "disk is full": "free some space, then rerun; nothing was half written",
-        "disk I/O error": "free some space, raise the limit on file sizes (`ulimit -f unlimited`), or give a database "
-        "on a local disk (--db), then rerun; nothing was half written",
+        "disk I/O error": "check the disk, free some space, raise the limit on file sizes (`ulimit -f unlimited`), or "
+        "give a database on a local disk (--db), then rerun; nothing was half written",
         "locking protocol": "the file system does not lock files: give a database on a local disk (--db)",
         "locked": f"another process has locked the store for {BUSY_SECONDS} seconds; wait for it or stop it",
         "readonly": "make the file and its folder writable",

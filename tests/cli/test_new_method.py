@@ -19,7 +19,7 @@ from harness.cli.app import main
 from harness.errors import UsageError
 from harness.registry import ABLATIONS, METHODS, Origin, load_plugin
 from tests.support.package_install import install_package
-from tests.support.tiny_runs import TINY
+from tests.support.tiny_runs import TINY, WORLD
 from tests.support.tiny_training import train_briefly
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,7 +99,7 @@ def test_commands_of_the_guide_produce_a_row(
     assert [words[-1] for words in commands if words[0] == "board"] == ["board"]
     smaller = ["--base", "init:1x64", "--workers", "1", *(word for change in TINY for word in ("--set", change))]
     for words in commands[:-1]:
-        given = [word.replace("babel", "babel:size=small") for word in words]
+        given = [word.replace("babel", WORLD) for word in words]
         with pytest.raises(SystemExit) as ended:
             main([*given, *(smaller if "run" in words else [])])
         assert not ended.value.code, words

@@ -36,7 +36,7 @@ from harness.registry import METHODS
 from harness.storage.artifacts import Artifacts
 from harness.storage.usage import in_use
 from tests.support.small_babel import isolated
-from tests.support.tiny_runs import TINY, RecordingDisplay
+from tests.support.tiny_runs import TINY, WORLD, RecordingDisplay
 
 GRID = (1e-4, 1e-2)
 
@@ -48,7 +48,7 @@ def _alone() -> Iterator[None]:
 
 
 def recipe(method: str, **more: Any) -> Recipe:
-    common = {"base": "init:1x64", "source": "babel:size=small", "suite": "xtreme-align", "protocol": "mini"}
+    common = {"base": "init:1x64", "source": WORLD, "suite": "xtreme-align", "protocol": "mini"}
     return make_recipe(method=method, changes=TINY, **common, **more)
 
 
@@ -203,7 +203,7 @@ def test_the_command_ends_in_three_tables(
 ) -> None:
     monkeypatch.setenv("ALIGNBOARD_HOME", str(tmp_path))
     settings = itertools.chain.from_iterable(("--set", change) for change in TINY)
-    common = ["--source", "babel:size=small", "--base", "init:1x64", "--seeds", "1", "--workers", "1"]
+    common = ["--source", WORLD, "--base", "init:1x64", "--seeds", "1", "--workers", "1"]
     table = get_ablation("ml-ctl")
     few = replace(table, rows=(AblationRow("mbert"), AblationRow("continued-mlm"), AblationRow("cz-snt")))
     monkeypatch.setattr("harness.experiments.ablation.get_ablation", lambda name: few)
@@ -234,7 +234,7 @@ def test_changes_reach_the_rows_whose_method_has_the_setting() -> None:
 
 
 def test_settings_of_alignment_tell_no_untrained_runs_apart() -> None:
-    common = {"base": "init:1x64", "source": "babel:size=small", "suite": "xtreme-align", "protocol": "mini"}
+    common = {"base": "init:1x64", "source": WORLD, "suite": "xtreme-align", "protocol": "mini"}
     ways = (("align.steps=7", "sample.size=99", "contamination=remove"), ())
     assert len({make_recipe(method="mbert", changes=changes, **common).hash for changes in ways}) == 1
     assert len({make_recipe(method="xlm", changes=changes, **common).hash for changes in ways}) == 2

@@ -30,7 +30,7 @@ from harness.task import TrainedSettings
 from tasks.families.heads import PairHead
 from tests.support.cli_calls import run_command
 from tests.support.tiny_encoder import tiny_encoder
-from tests.support.tiny_runs import RecordingDisplay
+from tests.support.tiny_runs import WORLD, RecordingDisplay
 
 NINE = SUITES.get("xtreme").tasks
 LARGE, BASE, BERT = Shape("xlm-roberta", 24), Shape("xlm-roberta", 12), Shape("bert", 12)
@@ -48,8 +48,7 @@ def official(name: str, shape: Shape | None) -> TrainedSettings:
 
 
 def recipe(suite: str = "xtreme", protocol: str = "alignboard", base: str = "init:1x64", changes: Any = ()) -> Recipe:
-    source = "babel:size=small"
-    return make_recipe(method="mbert", base=base, source=source, suite=suite, protocol=protocol, changes=changes)
+    return make_recipe(method="mbert", base=base, source=WORLD, suite=suite, protocol=protocol, changes=changes)
 
 
 @pytest.mark.parametrize("name", [n for n in NINE if TASKS.get(n).spec.trained])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from harness.cli.app import main
+from tests.support.tiny_runs import WORLD
 
-SMALL_BABEL = ("--source", "babel:size=small", "--protocol", "mini")
-MBERT_RUN = ("run", "mbert", "--base", "init:1x64", *SMALL_BABEL, "--seeds", "1")
+MBERT_RUN = ("run", "mbert", "--base", "init:1x64", "--source", WORLD, "--protocol", "mini", "--seeds", "1")
 
 
 def run_command(*arguments: str) -> int:

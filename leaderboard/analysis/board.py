@@ -107,12 +107,16 @@ def default_row(rows: Sequence[ResultRow]) -> int:
     return next((at for at, row in enumerate(rows) if not row.badge), 0)
 
 
+def default_control(rows: Sequence[ResultRow]) -> int:
+    """The place of the control that others are compared with: continued-mlm, which reads the same text and aligns
+    nothing, or else the first row."""
+    return next((at for at, row in enumerate(rows) if row.method == CONTROLS[-1] and not row.transform), 0)
+
+
 def default_pair(rows: Sequence[ResultRow]) -> tuple[int, int]:
-    """The places of the baseline and the method that a comparison begins with: the best method, and the control that
-    has seen the same text. Of two rows at least."""
-    method = next((at for at, row in enumerate(rows) if not row.badge), 1)
-    control = next((at for at, row in enumerate(rows) if row.method == CONTROLS[-1] and at != method), 0)
-    return control or int(method == 0), method
+    """The places of the control and of the best method, with which a comparison begins. Of two rows at least."""
+    control, method = default_control(rows), next((at for at, row in enumerate(rows) if not row.badge), 1)
+    return (control if control != method else int(method == 0)), method
 
 
 def selections(summaries: pd.DataFrame) -> list[str]:

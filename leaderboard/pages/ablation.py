@@ -10,7 +10,7 @@ import streamlit as st
 
 from harness.results.attribution import SHUFFLED
 from harness.results.rendering import escape
-from harness.results.tables import CONTROLS, ResultRow, version_notes
+from harness.results.tables import ResultRow, version_notes
 from harness.storage.store import AVERAGE
 from leaderboard import data
 from leaderboard.analysis import ablation, board
@@ -20,7 +20,6 @@ from leaderboard.components import charts, difference_charts, filters, look, mes
 from leaderboard.components.filters import RunGroup
 from leaderboard.components.state import Address
 
-BASE = CONTROLS[-1]  # continued-mlm: the same text, no alignment
 MAX_ROWS = 20  # rows that are compared with the base
 MAX_FILES = 150  # files of item statistics that are read without a click
 WIDE, NAME_WIDTH = 138, 180  # pixels of columns
@@ -75,7 +74,7 @@ def choose(address: Address) -> AblationChoice:
         family = by_name[address.select("Family", list(by_name), "family", width=200, help=FAMILY_HELP)]
         members = ablation.family_rows(rows, families[family])
         bases = {name: row for name, row in group.rows.items() if row in members}
-        index = next((at for at, row in enumerate(members) if row.method == BASE and not row.transform), 0)
+        index = board.default_control(members)
         base = bases[address.select("Base row", list(bases), "base_row", width=230, always=True, index=index)]
         others = ablation.comparable_rows(base, members, families[family])
         wanted = address.select_many("Rows", [board.row_name(row.label) for row in others], "rows", width=260)

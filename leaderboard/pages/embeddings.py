@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from harness.files import INTRINSIC
-from harness.results.tables import CONTROLS, ResultRow
+from harness.results.tables import ResultRow
 from leaderboard import data
 from leaderboard.analysis import board, intrinsic
 from leaderboard.components import charts, filters, look, map_charts, messages, tables
@@ -31,7 +31,9 @@ def load_map(row: ResultRow) -> pd.DataFrame:
 
 def default_names(rows: Mapping[str, ResultRow]) -> list[str]:
     """The control that trains on the same text beside the best methods."""
-    return sorted(rows, key=lambda name: (rows[name].method != CONTROLS[-1], bool(rows[name].badge)))
+    control = board.default_control(list(rows.values()))
+    order = sorted(enumerate(rows.items()), key=lambda place: (place[0] != control, bool(place[1][1].badge)))
+    return [name for _, (name, _) in order]
 
 
 def map_title(name: str, row: ResultRow, codes: Sequence[str]) -> str:

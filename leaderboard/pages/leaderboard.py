@@ -250,7 +250,7 @@ def show_gains(own: ResultTable, selection: str) -> None:
     controls = [row for row in own.rows if row.badge == "control" and not row.transform]
     if not controls:
         return
-    base = controls[-1]  # in the order of CONTROLS
+    base = controls[board.default_control(controls)]
     others = [row for row in own.rows if row.label != base.label]
     labels = tuple(row.label for row in others)
     compared = data.comparisons(data.location(), own.key, selection, base.label, labels)

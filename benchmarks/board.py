@@ -256,6 +256,8 @@ def visit(browser: Any, address: str) -> Visit:
     one = page.get_by_role("option", name="l01")
     one.wait_for()
     narrowed = clicked(page, one)
+    page.keyboard.press("Escape")  # the open list, then the popover, behind which nothing can be reached
+    page.keyboard.press("Escape")
     columns = page.get_by_role("button", name="Languages", exact=True).or_(
         page.get_by_role("radio", name="Languages", exact=True)
     )

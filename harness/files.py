@@ -35,6 +35,7 @@ _LFS = b"version https://git-lfs"
 _CHUNK = 2**20  # bytes
 _UMASK = os.umask(0o077)  # it cannot be read without being set
 os.umask(_UMASK)
+NEW_FOLDER = 0o777 & ~_UMASK  # the mode that new folders have
 
 
 def text_digest(text: str) -> str:

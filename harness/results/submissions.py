@@ -115,8 +115,10 @@ def score(
 
 
 def score_against(predictions: Path, gold: GoldLabels, suite: Suite, scheme: str | None = None) -> SubmissionReport:
-    """Checks and scores a folder of predictions against any gold; as `score`."""
+    """Checks and scores a folder of predictions against any gold, but not against itself; as `score`."""
     _folder(predictions)
+    if isinstance(gold, LabelFolder) and gold.folder.resolve() == predictions.resolve():
+        raise UserError("predictions and labels are one folder", file=predictions, expected="two folders")
     report = SubmissionReport(suite)
     for name in suite.tasks:
         if not (predictions / name).is_dir():

@@ -32,6 +32,7 @@ from harness.barriers import reach
 from harness.errors import UserError
 from harness.faults import DiskError, disk_errors
 from harness.files import (
+    NEW_FOLDER,
     file_digest,
     folder_size,
     publish_folder,
@@ -290,7 +291,7 @@ class Artifacts:
             held = os.open(folder, os.O_RDONLY)
             fcntl.flock(held, fcntl.LOCK_EX)
         try:
-            folder.chmod(0o755)
+            folder.chmod(NEW_FOLDER)
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)

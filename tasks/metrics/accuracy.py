@@ -14,7 +14,7 @@ from tasks.metrics.ratios import ACCURACY, XTREME, XTREME_URL
 
 
 class Accuracy(AdditiveMetric):
-    """Percent of predicted labels that equal their reference. Blanks around a prediction do not count."""
+    """Percent of predicted labels that equal their reference. Blanks around them do not count."""
 
     ratios = (ACCURACY,)
 
@@ -28,7 +28,7 @@ class Accuracy(AdditiveMetric):
         )
 
     def statistics(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, np.ndarray]:
-        return _columns(p.strip() == gold for p, gold in zip(predictions, references, strict=True))
+        return _columns(p.strip() == gold.strip() for p, gold in zip(predictions, references, strict=True))
 
 
 class RetrievalAccuracy(AdditiveMetric):

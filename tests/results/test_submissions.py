@@ -176,6 +176,12 @@ def test_the_command_prints_the_official_figures(
     assert "57.6" in capsys.readouterr().out
 
 
+def test_predictions_are_not_scored_against_themselves(original: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(original[0])
+    with pytest.raises(UserError, match="one folder"):
+        scored((original[0], tmp_path / "link"))
+
+
 def test_missing_folders_and_unknown_versions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the folder is missing"):
         score(tmp_path / "no", tmp_path, SUITES.get("xtreme"))

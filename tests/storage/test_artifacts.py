@@ -21,6 +21,7 @@ from harness.errors import UserError
 from harness.files import COST, LOG, file_digest
 from harness.storage import artifacts as artifacts_module
 from harness.storage.artifacts import Artifacts
+from harness.storage.home import home
 from harness.storage.manifest import MANIFEST
 
 
@@ -52,13 +53,15 @@ def test_created_artifact_is_found_with_sizes_hashes_and_meta(artifacts: Artifac
     assert artifacts.fingerprints() == ["abcd"]
 
 
-def test_files_of_an_artifact_have_the_mode_of_new_files(artifacts: Artifacts, tmp_path: Path) -> None:
+def test_files_and_folders_of_an_artifact_have_the_mode_of_new_ones(artifacts: Artifacts, tmp_path: Path) -> None:
     (tmp_path / "new").touch()
+    (tmp_path / "folder").mkdir()
     with artifacts.create("abcd", "align", {}) as folder:
         (folder / "model.safetensors").touch(0o600)  # as safetensors writes them
     written = artifacts.find_file("abcd", "model.safetensors")
     assert written is not None
     assert written.stat().st_mode == (tmp_path / "new").stat().st_mode
+    assert written.parent.stat().st_mode == (tmp_path / "folder").stat().st_mode
 
 
 def test_meta_may_be_completed_inside_the_block(artifacts: Artifacts) -> None:
@@ -266,6 +269,7 @@ def start(root: Path, body: str) -> subprocess.Popen[str]:
 import sys, time
 from pathlib import Path
 from harness.storage.artifacts import Artifacts
+from harness.storage.home import home
 artifacts = Artifacts(Path(sys.argv[1]))
 {textwrap.dedent(body)}
 """
@@ -354,3 +358,15 @@ def test_gc_keeps_requested_and_locked_artifacts(artifacts: Artifacts) -> None:
     assert collected.fingerprints == ("bbbb", "dddd")
     assert collected.size > 10
     assert artifacts.fingerprints() == ["aaaa", "cccc"]
+
+
+def test_home_of_a_user_unknown_to_the_system_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nobody)
+    monkeypatch.delenv("ALIGNBOARD_HOME", raising=False)
+    with pytest.raises(UserError, match="ALIGNBOARD_HOME"):
+        home()
+    monkeypatch.setenv("ALIGNBOARD_HOME", str(tmp_path))
+    assert home() == tmp_path

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, multiprocessing
+from torch import Tensor
 
 from harness.data.sample import SampleSettings, draw_sample
 from harness.records import Corpus, SamplePair
@@ -25,6 +25,7 @@ from harness.registry import METHODS
 from harness.training.loop import Run
 from methods.objectives import masking
 from methods.objectives.momentum import Queue
+from tests.support.processes import run_ranks
 from tests.support.small_babel import Trial, isolated, method_class, settings, source
 
 TRAINED = [name for name in METHODS.names() if METHODS.get(name).trains]
@@ -183,7 +184,7 @@ def worker(rank: int, folder: str) -> None:
 @pytest.fixture(scope="module")
 def processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("processes")
-    multiprocessing.spawn(worker, args=(str(folder),), nprocs=PARTS)
+    run_ranks(worker, str(folder), ranks=PARTS)
     return [torch.load(folder / f"{rank}.pt") for rank in range(PARTS)]
 
 

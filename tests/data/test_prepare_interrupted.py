@@ -7,23 +7,28 @@ import os
 import re
 import signal
 import subprocess
-import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from tests.support.downloads import content_of, write_packed
+from tests.support.prepare_to_kill import prepare
+from tests.support.processes import SERVED
 
-ROOT = Path(__file__).resolve().parents[2]
 STEPS = 8
 
 
 def run(signal_name: str, at: int, downloads: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.support.prepare_to_kill", signal_name, str(at), str(downloads), str(folder)]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
-    return subprocess.run(
-        [*command, *options], capture_output=True, text=True, timeout=120, cwd=ROOT, env=environment, check=False
-    )
+    with tempfile.TemporaryDirectory() as place:
+        printed = Path(place, "printed")
+        arguments = (signal.Signals[signal_name], at, str(downloads), str(folder), list(options), str(printed))
+        process = SERVED.Process(target=prepare, args=arguments)
+        process.start()
+        process.join(120)
+        assert process.exitcode is not None
+        out, err = (printed.with_suffix(suffix).read_text(encoding="utf-8") for suffix in (".out", ".err"))
+        return subprocess.CompletedProcess([], process.exitcode, out, err)
 
 
 def touches(done: subprocess.CompletedProcess[str]) -> int:

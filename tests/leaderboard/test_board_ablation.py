@@ -22,7 +22,7 @@ from harness.storage.store import AVERAGE, Store
 from leaderboard.analysis import ablation, compare, findings, intrinsic
 from leaderboard.analysis.ablation import ALL, FIELD, SAME_METHOD, TABLE, RowFamily
 from leaderboard.components import downloads
-from tests.support.board_browser import Served, browser, complaints, page_url, serve, visit, wait_until_idle  # noqa: F401
+from tests.support.board_browser import Served, page_url, serve, wait_until_idle
 from tests.support.board_data import BoardData
 from tests.support.board_pages import run_page
 from tests.support.board_store import add_full_run, add_map, write_board_store
@@ -255,8 +255,8 @@ def served(home: Path) -> Iterator[Served]:
 @pytest.mark.ui
 @pytest.mark.long
 def test_every_chart_can_be_saved(
-    visit: Callable[..., Page],  # noqa: F811
-    complaints: list[str],  # noqa: F811
+    visit: Callable[..., Page],
+    complaints: list[str],
     served: Served,
 ) -> None:
     page = visit(page_url(served, "ablation", base_row="continued-mlm"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import shutil
@@ -23,6 +22,7 @@ from harness.storage import artifacts as artifacts_module
 from harness.storage.artifacts import Artifacts
 from harness.storage.home import home
 from harness.storage.manifest import MANIFEST
+from tests.support.processes import SERVED
 
 
 @pytest.fixture
@@ -234,9 +234,8 @@ def race(root: Path, barrier: Barrier, name: str) -> None:
 
 
 def test_concurrent_writers_of_one_artifact_all_succeed(artifacts: Artifacts) -> None:
-    context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(2)
-    racers = [context.Process(target=race, args=(artifacts.root, barrier, name)) for name in "xy"]
+    barrier = SERVED.Barrier(2)
+    racers = [SERVED.Process(target=race, args=(artifacts.root, barrier, name)) for name in "xy"]
     for racer in racers:
         racer.start()
     for racer in racers:
@@ -332,9 +331,8 @@ def count(root: Path, barrier: Barrier) -> None:
 def test_lock_excludes_under_contention(artifacts: Artifacts) -> None:
     artifacts.root.mkdir()
     (artifacts.root / "counter").write_text("0")
-    context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(3)
-    counters = [context.Process(target=count, args=(artifacts.root, barrier)) for _ in range(3)]
+    barrier = SERVED.Barrier(3)
+    counters = [SERVED.Process(target=count, args=(artifacts.root, barrier)) for _ in range(3)]
     for process in counters:
         process.start()
     for process in counters:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import sqlite3
 from dataclasses import replace
 from multiprocessing.synchronize import Event
@@ -15,6 +14,7 @@ from harness.errors import UsageError
 from harness.storage.store import RunRow, ScoreRow, StageRow, Store, verdicts
 from harness.storage.store.backup import back_up, find_faults
 from tests.support.cli_calls import run_command
+from tests.support.processes import SERVED
 
 RUN = RunRow(id="r", method="mbert", suite="s", protocol="mini", status="done", config={"a": [1]}, languages=("de",))
 SCORE = ScoreRow(
@@ -61,9 +61,8 @@ def write_pairs(location: str, started: Event, stop: Event) -> None:
 def test_copy_taken_while_another_process_writes_is_of_one_moment(location: str, tmp_path: Path) -> None:
     store = Store.open(location, create=True)
     store.add_run(RUN)
-    context = multiprocessing.get_context("spawn")
-    started, stop = context.Event(), context.Event()
-    writer = context.Process(target=write_pairs, args=(location, started, stop))
+    started, stop = SERVED.Event(), SERVED.Event()
+    writer = SERVED.Process(target=write_pairs, args=(location, started, stop))
     writer.start()
     assert started.wait(60)
     seen = set()

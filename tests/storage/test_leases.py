@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import sqlite3
 import sys
 from collections import Counter
@@ -23,6 +22,7 @@ from harness.storage.artifacts import Artifacts
 from harness.storage.store import RunRow, ScoreRow, Store, leases, queries, schema
 from harness.storage.store.leases import LostRunError, this_process
 from tests.support.postgres import Server
+from tests.support.processes import SERVED
 from tests.support.tiny_runs import RecordingDisplay, run_plans, tiny_plans
 
 RUN = RunRow(id="r", method="cz-snt", suite="s", protocol="mini", source="babel", status="running", version="v1")
@@ -64,9 +64,8 @@ def write_scores(location: str, name: int, barrier: Barrier) -> None:
 def test_writers_of_the_same_cells_leave_one_row_each(location: str) -> None:
     store = Store.open(location, create=True)
     store.add_run(RUN)
-    context = multiprocessing.get_context("fork" if "://" not in location else "spawn")
-    barrier = context.Barrier(3)
-    writers = [context.Process(target=write_scores, args=(location, name, barrier)) for name in range(3)]
+    barrier = SERVED.Barrier(3)
+    writers = [SERVED.Process(target=write_scores, args=(location, name, barrier)) for name in range(3)]
     for writer in writers:
         writer.start()
     for writer in writers:
@@ -110,12 +109,9 @@ def read_scores(location: str, barrier: Barrier, done: Event) -> None:
 def test_scores_of_many_writers_are_all_there_once(location: str, writers: int, inserts: int, readers: int) -> None:
     store = Store.open(location, create=True)
     store.add_run(RUN)
-    context = multiprocessing.get_context("fork" if "://" not in location else "spawn")
-    barrier, done = context.Barrier(writers + readers), context.Event()
-    writing = [
-        context.Process(target=insert_scores, args=(location, name, inserts, barrier)) for name in range(writers)
-    ]
-    reading = [context.Process(target=read_scores, args=(location, barrier, done)) for _ in range(readers)]
+    barrier, done = SERVED.Barrier(writers + readers), SERVED.Event()
+    writing = [SERVED.Process(target=insert_scores, args=(location, name, inserts, barrier)) for name in range(writers)]
+    reading = [SERVED.Process(target=read_scores, args=(location, barrier, done)) for _ in range(readers)]
     for process in (*writing, *reading):
         process.start()
     for process in writing:
@@ -153,8 +149,7 @@ def die_with_a_run(location: str) -> None:
 
 def test_a_run_of_a_dead_process_is_interrupted_and_one_of_a_living_is_not(location: str) -> None:
     store = Store.open(location, create=True)
-    context = multiprocessing.get_context("spawn")
-    process = context.Process(target=die_with_a_run, args=(location,))
+    process = SERVED.Process(target=die_with_a_run, args=(location,))
     process.start()
     process.join(120)
     store.add_run(replace(RUN, id="mine"))
@@ -221,9 +216,8 @@ def write_late(location: str, ready: Event, go_on: Event) -> None:
 
 def test_a_process_that_was_held_up_changes_no_run_that_another_has_taken_over(location: str) -> None:
     store = Store.open(location, create=True)
-    context = multiprocessing.get_context("spawn")
-    ready, go_on = context.Event(), context.Event()
-    process = context.Process(target=write_late, args=(location, ready, go_on))
+    ready, go_on = SERVED.Event(), SERVED.Event()
+    process = SERVED.Process(target=write_late, args=(location, ready, go_on))
     process.start()
     assert ready.wait(120)
     store.add_run(replace(RUN, version="v2"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +20,7 @@ from alembic.script import ScriptDirectory
 
 from harness.errors import UsageError, UserError
 from harness.storage.store import RunRow, ScoreRow, StageRow, Store, database, schema
+from tests.support.processes import SERVED
 
 EXPECTED = {"xnli": ("de", "en"), "tatoeba": ("de",)}
 METRIC = {"xnli": "accuracy", "tatoeba": "accuracy"}
@@ -239,9 +239,8 @@ def fill(location: str, name: str, barrier: Barrier) -> None:
 
 def test_writers_in_two_processes_lose_nothing(location: str) -> None:
     """Both also make the store: the first to come migrates, the other waits for it."""
-    context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(2)
-    writers = [context.Process(target=fill, args=(location, name, barrier)) for name in "ab"]
+    barrier = SERVED.Barrier(2)
+    writers = [SERVED.Process(target=fill, args=(location, name, barrier)) for name in "ab"]
     for writer in writers:
         writer.start()
     for writer in writers:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import shutil
+import time
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from harness.storage.store import RunRow, Store
 from harness.storage.store.schema import StageRow
 from harness.storage.usage import collect, forget_store, keep_trials, lease, register_store, registered_stores
 from tests.support.cli_calls import run_command
+from tests.support.processes import SERVED
 
 FIRST, SECOND, UNUSED = "aa11", "bb22", "cc33"
 
@@ -94,13 +95,12 @@ def test_planned_stages_of_a_running_run_are_kept(artifacts: Artifacts, tmp_path
 def hold_lease(root: Path, held: Event) -> None:
     with lease(Artifacts(root), [FIRST, "dd44"]):
         held.set()
-        multiprocessing.Event().wait(60)
+        time.sleep(60)
 
 
 def test_artifacts_of_a_process_at_work_are_kept_until_it_dies(artifacts: Artifacts) -> None:
-    context = multiprocessing.get_context("spawn")
-    held = context.Event()
-    process = context.Process(target=hold_lease, args=(artifacts.root, held))
+    held = SERVED.Event()
+    process = SERVED.Process(target=hold_lease, args=(artifacts.root, held))
     process.start()
     assert held.wait(60)
     assert collect(artifacts, []).fingerprints == (SECOND, UNUSED)
@@ -117,9 +117,8 @@ def test_lease_ends_with_its_block(artifacts: Artifacts) -> None:
 
 
 def test_what_is_in_use_is_read_while_no_lease_can_be_taken(artifacts: Artifacts) -> None:
-    context = multiprocessing.get_context("spawn")
-    held = context.Event()
-    process = context.Process(target=hold_lease, args=(artifacts.root, held))
+    held = SERVED.Event()
+    process = SERVED.Process(target=hold_lease, args=(artifacts.root, held))
 
     def keep() -> set[str]:
         process.start()

@@ -1,8 +1,4 @@
-"""A process that prepares data and sends itself a signal when it has touched a folder for the N-th time.
-
-`python -m tests.support.prepare_to_kill SIGKILL N DOWNLOADS FOLDER [OPTION...]`; with N = 0 it ends by itself and
-prints on its last line how often the folder was touched: files opened for writing, folders made, renames, removals.
-"""
+"""A process that prepares data and sends itself a signal when it has touched a folder for the N-th time."""
 
 from __future__ import annotations
 
@@ -14,8 +10,14 @@ from typing import Any
 TOUCHES = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.copyfile", "shutil.rmtree"}
 
 
-def main() -> None:
-    number, at, downloads, folder = signal.Signals[sys.argv[1]], int(sys.argv[2]), sys.argv[3], sys.argv[4]
+def prepare(number: signal.Signals, at: int, downloads: str, folder: str, options: list[str], printed: str) -> None:
+    """What the process does. What it prints goes to the files `printed`.out and `printed`.err.
+
+    With `at` = 0 it ends by itself and prints on its last line how often the folder was touched: files opened for
+    writing, folders made, renames, removals.
+    """
+    for stream, suffix in ((1, "out"), (2, "err")):
+        os.dup2(os.open(f"{printed}.{suffix}", os.O_CREAT | os.O_WRONLY), stream)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
     count = 0
 
@@ -33,10 +35,6 @@ def main() -> None:
 
     sys.addaudithook(hook)
     try:
-        command(["prepare", "--from", downloads, "--to", folder, "--any-release", *sys.argv[5:]])
+        command(["prepare", "--from", downloads, "--to", folder, "--any-release", *options])
     finally:
         print(count, flush=True)
-
-
-if __name__ == "__main__":
-    main()

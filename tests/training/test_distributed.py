@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, multiprocessing, nn
+from torch import Tensor, nn
 
 from harness.errors import UserError
 from harness.training import distributed
 from methods.objectives.contrastive import info_nce, nce
+from tests.support.processes import run_ranks
 
 ROWS = ((0, 3), (3, 5))  # of the joined batch, per rank
 CASES = ("all anchors everywhere", "own anchors")
@@ -111,7 +112,7 @@ def start_process(rank: int, folder: str) -> None:
 @pytest.fixture(scope="module")
 def contrastive(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, list[Tensor]]]:
     folder = tmp_path_factory.mktemp("contrastive")
-    multiprocessing.spawn(contrastive_worker, args=(str(folder),), nprocs=len(ROWS))
+    run_ranks(contrastive_worker, str(folder), ranks=len(ROWS))
     return [torch.load(folder / f"{rank}.pt") for rank in range(len(ROWS))]
 
 
@@ -127,7 +128,7 @@ def test_two_processes_have_loss_and_gradients_of_the_joined_batch(
 
 
 def test_collectives(tmp_path: Path) -> None:
-    multiprocessing.spawn(collectives_worker, args=(str(tmp_path),), nprocs=len(ROWS))
+    run_ranks(collectives_worker, str(tmp_path), ranks=len(ROWS))
     assert (tmp_path / "turns").read_text() == "01"
     draws: list[float] = []
     for rank in range(2):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import multiprocessing, nn
+from torch import nn
 
 from harness import stopping
 from harness.errors import UserError
@@ -23,6 +23,7 @@ from harness.training.finetuning import sweep
 from harness.training.loop import Step, TrainSettings, learning_rate, train
 from harness.training.order import Order
 from harness.training.settings import AlignSettings
+from tests.support.processes import run_ranks
 from tests.support.tiny_encoder import tiny_encoder
 
 
@@ -136,7 +137,7 @@ def test_two_ranks_equal_the_joined_batch_and_another_number_resumes(tmp_path: P
     chosen = settings(batch=8, checkpoint_seconds=0.0)
     with pytest.raises(Killed):
         train(broken, ROWS, quiet, chosen, checkpoint=tmp_path / "one", evaluate=die_at_7, evaluate_every=1)
-    multiprocessing.spawn(rank_worker, args=(str(tmp_path), offset), nprocs=2)
+    run_ranks(rank_worker, str(tmp_path), offset)
     for rank in range(2):
         for found in torch.load(tmp_path / f"{rank}.pt"):  # trained by two ranks, and resumed by two after one
             same_weights(joined.state_dict(), found)

@@ -26,12 +26,14 @@ help:
 set-up: $(STAMP)
 
 # torch comes first and alone, so that a CPU build which pip can find on disk is taken before the default one.
+# Byte code is compiled on all cores; pip compiles on one. Ours too: Python may have been told to write none (in containers).
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo 'Python 3.11, 3.12 or 3.13 with its venv module is needed' >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet '$(TORCH)'
+	$(BIN)/python -m pip install --quiet --no-compile '$(TORCH)'
 	rm -rf alignboard.egg-info  # of an older checkout: its entry points would come first
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[dev]'
+	-$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib alignboard harness leaderboard methods tasks
 	@touch $@
 
 demo: $(STAMP)
@@ -42,7 +44,7 @@ demo: $(STAMP)
 
 # GOMP_SPINCOUNT: threads that wait give their core to the other process, as `alignboard` has them do.
 test: $(STAMP)
-	GOMP_SPINCOUNT=10000 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'not long'
+	GOMP_SPINCOUNT=10000 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not long'
 
 test-long: $(STAMP)
 	GOMP_SPINCOUNT=10000 $(BIN)/python -m pytest -m long

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.data.folder import Folder
-from tests.support.board_browser import browser, complaints, visit  # noqa: F401
+from tests.support.board_browser import blank_pages, browser, complaints, visit  # noqa: F401
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -97,3 +97,29 @@ def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.support import demo_store
 
     return made_once(tmp_path_factory, "demo", demo_store.run_demo)
+
+
+LONGEST_FIRST = (  # by measure: a long file that begins last leaves the other process idle
+    "leaderboard/test_board_browser.py",
+    "experiments/test_runner.py",
+    "experiments/test_ablation.py",
+    "experiments/test_logs.py",
+    "contracts/test_contract.py",
+    "tasks/test_tasks_fit.py",
+    "results/test_submissions.py",
+    "cli/test_submit.py",
+    "experiments/test_code.py",
+    "experiments/test_executor.py",
+    "cli/test_new_task.py",
+    "data/test_prepare_interrupted.py",
+    "faults/test_crashes.py",
+    "leaderboard/test_board.py",
+    "leaderboard/test_board_live.py",
+    "data/test_hub_base.py",
+    "experiments/test_bases.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from harness.evaluation.statistics import Difference
 
 DASH = "–"
+GAP = 2  # blanks before each column but the first
 _SHORT = {"accuracy": "acc"}
 _NARROW = ("Spread left out: use a wider terminal or another format.", "*: fewer seeds than the row.")
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|#$~:@&])|(?<=www)(?=\.)")  # links, badges, formulas
@@ -182,10 +183,11 @@ def _rich_grid(table: ResultTable, columns: Sequence[Column], *, brief: bool) ->
     for row in table.rows:
         counts = [*([format_rank(row)] if ranked else []), *([str(row.seeds)] if uneven else [])]
         lines.append([clean(row.label), *counts, *(text(row.cell(column.name), row.seeds) for column in columns)])
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)  # rich would lay out the padding of every cell
     for head, cells in zip(heads, zip(*lines, strict=True), strict=True):
         width = max(map(cell_len, (*head.split("\n"), *cells)))  # rich would lay out every cell to find it, three times
-        grid.add_column(Text(head), justify="right" if grid.columns else "left", no_wrap=True, width=width)
+        gap = GAP if grid.columns else 0
+        grid.add_column(Text(head), justify="right" if gap else "left", no_wrap=True, width=gap + width)
     for line, row, following in zip(lines, table.rows, [*table.rows[1:], None], strict=True):
         grid.add_row(*map(Text, line), end_section=following is not None and following.badge != row.badge)
     return grid

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -156,15 +158,22 @@ def _check_file(url: URL, *, create: bool) -> None:
 def _engine(url: URL, *, read_only: bool) -> Engine:
     if url.get_backend_name() == "sqlite":
         return _sqlite(url, read_only=read_only)
-    options = "-c timezone=utc" + (" -c default_transaction_read_only=on" if read_only else "")
+    options = {"options": "-c timezone=utc" + (" -c default_transaction_read_only=on" if read_only else "")}
+    arguments = {"connect_args": options | {"connect_timeout": 10}, "json_deserializer": _parse_json}
     try:
-        return sa.create_engine(url, pool_pre_ping=True, connect_args={"options": options, "connect_timeout": 10})
+        return sa.create_engine(url, pool_pre_ping=True, **arguments)
     except sa.exc.NoSuchModuleError as error:
         raise UsageError("unsupported kind of database", found=url.drivername, expected="postgresql://...") from error
     except ModuleNotFoundError as error:
         raise UserError(
             f"PostgreSQL needs the package {error.name}", remedy="pip install 'alignboard[postgres]'"
         ) from error
+
+
+@lru_cache(maxsize=1000)
+def _parse_json(text: str) -> Any:
+    """The value of a JSON text, which runs with equal cards and recipes share: never change it."""
+    return json.loads(text)
 
 
 def _sqlite(url: URL, *, read_only: bool) -> Engine:
@@ -178,7 +187,7 @@ def _sqlite(url: URL, *, read_only: bool) -> Engine:
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
 
-    engine = sa.create_engine("sqlite://", creator=open_file, poolclass=sa.NullPool)
+    engine = sa.create_engine("sqlite://", creator=open_file, poolclass=sa.NullPool, json_deserializer=_parse_json)
     sa.event.listen(engine, "begin", _begin)
     return engine
 

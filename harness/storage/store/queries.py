@@ -295,8 +295,9 @@ class Store:
         with self.snapshot() as connection:
             rows = fetch_records(connection, query.where(*conditions(where, summary, run), _is_current()))
             runs = fetch_records(connection, _of_runs(list({row["run"] for row in rows})))
-        settings = {row["run"]: row for row in runs}
-        return sorted((row | settings[row["run"]] for row in rows), key=_summary_order)
+        settings = {row["run"]: (place, row) for place, row in enumerate(sorted(runs, key=_run_order))}
+        rows.sort(key=lambda row: (settings[row["run"]][0], row["position"]))
+        return [row | settings[row["run"]][1] for row in rows]
 
     def links(self, **where: Where) -> pd.DataFrame:
         """One row per run and stage that it used, oldest first: the stage's columns, `run` and `hit`."""
@@ -377,6 +378,6 @@ def _of_runs(names: Sequence[str]) -> sa.Select[Any]:
     return settings.where(column.id.in_(names)) if len(names) < MANY else settings
 
 
-def _summary_order(row: Mapping[str, Any]) -> tuple[Any, ...]:
+def _run_order(row: Mapping[str, Any]) -> tuple[Any, ...]:
     seeds = [(seed is not None, seed or 0) for seed in (row["align_seed"], row["finetune_seed"])]
-    return (row["method"], *seeds, row["run"], row["position"])
+    return (row["method"], *seeds, row["run"])

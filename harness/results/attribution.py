@@ -16,6 +16,7 @@ import itertools
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.errors import UserError
@@ -173,6 +174,8 @@ def _run_command(record: Record, control: str, seeds: int) -> str:
     """The command that runs a control of a run, without what `--set` has changed in the sample or the training."""
     recipe: Mapping[str, Any] = record["recipe"] or {}
     options = {name: recipe.get(name, record[name]) for name in ("suite", "source", "base", "protocol")}
+    if Path(str(options["base"])).parts[-3:-1] == ("harness", "bases"):  # comes with Alignboard, under its name
+        options["base"] = record["base"]
     if recipe.get("languages", "official") != "official":
         options["languages"] = recipe["languages"]
     if record["recipe_kind"] != "matched":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from html import escape
@@ -15,6 +15,7 @@ from harness.evaluation.statistics import MIN_SEEDS, Difference
 from harness.files import write_text
 from harness.results.attribution import Attribution, attribute_gain
 from harness.results.figures import Estimate, interval_figure
+from harness.results.findings import describe_finding, describe_gains, task_groups
 from harness.results.item_reader import ItemReader
 from harness.results.labels import Record, shown_recipe
 from harness.results.marks import judged_tables
@@ -29,7 +30,7 @@ from harness.results.rendering import (
     to_latex,
 )
 from harness.results.tables import HEADLINE, ResultRow, ResultTable, table_caption
-from harness.results.verdicts import ComparedLine, describe, score_estimates
+from harness.results.verdicts import ComparedLine, describe, score_estimates, table_verdicts
 from harness.storage.store import AVERAGE, Store
 
 PAGE, TABLES = "report.html", "tables.tex"
@@ -50,6 +51,7 @@ class ReportedTable:
     table: ResultTable
     estimates: Mapping[tuple[str, str], Difference]
     attributions: Mapping[str, Attribution]
+    findings: Sequence[str]
     records: Mapping[str, Mapping[str, Any]]  # the first run of each row, with the columns of summaries
     runs: Sequence[Record]  # provenance, one for each run
 
@@ -79,7 +81,20 @@ def _read_table(reader: ItemReader, whole: ResultTable, table: ResultTable) -> R
             with suppress(UserError):  # a row without controls, or with other seeds or items than theirs
                 attributions[row.label] = attribute_gain(reader, whole, row.label)
     runs = reader.store.runs(_RUN_COLUMNS, id=[run for row in table.rows for run in row.runs])
-    return ReportedTable(table, score_estimates(reader, table), attributions, records, runs)
+    found = _findings(reader, whole, table, attributions.values())
+    return ReportedTable(table, score_estimates(reader, table), attributions, found, records, runs)
+
+
+def _findings(
+    reader: ItemReader, whole: ResultTable, table: ResultTable, attributions: Collection[Attribution]
+) -> list[str]:
+    """What the verdicts on the `whole` table and on the steps to its rows say of the rows of `table`, in words."""
+    cards = (reader.runs[row.runs[0]]["card"] or {} for row in table.rows if row.runs)
+    about: Mapping[str, Any] = next((known for card in cards if (known := card.get("tasks"))), {})
+    groups = task_groups([column.name for column in table.columns if column.name != AVERAGE], about)
+    verdicts = table_verdicts(reader, whole, groups)
+    said = [describe_finding(table, verdicts, groups), describe_gains(attributions, [AVERAGE])]
+    return [sentence for sentence in said if sentence]
 
 
 def write_report(folder: Path, tables: Sequence[ReportedTable]) -> list[Path]:
@@ -137,7 +152,9 @@ def _section(one: ReportedTable) -> str:
         if (mean := row.cell(AVERAGE).mean) is not None and (row.label, AVERAGE) in one.estimates
     ]
     parts = [
-        f"<h2>{_text(table_caption(table))}</h2><p>{_text(methods_paragraph(one))}</p>",
+        f"<h2>{_text(table_caption(table))}</h2>",
+        *(f"<p><strong>{_text(sentence)}</strong></p>" for sentence in one.findings),
+        f"<p>{_text(methods_paragraph(one))}</p>",
         _grid(_result_head(table), [_result_line(one, row) for row in table.rows]),
         *(f"<p>{_text(note)}</p>" for note in table.notes),
         interval_figure(marks, "Average with its 95% interval") if marks else "",
@@ -227,8 +244,9 @@ def _attribution_parts(one: ReportedTable) -> Iterable[str]:
         ]
         yield _grid(["what is added", "task", "gain", "95% interval", "p"], lines)
         sentences = [describe(line, step.after, step.before) for step, line in averages.items()]
-        missing = [f"No runs of {name}: {command}" for name, command in found.missing.items()]
-        yield "".join(f"<p>{_text(sentence)}</p>" for sentence in (*sentences, *missing))
+        yield "".join(f"<p>{_text(sentence)}</p>" for sentence in sentences)
+        for name, command in found.missing.items():
+            yield f"<p>No runs of {_text(name)}: <code>{_text(command)}</code></p>"
 
 
 def _recipes(one: ReportedTable) -> str:

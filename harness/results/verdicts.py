@@ -265,7 +265,7 @@ def describe(line: ComparedLine, first: str, second: str) -> str:
     if statistics.is_significant(line.p):
         better, worse = (first, second) if difference.estimate > 0 else (second, first)
         return f"{where.capitalize()} {better} is better than {worse} by {abs(difference.estimate):.1f} points."
-    sentence = f"{where.capitalize()} the two cannot be told apart with {difference.seeds} seeds"
+    sentence = f"{where.capitalize()} {first} and {second} cannot be told apart with {difference.seeds} seeds"
     smallest = difference.detectable()
     if smallest is not None:
         sentence += f", which find differences from {smallest:.1f} points on"

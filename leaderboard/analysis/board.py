@@ -14,6 +14,7 @@ import pandas as pd
 
 from harness.data.languages import Alignment, groups, language
 from harness.errors import counted
+from harness.results import findings
 from harness.results.grouping import tables_by_group
 from harness.results.labels import Record
 from harness.results.rendering import clean, escape
@@ -36,8 +37,6 @@ from harness.storage.store.queries import SUMMARY
 from leaderboard.analysis import item_errors
 
 TASKS, LANGUAGES, GROUPS = "Tasks", "Languages", "Groups"
-TRANSFER = "Transfer"  # the tasks that are fine-tuned, as a group with an average of its own
-_FAMILY_GROUPS = {"qa": "QA", "retrieval": "Retrieval"}  # families that are a group of their own
 GAIN = "gain"  # the column of differences from the controls
 SECONDS, TOKENS = Column("time", "s"), Column("tokens", "M")
 COSTS = (SECONDS, TOKENS)
@@ -131,17 +130,10 @@ def tasks(summaries: pd.DataFrame) -> list[str]:
 
 
 def task_groups(summaries: pd.DataFrame) -> dict[str, tuple[str, ...]]:
-    """The tasks that are fine-tuned, those of them with questions, and those of retrieval, from the newest card that
-    describes them; empty unless there are several such groups."""
+    """The groups of tasks that have an average of their own, from the newest card that describes the tasks."""
     cards = summaries.sort_values("serial", ascending=False).drop_duplicates("run")["card"]
     about: Mapping[str, Any] = next((known for card in cards if (known := (card or {}).get("tasks"))), {})
-    found: dict[str, tuple[str, ...]] = {}
-    for task in tasks(summaries):
-        card = about.get(task, {})
-        group = _FAMILY_GROUPS.get(card.get("family"), TRANSFER if card.get("trained") else "")
-        if group and group not in about:
-            found[group] = (*found.get(group, ()), task)
-    return found if len(found) > 1 else {}
+    return findings.task_groups(tasks(summaries), about)
 
 
 def task_metric(summaries: pd.DataFrame, task: str) -> str:

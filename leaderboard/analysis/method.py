@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from harness.results.findings import format_difference
 from harness.results.rendering import DASH, format_cell, format_rank
 from harness.results.tables import ResultRow
 from harness.results.verdicts import Verdicts
 from leaderboard.analysis import item_errors
 from leaderboard.analysis.board import task_metric, tasks
-from leaderboard.analysis.findings import format_difference
 
 _SECTION = re.compile(r"\b(References?|Objective|Inputs|Relations|Released code|Losses|Example|Limits?):\s")
 _MAX_VIEWS = 12  # dev languages that can be told apart in a chart of curves

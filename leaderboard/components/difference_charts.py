@@ -5,9 +5,9 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
+from harness.results.findings import format_estimate
 from harness.results.rendering import escape, format_signed
 from leaderboard.analysis.ablation import spans_zero
-from leaderboard.analysis.findings import format_interval
 from leaderboard.components import look
 from leaderboard.components.look import CONTROL, GAIN, LOSS, METHOD, OTHERS, PALETTE, PUBLISHED
 
@@ -34,7 +34,7 @@ def _add_texts(lines: pd.DataFrame, names: str) -> pd.DataFrame:
     known = list(zip(lines["difference"], lines["low"], lines["high"], strict=True))
     return lines.assign(
         **{names: clean},
-        text=[format_interval(*each) for each in known],
+        text=[format_estimate(*each) for each in known],
         side=["unsure" if spans_zero(low, high) else "gain" if value >= 0 else "loss" for value, low, high in known],
     )
 

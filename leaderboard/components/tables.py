@@ -11,12 +11,12 @@ import streamlit as st
 from pandas.io.formats.style import Styler
 from streamlit.delta_generator import DeltaGenerator
 
+from harness.results.findings import format_difference
 from harness.results.rendering import DASH, clean, escape, format_cell, format_rank
 from harness.results.tables import ResultRow, ResultTable
 from harness.results.verdicts import Verdicts
 from harness.storage.store import AVERAGE
 from leaderboard.analysis.board import COSTS, GAIN, METRIC_NAMES, row_name
-from leaderboard.analysis.findings import format_difference
 from leaderboard.components import downloads
 from leaderboard.components.charts import is_dark
 from leaderboard.components.downloads import TableFiles

@@ -9,13 +9,13 @@ import pandas as pd
 import streamlit as st
 
 from harness.results.attribution import SHUFFLED
+from harness.results.findings import describe_gains, format_estimate
 from harness.results.rendering import escape
 from harness.results.tables import ResultRow, version_notes
 from harness.storage.store import AVERAGE
 from leaderboard import data
 from leaderboard.analysis import ablation, board
 from leaderboard.analysis.ablation import RowFamily
-from leaderboard.analysis.findings import describe_gains, format_interval
 from leaderboard.components import charts, difference_charts, filters, look, messages, tables
 from leaderboard.components.filters import RunGroup
 from leaderboard.components.state import Address
@@ -123,7 +123,7 @@ def show_table(choice: AblationChoice) -> None:
         cells = own.set_index("row").reindex(order)
         widest = max(look.NARROWEST, float(cells["difference"].abs().max()))
         known = list(zip(cells["difference"], cells["low"], cells["high"], strict=True))
-        texts[str(name)] = [format_interval(*each) for each in known]
+        texts[str(name)] = [format_estimate(*each) for each in known]
         fills[str(name)] = [
             None if pd.isna(gap) else look.tile_colours(gap, widest, dark=dark, unsure=ablation.spans_zero(low, high))
             for gap, low, high in known

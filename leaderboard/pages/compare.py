@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import streamlit as st
 
+from harness.results.findings import describe_comparison, format_estimate
 from harness.results.rendering import escape
 from harness.results.tables import ResultRow, version_notes
 from harness.results.verdicts import ComparedLine
@@ -15,7 +16,6 @@ from leaderboard import data
 from leaderboard.analysis import board, compare
 from leaderboard.analysis.ablation import spans_zero
 from leaderboard.analysis.compare import PairedScores
-from leaderboard.analysis.findings import describe_comparison, format_interval
 from leaderboard.components import charts, difference_charts, filters, look, messages, tables
 from leaderboard.components.filters import RunGroup
 from leaderboard.components.state import Address
@@ -82,7 +82,7 @@ def show_differences(choice: CompareChoice, lines: pd.DataFrame, name: str, labe
     columns = {column: list(lines[column]) for column in lines}
     texts = {
         "difference": [
-            format_interval(*each) for each in zip(lines["difference"], lines["low"], lines["high"], strict=True)
+            format_estimate(*each) for each in zip(lines["difference"], lines["low"], lines["high"], strict=True)
         ],
         **{
             side: [

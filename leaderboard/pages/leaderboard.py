@@ -11,6 +11,7 @@ import streamlit as st
 
 from harness.data.languages import GROUPINGS, groups
 from harness.errors import UserError
+from harness.results.findings import describe_finding
 from harness.results.rendering import escape
 from harness.results.tables import ResultRow, ResultTable, TableKey, add_marks, table_caption
 from harness.results.verdicts import Verdicts
@@ -18,7 +19,6 @@ from harness.storage.store import AVERAGE
 from leaderboard import data, published
 from leaderboard.analysis import ablation, board
 from leaderboard.analysis.board import COSTS, GROUPS, LANGUAGES, TASKS, TableChoice
-from leaderboard.analysis.findings import describe_finding
 from leaderboard.components import charts, difference_charts, downloads, filters, messages, score_charts, tables
 from leaderboard.components.filters import RunGroup
 from leaderboard.components.state import Address, go_to

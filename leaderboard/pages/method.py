@@ -10,12 +10,12 @@ import pandas as pd
 import streamlit as st
 
 from harness.errors import UserError
+from harness.results.findings import describe_row
 from harness.results.labels import shown_recipe
 from harness.results.rendering import escape
 from harness.results.tables import ResultRow
 from leaderboard import data
 from leaderboard.analysis import board, method
-from leaderboard.analysis.findings import describe_row
 from leaderboard.artifacts import load_trace
 from leaderboard.components import charts, filters, formulas, messages, score_charts, tables
 from leaderboard.components.filters import RunGroup

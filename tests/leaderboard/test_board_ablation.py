@@ -16,10 +16,11 @@ from harness.experiments.ablation import Ablation
 from harness.experiments.ablation import AblationRow as Listed
 from harness.experiments.cards import ablation_cards
 from harness.registry import ABLATIONS, Origin
+from harness.results import findings
 from harness.results.rendering import DASH
 from harness.results.tables import ResultRow
 from harness.storage.store import AVERAGE, Store
-from leaderboard.analysis import ablation, compare, findings, intrinsic
+from leaderboard.analysis import ablation, compare, intrinsic
 from leaderboard.analysis.ablation import ALL, FIELD, SAME_METHOD, TABLE, RowFamily
 from leaderboard.components import downloads
 from tests.support.board_browser import Served, page_url, serve, wait_until_idle
@@ -150,10 +151,10 @@ def test_intervals_are_those_of_the_comparison(made: BoardData) -> None:
 
 def test_an_interval_is_written_in_brackets_and_a_difference_signed() -> None:
     nothing = float("nan")
-    assert findings.format_interval(-0.04, -1.3, 1.26) == "0.0 [\u22121.3, 1.3]"
-    assert findings.format_interval(2.0, 0.04, 4.0) == "+2.0 [0.0, 4.0]"
-    assert findings.format_interval(2.0, nothing, nothing) == "+2.0"
-    assert findings.format_interval(nothing, nothing, nothing) == DASH
+    assert findings.format_estimate(-0.04, -1.3, 1.26) == "0.0 [\u22121.3, 1.3]"
+    assert findings.format_estimate(2.0, 0.04, 4.0) == "+2.0 [0.0, 4.0]"
+    assert findings.format_estimate(2.0, nothing, nothing) == "+2.0"
+    assert findings.format_estimate(nothing, nothing, nothing) == DASH
     assert [ablation.spans_zero(*ends) for ends in ((-1, 1), (0, 1), (1, 2), (nothing, nothing))] == [
         *(True, True),
         *(False, False),

@@ -68,7 +68,8 @@ def test_report_is_one_page_with_latex_tables(home: Path) -> None:
     assert HOSTILE not in page
     assert "Where the gains come from" in page
     assert "ml-ctl is better than continued-mlm by" in page
-    assert "No runs of shuffled-pairs: alignboard run ml-ctl" in page
+    assert "No runs of shuffled-pairs: <code>alignboard run ml-ctl" in page
+    assert "gain from the objective on the true pairs" in page, "the finding"
     assert "Satterthwaite" in page
     assert "run-ml-ctl-1" in page, "provenance names every run"
     assert page.count("<svg") == 3, "the averages, and the steps of two rows"

@@ -11,15 +11,15 @@ from harness.evaluation import statistics
 from harness.evaluation.correlation import Correlation
 from harness.evaluation.statistics import ItemVariances
 from harness.results.attribution import Attribution, AttributionStep
-from harness.results.tables import ResultRow, ResultTable, TableKey
-from harness.results.verdicts import ComparedColumn, ComparedLine, Verdicts
-from leaderboard.analysis.findings import (
+from harness.results.findings import (
     describe_comparison,
     describe_finding,
     describe_gains,
     describe_row,
     format_difference,
 )
+from harness.results.tables import ResultRow, ResultTable, TableKey
+from harness.results.verdicts import ComparedColumn, ComparedLine, Verdicts
 from leaderboard.analysis.intrinsic import describe_relation
 
 LABELS = ("continued-mlm", "a", "b", "c")

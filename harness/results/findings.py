@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -15,17 +16,31 @@ from harness.results.tables import ResultRow, ResultTable
 from harness.results.verdicts import ComparedLine, Verdicts
 from harness.storage.store import AVERAGE
 
+TRANSFER = "Transfer"  # the tasks that are fine-tuned, as a group with an average of its own
+_FAMILY_GROUPS = {"qa": "QA", "retrieval": "Retrieval"}  # families that are a group of their own
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _LEADERS = 3  # names in a sentence
+
+
+def task_groups(tasks: Sequence[str], cards: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """The tasks that are fine-tuned, those of them with questions, and those of retrieval, by what `cards` say of each;
+    empty unless there are several such groups."""
+    found: dict[str, tuple[str, ...]] = {}
+    for task in tasks:
+        card = cards.get(task, {})
+        group = _FAMILY_GROUPS.get(card.get("family", ""), TRANSFER if card.get("trained") else "")
+        if group and group not in cards:
+            found[group] = (*found.get(group, ()), task)
+    return found if len(found) > 1 else {}
 
 
 def format_difference(difference: Difference | None) -> str:
     """A difference with its 95 % interval over seeds and items, "+13.3 [12.6, 14.0]"; a dash without a test."""
     interval = difference.interval() if difference else None
-    return format_interval(difference.estimate, *interval) if difference and interval else DASH
+    return format_estimate(difference.estimate, *interval) if difference and interval else DASH
 
 
-def format_interval(estimate: float, low: float, high: float) -> str:
+def format_estimate(estimate: float, low: float, high: float) -> str:
     """A difference with the ends of its interval; NaN for what is unknown."""
     if np.isnan(estimate):
         return DASH

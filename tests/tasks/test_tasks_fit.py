@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +27,7 @@ from tasks.pawsx import PAWSX
 from tasks.tatoeba import Tatoeba
 from tasks.udpos import UDPOS
 from tasks.xnli import XNLI
+from tests.support.processes import SERVED
 from tests.support.tiny_encoder import tiny_encoder
 
 SETTINGS = TrainedSettings(learning_rate=2e-2, batch_size=8, accumulation=1, epochs=4, max_length=24)
@@ -277,10 +276,10 @@ def die(folder: str, after: int) -> None:
 
 def test_resume_is_bit_exact(tmp_path: Path) -> None:
     _, whole = fine_tune(PANX(), tmp_path / "whole", RESUMED, prepare=upper)
-    root = Path(__file__).parents[2]
-    code = f"import tests.tasks.test_tasks_fit as t; t.die({str(tmp_path / 'killed')!r}, 250)"
-    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(root)}, check=False)
-    assert done.returncode == -signal.SIGKILL
+    process = SERVED.Process(target=die, args=(str(tmp_path / "killed"), 250))
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
     assert (tmp_path / "killed" / "loop" / "state.json").is_file()
     assert list((tmp_path / "killed" / "states").glob("*.safetensors"))
     _, resumed = fine_tune(PANX(), tmp_path / "killed", RESUMED, prepare=upper)

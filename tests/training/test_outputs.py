@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +20,7 @@ from harness.storage.artifacts import Artifacts
 from harness.training import finetuning, loop, outputs
 from harness.training.finetuning import sweep
 from harness.training.outputs import keep_outputs
+from tests.support.processes import SERVED
 from tests.support.tiny_encoder import tiny_encoder
 from tests.support.toy_stages import note
 
@@ -64,9 +63,10 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a process left that was killed in its second sweep."""
     folder = tmp_path_factory.mktemp("outputs") / "state"
-    code = f"import tests.training.test_outputs as t; t.die({str(folder)!r})"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == -signal.SIGKILL
+    process = SERVED.Process(target=die, args=(str(folder),))
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
     assert sorted(path.name for path in folder.iterdir()) == [f"{first:08}.npz" for first in (0, 5, 10)]
     return folder
 

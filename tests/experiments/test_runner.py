@@ -19,6 +19,7 @@ from harness.experiments.runner import Runner, RunReport
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import RunRow, Store
 from harness.storage.store.database import LostConnectionError
+from tests.support.stage_logs import assert_every_stage_has_its_log
 from tests.support.tiny_runs import RecordingDisplay, run_plans, tiny_plans
 
 
@@ -80,7 +81,9 @@ def test_a_lost_database_is_put_back_from_the_artifacts(home: Path, tmp_path: Pa
 
 
 def test_the_seed_decides_and_two_workers_give_the_same_scores_as_one(home: Path, tmp_path: Path) -> None:
-    run_plans(tmp_path, tiny_plans("ml-ctl-cz"), workers=2)
+    plans = tiny_plans("ml-ctl-cz")
+    run_plans(tmp_path, plans, workers=2)
+    assert_every_stage_has_its_log(tmp_path, *plans)
     here, there = values(tmp_path), values(home)
     assert here == {k: v for k, v in there.items() if k[0] == "ml-ctl-cz"}
 

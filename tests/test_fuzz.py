@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import chdir, closing, redirect_stderr, redirect_stdout, suppress
@@ -27,13 +28,17 @@ from harness.experiments.bases import base_fingerprint
 from harness.experiments.external import Claim, check, labels_target, submit
 from harness.experiments.plan import plan_run
 from harness.experiments.recipe import make_recipe
+from harness.files import DIGEST, seal
 from harness.modeling.encoder import Encoder
 from harness.registry import SUITES, TASKS
+from harness.storage.archive import CONTENTS, write_archive
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import Store
 from harness.training.finetuning import sweep
 from tests.support import fake_store
+from tests.support.downloads import tar_of, unpacked
 from tests.support.odd_inputs import FILES, LABELS, PREDICTIONS, damaged, folders, json_values, texts
+from tests.support.scored_store import make_scored_store
 from tests.support.small_babel import isolated
 from tests.support.tiny_encoder import tiny_encoder
 
@@ -41,10 +46,12 @@ FEW = 6  # examples of each property; in the long test, these, which are 10,000 
 MANY = {
     "data files": 2000,
     "submissions": 1000,
-    "recipes": 2500,
+    "recipes": 2000,
     "store": 1000,
     "checkpoints": 500,
-    "command lines": 3000,
+    "archives": 500,
+    "downloads": 300,
+    "command lines": 2700,
 }
 JSON_COLUMNS = ("config", "recipe", "languages", "packages", "card", "views", "alignment")
 READS = (["show"], ["show", "--by", "language"], ["show", "--group", "family"], ["show", "--format", "json"])
@@ -170,6 +177,62 @@ def read_store(given: tuple[str, Any, list[str]]) -> None:
     command([*arguments, "--db", str(file)])
 
 
+@cache
+def archive() -> dict[str, bytes]:
+    """The members of an archive of one run."""
+    home = scratch() / "exporter"
+    home.mkdir()
+    store = make_scored_store(home)
+    store.refresh_summary("r", {"xnli": ("de", "sw")}, {"xnli": "accuracy"})
+    write_archive(home / "run.tar", store, Artifacts(home / "artifacts"), ["r"])
+    with tarfile.open(home / "run.tar") as tar:
+        return {member.name: tar.extractfile(member).read() for member in tar.getmembers()}  # type: ignore[union-attr]
+
+
+@st.composite
+def archives(draw: st.DrawFn) -> bytes:
+    """An archive of which some bytes are damaged, or in whose list of files, which is sealed again, a value is odd."""
+    members = dict(archive())
+    if draw(st.booleans()):
+        return draw(damaged(tar_of(members)))
+    listed = {name: value for name, value in json.loads(members[CONTENTS]).items() if name != DIGEST}
+    key = draw(st.sampled_from(sorted(listed)))
+    if key == "files" and draw(st.booleans()):
+        name = draw(st.sampled_from(sorted(listed["files"])))
+        listed["files"][name] = draw(json_values() | st.fixed_dictionaries({"size": json_values(), "sha256": texts()}))
+    else:
+        listed[key] = draw(json_values())
+    with suppress(UnicodeEncodeError):  # as `export` cannot write it either
+        members[CONTENTS] = json.dumps(seal(listed)).encode()
+    return tar_of(members)
+
+
+def import_archive(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "run.tar")
+        file.write_bytes(content)
+        command(["import", str(file), "--db", f"{folder}/board.db"])
+
+
+@st.composite
+def downloads(draw: st.DrawFn) -> dict[str, bytes]:
+    """Downloads as they are published, but for one to three files that are damaged or missing."""
+    every = {f"{name}/{path}": text for name, files in unpacked().items() for path, text in files.items()}
+    content = {name: text if isinstance(text, bytes) else text.encode() for name, text in every.items()}
+    for name in draw(st.lists(st.sampled_from(sorted(content)), min_size=1, max_size=3, unique=True)):
+        part = content.pop(name)
+        if draw(st.integers(0, 4)):
+            content[name] = draw(damaged(part))
+    return content
+
+
+def prepare_downloads(files: dict[str, bytes]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = write(Path(folder) / "from", files), f"{folder}/to"
+        command(["prepare", "--from", str(source), "--to", target, "--any-release"])
+        assert not list(Path(folder).rglob(".part-*"))
+
+
 def run_command_line(arguments: list[str]) -> None:
     Path("empty").mkdir(exist_ok=True)
     command(arguments)
@@ -231,6 +294,8 @@ PROPERTIES: dict[str, Property] = {
     ),
     "store": (read_store, st.tuples(st.sampled_from(JSON_COLUMNS), json_values(), st.sampled_from(READS))),
     "checkpoints": (load_checkpoint, checkpoints()),
+    "archives": (import_archive, archives()),
+    "downloads": (prepare_downloads, downloads()),
     "command lines": (run_command_line, command_lines()),
 }
 

@@ -84,13 +84,12 @@ def _write_tar(part: Path, contents: Mapping[str, Any], paths: Mapping[str, Path
                 tar.addfile(member, stream)
 
 
-def unpack_archive(file: Path, folder: Path) -> list[str]:
-    """Unpacks an archive into an empty folder, and returns the runs in it. Raises UserError unless every file is there,
-    as large as listed and with its digest, and nothing else is."""
+def unpack_archive(file: Path, folder: Path) -> None:
+    """Unpacks an archive into an empty folder. Raises UserError unless every file is there, as large as listed and with
+    its digest, and nothing else is."""
     try:
         with tarfile.open(file, "r:") as tar:
-            contents = _read_contents(tar, file)
-            listed = {name: File(int(entry["size"]), str(entry["sha256"])) for name, entry in contents["files"].items()}
+            listed = _read_list(tar, file)
             _check_size(file, sum(size for size, _ in listed.values()), folder)
             missing = dict(listed)
             while (member := tar.next()) is not None:
@@ -106,27 +105,28 @@ def unpack_archive(file: Path, folder: Path) -> list[str]:
         raise UserError("there is no such file", file=file) from error
     if missing:
         raise _damage(file, f"{len(missing)} of {len(listed)} files are not in it")
-    return [str(run) for run in contents["runs"]]
 
 
-def _read_contents(tar: tarfile.TarFile, file: Path) -> dict[str, Any]:
-    """The list of an archive, which is its first member."""
+def _read_list(tar: tarfile.TarFile, file: Path) -> dict[str, File]:
+    """The files that an archive says it has; its list is its first member."""
     head = tar.next()
     stream = tar.extractfile(head) if head and head.name == CONTENTS and head.size <= MOST_CONTENTS else None
     try:
         contents = unseal(json.loads(stream.read() if stream else ""))
         known = contents["format"] <= FORMAT
-        names = all(name == BOARD or name.startswith(f"{ARTIFACTS}/objects/") for name in contents["files"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        listed = {name: File(int(entry["size"]), str(entry["sha256"])) for name, entry in contents["files"].items()}
+        whole = BOARD in listed and all(each.size >= 0 for each in listed.values())
+        names = all(name == BOARD or name.startswith(f"{ARTIFACTS}/objects/") for name in listed)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise _damage(file, f"no list of files ({CONTENTS}) that is whole") from error
     if not known:
         what, found = "an archive of a newer version of alignboard", f"format {contents['format']}"
         raise UserError(
             what, file=file, found=found, expected=f"format {FORMAT}", remedy="upgrade alignboard; nothing was imported"
         )
-    if not names or BOARD not in contents["files"]:
+    if not names or not whole:
         raise _damage(file, "a list of other files")
-    return contents
+    return listed
 
 
 def _check_size(file: Path, size: int, folder: Path) -> None:

@@ -103,3 +103,25 @@ def test_an_input_that_is_damaged_in_the_bucket_is_computed_again(bucket: str, t
     assert (found.path / "note.txt").read_text().startswith("root")
     assert run_notes(tmp_path / "a", url, root, tuned).made == [], "the version that was replaced is set aside"
     assert list((tmp_path / "a" / "artifacts" / "damaged").iterdir())
+
+
+def test_two_machines_that_compute_one_stage_at_once_end_with_the_version_that_was_shared_first(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, url = note("root", random=True), f"{bucket}/at-once"
+    tuned, share = note("tuned", root), SharedArtifacts._share_new
+
+    def share_late(late: SharedArtifacts, fingerprint: str) -> None:
+        monkeypatch.undo()
+        assert run_notes(tmp_path / "a", url, root, tuned).made == ["root", "tuned"]
+        share(late, fingerprint)
+
+    monkeypatch.setattr(SharedArtifacts, "_share_new", share_late)
+    display = run_notes(tmp_path / "b", url, root, tuned)
+    assert (display.made, display.found) == (["root"], ["tuned"])
+    artifacts = [machine(tmp_path / name, url).artifacts for name in ("a", "b", "c")]
+    for stage in (root, tuned):
+        found = [each.find(stage.fingerprint) for each in artifacts]
+        assert len({(each.path / "note.txt").read_text() for each in found if each is not None}) == 1
+        assert None not in found
+    assert list((tmp_path / "b" / "artifacts" / "damaged").iterdir()), "its own version is set aside"

@@ -49,9 +49,9 @@ def resolve_base(base: str) -> str:
         folder = SHIPPED / base
     if folder.is_dir():
         return str(folder.resolve())
-    if base.startswith((".", "/", "~")):
+    if base.startswith((".", "/", "~")) or folder.exists():
         raise UserError(
-            "the base folder is missing",
+            "this base is a file" if folder.exists() else "the base folder is missing",
             file=base,
             remedy="give a checkpoint folder, a hub name, or init:LAYERSxHIDDEN",
         )

@@ -27,6 +27,7 @@ from harness.modeling.packing import PackedText, Spans, TokenSubset, segment_mea
 from harness.modeling.pretrained import loading_errors, no_encoder, position_shift, pretrained, supported_config
 from harness.modeling.tokenizer import Tokenizer
 
+SPARE_ROWS = 127  # embeddings without a token: their number is often rounded up to a multiple of 128
 AfterAttention = Callable[[int, Tensor], Tensor]
 
 
@@ -116,12 +117,14 @@ class Encoder(nn.Module):
         if infinite := [name for name, weight in model.named_parameters() if not weight.isfinite().all()]:
             raise no_encoder(path, f"NaN or infinity in {len(infinite)} of the weights, such as {infinite[0]}")
         tokenizer = Tokenizer.load(path, cache)
-        if tokenizer.vocab_size > config.vocab_size:
+        spare = config.vocab_size - tokenizer.vocab_size
+        if not 0 <= spare <= max(SPARE_ROWS, config.vocab_size // 100):
             raise UserError(
-                "the tokenizer does not belong to the weights",
+                "the tokenizer does not belong to the weights, or lacks a part",
                 file=str(path),
                 found=f"{tokenizer.vocab_size} entries in the tokenizer, {config.vocab_size} embeddings",
-                expected="at most one entry per embedding",
+                expected="one entry for each embedding, but for a few spare ones",
+                remedy="fetch the files of the tokenizer again",
             )
         return cls(model, tokenizer, pooler, tuple(missing))
 

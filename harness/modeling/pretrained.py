@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from harness.errors import UserError
 from harness.faults import UNKNOWN_FAULT, disk_error, quote
-from harness.files import is_lfs_pointer, lfs_pointer_error
+from harness.files import is_lfs_pointer, lfs_pointer_error, read_json
 
 FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert")
 
@@ -63,11 +63,22 @@ def supported_config(path: str | Path) -> Any:
 
 
 def check_weights(folder: Path) -> None:
-    """Raises UserError for weights in safetensors whose header does not fit the file, such as a truncated one."""
+    """Raises UserError for a missing shard, and for weights in safetensors whose header does not fit the file, as of a
+    truncated one."""
     single = folder / "model.safetensors"
     for file in [single] if single.is_file() else sorted(folder.glob("*.safetensors")):
         with loading_errors(file, no_encoder), safe_open(file, framework="np"):
             pass
+    for name in ("model.safetensors", "pytorch_model.bin"):  # the order in which they are looked for
+        index = folder / f"{name}.index.json"
+        if (folder / name).is_file():
+            return
+        if index.is_file():
+            with loading_errors(index, no_encoder):
+                shards = {str(shard) for shard in read_json(index)["weight_map"].values()}
+            if missing := sorted(shard for shard in shards if not (folder / shard).is_file()):
+                raise no_encoder(folder, f"{len(missing)} of {len(shards)} files of its weights missing: {missing[0]}")
+            return
 
 
 def no_encoder(path: str | Path, found: str) -> UserError:

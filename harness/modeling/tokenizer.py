@@ -105,6 +105,9 @@ class Tokenizer:
 
         with loading_errors(path, _no_tokenizer):
             hf = AutoTokenizer.from_pretrained(**pretrained(path))
+            hf("a \U0010ffff")  # a vocabulary that was cut short may lack the unknown token
+        if len(hf) <= len(hf.all_special_ids):  # what transformers makes where the vocabulary is missing
+            raise _no_tokenizer(path, "no entry beside the special tokens")
         return cls(hf, cache)
 
     @cached_property

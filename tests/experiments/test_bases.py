@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -90,6 +91,24 @@ def test_truncated_weights_are_refused_when_a_run_is_planned(base: Path, tmp_pat
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(UserError, match="no encoder that can be used here"):
         base_fingerprint(str(folder))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_a_missing_shard_is_named_when_a_run_is_planned(base: Path, tmp_path: Path, name: str) -> None:
+    folder = shutil.copytree(base, tmp_path / "base")
+    (folder / "model.safetensors").rename(folder / "first")
+    index = folder / f"{name}.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "first", "b": "second"}}))
+    with pytest.raises(UserError, match="1 of 2 files of its weights missing: second"):
+        base_fingerprint(str(folder))
+    index.write_text("[]")
+    with pytest.raises(UserError, match=index.name):
+        base_fingerprint(str(folder))
+
+
+def test_a_file_in_place_of_a_folder_is_an_error(base: Path) -> None:
+    with pytest.raises(UserError, match="this base is a file"):
+        resolve_base(os.path.relpath(base / "config.json"))
 
 
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:

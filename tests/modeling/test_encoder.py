@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel, BertConfig, BertForPreTraining, XLMRobertaConfig
+from transformers import AutoModel, BertConfig, BertForMaskedLM, BertForPreTraining, XLMRobertaConfig
 
 from harness.errors import UserError
 from harness.modeling import attention
@@ -271,6 +271,30 @@ def test_files_that_cannot_be_read_are_refused(
     with pytest.raises(UserError, match=words):
         Encoder.load(tmp_path)
     assert not (tmp_path / "RAN").exists()
+
+
+@pytest.mark.parametrize(
+    ("kept", "words"),
+    [
+        (None, "no entry beside the special tokens"),  # the file is missing
+        (1, "no tokenizer can be loaded"),  # without the unknown token
+        (100, "lacks a part"),
+    ],
+)
+def test_vocabulary_that_is_missing_or_cut_is_refused(tmp_path: Path, kept: int | None, words: str) -> None:
+    entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{number}" for number in range(295))]
+    torch.manual_seed(0)
+    size = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    BertForMaskedLM(BertConfig(vocab_size=len(entries), **size)).save_pretrained(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    file = tmp_path / "vocab.txt"
+    file.write_text("\n".join(entries[:-9]))  # spare embeddings are allowed
+    assert Encoder.load(tmp_path).tokenizer.vocab_size == 291
+    file.write_text("\n".join(entries[:kept]))
+    if kept is None:
+        file.unlink()
+    with pytest.raises(UserError, match=words):
+        Encoder.load(tmp_path)
 
 
 def test_weights_that_are_not_finite_or_of_other_shapes_are_named(tmp_path: Path) -> None:

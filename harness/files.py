@@ -51,7 +51,7 @@ def short_digest(text: str) -> bytes:
 def file_digest(path: Path, advance: Callable[[int], None] | None = None) -> str:
     """Hexadecimal SHA-256 of a file's content; `advance` gets the number of bytes of each chunk read."""
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
+    with _named(path), path.open("rb") as stream:
         while chunk := stream.read(_CHUNK):
             digest.update(chunk)
             if advance is not None:
@@ -65,10 +65,21 @@ def json_digest(value: Any) -> str:
 
 
 @contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Adds the file's name to an error of the disk inside the block: reading an open file gives none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def open_binary(path: Path) -> Iterator[BinaryIO]:
     """Opens a file, decompressed where its name ends in `.gz`. Raises UserError where that is damaged."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+        with _named(path), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             yield cast(BinaryIO, stream)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         remedy = "fetch the file again"
@@ -77,7 +88,7 @@ def open_binary(path: Path) -> Iterator[BinaryIO]:
 
 def is_lfs_pointer(file: Path) -> bool:
     """Whether a file is what Git LFS leaves where the content was not fetched."""
-    with file.open("rb") as stream:
+    with _named(file), file.open("rb") as stream:
         return stream.read(len(_LFS)) == _LFS
 
 

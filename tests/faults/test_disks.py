@@ -29,11 +29,11 @@ FEW = ("write, checkpoint written", "flush, artifact published")  # in CI; the o
 
 
 def assert_explained(ended: Ended, home: Path) -> None:
-    """The run failed, and says what, where and what to do."""
+    """The run failed, and says what, where (below `home`, if that is given) and what to do."""
     assert ended.errors, ended
     for error in ended.errors:
         assert "Traceback" not in error, error
-        assert str(home) in error, error
+        assert home == Path() or str(home) in error, error
         assert "remedy:" in error, error
 
 
@@ -87,7 +87,7 @@ def test_a_disk_that_fails_is_reported_and_nothing_is_lost(
         pytest.skip("a run does not come to this place")
     assert ended.error == errno.EIO
     if not ended.finished:
-        assert_explained(ended, home)
+        assert_explained(ended, home if calls != "read" else Path())  # what is read may be in /proc
     artifacts = Artifacts(home / "artifacts")
     assert not [name for name in artifacts.fingerprints() if artifacts.fault(name)]
     assert not list(home.rglob(".part-*"))

@@ -46,6 +46,7 @@ def pretrain(
     from harness.modeling.encoder import Encoder
     from harness.registry import loaded_plugins
 
+    out = out.resolve()  # `.` has no name, which the temporary folder beside it needs
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError("the output folder is not empty", file=out, remedy="name a new folder")
     settings = pretrain_settings(shape, changes or ())

@@ -20,7 +20,7 @@ def report(
         list[str] | None,
         typer.Argument(metavar="[ROW]...", help="Rows by their names in `alignboard show`; default all."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder that the report is written to.")] = Path("report"),
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder that the report is written to.")] = Path("report"),
     suite: Annotated[str | None, typer.Option(help="Only tables of this suite.")] = None,
     selection: Annotated[str, typer.Option(help="Checkpoint selection.")] = HEADLINE,
     db: Db = None,

@@ -33,7 +33,7 @@ PROPERTIES = {  # the transform of the source, and that of the run on top of it
     "permutation": ("", "permutation"),
     "script + inversion": ("inversion", "script"),
 }
-Out = Annotated[Path, typer.Option(help="Folder of the report.")]
+Out = Annotated[Path, typer.Option(file_okay=False, help="Folder of the report.")]
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from harness.cli.study import PROPERTIES, SCRATCH, _changed
@@ -24,6 +26,15 @@ def test_options_that_make_no_study_are_refused(
 ) -> None:
     assert run_command("study", *arguments) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [("study", "cz-nce"), ("report",)])
+def test_file_in_place_of_the_report_is_refused_before_anything_runs(
+    command: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "study").touch()
+    assert run_command(*command, "--out", str(tmp_path / "study")) == 2
+    assert "is a file" in capsys.readouterr().err
 
 
 def test_batch_sizes_train_on_equally_many_pairs() -> None:

@@ -15,6 +15,7 @@ from harness.modeling.tokenizer import Tokenizer
 from harness.training.pretraining import SPECIAL, RunningText, learn_tokenizer, new_encoder, pretrain
 from harness.training.settings import PretrainSettings
 from methods.objectives.pretraining import MaskedLanguageModel
+from tests.support.cli_calls import run_command
 
 TEXTS = [f"{a}{b}o {b}{c}a l{c}{a}e ver{b} {a}!" for a in ("ka", "bo", "ßi", "né") for b in "pqrstv" for c in "mnzx"]
 SCRIPT = (
@@ -82,3 +83,13 @@ def test_a_second_sentence_is_a_second_segment() -> None:
 def test_no_text_is_refused() -> None:
     with pytest.raises(UserError, match="no text to pre-train on"):
         pretrain([], PretrainSettings(), MaskedLanguageModel, torch.device("cpu"))
+
+
+def test_command_writes_into_the_current_folder_if_it_is_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALIGNBOARD_HOME", str(tmp_path / "home"))
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    small = [word for change in ("steps=0", "vocab_size=101") for word in ("--set", change)]
+    given = ("--source", "babel:size=small", "--out", ".", "--shape", "1x16", "--device", "cpu")
+    assert run_command("pretrain", *given, *small) == 0
+    assert (tmp_path / "out" / "config.json").is_file()

@@ -221,7 +221,7 @@ class Tokenizer:
     def _encode_words(self, sentences: Sequence[Sequence[str]], start: int, max_length: int) -> Words:
         """The pieces of these sentences, the first of which has the number `start`."""
         vocabulary = sorted({w for s in sentences for w in s})
-        bare = self.hf(vocabulary, add_special_tokens=False).input_ids if vocabulary else []
+        bare = self.hf(vocabulary, add_special_tokens=False, verbose=False).input_ids if vocabulary else []
         room = max_length - self.hf.num_special_tokens_to_add()
         subwords = {
             word: ids if 0 < len(ids) <= room else [self.unk_id] for word, ids in zip(vocabulary, bare, strict=True)

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from harness.data.languages import is_in_capitals
 from harness.data.layout import LINK_FILES
 from harness.data.lines import fields_of, read_lines, scan, shorten
 from harness.data.patterns import find_files, find_views, plain_or_compressed, uncompressed
@@ -80,7 +81,7 @@ def _find_dictionaries(root: Path, pivot: str) -> dict[str, tuple[Path, ...]]:
     }
     for name in sorted(names, key=lambda name: (not name.startswith(f"{pivot}-"), name)):
         match = re.fullmatch(rf"(?:[^.]+\.)?{pivot}-([^.]+)\.txt", name)
-        if match:
+        if match and not is_in_capitals(match[1]):
             found.setdefault(match[1], []).append(names[name])
     for language, files in found.items():
         files.extend(names[name] for name in names if name == f"{pivot}-{language}.test.txt")

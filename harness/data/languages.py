@@ -112,6 +112,11 @@ def language(code: str, source: str = "") -> Language:
     return XTREME.get(code, Language(code, code))
 
 
+def is_in_capitals(code: str) -> bool:
+    """Whether a code is that of a language of XTREME but for capital letters: `DE` beside `de` would count twice."""
+    return code not in XTREME and code.lower() in XTREME
+
+
 def plain_source(source: str) -> str:
     """The name of the source that the source of this name limits to some languages, or whose text it changes."""
     inner = source.partition(",")[2] if source.startswith("subset:") else source

@@ -11,6 +11,8 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
+from harness.data.languages import is_in_capitals
+
 FIELD = re.compile(r"\{(view|context|question)\}")
 _CODE = "[A-Za-z0-9_-]+"
 _PAIR, _SWAPPED = "{view}-{pivot}", "{pivot}-{view}"
@@ -58,8 +60,8 @@ def find_views(root: Path, pattern: str, pivot: str) -> list[str]:
             found |= dict.fromkeys([pivot] * (root / spelling.replace("{pivot}", pivot)).is_file())
             continue
         paths = root.glob(FIELD.sub("*", spelling).replace("{pivot}", pivot))
-        matches = map(_regex(spelling, pivot).fullmatch, (path.relative_to(root).as_posix() for path in paths))
-        for fields in (match.groupdict() for match in matches if match):
+        regex, names = _regex(spelling, pivot), (path.relative_to(root).as_posix() for path in paths)
+        for fields in filter(None, (_fields(regex, name) for name in names)):
             parts = (fields["view"],) if "view" in fields else (fields["context"], fields["question"])
             found[".".join(dict.fromkeys(parts))] = None
     return list(found)
@@ -82,7 +84,7 @@ def unread_files(
     for folder in sorted({pattern.partition("/")[0] for pattern in patterns}):
         inside = (path for path in sorted((root / folder).rglob("*")) if path.is_file() and path not in read)
         names = [path.relative_to(root).as_posix() for path in inside if not _BESIDE.fullmatch(path.name)]
-        unread = [name for name in names if not any(regex.fullmatch(name) for regex in known)]
+        unread = [name for name in names if all(_fields(regex, name) is None for regex in known)]
         near = [pattern for pattern in patterns if pattern.startswith(f"{folder}/")]
         for name in unread[:_LISTED]:
             first = f", the word in {pivot} first on each line" * (folder == "dictionaries")
@@ -93,11 +95,19 @@ def unread_files(
 
 def _nearest(name: str, patterns: Iterable[str], pivot: str, codes: Collection[str]) -> str:
     """The name most like this one that would be read: of the languages in it, else with a gap for the language."""
-    named = [code for code in re.split(r"[^A-Za-z0-9]+", name.rpartition("/")[2]) if code in codes and code != pivot]
+    words = re.split(r"[^A-Za-z0-9]+", name.rpartition("/")[2])
+    found = (word if word in codes else word.lower() for word in words)
+    named = [code for code in found if code in codes and code != pivot]
     views = dict.fromkeys(named or ["LANGUAGE"])
     candidates = [fill(pattern, view, pivot) for pattern in patterns for view in views]
     like = name.replace(".0-5000.", ".").replace(".5000-6500.", ".test.")  # MUSE's training and test dictionaries
     return difflib.get_close_matches(like, candidates, n=1, cutoff=0.0)[0]
+
+
+def _fields(regex: re.Pattern[str], name: str) -> dict[str, str] | None:
+    """The fields of a name that fits a pattern; None where it does not fit, or has a language in capitals."""
+    match = regex.fullmatch(name)
+    return match.groupdict() if match and not any(map(is_in_capitals, match.groupdict().values())) else None
 
 
 def _regex(pattern: str, pivot: str) -> re.Pattern[str]:

@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any, NamedTuple, Protocol
 
 from harness.data.checked_file import CheckedFile, Problem
+from harness.data.languages import is_in_capitals
 from harness.errors import UserError
 from harness.protocols import Suite
 from harness.records import Record
@@ -90,6 +91,9 @@ class LabelFolder:
             return official
         first, last = task.file_name("*").split("*")
         held = {path.name.removeprefix(first).removesuffix(last) for path in folder.glob(task.file_name("*"))}
+        for view in filter(is_in_capitals, sorted(held)):
+            name, expected = task.file_name(view), task.file_name(view.lower())
+            raise UserError("labels of a language in capitals", file=folder / name, expected=expected)
         return (*(view for view in official if view in held), *sorted(held - set(official)))
 
     def records(self, report: SubmissionReport, task: Task, view: str) -> Sequence[Record] | None:

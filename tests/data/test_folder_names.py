@@ -78,6 +78,18 @@ def test_files_that_nothing_reads_are_noted_with_the_name_that_would_be_read(wri
     )
 
 
+def test_language_in_capitals_is_no_language_of_its_own(write: Callable[..., Folder]) -> None:
+    files = {"xnli/test-de.tsv": "a\tb\tneutral\n", "mono/de.txt": "eins\n", "dictionaries/en-de.txt": "one\teins\n"}
+    capitals = {name.replace("de.", "DE."): text for name, text in files.items()}
+    manifest = write(files | capitals).manifest([TASKS.get("xnli").spec])
+    assert [cell.view for cell in manifest.tasks] == ["de"]
+    assert {cell.language for cell in manifest.corpora} == {"de"}
+    for name in files:
+        notes = [note for note in manifest.unread if note.startswith(f"{name.replace('de.', 'DE.')} is not read")]
+        assert len(notes) == 1
+        assert name in notes[0]
+
+
 def test_a_damaged_compressed_file_is_refused(write: Callable[..., Folder]) -> None:
     for content in (b"no gzip", compressed("eins\n" * 1000)[:-9]):
         with pytest.raises(UserError, match="a compressed file that is damaged"):

@@ -182,6 +182,13 @@ def test_predictions_are_not_scored_against_themselves(original: tuple[Path, Pat
         scored((original[0], tmp_path / "link"))
 
 
+def test_labels_of_a_language_in_capitals_are_refused(folders: tuple[Path, Path]) -> None:
+    shutil.copy(folders[1] / "xnli" / "test-de.tsv", folders[1] / "xnli" / "test-DE.tsv")
+    assert scored(folders).tasks  # the official languages are listed
+    with pytest.raises(UserError, match=r"(?s)test-DE.tsv.*test-de.tsv"):
+        score(*folders, SUITES.get("xtreme"), available=True)
+
+
 def test_missing_folders_and_unknown_versions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the folder is missing"):
         score(tmp_path / "no", tmp_path, SUITES.get("xtreme"))

@@ -110,6 +110,8 @@ class Encoder(nn.Module):
         missing = sorted(found["missing_keys"])
         if lost := [name for name in missing if name.startswith(model.base_model_prefix)]:
             raise no_encoder(path, f"a checkpoint without {len(lost)} of its weights, such as {lost[0]}")
+        if surplus := sorted(name for name in found["unexpected_keys"] if "encoder.layer." in name):
+            raise no_encoder(path, f"{len(surplus)} weights that config.json has no place for, such as {surplus[0]}")
         if found["mismatched_keys"]:
             name, here, needed = sorted(found["mismatched_keys"])[0]
             shapes = f"{name} is {tuple(here)}, and config.json asks for {tuple(needed)}"

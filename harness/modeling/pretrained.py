@@ -59,6 +59,17 @@ def supported_config(path: str | Path) -> Any:
         config = AutoConfig.from_pretrained(**pretrained(path))
     if config.model_type not in FAMILIES:
         raise no_encoder(path, f"a model of type {config.model_type!r}")
+    positions = getattr(config, "position_embedding_type", None) or "absolute"
+    faults = {
+        "a decoder, which reads no token to the right": getattr(config, "is_decoder", False),
+        f"positions of the type {positions!r}, of which only absolute ones are computed": positions != "absolute",
+        "a model without a layer": config.num_hidden_layers < 1,
+        "no pad_token_id, from which positions are counted": config.model_type != "bert"
+        and config.pad_token_id is None,
+    }
+    for found, is_there in faults.items():
+        if is_there:
+            raise no_encoder(path, found)
     return config
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -233,6 +234,26 @@ def test_a_base_that_is_not_an_encoder_is_refused(tmp_path: Path, content: str |
     if content is not None:
         (tmp_path / "config.json").write_text(content)
     with pytest.raises(UserError, match="the base is no encoder"):
+        Encoder.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "words"),
+    [
+        ("bert", {"num_hidden_layers": 1}, "weights that config.json has no place for"),
+        ("bert", {"num_hidden_layers": 0}, "a model without a layer"),
+        ("bert", {"is_decoder": True}, "a decoder"),
+        ("bert", {"position_embedding_type": "relative_key"}, "positions of the type 'relative_key'"),
+        ("xlm-roberta", {"pad_token_id": None}, "no pad_token_id"),
+    ],
+)
+def test_configuration_of_another_model_than_the_weights_is_refused(
+    tmp_path: Path, kind: str, changes: dict[str, Any], words: str
+) -> None:
+    make(kind).save(tmp_path)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    with pytest.raises(UserError, match=words):
         Encoder.load(tmp_path)
 
 

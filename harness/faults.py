@@ -93,8 +93,8 @@ def disk_error(error: BaseException, folder: Path = Path()) -> DiskError | None:
         return None
     what, remedy = _FAULTS.get(number, (os.strerror(number).lower(), "check that path, then give the command again"))
     file = Path(os.fsdecode(getattr(error, "filename", None) or folder))
-    found = f"{_free_bytes(file) / 2**20:.0f} MiB free" if remedy == _FREE else None
     known = str(file)[:300] if remedy == _SHORTER else None if file == Path() else file
+    found = f"{_free_bytes(file) / 2**20:.0f} MiB free" if remedy == _FREE and known else None
     return DiskError(what, file=known, found=found, remedy=remedy)
 
 

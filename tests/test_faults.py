@@ -53,6 +53,12 @@ def test_what_a_user_can_cause_is_explained(error: Exception, words: str) -> Non
     assert words in str(explain(error))
 
 
+def test_free_space_is_that_of_a_known_disk(tmp_path: Path) -> None:
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as of /dev/full for our output
+    assert "MiB free" not in str(explain(error))
+    assert "MiB free" in str(explain(error, tmp_path))
+
+
 def test_settings_of_another_version_are_explained() -> None:
     class Settings(BaseModel):
         steps: int

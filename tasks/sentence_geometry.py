@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from harness.task import TaskSpec
-from tasks.families.geometry import SentenceGeometry
-from tasks.families.pools import PoolSettings
+from tasks.families.geometry import GeometrySettings, SentenceGeometry
 from tasks.tatoeba import SPEC as TATOEBA
 
 SPEC = TaskSpec(
@@ -15,9 +14,9 @@ SPEC = TaskSpec(
     languages=TATOEBA.languages,
     labels=(),
     protocols={
-        "official": PoolSettings(max_length=512),
-        "mini": PoolSettings(max_length=64),
-        "alignboard": PoolSettings(max_length=512),
+        "official": GeometrySettings(max_length=512),
+        "mini": GeometrySettings(max_length=64),
+        "alignboard": GeometrySettings(max_length=512),
     },
     variants=TATOEBA.variants,
     licence=TATOEBA.licence,

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from harness.errors import UserError
+from harness.errors import GoldFault
 from harness.records import PoolSentence
 from harness.statistics import MetricInputs
-from harness.task import Example, Family
+from harness.task import Example, Family, TaskSettings
 from tasks.families.pools import BitextTask, PoolSettings, PoolSides
 from tasks.families.trained import check_lengths, cluster_ids
 
 if TYPE_CHECKING:
     from harness.evaluation.metrics import AdditiveMetric
-    from harness.modeling.encoder import Encoder
     from tasks.families.embeddings import Vectors
 
 SCALES = {  # measure -> what a value of 1 is shown as: percent, or the plain number
@@ -32,6 +32,14 @@ SCALES = {  # measure -> what a value of 1 is shown as: percent, or the plain nu
     "hubness": 1.0,
 }
 MOST_PAIRS = 2000  # of a language: cosines of all pairs are held at once
+FEWEST_PAIRS = 3
+
+
+@dataclass(frozen=True)
+class GeometrySettings(PoolSettings):
+    """As for other pools, but both kinds of alignment are measured in any case."""
+
+    strong: Literal[False] = False
 
 
 class _Pair(NamedTuple):
@@ -49,28 +57,23 @@ class SentenceGeometry(BitextTask):
         "Nothing is trained: the vectors of sentences and of their translations are compared as two clouds.",
         trained=False,
     )
-
-    def build(self, encoder: Encoder, settings: PoolSettings) -> Encoder:
-        if settings.strong:
-            what = f"tasks.{self.spec.name}.strong has no effect"
-            raise UserError(what, found="strong=true", remedy="leave it out: both kinds are measured")
-        return encoder
+    Settings: ClassVar[type[TaskSettings]] = GeometrySettings
 
     def search(self, sides: PoolSides, vectors: Vectors, settings: PoolSettings) -> list[Any]:
         from harness.evaluation.geometry import measure_pairs
 
         pairs = _pairs(sides)
-        if len(pairs) < 3:
-            raise UserError(
-                f"{self.spec.name} needs pairs of translations",
-                found=f"{len(pairs)} in a language",
-                expected="at least 3",
-                remedy="complete the data, or leave the language out",
-            )
         x, y = (vectors.of(list(side)) for side in zip(*pairs, strict=True))
         found = measure_pairs(x, y)
         columns = [found[name].tolist() for name in SCALES]
         return [list(values) for values in zip(*columns, strict=True)]
+
+    def gold_faults(self, records: Iterable[Any], split: str) -> Iterator[tuple[Any, GoldFault]]:
+        pool = list(records)
+        yield from super().gold_faults(pool, split)
+        if (count := len(_pairs(PoolSides.of(pool)))) < FEWEST_PAIRS:
+            remedy = "complete the data, or leave the language out"
+            yield None, GoldFault("too few pairs of translations", f"{count}", f"at least {FEWEST_PAIRS}", remedy)
 
     def metrics(self) -> tuple[AdditiveMetric, ...]:
         from tasks.metrics.geometry import GeometryMeasures

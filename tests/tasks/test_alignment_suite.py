@@ -10,8 +10,11 @@ import torch
 
 from harness.data.babel import Babel
 from harness.data.folder import Folder
+from harness.data.readers import aligned_pool
+from harness.errors import UsageError
 from harness.evaluation.item_statistics import Scored, scores_of
-from harness.records import AlignedPair
+from harness.experiments.recipe import make_recipe
+from harness.records import AlignedPair, Record
 from tasks.families.word_links import mutual_links, sure_words
 from tasks.sentence_geometry import GeometryOfTatoeba
 from tasks.static_retrieval import StaticRetrieval
@@ -95,3 +98,21 @@ def test_folder_reads_gold_links(tmp_path: Path) -> None:
     (pair,) = source.task(spec, "de", "test")
     assert isinstance(pair, AlignedPair)
     assert (pair.source, pair.sure) == (("the", "red", "house"), {(0, 0), (1, 1)})
+
+
+def test_too_few_pairs_for_a_geometry_are_told_when_a_run_is_planned() -> None:
+    def pool(size: int) -> list[Record]:
+        texts = [f"sentence {number}" for number in range(size)]
+        return aligned_pool("tatoeba", "de", "test", "en", texts, texts, labelled=True)
+
+    task = GeometryOfTatoeba()
+    assert not list(task.gold_faults(pool(3), "test"))
+    ((item, fault),) = task.gold_faults(pool(2), "test")
+    assert item is None
+    assert (fault.what, fault.found) == ("too few pairs of translations", "2")
+
+
+def test_a_geometry_has_no_choice_of_strong_retrieval() -> None:
+    options = {"method": "mbert", "base": "init:1x64", "source": "babel", "suite": "sentence-geometry"}
+    with pytest.raises(UsageError, match="strong"):
+        make_recipe(**options, protocol="mini", changes=["tasks.sentence-geometry.strong=true"])

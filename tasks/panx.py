@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.task import TaskSpec, TrainedSettings
-from tasks.families.tagging import Tagging
-from tasks.variants import ALIGNBOARD, MINI_TAGGING, PIECES, RATES, xlmr_large
+from harness.task import TaskSpec
+from tasks.families.tagging import Tagging, TagSettings
+from tasks.variants import ALIGNBOARD, MINI_TAGGING, RATES, TWO_SEPARATORS, xlmr_large
 
 SPEC = TaskSpec(
     name="panx",
@@ -20,12 +20,12 @@ SPEC = TaskSpec(
     ),
     labels=("B-LOC", "B-ORG", "B-PER", "I-LOC", "I-ORG", "I-PER", "O"),
     protocols={
-        "official": TrainedSettings(epochs=10, evaluate_every=1000, seed=1),
+        "official": TagSettings(epochs=10, evaluate_every=1000, seed=1),
         "mini": replace(MINI_TAGGING, max_train=4_000, max_test=1_000),
-        "alignboard": TrainedSettings(epochs=10, dev_languages="all", learning_rates=RATES),
+        "alignboard": TagSettings(epochs=10, dev_languages="all", learning_rates=RATES),
     },
     variants={
-        "official": (PIECES, xlmr_large(batch_size=2, accumulation=16)),
+        "official": (TWO_SEPARATORS, xlmr_large(batch_size=2, accumulation=16)),
         "alignboard": ALIGNBOARD,
     },
     licence="text CC BY-SA 3.0 (Wikipedia); the annotation states none",

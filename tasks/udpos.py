@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.protocols import Choice
-from harness.task import TaskSpec, TrainedSettings
-from tasks.families.tagging import Tagging
-from tasks.variants import ALIGNBOARD, MINI_TAGGING, PIECES, RATES, xlmr_large
+from harness.task import TaskSpec
+from tasks.families.tagging import Tagging, TagSettings
+from tasks.variants import ALIGNBOARD, MINI_TAGGING, RATES, TWO_SEPARATORS, xlmr_large
 
 SPEC = TaskSpec(
     name="udpos",
@@ -23,12 +23,12 @@ SPEC = TaskSpec(
         *("PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X"),
     ),
     protocols={
-        "official": TrainedSettings(epochs=10, evaluate_every=500, seed=1),
+        "official": TagSettings(epochs=10, evaluate_every=500, seed=1),
         "mini": replace(MINI_TAGGING, max_train=3_000, max_test=500),
-        "alignboard": TrainedSettings(epochs=10, dev_languages="all", learning_rates=RATES),
+        "alignboard": TagSettings(epochs=10, dev_languages="all", learning_rates=RATES),
     },
     variants={
-        "official": (PIECES, xlmr_large(batch_size=2, accumulation=16)),
+        "official": (TWO_SEPARATORS, xlmr_large(batch_size=2, accumulation=16)),
         "alignboard": ALIGNBOARD,
     },
     licence="each treebank its own: mostly CC BY-SA 4.0, some CC BY-NC-SA",

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.protocols import Choice, Variant
 from harness.task import TrainedSettings
+from tasks.families.tagging import TagSettings
 
 RATES = (1e-5, 2e-5, 5e-5)  # learning rates that the protocol `alignboard` tries
 SMALL_RATES = (1e-4, 3e-4, 1e-3)
@@ -29,7 +30,7 @@ def small(**changes: Any) -> Variant:
     return Variant("up to 6 layers", changes, depths=(1, 6))
 
 
-PIECES = xlmr(max_length=127)  # the scripts reserve three special tokens for XLM-R: 125 subwords of words, as here
+TWO_SEPARATORS = xlmr(separators=2)  # as the scripts end XLM-R's pieces of tagged sentences, which leaves 125 subwords
 ALIGNBOARD = (small(learning_rates=SMALL_RATES),)
 MINI_PAIRS = TrainedSettings(  # `mini` of the tasks on sentence pairs, without the size of the training set
     learning_rate=3e-4,
@@ -41,7 +42,7 @@ MINI_PAIRS = TrainedSettings(  # `mini` of the tasks on sentence pairs, without 
     max_dev=500,
     max_test=500,
 )
-MINI_TAGGING = TrainedSettings(  # of the tagging tasks, likewise
+MINI_TAGGING = TagSettings(  # of the tagging tasks, likewise
     learning_rate=5e-4,
     batch_size=32,
     accumulation=1,

@@ -177,20 +177,21 @@ class Tokenizer:
 
         return self._cached(("grapheme offsets", max_length), len(texts), lambda rows: texts[rows], compute, Offsets)
 
-    def encode_words(self, sentences: Sequence[Sequence[str]], max_length: int) -> Words:
-        """Sentences of words, cut into pieces of at most `max_length` subwords with specials, never inside a word.
+    def encode_words(self, sentences: Sequence[Sequence[str]], max_length: int, separators: int = 1) -> Words:
+        """Sentences of words, cut into pieces of at most `max_length` subwords with specials, never inside a word. A
+        piece ends in so many `separators`.
 
         XTREME's rule: a word that would overflow starts a new piece; a word with no subword, or with more than fit in a
         piece, becomes the unknown token.
         """
 
         def compute(rows: slice) -> Words:
-            return self._encode_words(sentences[rows], rows.start, max_length)
+            return self._encode_words(sentences[rows], rows.start, max_length, separators)
 
         def read(rows: slice) -> Sequence[str]:
             return [word for sentence in sentences[rows] for word in (*sentence, "\0")]
 
-        return self._cached(("words", max_length), len(sentences), read, compute, Words)
+        return self._cached(("words", max_length, separators), len(sentences), read, compute, Words)
 
     def _encode(self, first: list[str], second: list[str] | None, max_length: int) -> Encoded:
         if not first:
@@ -218,11 +219,11 @@ class Tokenizer:
             cover_graphemes(text, offsets.starts[row], offsets.ends[row])
         return offsets
 
-    def _encode_words(self, sentences: Sequence[Sequence[str]], start: int, max_length: int) -> Words:
+    def _encode_words(self, sentences: Sequence[Sequence[str]], start: int, max_length: int, separators: int) -> Words:
         """The pieces of these sentences, the first of which has the number `start`."""
         vocabulary = sorted({w for s in sentences for w in s})
         bare = self.hf(vocabulary, add_special_tokens=False, verbose=False).input_ids if vocabulary else []
-        room = max_length - self.hf.num_special_tokens_to_add()
+        room = max_length - self.hf.num_special_tokens_to_add() - (separators - 1)
         subwords = {
             word: ids if 0 < len(ids) <= room else [self.unk_id] for word, ids in zip(vocabulary, bare, strict=True)
         }
@@ -233,7 +234,7 @@ class Tokenizer:
                 for word in piece:
                     marks.append(len(flat))
                     flat.extend(word)
-                ids.append([*flat, self.sep_id])
+                ids.append([*flat, *[self.sep_id] * separators])
                 first.append(marks)
                 sentence.append(number)
                 first_word.append(first_of_piece)
@@ -241,7 +242,7 @@ class Tokenizer:
 
     def _cached(
         self,
-        kind: tuple[str, int],
+        kind: tuple[str | int, ...],
         count: int,
         read: Callable[[slice], Sequence[str]],
         compute: Callable[[slice], R],

@@ -14,7 +14,7 @@ from harness.data.lines import shorten
 from harness.errors import GoldFault, UserError
 from harness.records import TaggedSentence
 from harness.statistics import MetricInputs
-from harness.task import AlignedPredictions, Example, Family, TrainedSettings
+from harness.task import AlignedPredictions, Count, Example, Family, TaskSettings, TrainedSettings
 from tasks.families.trained import TrainedTask, check_lengths, cluster_ids, withheld_gold
 
 if TYPE_CHECKING:
@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from harness.modeling.tokenizer import Tokenizer, Words
     from harness.training.finetuning import Model
     from tasks.families.heads import Head, TagHead
+
+
+@dataclass(frozen=True, kw_only=True)
+class TagSettings(TrainedSettings):
+    """The settings of a tagging task. A piece of a sentence ends in `separators` separator tokens, which count among
+    its `max_length` tokens."""
+
+    separators: Count = 1
 
 
 class PieceExample(NamedTuple):
@@ -64,6 +72,7 @@ class Tagging(TrainedTask[PieceExamples]):
         "every language as it is (zero-shot transfer).",
     )
 
+    Settings: ClassVar[type[TaskSettings]] = TagSettings
     scheme: str = "seqeval-1.2.2"  # whose spans count; see tasks/metrics/spans.py
 
     def head(self, encoder: Encoder) -> Head:
@@ -72,10 +81,10 @@ class Tagging(TrainedTask[PieceExamples]):
         return TagHead(encoder, len(self.spec.labels))
 
     def encode(
-        self, tokenizer: Tokenizer, records: Sequence[Any], settings: TrainedSettings, *, gold: bool
+        self, tokenizer: Tokenizer, records: Sequence[Any], settings: TagSettings, *, gold: bool
     ) -> PieceExamples:
         sentences: Sequence[TaggedSentence] = records
-        words = tokenizer.encode_words([s.words for s in sentences], settings.max_length)
+        words = tokenizer.encode_words([s.words for s in sentences], settings.max_length, settings.separators)
         tags = [self._numbers(sentence) for sentence in sentences] if gold else []
         return PieceExamples(words, tags, tuple(len(s.words) for s in sentences))
 

@@ -65,8 +65,9 @@ def test_every_official_update_reads_32_examples_and_large_models_read_them_in_t
 def test_official_layers_and_pieces_are_those_of_the_scripts() -> None:
     assert [official(name, LARGE).layer for name in ("tatoeba", "bucc2018")] == [14, 20]
     assert [official(name, shape).layer for name in ("tatoeba", "bucc2018") for shape in (BASE, BERT)] == [None] * 4
-    assert [official("udpos", shape).max_length for shape in (BASE, LARGE, BERT)] == [127, 127, 128]
-    assert [official("panx", shape).max_length for shape in (BASE, LARGE, BERT)] == [127, 127, 128]
+    for task in ("udpos", "panx"):
+        assert [official(task, shape).separators for shape in (BASE, LARGE, BERT)] == [2, 2, 1]
+        assert {official(task, shape).max_length for shape in (BASE, LARGE, BERT)} == {128}
     assert [official("xnli", shape).max_length for shape in (BASE, LARGE, BERT)] == [128] * 3
 
 

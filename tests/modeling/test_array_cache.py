@@ -162,8 +162,20 @@ def encodings(
         tokenizer.encode_pairs(TEXTS, TEXTS[::-1], 12),
         tokenizer.encode_offsets(TEXTS, 9),
         tokenizer.encode_words(SENTENCES, 10),
+        tokenizer.encode_words(SENTENCES, 10, 2),
         tokenizer.encode_words([], 8),
     ]
+
+
+def test_a_piece_ends_in_its_separators_which_take_room_from_words() -> None:
+    tokenizer = tiny_tokenizer()
+    one, two = (tokenizer.encode_words(SENTENCES, 10, separators) for separators in (1, 2))
+    for words, separators in ((one, 1), (two, 2)):
+        pieces = [list(words.ids[number]) for number in range(len(words.ids))]
+        assert all(piece[-separators:] == [tokenizer.sep_id] * separators for piece in pieces)
+        assert all(piece.count(tokenizer.sep_id) == separators for piece in pieces)
+        assert max(map(len, pieces)) == 10
+    assert len(two.ids) >= len(one.ids)
 
 
 def test_progress_shows_the_rate_of_this_process(

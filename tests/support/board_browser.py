@@ -174,9 +174,10 @@ def grid(page: Page, number: int = 0) -> list[dict[str, str]]:
     return [dict(zip(heads, row, strict=True)) for row in rows]
 
 
-def row_count(page: Page) -> int:
-    """The number of rows of the first table, those out of sight included."""
-    count = page.locator('[data-testid="stDataFrame"] canvas table').first.get_attribute("aria-rowcount")
+def row_count(page: Page, number: int = 0) -> int:
+    """The number of rows of a table, those out of sight included."""
+    frame = page.locator('[data-testid="stDataFrame"]').nth(number)
+    count = frame.locator("canvas table").get_attribute("aria-rowcount")
     return int(count or 0) - 1
 
 

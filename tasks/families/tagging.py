@@ -81,10 +81,11 @@ class Tagging(TrainedTask[PieceExamples]):
         return TagHead(encoder, len(self.spec.labels))
 
     def encode(
-        self, tokenizer: Tokenizer, records: Sequence[Any], settings: TagSettings, *, gold: bool
+        self, tokenizer: Tokenizer, records: Sequence[Any], settings: TrainedSettings, *, gold: bool
     ) -> PieceExamples:
         sentences: Sequence[TaggedSentence] = records
-        words = tokenizer.encode_words([s.words for s in sentences], settings.max_length, settings.separators)
+        separators = settings.separators if isinstance(settings, TagSettings) else 1  # a task of before TagSettings
+        words = tokenizer.encode_words([s.words for s in sentences], settings.max_length, separators)
         tags = [self._numbers(sentence) for sentence in sentences] if gold else []
         return PieceExamples(words, tags, tuple(len(s.words) for s in sentences))
 

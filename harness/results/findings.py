@@ -81,9 +81,8 @@ def describe_row(table: ResultTable, row: ResultRow, verdicts: Verdicts, groups:
     ranked = verdicts.columns.get(AVERAGE)
     if ranked is None or row.label not in ranked.labels:
         return said
-    place, rows = ranked.labels.index(row.label), len(ranked.labels)
-    rank = format_rank(replace(row, rank=(int(ranked.ranks.best[place]), int(ranked.ranks.worst[place]))))
-    return f"{said} Rank {rank} of {rows} on average."
+    rank = format_rank(replace(row, rank=ranked.rank(row.label)))
+    return f"{said} Rank {rank} of {len(ranked.labels)} on average."
 
 
 def describe_gains(found: Collection[Attribution], columns: Sequence[str]) -> str:

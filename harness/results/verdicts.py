@@ -37,6 +37,11 @@ class ComparedColumn(NamedTuple):
         names = [*self.labels, NOTHING]
         return self.pairs.pair(names.index(first), names.index(second))
 
+    def rank(self, label: str) -> tuple[int, int]:
+        """The best and the worst place that a row may have."""
+        place = self.labels.index(label)
+        return int(self.ranks.best[place]), int(self.ranks.worst[place])
+
     def tie_groups(self) -> dict[str, int]:
         """A number for each row, from the best down: it grows by one where a row is separable from the first row of the
         group before it. Rows of one number cannot be told apart from the best of them."""
@@ -83,8 +88,7 @@ class Verdicts:
                 if p is not None:
                     signs[cell] = int(np.sign(difference.estimate)) if statistics.is_significant(p) else 0
         ranked = self.columns.get(AVERAGE if len(tasks) != 1 else tasks[0])
-        ranges = zip(ranked.labels, ranked.ranks.best, ranked.ranks.worst, strict=True) if ranked else ()
-        ranks = {label: (int(best), int(worst)) for label, best, worst in ranges}
+        ranks = {label: ranked.rank(label) for label in ranked.labels} if ranked else {}
         return Marks(len(self.seeds) if self.columns else 0, ranks, signs)
 
 

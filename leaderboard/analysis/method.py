@@ -53,9 +53,7 @@ def score_strip(row: ResultRow, names: Sequence[str], verdicts: Verdicts | None)
         compared = verdicts.columns.get(name) if verdicts else None
         gain = rank = DASH
         if verdicts and compared and row.label in compared.labels:
-            place = compared.labels.index(row.label)
-            best, worst = int(compared.ranks.best[place]), int(compared.ranks.worst[place])
-            rank = format_rank(replace(row, rank=(best, worst)))
+            rank = format_rank(replace(row, rank=compared.rank(row.label)))
             if (control := verdicts.controls.get(row.label)) in compared.labels:
                 gain = format_difference(compared.difference(row.label, str(control)))
         columns[name] = [format_cell(row.cell(name), row.seeds), gain, rank]

@@ -122,9 +122,8 @@ def style_table(table: ResultTable, frame: pd.DataFrame, verdicts: Verdicts | No
     """The frame of a table in colour: names as links, controls quieter, a tint by score, bold where a figure is
     separable from all others of its column, and a band beside every second group of rows that are tied."""
     names = [column.name for column in table.columns if column not in COSTS and column.name in frame]
-    cells = {
-        (place, "method"): {"color": LINK[dark]} for place in frame.index
-    }  # a list is drawn as labels, never faded
+    link = {"color": LINK[dark]}  # a list is drawn as labels, never faded
+    cells = {(place, "method"): link for place in frame.index}
     for name in names:
         means = [row.cell(name).mean for row in table.rows]
         for place, (row, fill) in enumerate(zip(table.rows, score_tints(means, dark=dark), strict=True)):

@@ -9,6 +9,7 @@ import resource
 import socket
 import subprocess
 import sys
+import time
 from functools import cache
 from importlib.metadata import PackageNotFoundError, entry_points, requires, version
 from pathlib import Path
@@ -90,6 +91,17 @@ def cores() -> int:
 def device_name(kind: str) -> str:
     """The name of the first GPU for "cuda", else of the CPU."""
     return gpus()[0].name if kind == "cuda" else _cpu()
+
+
+def device_clock(device: torch.device) -> float:
+    """Seconds that the device has worked for this process.
+
+    A GPU is taken to be ours alone, so its seconds are wall-clock seconds. CPU cores are shared with other programs:
+    theirs are the process's CPU seconds divided by its threads.
+    """
+    import torch
+
+    return time.perf_counter() if device.type == "cuda" else time.process_time() / torch.get_num_threads()
 
 
 def peak_memory(device: torch.device | None = None) -> int:

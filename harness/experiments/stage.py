@@ -247,7 +247,7 @@ class Stage(ABC):
         import torch
 
         device = bench.device
-        started, clock = time.time(), _device_clock(device)
+        started, clock = time.time(), provenance.device_clock(device)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         ranks = bench.ranks if self.by_ranks else None
@@ -257,7 +257,8 @@ class Stage(ABC):
         return {
             "started": started,
             "finished": time.time(),
-            "device_seconds": size * (_device_clock(device) - clock),
+            "device_seconds": size * (provenance.device_clock(device) - clock)
+            + (trace.earlier_seconds if trace else 0),
             "peak_memory_bytes": provenance.peak_memory(device),
             "tokens": trace.tokens if trace else None,
             "examples": trace.examples if trace else None,
@@ -273,14 +274,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
-
-
-def _device_clock(device: torch.device) -> float:
-    """Seconds that the device has worked for this process.
-
-    A GPU is taken to be ours alone, so its seconds are wall-clock seconds. CPU cores are shared with other programs:
-    theirs are the process's CPU seconds divided by its threads.
-    """
-    import torch
-
-    return time.perf_counter() if device.type == "cuda" else time.process_time() / torch.get_num_threads()

@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from harness import stopping
+from harness import provenance, stopping
 from harness.barriers import reach
 from harness.errors import UserError
 from harness.files import file_digests, read_json, replace_folder, restore_folder, seal, unseal, write_json
@@ -110,12 +110,18 @@ class Watch(Protocol):
 
 @dataclass
 class Trace:
-    """The record of a run: the loss curve of each term, and how many examples, tokens and steps it took."""
+    """The record of a run: the loss curve of each term, how many examples, tokens and steps it took, and its cost up to
+    the checkpoint that it was resumed from, in device seconds of all ranks."""
 
     losses: list[dict[str, float]] = field(default_factory=list)
     examples: int = 0
     tokens: int = 0
     steps: int = 0
+    earlier_seconds: float = field(default=0.0, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the cost, which is not the same when a run is repeated."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
 
 
 def train(
@@ -187,6 +193,7 @@ class Run:
         self.trace = Trace()
         self._pending: dict[str, Tensor] = {}
         self._pending_steps = 0
+        self._started = provenance.device_clock(self.device)
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -293,9 +300,10 @@ class Run:
         if self.device.type == "cuda":
             tensors["generator.cuda"] = torch.cuda.get_rng_state(self.device)
         save_file(tensors, temporary / "optimizer.safetensors")
+        seconds = distributed.world_size() * (provenance.device_clock(self.device) - self._started)
         state = {
             "cursor": self.cursor,
-            "trace": self.trace.__dict__,
+            "trace": {**self.trace.__dict__, "earlier_seconds": self.trace.earlier_seconds + seconds},
             "pending": {n: float(v) for n, v in self._pending.items()},
             "pending_steps": self._pending_steps,
             "optimizer": plain,
@@ -386,10 +394,5 @@ def _optimizer(module: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
         if parameter.requires_grad:
             (plain if parameter.ndim < 2 or "LayerNorm" in name else decay).append(parameter)
     groups = [{"params": decay, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    return torch.optim.AdamW(
-        [g for g in groups if g["params"]],
-        lr=settings.learning_rate,
-        betas=settings.adam_betas,
-        eps=settings.adam_epsilon,
-        fused=True,
-    )
+    used, betas = [g for g in groups if g["params"]], settings.adam_betas
+    return torch.optim.AdamW(used, lr=settings.learning_rate, betas=betas, eps=settings.adam_epsilon, fused=True)

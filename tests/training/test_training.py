@@ -173,7 +173,10 @@ def test_resume_is_bit_exact(tmp_path: Path, by_tokens: bool) -> None:
     with pytest.raises(Killed):
         train(broken, ROWS, dying, chosen, checkpoint=tmp_path / "state")
     again = module(0.2)
-    assert train(again, ROWS, collate, chosen, checkpoint=tmp_path / "state") == trace
+    resumed = train(again, ROWS, collate, chosen, checkpoint=tmp_path / "state")
+    assert resumed == trace
+    assert resumed.to_json() == trace.to_json()
+    assert resumed.earlier_seconds > trace.earlier_seconds == 0, "what it cost before the kill is not forgotten"
     for (name, a), b in zip(whole.state_dict().items(), again.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
     assert again.objective.queue.tolist() == [12.0] * 3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -77,7 +77,7 @@ class Align(Stage):
         )
         if distributed.rank() == 0:
             method.export(encoder).save(folder)
-            write_json(folder / TRACE, {**asdict(trace), "initialised": encoder.initialised})
+            write_json(folder / TRACE, {**trace.to_json(), "initialised": encoder.initialised})
         return trace
 
     def rows(self, folder: Path, protocol: str) -> StageRows:

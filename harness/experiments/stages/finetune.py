@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -79,7 +79,7 @@ class Finetune(Stage):
             save_file(unique_tensors(state), folder / f"step-{step}.safetensors")
         curve = [point._asdict() for point in fit.curve]
         sizes = {view: len(records) for view, records in dev.items()}
-        trace = asdict(fit.trace)
+        trace = fit.trace.to_json()
         write_json(
             folder / CURVE, {"kept": fit.kept, "pivot": self.pivot, "curve": curve, "sizes": sizes, "trace": trace}
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -42,7 +42,7 @@ class Pretrain(Stage):
         )
         if distributed.rank() == 0:
             encoder.save(folder)
-            write_json(folder / TRACE, asdict(trace))
+            write_json(folder / TRACE, trace.to_json())
         return trace
 
 

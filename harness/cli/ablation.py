@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,10 +17,22 @@ from harness.cli.output import print_message, print_table
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.experiments.executors.schedule import Executor
     from harness.experiments.plan import RunPlan
     from harness.experiments.recipe import Recipe
 
 ROW = ("method", "config", "transform")
+
+
+class Budget(StrEnum):
+    """What every row may use up in alignment."""
+
+    STEPS = "steps"
+    DEVICE_SECONDS = "device-seconds"
+
+
 RECIPE, EXECUTION = RecipeOptions(protocol="mini"), ExecutionOptions()
 
 
@@ -32,12 +45,21 @@ def ablation(
     grid: Annotated[
         str, typer.Option(metavar="RATES", help="Learning rates to try, such as 1e-4,3e-4. One rate is used as it is.")
     ] = "",
+    budget: Annotated[
+        Budget,
+        typer.Option(
+            help="What each row may use up: align.steps steps, or the device seconds of continued-mlm for them."
+        ),
+    ] = Budget.STEPS,
     execution: ExecutionOptions = EXECUTION,
 ) -> None:
     """Run a named table: its methods and their controls, on one sample, with one budget and several seeds.
 
     With the matched recipe, each row first tries every learning rate of the grid with one seed. The rate with the best
     scores on the pivot's dev sets is used for all seeds. With the paper recipe, each method keeps its paper's rate.
+
+    Steps of one method may cost several times those of another. With --budget device-seconds, rows take fewer or more
+    steps, so that all cost as much as continued-mlm; the steps are measured with the first seed, on this machine.
 
     NAME `all` runs every registered method whose corpora the source provides. The name of a method runs that method,
     its controls, and the method on shuffled pairs. A setting such as --set config.x=1 applies to the rows whose method
@@ -47,6 +69,7 @@ def ablation(
     Examples:
       alignboard ablation
       alignboard ablation ml-ctl --source babel
+      alignboard ablation xlm-e --source babel --budget device-seconds
       alignboard --plugin near_pairs.py ablation near-pairs
       alignboard ablation all --source babel --seeds 3 --grid 1e-4,3e-4,1e-3
     """
@@ -67,13 +90,20 @@ def ablation(
             found=f"align.learning_rate={fixed_rate}",
             remedy=f"give --grid {fixed_rate}",
         )
+    if budget is not Budget.STEPS and settings.get("align", {}).get("stop_step") is not None:
+        raise UsageError(
+            "align.stop_step contradicts a budget in device seconds",
+            found=f"align.stop_step={settings['align']['stop_step']}",
+            expected="alignments that take all of their steps",
+            remedy="leave out one of them",
+        )
     rows = with_changes(get_ablation(name).rows, settings.get("config", {}))
     recipes = [_row_recipe(row, recipe) for row in rows]
     if name == EVERYTHING:
         recipes = _with_corpora(recipes)
     note_missing_paper_settings(recipes)
     with interrupt_hint("to resume, give the same command again"):
-        _run(recipes, rates, seeds, execution)
+        _run(recipes, rates, seeds, budget, execution)
 
 
 def _print_tables() -> None:
@@ -128,15 +158,20 @@ def _with_corpora(recipes: Sequence[Recipe]) -> list[Recipe]:
     return [recipe for recipe, kinds in missing if not kinds]
 
 
-def _run(recipes: Sequence[Recipe], rates: Sequence[float], seeds: int, execution: ExecutionOptions) -> None:
-    """Chooses each row's learning rate, then runs all rows with all seeds."""
+def _run(
+    recipes: Sequence[Recipe], rates: Sequence[float], seeds: int, budget: Budget, execution: ExecutionOptions
+) -> None:
+    """Chooses each row's learning rate and steps, then runs all rows with all seeds."""
     from rich.console import Console
 
     from harness.cli.progress import StageProgress
     from harness.experiments.ablation import plan_search, rate_of, tune
+    from harness.experiments.budgets import check_control
     from harness.experiments.plan import plan_runs
     from harness.registry import loaded_plugins
 
+    if budget is Budget.DEVICE_SECONDS:
+        check_control(recipes)
     executor = execution.make_executor()
     searches = [plan_search(recipe, rates, plugins=loaded_plugins()) for recipe in recipes]
     trials = sum(len(row.trials) for row in searches)
@@ -156,9 +191,29 @@ def _run(recipes: Sequence[Recipe], rates: Sequence[float], seeds: int, executio
             for row in tuned
         ]
         print_table((*ROW, *(f"{rate:g}" for rate in rates), "chosen"), rows)
-    plans = plan_runs([row.recipe for row in tuned], range(seeds), loaded_plugins())
+    chosen = [row.recipe for row in tuned]
+    if budget is Budget.DEVICE_SECONDS:
+        chosen = _match_seconds(chosen, executor, console)
+    plans = plan_runs(chosen, range(seeds), loaded_plugins())
     run_plans(plans, execution)
     _print_costs(plans, execution)
+
+
+def _match_seconds(recipes: Sequence[Recipe], executor: Executor, console: Console) -> list[Recipe]:
+    """The recipes with the steps that the control's device seconds allow, measured where they are not known yet."""
+    from harness.cli.progress import StageProgress
+    from harness.experiments.ablation import run_trials
+    from harness.experiments.budgets import match_seconds, plan_alignments
+    from harness.registry import loaded_plugins
+
+    alignments = plan_alignments(recipes, loaded_plugins())
+    stages = {fingerprint: stage for row in alignments for fingerprint, stage in row.items()}
+    console.print("Measuring the device seconds of an alignment of each row")
+    with StageProgress({fingerprint: stage.title for fingerprint, stage in stages.items()}, console) as progress:
+        run_trials(stages, executor, progress)
+    matched = match_seconds(recipes, alignments, executor.artifacts)
+    print_table((*ROW, "steps"), [{**_row_columns(r), "steps": f"{r.align.steps:,}"} for r in matched if r.align])
+    return matched
 
 
 def _row_columns(recipe: Recipe) -> dict[str, str]:
@@ -168,7 +223,7 @@ def _row_columns(recipe: Recipe) -> dict[str, str]:
 
 def _print_costs(plans: Sequence[RunPlan], execution: ExecutionOptions) -> None:
     """The alignment cost of each row, and its ratio to the cost of the control that reads the same text."""
-    from harness.experiments.ablation import CONTROL, alignment_cost
+    from harness.experiments.budgets import CONTROL, alignment_cost, is_control
 
     store = execution.open_store()
     stages: dict[str, Any] = {row["fingerprint"]: row for row in store.stages().to_dict("records")}
@@ -177,18 +232,17 @@ def _print_costs(plans: Sequence[RunPlan], execution: ExecutionOptions) -> None:
     for plan in plans:
         by_recipe.setdefault(plan.recipe.hash, []).append(plan)
     costs = [(group[0].recipe, alignment_cost(group, stages)) for group in by_recipe.values()]
-    control = next(
-        (cost for recipe, cost in costs if cost and (recipe.method, recipe.transform) == (CONTROL, "")), None
-    )
+    control = next((cost for recipe, cost in costs if cost and is_control(recipe)), None)
     records = [
         {
             **_row_columns(recipe),
             "tokens_seen": f"{cost.tokens:,.0f}",
-            "seconds_per_1,000_pairs": f"{cost.seconds:.2f}",
-            f"times_{CONTROL}": f"{cost.seconds / control.seconds:.2f}" if control else None,
+            "device_seconds": f"{cost.seconds:,.1f}",
+            "seconds_per_1,000_pairs": f"{cost.per_thousand:.2f}",
+            f"times_{CONTROL}": f"{cost.per_thousand / control.per_thousand:.2f}" if control else None,
         }
         for recipe, cost in costs
         if cost is not None
     ]
     if records:
-        print_table((*ROW, "tokens_seen", "seconds_per_1,000_pairs", f"times_{CONTROL}"), records)
+        print_table((*ROW, *(name for name in records[0] if name not in ROW)), records)

@@ -19,7 +19,7 @@ from harness.data.transforms import ShuffledPairs
 from harness.errors import UserError, counted, unknown
 from harness.experiments.executors.schedule import Executor
 from harness.experiments.method_card import method_card
-from harness.experiments.plan import RunPlan, plan_run
+from harness.experiments.plan import plan_run
 from harness.experiments.recipe import Recipe
 from harness.experiments.runner import Display, execute_stages
 from harness.experiments.stage import LostInputError, Stage
@@ -31,7 +31,6 @@ from harness.registry import ABLATIONS, EVERYTHING, METHODS, TASKS
 from harness.storage.artifacts import Artifacts
 from harness.storage.usage import keep_trials
 
-CONTROL = "continued-mlm"  # costs are relative to it: the same text and steps
 TRIAL_KINDS = ("sample", "pretrain", "align", "finetune")  # the stages of a trial; none reads a test set
 
 
@@ -185,15 +184,19 @@ def tune(searches: Sequence[RateSearch], executor: Executor, display: Display) -
 
     Raises UserError where a trial fails, after all others have ended.
     """
-    stages = {fingerprint: stage for row in searches for fingerprint, stage in row.stages.items()}
+    run_trials({fingerprint: stage for row in searches for fingerprint, stage in row.stages.items()}, executor, display)
+    return [_best_rate(row, executor.artifacts) for row in searches]
+
+
+def run_trials(stages: Mapping[str, Stage], executor: Executor, display: Display) -> None:
+    """Runs stages that no run may ever use, and has them kept. Raises UserError where one fails, after all others."""
     keep_trials(executor.artifacts, stages)
     failures = execute_stages(stages, executor, display).failures
     if failures:
         reasons = "\n".join(sorted({failure.message for failure in failures}))
         raise UserError(
-            f"{counted(len(failures), 'stage')} of the grid failed; give the same command to try again\n{reasons}"
+            f"{counted(len(failures), 'stage')} of the trials failed; give the same command to try again\n{reasons}"
         )
-    return [_best_rate(row, executor.artifacts) for row in searches]
 
 
 def _best_rate(row: RateSearch, artifacts: Artifacts) -> TunedRecipe:
@@ -216,24 +219,3 @@ def mean_dev_score(stages: Iterable[Stage], artifacts: Artifacts) -> float:
             metric = TASKS.get(str(stage.task)).spec.metric
             tasks.setdefault(str(stage.task), []).append(pivot_score(read_json(artifact.path / CURVE), metric))
     return fmean(max(scores) for scores in tasks.values())
-
-
-class AlignmentCost(NamedTuple):
-    """What the alignments of a row cost: tokens seen per seed, seconds per 1,000 pairs."""
-
-    tokens: float
-    seconds: float
-
-
-def alignment_cost(plans: Sequence[RunPlan], stages: Mapping[str, Mapping[str, Any]]) -> AlignmentCost | None:
-    """The mean cost over a row's seeds from the stage rows by fingerprint; None where nothing was trained."""
-    rows = [
-        stages[s.fingerprint] for plan in plans for s in plan.stages if s.kind == "align" and s.fingerprint in stages
-    ]
-    rows = [row for row in rows if row["examples"] and row["device_seconds"]]
-    if not rows:
-        return None
-    return AlignmentCost(
-        fmean(float(row["tokens"]) for row in rows),
-        fmean(1000 * float(row["device_seconds"]) / float(row["examples"]) for row in rows),
-    )

@@ -16,16 +16,16 @@ from harness.data.babel import Babel
 from harness.errors import UserError
 from harness.experiments.ablation import (
     AblationRow,
-    AlignmentCost,
     RateSearch,
-    alignment_cost,
     get_ablation,
     on_shuffled_pairs,
     plan_search,
+    run_trials,
     tune,
     with_changes,
     with_rate,
 )
+from harness.experiments.budgets import AlignmentCost, alignment_cost, match_seconds, plan_alignments
 from harness.experiments.executors.local import Local, StageFailure
 from harness.experiments.plan import plan_run
 from harness.experiments.recipe import Recipe, make_recipe
@@ -121,7 +121,7 @@ def test_a_trial_that_fails_is_told_and_the_others_are_done(executor: Local) -> 
             yield StageFailure(stages[-1].fingerprint, "out of memory", True)
 
     display = RecordingDisplay()
-    with pytest.raises(UserError, match=r"1 stage of the grid failed.*\n.*out of memory"):
+    with pytest.raises(UserError, match=r"1 stage of the trials failed.*\n.*out of memory"):
         tune([plan_search(recipe("info-snt"), GRID)], Failing(), display)  # type: ignore[arg-type]
     assert len(display.failures) == 1
 
@@ -133,8 +133,33 @@ def test_costs_are_means_over_the_seeds_of_a_row() -> None:
         fingerprint: {"tokens": 1000 * (i + 1), "examples": 50, "device_seconds": 2.0 * (i + 1)}
         for i, fingerprint in enumerate(aligned)
     }
-    assert alignment_cost(plans, stages) == AlignmentCost(tokens=1500, seconds=60.0)
+    assert alignment_cost(plans, stages) == AlignmentCost(tokens=1500, seconds=3.0, per_thousand=60.0)
     assert alignment_cost([plan_run(recipe("mbert"), 0)], stages) is None
+
+
+def test_a_budget_in_device_seconds_gives_a_row_the_steps_that_take_as_long_as_the_control(executor: Local) -> None:
+    rows = [("mbert", ""), ("info-snt", ""), ("info-snt", "shuffled-pairs"), ("continued-mlm", "")]
+    recipes = [
+        with_rate(recipe(method, transform=pairs), 1e-4) if method != "mbert" else recipe(method)
+        for method, pairs in rows
+    ]
+    alignments = plan_alignments(recipes)
+    assert not alignments[0]
+    run_trials({name: stage for row in alignments for name, stage in row.items()}, executor, RecordingDisplay())
+    base, method, shuffled, control = match_seconds(recipes, alignments, executor.artifacts)
+    assert base == recipes[0]
+    assert control == recipes[3]
+    costs = {}
+    for (name, pairs), stages in zip(rows, alignments, strict=True):
+        for stage in stages.values():
+            if stage.kind == "align":
+                found = stage.find(executor.artifacts)
+                assert found is not None
+                costs[name, pairs] = found.cost["device_seconds"]
+    wanted = max(1, round(6 * costs["continued-mlm", ""] / costs["info-snt", ""]))
+    assert method.align.steps == shuffled.align.steps == wanted, "a control has the steps of its method"
+    assert method.align.model_copy(update={"steps": 6}) == recipes[1].align
+    assert {stage.fingerprint for row in alignments for stage in row.values()} <= in_use(executor.artifacts, [])
 
 
 def test_the_tables_name_methods_that_exist() -> None:
@@ -181,6 +206,11 @@ def test_rates_of_a_grid_are_unique() -> None:
         (["ml-ctl", "--grid", "1e-4,fast"], "the grid cannot be read"),
         (["ml-ctl", "--set", "align.learning_rate=7e-5"], "no effect where a grid of rates is tried"),
         (["ml-ctl", "--grid", "1e-4", "--set", "align.learning_rate=7e-5"], "give --grid 7e-05"),
+        (["mbert", "--budget", "device-seconds"], "a budget in device seconds is that of continued masked LM"),
+        (
+            ["ml-ctl", "--budget", "device-seconds", "--set", "align.stop_step=3"],
+            "align.stop_step contradicts a budget",
+        ),
         (["ml-ctl", "--set", "config.temprature=1"], "unknown setting of these methods 'temprature'"),
         (["ml-ctl", "--set", "config.temperature=0"], "temperature='0': Input should be greater than 0"),
         (["ml-ctl", "--source", "folder:/no/such/folder"], "folder"),
@@ -208,9 +238,10 @@ def test_the_command_ends_in_three_tables(
     few = replace(table, rows=(AblationRow("mbert"), AblationRow("continued-mlm"), AblationRow("cz-snt")))
     monkeypatch.setattr("harness.experiments.ablation.get_ablation", lambda name: few)
     with pytest.raises(SystemExit) as ended:
-        main(["ablation", "ml-ctl", *common, "--grid", "1e-4,1e-3", *settings])
+        main(["ablation", "ml-ctl", *common, "--grid", "1e-4,1e-3", "--budget", "device-seconds", *settings])
     assert not ended.value.code
     out = capsys.readouterr().out
+    assert "steps" in out
     assert "chosen" in out
     assert "cz-snt" in out
     assert "times continued-mlm" in out

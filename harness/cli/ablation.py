@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -83,20 +83,7 @@ def ablation(
 
     rates = _rates_to_try(grid, recipe.protocol, recipe.recipe)
     settings = parse_changes(recipe.recipe, recipe.changes or ())
-    fixed_rate = settings.get("align", {}).get("learning_rate")
-    if rates and fixed_rate is not None:
-        raise UsageError(
-            "align.learning_rate has no effect where a grid of rates is tried",
-            found=f"align.learning_rate={fixed_rate}",
-            remedy=f"give --grid {fixed_rate}",
-        )
-    if budget is not Budget.STEPS and settings.get("align", {}).get("stop_step") is not None:
-        raise UsageError(
-            "align.stop_step contradicts a budget in device seconds",
-            found=f"align.stop_step={settings['align']['stop_step']}",
-            expected="alignments that take all of their steps",
-            remedy="leave out one of them",
-        )
+    _refuse_contradictions(settings.get("align", {}), rates, budget)
     rows = with_changes(get_ablation(name).rows, settings.get("config", {}))
     recipes = [_row_recipe(row, recipe) for row in rows]
     if name == EVERYTHING:
@@ -104,6 +91,24 @@ def ablation(
     note_missing_paper_settings(recipes)
     with interrupt_hint("to resume, give the same command again"):
         _run(recipes, rates, seeds, budget, execution)
+
+
+def _refuse_contradictions(align: Mapping[str, Any], rates: Sequence[float], budget: Budget) -> None:
+    """Raises UsageError for settings of alignment that a grid or a budget would make void."""
+    fixed_rate = align.get("learning_rate")
+    if rates and fixed_rate is not None:
+        raise UsageError(
+            "align.learning_rate has no effect where a grid of rates is tried",
+            found=f"align.learning_rate={fixed_rate}",
+            remedy=f"give --grid {fixed_rate}",
+        )
+    if budget is not Budget.STEPS and align.get("stop_step") is not None:
+        raise UsageError(
+            "align.stop_step contradicts a budget in device seconds",
+            found=f"align.stop_step={align['stop_step']}",
+            expected="alignments that take all of their steps",
+            remedy="leave out one of them",
+        )
 
 
 def _print_tables() -> None:

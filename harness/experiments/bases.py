@@ -98,17 +98,22 @@ def base_name(base: str) -> str:
 
 
 def _configuration(resolved: str) -> _Configuration:
-    """The configuration of a base, which transformers (seconds of imports) reads once for each content of the file."""
+    """The configuration of a base, as `resolve_base` returns it."""
+    file = Path(resolved) / "config.json"
+    if not file.is_file() and Path(resolved).is_dir():
+        supported_config(resolved)  # raises that it is missing
+    return _read_configuration(resolved, file_digest(file) if file.is_file() else resolved)
+
+
+@cache
+def _read_configuration(resolved: str, content: str) -> _Configuration:
+    """The configuration, which transformers (seconds of imports) reads once for each content of the file."""
 
     def read() -> list[object]:
         config = supported_config(resolved)
         positions = int(config.max_position_embeddings) - position_shift(config)
         return [config.model_type, config.num_hidden_layers, positions]
 
-    file = Path(resolved) / "config.json"
-    if not file.is_file() and Path(resolved).is_dir():
-        read()  # raises that it is missing
-    content = file_digest(file) if file.is_file() else resolved
     return _Configuration(*cached_json(f"configuration of {resolved}", [content, version("transformers")], read))
 
 

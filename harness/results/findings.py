@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from harness.errors import counted
 from harness.evaluation.statistics import Difference, is_significant
 from harness.results.attribution import Attribution
+from harness.results.labels import Record, newest_described
 from harness.results.rendering import DASH, format_rank, format_signed
 from harness.results.tables import ResultRow, ResultTable
 from harness.results.verdicts import ComparedLine, Verdicts
@@ -22,9 +22,10 @@ _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight"
 _LEADERS = 3  # names in a sentence
 
 
-def task_groups(tasks: Sequence[str], cards: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
-    """The tasks that are fine-tuned, those of them with questions, and those of retrieval, by what `cards` say of each;
-    empty unless there are several such groups."""
+def task_groups(tasks: Sequence[str], records: Iterable[Record]) -> dict[str, tuple[str, ...]]:
+    """The tasks that are fine-tuned, those with questions, and those of retrieval, as the newest card among `records`
+    of runs describes them; empty unless there are several such groups."""
+    cards = (newest_described(records).get("card") or {}).get("tasks", {})
     found: dict[str, tuple[str, ...]] = {}
     for task in tasks:
         card = cards.get(task, {})

@@ -116,6 +116,12 @@ def mismatch_notes(records: Sequence[Record], labels: Mapping[str, str]) -> list
     return [*notes, "Each row at the learning rate that pivot dev chose."] if tuned and len(rates) > 1 else notes
 
 
+def newest_described(records: Iterable[Record]) -> Record:
+    """The newest of some records of runs whose card describes its tasks; {} without one."""
+    newest_first = sorted(records, key=lambda record: record["serial"], reverse=True)
+    return next((record for record in newest_first if (record["card"] or {}).get("tasks")), {})
+
+
 def list_first(labels: Sequence[str]) -> str:
     """The first labels of a list, and how many more there are."""
     more = f" and {len(labels) - SHOWN} more" if len(labels) > SHOWN else ""

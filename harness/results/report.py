@@ -18,7 +18,6 @@ from harness.results.figures import Estimate, interval_figure
 from harness.results.findings import describe_finding, describe_gains, task_groups
 from harness.results.item_reader import ItemReader
 from harness.results.labels import Record, shown_recipe
-from harness.results.marks import judged_tables
 from harness.results.rendering import (
     DASH,
     clean,
@@ -29,7 +28,7 @@ from harness.results.rendering import (
     latex_rows,
     to_latex,
 )
-from harness.results.tables import HEADLINE, ResultRow, ResultTable, table_caption
+from harness.results.tables import HEADLINE, ResultRow, ResultTable, add_marks, table_caption, tables_by_task
 from harness.results.verdicts import ComparedLine, describe, score_estimates, table_verdicts
 from harness.storage.store import AVERAGE, Store
 
@@ -60,20 +59,23 @@ def read_tables(
     store: Store, summaries: Sequence[Record], artifacts: Path, selection: str, rows: Sequence[str] = ()
 ) -> list[ReportedTable]:
     """The tables of some rows, or of all. Raises UsageError for a row that no table has."""
-    tables = judged_tables(store, summaries, artifacts, selection)
+    tables = tables_by_task(summaries, selection)
     labels = {row.label for table in tables for row in table.rows}
     for name in rows:
         if name not in labels:
             raise unknown("row", name, labels)
-    reader, found = ItemReader(store, artifacts, summaries), []
-    for table in tables:
-        kept = tuple(row for row in table.rows if not rows or row.label in rows)
-        if kept:
-            found.append(_read_table(reader, table, replace(table, rows=kept)))
-    return found
+    reader = ItemReader(store, artifacts, summaries)
+    chosen = [(table, [row.label for row in table.rows if not rows or row.label in rows]) for table in tables]
+    return [_read_table(reader, table, names) for table, names in chosen if names]
 
 
-def _read_table(reader: ItemReader, whole: ResultTable, table: ResultTable) -> ReportedTable:
+def _read_table(reader: ItemReader, whole: ResultTable, shown: Collection[str]) -> ReportedTable:
+    """The rows that are `shown` of a table; its verdicts, and so its marks, are over the whole of it."""
+    tasks = [column.name for column in whole.columns if column.name != AVERAGE]
+    groups = task_groups(tasks, [reader.runs[run] for row in whole.rows for run in row.runs])
+    verdicts = table_verdicts(reader, whole, groups)
+    marked = add_marks(whole, verdicts.marks(whole))
+    table = replace(marked, rows=tuple(row for row in marked.rows if row.label in shown))
     records = {row.label: reader.runs[row.runs[0]] for row in table.rows if row.runs}
     attributions = {}
     for row in table.rows:
@@ -81,20 +83,8 @@ def _read_table(reader: ItemReader, whole: ResultTable, table: ResultTable) -> R
             with suppress(UserError):  # a row without controls, or with other seeds or items than theirs
                 attributions[row.label] = attribute_gain(reader, whole, row.label)
     runs = reader.store.runs(_RUN_COLUMNS, id=[run for row in table.rows for run in row.runs])
-    found = _findings(reader, whole, table, attributions.values())
-    return ReportedTable(table, score_estimates(reader, table), attributions, found, records, runs)
-
-
-def _findings(
-    reader: ItemReader, whole: ResultTable, table: ResultTable, attributions: Collection[Attribution]
-) -> list[str]:
-    """What the verdicts on the `whole` table and on the steps to its rows say of the rows of `table`, in words."""
-    cards = (reader.runs[row.runs[0]]["card"] or {} for row in table.rows if row.runs)
-    about: Mapping[str, Any] = next((known for card in cards if (known := card.get("tasks"))), {})
-    groups = task_groups([column.name for column in table.columns if column.name != AVERAGE], about)
-    verdicts = table_verdicts(reader, whole, groups)
-    said = [describe_finding(table, verdicts, groups), describe_gains(attributions, [AVERAGE])]
-    return [sentence for sentence in said if sentence]
+    found = [describe_finding(table, verdicts, groups), describe_gains(attributions.values(), [AVERAGE])]
+    return ReportedTable(table, score_estimates(reader, table), attributions, list(filter(None, found)), records, runs)
 
 
 def write_report(folder: Path, tables: Sequence[ReportedTable]) -> list[Path]:
@@ -113,13 +103,7 @@ def report_latex(tables: Sequence[ReportedTable]) -> str:
     parts = [to_latex([one.table for one in tables])]
     for one in tables:
         lines = [
-            [
-                label,
-                step.name,
-                format_signed(line.difference.estimate),
-                format_interval(line.difference),
-                format_p(line.p),
-            ]
+            [label, step.name, *_figures(line)]
             for label, found in one.attributions.items()
             for step, own in found.steps.items()
             for line in own
@@ -235,12 +219,7 @@ def _attribution_parts(one: ReportedTable) -> Iterable[str]:
             ]
             yield interval_figure(marks, f"{label}: gain in the average by step", signed=True)
         lines = [
-            [
-                *map(_text, (step.name, line.task)),
-                *map(_text, _figures(line)),
-            ]
-            for step, own in found.steps.items()
-            for line in own
+            [*map(_text, (step.name, line.task, *_figures(line)))] for step, own in found.steps.items() for line in own
         ]
         yield _grid(["what is added", "task", "gain", "95% interval", "p"], lines)
         sentences = [describe(line, step.after, step.before) for step, line in averages.items()]

@@ -130,10 +130,8 @@ def tasks(summaries: pd.DataFrame) -> list[str]:
 
 
 def task_groups(summaries: pd.DataFrame) -> dict[str, tuple[str, ...]]:
-    """The groups of tasks that have an average of their own, from the newest card that describes the tasks."""
-    cards = summaries.sort_values("serial", ascending=False).drop_duplicates("run")["card"]
-    about: Mapping[str, Any] = next((known for card in cards if (known := (card or {}).get("tasks"))), {})
-    return findings.task_groups(tasks(summaries), about)
+    """The groups of tasks that have an average of their own."""
+    return findings.task_groups(tasks(summaries), frame_records(summaries.drop_duplicates("run")[["serial", "card"]]))
 
 
 def task_metric(summaries: pd.DataFrame, task: str) -> str:

@@ -17,13 +17,6 @@ METRIC_HELP = {
 }
 
 
-def newest_run(summaries: pd.DataFrame) -> Mapping[str, Any]:
-    """The newest run of a group whose card describes its tasks; {} without one."""
-    rows = summaries.sort_values("serial", ascending=False).drop_duplicates("run")
-    runs = (dict(zip(rows.columns, row, strict=True)) for row in rows.itertuples(index=False, name=None))
-    return next((run for run in runs if (run["card"] or {}).get("tasks")), {})
-
-
 def task_overview(run: Mapping[str, Any], summaries: pd.DataFrame) -> pd.DataFrame:
     """A line for each task in the order of the suite."""
     cards = run["card"]["tasks"]

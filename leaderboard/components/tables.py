@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -47,7 +48,6 @@ ERROR_NOTE = (
     "difference."
 )
 _SHORT_METRICS = {**METRIC_NAMES, "accuracy": "acc"}  # in column headings
-CellTexts = Sequence[str] | Callable[[float], str]  # for a column of numbers
 
 
 def table_unit(table: ResultTable) -> str:
@@ -215,14 +215,14 @@ def show_frame(
     frame: pd.DataFrame,
     name: str,
     config: Mapping[str, Any] | None = None,
-    texts: Mapping[str, CellTexts] | None = None,
+    texts: Mapping[str, Sequence[str]] | None = None,
     fills: Mapping[str, Sequence[tuple[str, str] | None]] | None = None,
     **options: Any,
 ) -> Any:
     """Any other table. The browser can save it as CSV, so its texts are escaped for spreadsheets.
 
-    `texts` replaces what is drawn for columns of numbers, which still sort as numbers; missing numbers are dashes.
-    `fills` has the colours of the ground and of the text of some cells.
+    `texts` has what is drawn in each cell of a column of numbers, which still sorts by the numbers. `fills` has the
+    colours of the ground and of the text of some cells.
     """
 
     def safe(text: str) -> str:
@@ -240,14 +240,9 @@ def show_frame(
             for place, both in enumerate(colours)
             if both
         }
-        styler: Any = colour_cells(shown, cells)
-        for column, formats in (texts or {}).items():
-            if callable(formats):
-                styler = styler.format(formats, subset=[column], na_rep=DASH)
-                continue
-            for row, text in zip(shown.index, formats, strict=True):
-                styler = styler.format(_constant(text), subset=pd.IndexSlice[row, column], na_rep=DASH)
-        shown = styler
+        shown = colour_cells(shown, cells)
+        for column, drawn in (texts or {}).items():  # pandas formats the cells of a column in order, at each rendering
+            shown = shown.format(partial(next, itertools.cycle(drawn)), subset=[column])
     return st.dataframe(
         shown,
         hide_index=True,
@@ -256,10 +251,6 @@ def show_frame(
         placeholder=DASH,
         **{"height": "content", "row_height": 34, **options},
     )
-
-
-def _constant(text: str) -> Callable[[object], str]:
-    return lambda _: text
 
 
 @st.fragment

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from harness.results.findings import describe_comparison, format_estimate
-from harness.results.rendering import escape
+from harness.results.rendering import escape, format_p
 from harness.results.tables import ResultRow, version_notes
 from harness.results.verdicts import ComparedLine
 from harness.storage.store import AVERAGE
@@ -91,7 +91,7 @@ def show_differences(choice: CompareChoice, lines: pd.DataFrame, name: str, labe
             ]
             for side in ("first", "second")
         },
-        "p": ["< 0.001" if p < 0.001 else "\u2013" if pd.isna(p) else f"{p:.3f}" for p in lines["p"]],
+        "p": [format_p(None if pd.isna(p) else p) for p in lines["p"]],
     }
     dark, widest = charts.is_dark(), max(look.NARROWEST, float(lines["difference"].abs().max()))
     fills = {

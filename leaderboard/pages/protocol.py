@@ -7,7 +7,9 @@ from typing import Any
 
 import streamlit as st
 
+from harness.results.labels import newest_described
 from harness.results.rendering import escape
+from harness.results.tables import frame_records
 from leaderboard import data
 from leaderboard.analysis import protocol
 from leaderboard.analysis.board import FACETS
@@ -59,7 +61,7 @@ kinds = [f"{facet.label}: {facet.help}" for facet in FACETS if facet.name in ("p
 messages.write_notes([*messages.source_notes(key.source), *kinds])
 for rule in RULES:
     st.text(rule)
-run = protocol.newest_run(summaries)
+run = newest_described(frame_records(summaries.drop_duplicates("run")))
 if not run:
     st.info("These runs are too old to describe their tasks. Run the same command again.")
     st.code(f"alignboard run METHOD --suite {escape(key.suite, most=60)}", language="bash")

@@ -1,4 +1,4 @@
-"""Whatever a stranger gives, a reader or a command ends in its result or in a message: never in a traceback.
+"""Whatever a user gives, a reader or a command ends in its result or in a message: never in a traceback.
 
 Each property is tried on a few inputs here, and on thousands with `pytest -m long tests/test_fuzz.py`.
 """

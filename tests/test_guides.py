@@ -53,7 +53,7 @@ def test_readme_method_has_at_most_40_lines() -> None:
 
 
 def test_third_party_method_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(install_package(Path(__file__).parent / "plugins" / "stranger", tmp_path))
+    monkeypatch.syspath_prepend(install_package(Path(__file__).parent / "plugins" / "third_party_method", tmp_path))
     own: Registry[Any] = Registry("method", "alignboard.methods")
     assert "distance" in train_briefly(own.get("squared-distance"))[-1]
 

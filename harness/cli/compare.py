@@ -38,8 +38,8 @@ def compare(
 ) -> None:
     """Print the difference of two rows with its interval, its p-value and a verdict.
 
-    Intervals and tests are over seeds and test items together (95%); p-values are corrected for the number of lines
-    (Holm), that of the average stands alone. With fewer than three seeds there is a difference and no verdict.
+    Intervals (95%) and tests are over seeds and test items together. P-values are corrected for the number of lines
+    (Holm), except that of the average. With fewer than three seeds there is a difference but no verdict.
 
     \b
     Examples:

@@ -37,7 +37,7 @@ app = typer.Typer(
 
 @app.command()
 def status(db: Db = None, as_json: Json = False) -> None:
-    """Print the place, schema and size of the database."""
+    """Print the location, schema and size of the database."""
     store = Store.open(db or database_url(), read_only=True)
     counts = dict(Counter(row["status"] for row in store.runs(["id", "status"])).most_common())
     record = {"place": store.place, "schema": REVISION, "runs": counts, "scores": store.count_scores()}
@@ -109,7 +109,7 @@ def check(db: Db = None, as_json: Json = False) -> None:
 
 @app.command()
 def merge(
-    other: Annotated[str, typer.Argument(help="Home folder, or database, to take runs from. It is not changed.")],
+    other: Annotated[str, typer.Argument(metavar="OTHER", help="Home folder or database to copy runs from.")],
     artifacts: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Its artifacts. Default: beside it, else those of this home.")
     ] = None,
@@ -117,8 +117,8 @@ def merge(
 ) -> None:
     """Add all runs of another store, with the artifacts that they use.
 
-    A run is known by its recipe, seeds, base and data, so merging twice changes nothing. A score that has another value
-    here, and an artifact that has another content, are named and stay as they are; the exit code is then 1.
+    A run is identified by its recipe, seeds, base and data, so merging twice changes nothing. A score or an artifact
+    that differs from the one here is reported and not overwritten; the exit code is then 1.
 
     \b
     Examples:

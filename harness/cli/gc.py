@@ -18,14 +18,14 @@ from harness.storage.usage import collect, forget_store, in_use, registered_stor
 
 
 def gc(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted, delete nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted, and delete nothing.")] = False,
     unknown: Annotated[
         bool, typer.Option("--unknown", help="Also delete artifacts that none of these databases knows.")
     ] = False,
     trials: Annotated[bool, typer.Option("--trials", help="Also delete the trials of ablations.")] = False,
     forget: Annotated[
         list[str] | None,
-        typer.Option(metavar="DB", help="Forget a database: its runs keep nothing."),
+        typer.Option(metavar="DB", help="Forget a database, so that its runs no longer keep artifacts. Repeatable."),
     ] = None,
     shared: Annotated[
         bool, typer.Option("--shared", help="Also delete at the URL of ALIGNBOARD_ARTIFACTS, for all machines.")
@@ -34,13 +34,14 @@ def gc(
 ) -> None:
     """Delete artifacts that no run needs.
 
-    Keeps every artifact that a run uses, in any of the databases that were used with these artifacts, those of running
-    commands, and the trials of ablations, which the same ablation reuses. Deletes the others that these databases know:
-    those of deleted runs and of earlier versions of code and data; also damaged ones, and files that killed processes
-    left unfinished. What no database knows may belong to one that is not here, so it is kept unless --unknown is given.
-    Keeps checkpoints while any run is unfinished, so that `alignboard resume` can use them. Prints the freed space in
-    MiB. What machines share at the URL of ALIGNBOARD_ARTIFACTS stays unless --shared is given: that deletes the copies
-    that no run needs in the databases which were used on this machine, so give it where all of these are known.
+    Deletes the artifacts of deleted runs and of earlier versions of code and data, damaged ones, and files that killed
+    processes left unfinished. Prints the freed space in MiB.
+
+    Keeps what a run in any database used with these artifacts needs, what running commands use, the trials of
+    ablations, and, while any run is unfinished, checkpoints. An artifact that none of these databases knows may belong
+    to one on another machine; it is kept unless --unknown is given. Artifacts that machines share at the URL of
+    ALIGNBOARD_ARTIFACTS are kept unless --shared is given. Give it only on a machine that knows all databases of the
+    runs that use them.
 
     \b
     Examples:

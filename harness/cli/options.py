@@ -30,7 +30,7 @@ Db = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Seeds = Annotated[int, typer.Option(min=1, max=1000, help="Number of seeds; fewer than 3 give no verdict.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Device = Annotated[str, typer.Option(help="Device to compute on: auto, cpu or cuda.")]
 EXECUTORS = ("local", "ray")
 
 
@@ -44,9 +44,9 @@ class RecipeOptions:
         str, typer.Option(help="Base encoder: a folder, a hub name, babel-4x128 (built in), or init:LAYERSxHIDDEN.")
     ] = "init:4x128"
     protocol: Annotated[str, typer.Option(help="official, alignboard, or mini (small encoders).")] = "official"
-    recipe: Annotated[str, typer.Option(help="matched, paper, demo, or a TOML file of settings.")] = "matched"
+    recipe: Annotated[str, typer.Option(help="Alignment settings: matched, paper, demo, or a TOML file.")] = "matched"
     languages: Annotated[str, typer.Option(help="official, available, or a list such as de,fr.")] = "official"
-    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32"
+    precision: Annotated[str, typer.Option(help="Precision: fp32, bf16 or fp16.")] = "fp32"
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="FIELD=VALUE", help="Change a setting, such as align.steps=100. Repeatable."),
@@ -74,8 +74,8 @@ class RecipeOptions:
 class MovedOptions:
     """Where the source and the base of stored runs are today."""
 
-    source: Annotated[str | None, typer.Option(help="Where the runs' source is today, if it was moved.")] = None
-    base: Annotated[str | None, typer.Option(help="Where the runs' base is today, if it was moved.")] = None
+    source: Annotated[str | None, typer.Option(help="New location of the runs' source, if it has moved.")] = None
+    base: Annotated[str | None, typer.Option(help="New location of the runs' base, if it has moved.")] = None
 
     def moved(self) -> Moved:
         from harness.experiments.stored import Moved
@@ -89,7 +89,7 @@ class ExecutionOptions:
 
     workers: Annotated[
         int | None,
-        typer.Option(min=1, max=256, help="Stages at once. Default: 2, or one per GPU; under Ray all that fit."),
+        typer.Option(min=1, max=256, help="Stages run at once. Default: 2, or one per GPU; under Ray all that fit."),
     ] = None
     device: Device = "auto"
     executor: Annotated[str, typer.Option(help="local: this machine; ray: the nodes of a Ray cluster.")] = "local"
@@ -108,7 +108,7 @@ class ExecutionOptions:
     ] = None
     log_to: Annotated[
         str | None,
-        typer.Option(metavar="KIND:PLACE", help="Loss curves: tensorboard:FOLDER, wandb:PROJECT or trackio:PROJECT."),
+        typer.Option(metavar="KIND:PLACE", help="For loss curves: tensorboard:FOLDER, wandb:PROJECT, trackio:PROJECT."),
     ] = None
     db: Db = None
 

@@ -18,7 +18,7 @@ from harness.storage.store import Store
 def report(
     rows: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ROW]...", help="Rows by their names in `alignboard show`; default all."),
+        typer.Argument(metavar="[ROW]...", help="Rows, by their names in `alignboard show`. Default: all."),
     ] = None,
     out: Annotated[Path, typer.Option(file_okay=False, help="Folder that the report is written to.")] = Path("report"),
     suite: Annotated[str | None, typer.Option(help="Only tables of this suite.")] = None,

@@ -16,7 +16,7 @@ def resume(moved: MovedOptions = MOVED, execution: ExecutionOptions = EXECUTION)
     """Resume every run of the database that is not finished: interrupted, failed or never started.
 
     Finished stages are reused; unfinished ones continue from their last checkpoint. A run whose data, base or settings
-    have changed cannot be resumed and is closed as superseded. If a source or base was moved, name its new place.
+    have changed cannot be resumed and is closed as superseded. If a source or base has moved, give its new location.
 
     \b
     Examples:
@@ -47,7 +47,7 @@ def resume(moved: MovedOptions = MOVED, execution: ExecutionOptions = EXECUTION)
             refused.append(f"{run_name(row)}: {changes}")
     store.close()
     for changes in closed:
-        print_message(SUPERSEDED, f"{changes}; to start anew, give the command of the run again")
+        print_message(SUPERSEDED, f"{changes}; give the command of the run to start again")
     if plans:
         run_plans(plans, execution)
     elif not refused and not closed:

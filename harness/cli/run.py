@@ -14,10 +14,10 @@ RECIPE, EXECUTION = RecipeOptions(), ExecutionOptions()
 
 
 def run(
-    methods: Annotated[list[str], typer.Argument(metavar="METHOD...", help="Methods to run: `alignboard methods`.")],
+    methods: Annotated[list[str], typer.Argument(metavar="METHOD...", help="Methods, see `alignboard methods`.")],
     recipe: RecipeOptions = RECIPE,
     seeds: Seeds = 3,
-    transform: Annotated[str, typer.Option(help="Transform of the sample: shuffled-pairs.")] = "",
+    transform: Annotated[str, typer.Option(help="Change of the data: shuffled-pairs, or one of docs/data.md.")] = "",
     execution: ExecutionOptions = EXECUTION,
 ) -> None:
     """Train methods, score a suite of tasks with each, and add the scores to the board.

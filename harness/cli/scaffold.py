@@ -97,7 +97,7 @@ class Names:
 
 
 def create(kind: Kind, name: str, folder: Path, *, as_package: bool) -> None:
-    """Writes a method or task, and prints the files and the commands to go on with."""
+    """Writes a method or task, and prints the files and the next commands."""
     names = Names.of(name, kind)
     option = ""
     steps: list[str] = []

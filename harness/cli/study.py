@@ -56,20 +56,19 @@ app = typer.Typer(
 def against_itself(
     method: Annotated[str, typer.Option(help="The method that is compared with itself.")] = "ml-ctl-cz",
     recipe: RecipeOptions = RECIPE,
-    seeds: Annotated[int, typer.Option(min=6, max=1000, help="Seeds that the sets are drawn from.")] = 12,
-    size: Annotated[int, typer.Option(min=3, help="Seeds in a set.")] = 3,
-    draws: Annotated[int, typer.Option(min=10, max=100_000, help="Comparisons.")] = 500,
+    seeds: Annotated[int, typer.Option(min=6, max=1000, help="Number of seeds that the sets are drawn from.")] = 12,
+    size: Annotated[int, typer.Option(min=3, help="Number of seeds in a set.")] = 3,
+    draws: Annotated[int, typer.Option(min=10, max=100_000, help="Number of comparisons.")] = 500,
     weaker: Annotated[
-        str, typer.Option(metavar="FIELD=VALUE", help="The setting of the weaker self, such as align.steps=10.")
+        str, typer.Option(metavar="FIELD=VALUE", help="A setting that weakens the method, such as align.steps=10.")
     ] = "",
     out: Out = Path("study"),
     execution: ExecutionOptions = EXECUTION,
 ) -> None:
-    """A method under disjoint sets of seeds, and against its weaker self.
+    """Compare a method with itself under disjoint sets of seeds, and with a weaker version of itself.
 
-    Sets of seeds of one method are compared with each other; about 5% of the verdicts may call them different. With
-    --weaker, the method is also compared with itself under one changed setting, and the share of verdicts says how
-    often such a loss is found.
+    About 5% of the verdicts may call two sets of seeds of one method different. With --weaker, the method is also
+    compared with itself under one changed setting; the share of verdicts says how often such a loss is found.
 
     \b
     Examples:
@@ -98,13 +97,13 @@ def infonce_and_cz_nce(
     methods: Annotated[
         str, typer.Option(metavar="INFO,CZ", help="The method with InfoNCE, and the same with CZ-NCE.")
     ] = "info-snt,cz-snt",
-    batch_sizes: Annotated[str, typer.Option(metavar="SIZES", help="Pairs in a batch of the runs.")] = "4,16,64",
+    batch_sizes: Annotated[str, typer.Option(metavar="SIZES", help="Numbers of pairs in a batch.")] = "4,16,64",
     recipe: RecipeOptions = RECIPE,
     seeds: Seeds = 5,
     out: Out = Path("study"),
     execution: ExecutionOptions = EXECUTION,
 ) -> None:
-    """When CZ-NCE helps: InfoNCE and CZ-NCE over batch sizes, temperatures and precisions.
+    """Compare InfoNCE and CZ-NCE over batch sizes, temperatures and precisions.
 
     Trains the method with both losses and each batch size, on equally many pairs in all, and compares the scores with
     verdicts. On frozen pairs, before and after alignment, it measures how many gradients are zero, sub-normal or wrong
@@ -147,7 +146,7 @@ def infonce_and_cz_nce(
 @flatten
 def transfer_from_scratch(
     methods: Annotated[
-        str, typer.Option(metavar="NAMES", help="Methods; the others are compared with the first.")
+        str, typer.Option(metavar="NAMES", help="Methods to compare with the first one.")
     ] = "continued-mlm,xlm,dict-mlm,align-mlm",
     language: Annotated[str, typer.Option(help="The language whose properties are changed.")] = "qab",
     recipe: RecipeOptions = SCRATCH,
@@ -155,11 +154,11 @@ def transfer_from_scratch(
     out: Out = Path("study"),
     execution: ExecutionOptions = EXECUTION,
 ) -> None:
-    """What alignment does for transfer: masked LM, XLM, DICT-MLM and ALIGN-MLM from scratch on a changed language.
+    """Compare masked LM, XLM, DICT-MLM and ALIGN-MLM from scratch on a changed language: alignment and transfer.
 
     Trains each method on the language as it is, in another script, with inverted and with permuted word order, and in
     another script with inverted order; fine-tunes on the pivot; and reports the loss from the pivot to the language,
-    the alignment of static embeddings, and their relation. As it stands it is small: about 40 minutes on two cores.
+    the alignment of static embeddings, and their relation. The defaults take about 40 minutes on two cores.
 
     \b
     Examples:

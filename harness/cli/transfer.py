@@ -45,14 +45,14 @@ def export_runs(
 
 
 def import_runs(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `alignboard export` wrote.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The archive, written by `alignboard export`.")],
     db: Db = None,
 ) -> None:
-    """Import runs that `alignboard export` wrote, as this command's own.
+    """Import runs from an archive that `alignboard export` wrote.
 
     Every file is compared with its SHA-256, and every score with the item statistics that it comes from, before
-    anything is added. What is here already stays as it is: a run whose scores or artifacts differ is named and left
-    out, and the exit code is 1.
+    anything is added. Nothing is overwritten: a run whose scores or artifacts differ from those here is reported and
+    left out, and the exit code is 1.
 
     \b
     Examples:

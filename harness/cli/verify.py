@@ -48,7 +48,7 @@ def verify(
     the inputs that it was made from with those that are here. What is damaged, or was made from another version of its
     input, is set aside, and the next run computes it again. Then recomputes every score from the stored item statistics
     and compares it with the database. Takes about as long as reading the artifacts. The exit code is 1 if there is a
-    problem. Runs whose source data have changed since are named, too; that is no problem of the store.
+    problem. Runs whose source data have changed since are listed too; this does not count as a problem.
 
     \b
     Examples:

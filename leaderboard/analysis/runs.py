@@ -88,7 +88,7 @@ def status_counts(log: pd.DataFrame) -> str:
 
 
 def is_own(links: pd.DataFrame, shared: Mapping[str, int]) -> pd.Series:
-    """Which stages a run computed: those that it did not find, and those that no other run uses, which it found only
+    """Which stages a run computed: those that it did not reuse, and those that no other run uses, which it reused only
     when its command was given again. `shared` counts the runs of a stage by fingerprint."""
     alone = links["fingerprint"].map(lambda name: shared.get(name) == 1).astype(bool)
     return ~links["hit"].astype(bool) | alone

@@ -40,7 +40,7 @@ def axis_range(values: Sequence[float]) -> list[float]:
 
 
 def names_axis(**more: Any) -> alt.Axis:
-    """An axis of names; on a narrow screen without what stands behind the first dot ("qah · SOV, 8 steps ...")."""
+    """An axis of names; on a narrow screen without what follows the first dot ("qah · SOV, 8 steps ...")."""
     same = {"ticks": False, "domain": False, "grid": False, "labelOverlap": False, "labelFlush": False}
     return alt.Axis(**{**same, "labelLimit": NAME_WIDTH, "labelExpr": short_label(" · ", 0), **more})
 

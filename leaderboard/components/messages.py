@@ -61,7 +61,7 @@ def suggest_first_run(open_runs: int = 0) -> None:
 
 def report_store_error(error: UserError) -> None:
     """Says what is wrong with the store; if it is only missing, how to make the first rows."""
-    with st.container():  # below each other, though the page's filters stand side by side
+    with st.container():  # below each other, though the page's filters are side by side
         if isinstance(error, NoStoreError):
             suggest_first_run()
             st.caption("The board reads this store:")
@@ -72,10 +72,10 @@ def report_store_error(error: UserError) -> None:
 
 
 def source_notes(source: str) -> list[str]:
-    """What figures on a source cannot be set beside."""
+    """What figures on a source cannot be compared with."""
     if plain_source(source).partition(":")[0] != "babel":
         return []
-    return ["The source is a made-up world of generated languages: its scores cannot be set beside published ones."]
+    return ["The source is a made-up world of generated languages: its scores cannot be compared with published ones."]
 
 
 def suggest_mapping() -> None:

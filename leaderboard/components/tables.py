@@ -67,7 +67,7 @@ def gain_notes(verdicts: Verdicts | None) -> list[str]:
     usual = max(by_control, key=lambda control: (len(by_control[control]), control in verdicts.controls))
     others = [f"of {row} over {control}" for row, control in rows if control != usual]
     gains = ", ".join([f"the average minus that of {usual}", *others])
-    return [f"Gain: {gains}, with its 95% interval. Bold: apart from every other row of its column."]
+    return [f"Gain: {gains}, with its 95% interval. Bold: separable from every other row of its column."]
 
 
 def column_heading(name: str, metric: str = "") -> str:

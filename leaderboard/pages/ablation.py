@@ -23,7 +23,7 @@ from leaderboard.components.state import Address
 MAX_ROWS = 20  # rows that are compared with the base
 MAX_FILES = 150  # files of item statistics that are read without a click
 WIDE, NAME_WIDTH = 138, 180  # pixels of columns
-INTERVAL_NOTE = "[Intervals] are 95 % over seeds and items; below three seeds over items alone, which is no test."
+INTERVAL_NOTE = "[low, high]: 95 % interval over seeds and items; below three seeds over items alone, which is no test."
 GREY_NOTE = "Blue is a gain, orange a loss, grey where the interval spans zero."
 STEPS_NOTE = (
     "From the base encoder to the method: masked LM on the same text, the objective on shuffled pairs, the true pairs. "

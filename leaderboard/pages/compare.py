@@ -25,7 +25,7 @@ ONE_LINE, MORE, MOST_LINES = 34, 20, 5  # pixels of a row of one line and of eac
 WRAPPED = 66  # pixels of a row from which Streamlit wraps text
 GLOSS = "Each word of the made-up language by its meaning; a/b: a word of two meanings."
 NOTE = (
-    "[Intervals] are 95 % over seeds and items, with fewer than three seeds over items alone, which is no test. "
+    "[low, high]: 95 % interval over seeds and items; below three seeds over items alone, which is no test. "
     "±: over seeds. p: corrected for the number of tasks (Holm)."
 )
 

@@ -18,7 +18,7 @@ MAX_MAPS = 4
 KINDS = {"t-SNE": "tsne", "PCA": "pca"}
 MAP_NOTE = (
     "Percentages and places are of nearest neighbours in the vectors themselves: the mean over the languages shown, "
-    "and the medians of the best and the worst of them. A map only sketches who is near whom."
+    "and the medians of the best and the worst of them. A map is only a sketch of the distances."
 )
 
 
@@ -37,8 +37,8 @@ def default_names(rows: Mapping[str, ResultRow]) -> list[str]:
 
 
 def map_title(name: str, row: ResultRow, codes: Sequence[str]) -> str:
-    """The name of a row, how many of the sentences in some languages have their translation next to them, and at which
-    place the translation of half of a language's sentences stands, at best and at worst."""
+    """The name of a row, the share of sentences in some languages whose nearest neighbour is their translation, and the
+    median rank of the translation in the best and in the worst of these languages."""
     measured = data.cells(data.location(), row.runs, INTRINSIC)
     measured = measured[measured["language"].isin(codes)]
     means = measured.groupby(["metric", "language"])["value"].mean()

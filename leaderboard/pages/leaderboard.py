@@ -34,7 +34,7 @@ GROUPING_HELP = {
 NARROWING = ("languages", "columns_shown", *GROUPINGS)  # filters in the expander
 BANDS = {
     "external": "Predictions made elsewhere, scored here. Their training is not ours.",
-    published.BADGE: "Figures as printed by others, under their own settings. They enter no comparison, no download.",
+    published.BADGE: "Figures as published, under other settings. They are in no comparison and no download.",
 }
 NOT_COMPARABLE = "Published figures: the suite's own data, other bases, not comparable with this table"
 RUNS_BEHIND = {

@@ -133,7 +133,7 @@ def show_run(name: str) -> None:
         shared = data.sharing_runs(place, tuple(links["fingerprint"]))
         stages = runs.list_stages(links, shared)
         own = stages[stages["result"] == "computed"]["device seconds"].sum()
-        messages.write(f"{own:.0f} device seconds of its own; stages of several runs are told apart under Runs.")
+        messages.write(f"{own:.0f} device seconds of its own. The column Runs counts the runs that share a stage.")
         tables.show_frame(stages, "stages", STAGES)
         tables.offer_frame(stages, "Stages", "stages")
         bars = score_charts.timeline_bars(runs.stage_timeline(links, shared))

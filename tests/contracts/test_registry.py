@@ -29,10 +29,10 @@ def fresh() -> Registry[Any]:
 
 
 @pytest.fixture
-def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    site = install_package(PLUGINS / "stranger", tmp_path / "site")
+def third_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    site = install_package(PLUGINS / "third_party_method", tmp_path / "site")
     monkeypatch.syspath_prepend(site)
-    monkeypatch.delitem(sys.modules, "stranger_methods", raising=False)
+    monkeypatch.delitem(sys.modules, "third_party_methods", raising=False)
     return site
 
 
@@ -44,13 +44,13 @@ def alignboard(*arguments: str, path: Path | None = None, home: Path | None = No
 
 
 def test_third_party_package_is_listed(tmp_path: Path) -> None:
-    done = alignboard("methods", "--json", path=install_package(PLUGINS / "stranger", tmp_path))
+    done = alignboard("methods", "--json", path=install_package(PLUGINS / "third_party_method", tmp_path))
     assert done.returncode == 0, done.stderr
     records = {record["name"]: record for record in json.loads(done.stdout)}
     assert records["squared-distance"] == {
         "name": "squared-distance",
         "status": "ok",
-        "origin": "stranger_methods:SquaredDistance (stranger)",
+        "origin": "third_party_methods:SquaredDistance (third-party)",
         "reference": "",
         "objective": "|| x - y ||^2",
         "needs": ["parallel"],
@@ -58,14 +58,14 @@ def test_third_party_package_is_listed(tmp_path: Path) -> None:
         "trains": True,
     }
     assert records["half-installed"]["status"] == "broken"
-    assert "No module named 'stranger_methods_gpu'" in records["half-installed"]["reason"]
+    assert "No module named 'third_party_methods_gpu'" in records["half-installed"]["reason"]
     assert "warning: the method 'half-installed' is broken" in done.stderr
     assert "mbert" in records
 
 
 def test_class_of_a_package_may_keep_the_decorator_of_a_loose_file(tmp_path: Path) -> None:
-    shutil.copytree(PLUGINS / "stranger", tmp_path / "package")
-    file = tmp_path / "package" / "stranger_methods.py"
+    shutil.copytree(PLUGINS / "third_party_method", tmp_path / "package")
+    file = tmp_path / "package" / "third_party_methods.py"
     decorated = file.read_text().replace(
         "class SquaredDistance", '@register("squared-distance")\nclass SquaredDistance'
     )
@@ -77,7 +77,7 @@ def test_class_of_a_package_may_keep_the_decorator_of_a_loose_file(tmp_path: Pat
 
 @pytest.mark.long
 def test_third_party_method_runs_on_babel(tmp_path: Path) -> None:
-    site, home = install_package(PLUGINS / "stranger", tmp_path / "site"), tmp_path / "home"
+    site, home = install_package(PLUGINS / "third_party_method", tmp_path / "site"), tmp_path / "home"
     chosen = ["--source", "babel:size=small", "--base", "init:1x64", "--protocol", "mini", "--seeds", "1"]
     sizes = {"pretrain.steps": 2, "pretrain.vocab_size": 500, "align.steps": 2, "sample.size": 100}
     for task in ("xnli", "pawsx", "udpos", "panx"):
@@ -91,39 +91,39 @@ def test_third_party_method_runs_on_babel(tmp_path: Path) -> None:
     assert not list(wrong_scores(scores, Artifacts(home / "artifacts")))
 
 
-def test_loaded_class_has_its_registered_name(stranger: Path) -> None:
+def test_loaded_class_has_its_registered_name(third_party: Path) -> None:
     assert fresh().get("squared-distance").name == "squared-distance"
 
 
-def test_listing_names_imports_nothing(stranger: Path) -> None:
+def test_listing_names_imports_nothing(third_party: Path) -> None:
     assert {"squared-distance", "half-installed"} <= set(fresh().names())
-    assert "stranger_methods" not in sys.modules
+    assert "third_party_methods" not in sys.modules
 
 
-def test_broken_plugin_names_its_package(stranger: Path) -> None:
+def test_broken_plugin_names_its_package(third_party: Path) -> None:
     with pytest.raises(UserError, match="half-installed") as caught:
         fresh().get("half-installed")
-    assert caught.value.found == "stranger_methods_gpu:HalfInstalled (stranger)"
+    assert caught.value.found == "third_party_methods_gpu:HalfInstalled (third-party)"
     assert caught.value.exit_code == 1
 
 
-def test_duplicate_name_lists_both_origins(stranger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(install_package(PLUGINS / "stranger", tmp_path / "other", name="impostor"))
+def test_duplicate_name_lists_both_origins(third_party: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(install_package(PLUGINS / "third_party_method", tmp_path / "other", name="impostor"))
     with pytest.raises(UsageError) as caught:
         fresh().get("squared-distance")
     assert caught.value.found is not None
-    assert "(stranger)" in caught.value.found
+    assert "(third-party)" in caught.value.found
     assert "(impostor)" in caught.value.found
 
 
 def test_same_package_on_two_paths_is_no_duplicate(
-    stranger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    third_party: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(install_package(PLUGINS / "stranger", tmp_path / "again"))
+    monkeypatch.syspath_prepend(install_package(PLUGINS / "third_party_method", tmp_path / "again"))
     assert fresh().get("squared-distance").__name__ == "SquaredDistance"
 
 
-def test_unknown_name_suggests_similar_ones(stranger: Path) -> None:
+def test_unknown_name_suggests_similar_ones(third_party: Path) -> None:
     with pytest.raises(UsageError) as caught:
         fresh().get("squared-distanse")
     assert caught.value.remedy == "did you mean 'squared-distance'? `alignboard methods` lists them"
@@ -243,8 +243,8 @@ def test_unregistered_control_breaks_its_method_alone(methods: Registry[Any], tm
     assert methods.get("later").control is None
 
 
-def test_packaged_method_without_loss_is_broken(stranger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = stranger / "stranger_methods.py"
+def test_packaged_method_without_loss_is_broken(third_party: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = third_party / "third_party_methods.py"
     file.write_text(file.read_text(encoding="utf-8").replace("def loss(", "def los("), encoding="utf-8")
     with pytest.raises(UserError, match="'squared-distance' is broken: it trains and lacks loss"):
         fresh().get("squared-distance")

@@ -1,4 +1,4 @@
-"""Inputs that strangers give: files that are nearly right, odd texts, and command lines of odd values."""
+"""Inputs that users may give: files that are nearly right, odd texts, and command lines of odd values."""
 
 from __future__ import annotations
 

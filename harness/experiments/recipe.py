@@ -124,7 +124,41 @@ def make_recipe(
         fields["pretrain"] = _parse_shape(base)
     made = _fit_positions(_validate(_merge(fields, asked)), asked)
     made = made.model_copy(update={"source": absolute_uri(made.source)})
-    return made if trains else made.model_copy(update={"sample": None, "align": None, "contamination": "report"})
+    return made if trains else _untrained(made)
+
+
+def _untrained(recipe: Recipe) -> Recipe:
+    """The recipe without settings of alignment."""
+    return recipe.model_copy(update={"sample": None, "align": None, "contamination": "report"})
+
+
+def recipe_like(known: Recipe, method: str, transform: str = "", changes: Sequence[str] = ()) -> Recipe:
+    """The recipe that puts a method beside a known run: its data, base, budget and tasks.
+
+    The method's own settings are its defaults, or those of the run if it is the run's method; `changes` are texts
+    "config.field=value". Under `paper` another method has its paper's budget. Raises UsageError for other changes, and
+    where the method trains and the run did not.
+    """
+    card, fields = method_card(method), known.model_dump()
+    asked = _parse_settings(known.kind, changes)[1]
+    if others := sorted(asked.keys() - {"config"}):
+        raise UsageError(
+            "only settings of the method may be changed beside --like",
+            found=", ".join(others),
+            expected="config.FIELD=VALUE",
+            remedy="leave out --like, and give all settings",
+        )
+    if card.trains and known.align is None:
+        raise UsageError(
+            f"{method} trains, and the run of --like has no settings of a training",
+            found=f"a run of {known.method}",
+            remedy="name a run of a method that trains",
+        )
+    if method != known.method:
+        fields |= _budget(method, known.kind, known.protocol) if known.kind == "paper" else {"config": {}}
+    fields |= {"method": method, "transform": transform, "tuning": {}}
+    made = _fit_positions(_validate(_merge(fields, asked)), {})
+    return made if card.trains else _untrained(made)
 
 
 def parse_changes(recipe: str, changes: Sequence[str]) -> dict[str, Any]:

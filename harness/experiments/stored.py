@@ -55,6 +55,36 @@ def finished_runs(store: Store, names: Sequence[str], kinds: Sequence[str] = ("t
     return [row for row in rows if not names or any(_matches(row, name) for name in names)]
 
 
+def recipe_of(store: Store, name: str) -> Recipe:
+    """The recipe of the runs with this id, beginning of an id, or method, whatever became of them.
+
+    Raises UserError where there is none, or more than one recipe.
+    """
+    rows = [row for row in store.runs(kind="trained") if _matches(row, name)]
+    if not rows:
+        raise UserError(
+            "no run has this id or method",
+            file=store.place,
+            found=name,
+            remedy="`alignboard show --format json` has ids",
+        )
+    if len({(row["recipe_hash"], row["base"], row["source"]) for row in rows}) > 1:
+        listed = ", ".join(f"{row['id'][:12]} ({run_name(row)}, {row['suite']}, {row['protocol']})" for row in rows)
+        raise UsageError("runs of several recipes match", found=name, expected=listed, remedy="give the id of one")
+    return _read_recipe(rows[-1])
+
+
+def _read_recipe(row: Row) -> Recipe:
+    try:
+        return Recipe.model_validate(row["recipe"])
+    except ValidationError as error:
+        raise UserError(
+            f"the settings of {run_name(row)} are not known to this version",
+            found=str(error.errors()[0]["msg"]),
+            remedy="give the command of the run again",
+        ) from error
+
+
 def _matches(row: Row, name: str) -> bool:
     return bool(name) and (row["id"].startswith(name) or row["method"] == name)
 
@@ -87,14 +117,7 @@ def plan_again(row: Row, moved: Moved = Moved()) -> RunPlan:
 
 
 def _plan_at(row: Row, place: Moved) -> RunPlan:
-    try:
-        recipe = Recipe.model_validate(row["recipe"])
-    except ValidationError as error:
-        raise UserError(
-            f"the settings of {run_name(row)} are not known to this version",
-            found=str(error.errors()[0]["msg"]),
-            remedy="give the command of the run again",
-        ) from error
+    recipe = _read_recipe(row)
     if place.base and recipe.pretrain is not None:
         raise UsageError("--base has no effect on a run that trains its own base", found=recipe.base)
     source = absolute_uri(place.source) if place.source else recipe.source

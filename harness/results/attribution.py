@@ -13,11 +13,9 @@ Each is a difference under the same seeds and on the same items, so that interva
 from __future__ import annotations
 
 import itertools
-import json
 import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from harness.errors import UserError
 from harness.results.item_reader import ItemReader, SelectedRun
@@ -166,23 +164,11 @@ def _missing_controls(
     wanted = CHAIN[: CHAIN.index(last)] if last else CHAIN
     reads_pairs = "parallel" in ((record["card"] or {}).get("needs") or ())
     names = [name for name in wanted if name not in chain and (name != SHUFFLED or reads_pairs)]
-    seeds = len(chain[last].runs)
-    return {name: _run_command(record, name, seeds) for name in names}
+    return {name: _run_command(record, chain[last], name) for name in names}
 
 
-def _run_command(record: Record, control: str, seeds: int) -> str:
-    """The command that runs a control of a run, without what `--set` has changed in the sample or the training."""
-    recipe: Mapping[str, Any] = record["recipe"] or {}
-    options = {name: recipe.get(name, record[name]) for name in ("suite", "source", "base", "protocol")}
-    if Path(str(options["base"])).parts[-3:-1] == ("harness", "bases"):  # comes with Alignboard, under its name
-        options["base"] = record["base"]
-    if recipe.get("languages", "official") != "official":
-        options["languages"] = recipe["languages"]
-    if record["recipe_kind"] != "matched":
-        options["recipe"] = record["recipe_kind"]
-    options["transform"] = SHUFFLED if control == SHUFFLED else record["transform"]
-    given = [part for name, value in options.items() if value for part in (f"--{name}", str(value))]
-    config = recipe.get("config", {}) if control == SHUFFLED else {}
-    changes = [part for name, value in config.items() for part in ("--set", f"config.{name}={json.dumps(value)}")]
-    method = record["method"] if control == SHUFFLED else control
-    return shlex.join(["alignboard", "run", method, *given, *changes, "--seeds", str(seeds)])
+def _run_command(record: Record, row: ResultRow, control: str) -> str:
+    """The command that runs a control of a row, with the settings of its runs; `record` is of the first."""
+    method, transform = (row.method, SHUFFLED) if control == SHUFFLED else (control, record["transform"])
+    options = {"--like": row.runs[0][:12], "--transform": transform, "--seeds": str(len(row.runs))}
+    return shlex.join(["alignboard", "run", method, *(part for pair in options.items() if pair[1] for part in pair)])

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from harness.errors import UserError
+from harness.errors import UsageError, UserError
 from harness.experiments import stored
 from harness.experiments.plan import RunPlan
-from harness.experiments.recipe import Recipe, make_recipe
+from harness.experiments.recipe import Recipe, make_recipe, recipe_like
+from harness.experiments.runner import Provenance, _run_row
 from harness.experiments.stored import (
     Moved,
     PlannedRun,
@@ -23,11 +24,14 @@ from harness.experiments.stored import (
     describe_changes,
     plan_again,
     prefer_current,
+    recipe_of,
 )
+from harness.provenance import CodeVersion
 from harness.registry import TASKS
 from harness.results.versions import shorten_fingerprints
+from harness.storage.store import Store
 from tests.support.folder_specs import PAIR, Write
-from tests.support.tiny_runs import run_plans, tiny_plans
+from tests.support.tiny_runs import WORLD, run_plans, tiny_plans
 
 
 @pytest.fixture(scope="module")
@@ -165,3 +169,41 @@ def test_a_new_run_closes_those_that_its_data_make_impossible_to_resume(plan: Ru
     assert display.notes == ["mbert seed 0, which was running, is superseded: its data have changed: xnli/qab/test"]
     _, display = run_plans(tmp_path, [replace(plan, stages=(), data={"xnli/qab/test": "new"})])
     assert display.notes == []
+
+
+def tiny_recipe(method: str, **more: Any) -> Recipe:
+    common = {"base": "init:1x64", "source": WORLD, "suite": "xnli,tatoeba", "protocol": "mini"}
+    return make_recipe(method=method, **{**common, **more})
+
+
+def test_a_run_lends_its_settings_to_a_control() -> None:
+    """So that what `--set` has changed is the same in both."""
+    changes = ["align.steps=7", "sample.size=70", "tasks.xnli.epochs=1", "contamination=remove"]
+    known = tiny_recipe("ml-ctl", changes=[*changes, "config.temperature=0.2"]).model_copy(
+        update={"tuning": {"1": 2.0}}
+    )
+    assert recipe_like(known, "continued-mlm") == tiny_recipe("continued-mlm", changes=changes)
+    assert recipe_like(known, "mbert") == tiny_recipe("mbert", changes=["tasks.xnli.epochs=1"])
+    shuffled = recipe_like(known, "ml-ctl", "shuffled-pairs", ["config.mlm_weight=0.5"])
+    assert shuffled.config == {"temperature": 0.2, "mlm_weight": 0.5}
+    assert (shuffled.align, shuffled.transform, shuffled.tuning) == (known.align, "shuffled-pairs", {})
+    paper = tiny_recipe("ml-ctl", recipe="paper")
+    assert recipe_like(paper, "infoxlm") == tiny_recipe("infoxlm", recipe="paper")
+    with pytest.raises(UsageError, match=r"(?s)only settings of the method.*align"):
+        recipe_like(known, "continued-mlm", changes=["align.steps=8"])
+    with pytest.raises(UsageError, match="has no settings of a training"):
+        recipe_like(recipe_like(known, "mbert"), "ml-ctl")
+
+
+def test_a_run_is_named_by_its_id_a_part_of_it_or_its_method(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "board.db", create=True)
+    plans = [*tiny_plans("mbert", "continued-mlm"), *tiny_plans("continued-mlm", changes=("align.steps=5",))]
+    for plan in plans:
+        store.add_run(_run_row(plan, Provenance(CodeVersion(None, None), {})))
+    assert recipe_of(store, "mbert") == plans[0].recipe
+    assert recipe_of(store, plans[2].id[:12]) == plans[2].recipe
+    with pytest.raises(UsageError, match=r"(?s)runs of several recipes match.*give the id of one"):
+        recipe_of(store, "continued-mlm")
+    with pytest.raises(UserError, match="no run has this id or method"):
+        recipe_of(store, "ml-ctl")
+    store.close()

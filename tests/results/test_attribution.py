@@ -92,10 +92,7 @@ def test_a_missing_control_is_skipped_and_its_command_named(store: Store, home: 
     found = attribute_gain(reader, table, "ml-ctl")
     assert [step.kind for step in found.steps] == ["text", "objective and pairs"]
     command = found.missing[SHUFFLED]
-    assert command == (
-        "alignboard run ml-ctl --suite xtreme-align --source babel --base mini-mbert --protocol mini "
-        "--transform shuffled-pairs --seeds 3"
-    )
+    assert command == "alignboard run ml-ctl --like run-ml-ctl-1 --transform shuffled-pairs --seeds 3"
     alone = replace(table, rows=tuple(row for row in table.rows if row.label == "ml-ctl"))
     with pytest.raises(UserError, match="no control") as raised:
         attribute_gain(reader, alone, "ml-ctl")

@@ -7,7 +7,7 @@ expected and what to do. Our own invariants are `assert`s.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,6 +84,12 @@ def unique_names(kind: str, texts: Iterable[str], known: Iterable[str] | None = 
         if name not in everything:
             raise unknown(kind, name, everything)
     return names
+
+
+def list_first(names: Sequence[str], limit: int = 5, separator: str = ", ") -> str:
+    """The first names of a list, and how many more there are."""
+    more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
+    return separator.join(names[:limit]) + more
 
 
 def counted(number: int, thing: str) -> str:

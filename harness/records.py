@@ -47,7 +47,7 @@ class TaggedSentence:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`start` is the answer's place in the context in code points; -1 where its text does not stand there."""
+    """`start` is the answer's place in the context in code points; -1 where its text is not there."""
 
     text: str
     start: int
@@ -133,7 +133,7 @@ class Relation(NamedTuple):
 class Entity:
     """An entity's name and description in one language, and a sentence that mentions it at `span` (code points).
 
-    `entity` tells which it is, alike in every language (`Q64`); an entity may have several records in a language.
+    `entity` identifies it in every language (`Q64`); an entity may have several records in a language.
     """
 
     id: str

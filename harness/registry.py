@@ -277,7 +277,7 @@ def _registry_for(cls: object) -> Registry[Any]:
 
     if not isinstance(cls, type):
         raise UsageError(
-            f"@register stands above {_describe(cls)}, which is no class",
+            f"@register is above {_describe(cls)}, which is no class",
             expected="a class derived from Method, PairMethod or Task",
             remedy="move it above the class",
         )

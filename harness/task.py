@@ -117,10 +117,9 @@ class Family:
 class TaskSpec:
     """What a task is, before any data is read.
 
-    A trained task whose `splits` have no "dev" is trained to the end, and no model is selected. Where the data lie is
-    known to the sources, by the task's name.
-    `protocols` maps a protocol's name to the settings that the task runs with under it, `variants` to what it changes
-    for some kinds of bases.
+    A trained task whose `splits` have no "dev" is trained to the end, and no model is selected. The sources know where
+    they have the data, by the task's name. `protocols` maps a protocol's name to the settings that the task runs with
+    under it, `variants` to what it changes for some kinds of bases.
     """
 
     name: str

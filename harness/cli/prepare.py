@@ -15,11 +15,11 @@ from harness.cli.progress import ByteProgress
 from harness.data.prepare import PACKAGES
 from harness.data.prepare.build import Options, Result
 from harness.data.prepare.build import prepare as build
-from harness.data.prepare.find import expected_files, join_names
+from harness.data.prepare.find import expected_files
 from harness.data.prepare.package import Package
 from harness.data.prepare.pieces import SPECIALS, UNLABELLED, XLMR_SPECIALS, write_task
 from harness.data.prepare.record import PreparedRecord
-from harness.errors import UsageError, UserError, unique_names
+from harness.errors import UsageError, UserError, list_first, unique_names
 from harness.files import expand_user
 from harness.stopping import INTERRUPTED
 
@@ -190,10 +190,10 @@ def _remarks(record: PreparedRecord | None) -> Iterator[str]:
         return
     for state, why in (("unverified", "no SHA-256 is on record"), ("other", "another SHA-256 is on record")):
         if sums := [f"{entry.name} ({entry.sha256[:12]})" for entry in record.sources if entry.sum == state]:
-            yield f"{why} for {join_names(sums, 3)}; {record.name}/prepared.json has the SHA-256 of each"
+            yield f"{why} for {list_first(sums, 3)}; {record.name}/prepared.json has the SHA-256 of each"
     yield from record.notes
     if record.missing:
-        yield f"missing: {join_names(record.missing)}"
+        yield f"missing: {list_first(record.missing, 6)}"
 
 
 def _json_record(result: Result) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from harness.data.patterns import fill, find_files, find_views, orders, uncompre
 from harness.data.readers import Cell, reader_of
 from harness.data.source import CorpusCell, Manifest, Source, TaskCell
 from harness.data.squad_json import line_of_question, scan_questions
-from harness.errors import UsageError, UserError, counted
+from harness.errors import UsageError, UserError, counted, list_first
 from harness.files import expand_user, text_digest
 from harness.records import Corpus, CorpusRecord, PoolSentence, Question, Record, TaggedSentence, TextPair
 from harness.task import TaskSpec
@@ -272,5 +272,4 @@ _UNLABELLED = {
 
 def _names(folder: Path, limit: int = 12) -> str:
     names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir() if not path.name.startswith("."))
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return f"{folder} holds {', '.join(names[:limit]) or 'nothing'}{more}"
+    return f"{folder} holds {list_first(names, limit) or 'nothing'}"

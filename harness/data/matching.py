@@ -1,4 +1,4 @@
-"""Dictionary words in a sentence pair: which English word and which translation of it stand there exactly once.
+"""Dictionary words in a sentence pair: which English word and which translation of it occur exactly once.
 
 Positions are code points of the original text. Letter case is ignored. A word ends at a word boundary, except next to
 characters of scripts written without spaces (Chinese, Japanese, Thai, ...), where any position may be one; a combining
@@ -79,7 +79,7 @@ class Lexicon:
     """A language's dictionary, indexed for matching.
 
     `matching`: "word" asks for word boundaries; "substring" is the rule of the released ML-CTL script, a lower-cased
-    substring that occurs once, wherever it stands.
+    substring that occurs once, anywhere.
     """
 
     def __init__(self, entries: Iterable[DictionaryEntry], matching: Matching = "word") -> None:
@@ -100,7 +100,7 @@ class Lexicon:
         return sum(map(len, self._targets.values()))
 
     def matches(self, source: str, target: str) -> list[WordPair]:
-        """One word pair for each English word that stands once in `source` while a translation stands once in `target`.
+        """One word pair for each English word that occurs once in `source` while a translation occurs once in `target`.
 
         Where several translations do, the longest is taken (the first of the dictionary among equals). Ordered by the
         English word's position.
@@ -133,7 +133,7 @@ class Lexicon:
         return word[:_PREFIX] if self.matching == "substring" else token[0]
 
     def _candidates(self, text: str) -> Iterator[str]:
-        """Headwords that may stand in `text`: those whose first token does, or whose first characters do."""
+        """Headwords that may occur in `text`: those whose first token does, or whose first characters do."""
         if self.matching == "word":
             keys = set(_TOKEN.findall(text))
         else:
@@ -154,7 +154,7 @@ def lexicons(
 
 
 def _is_word(text: str) -> bool:
-    """Whether a dictionary's word can stand in a sentence: some letter or digit, and no affix ("self-", "-ness")."""
+    """Whether a dictionary's word can occur in a sentence: some letter or digit, and no affix ("self-", "-ness")."""
     return _TOKEN.search(text) is not None and text == text.strip("-")
 
 

@@ -1,6 +1,6 @@
 """Path patterns of a folder, such as `xnli/test-{view}.tsv`: the files that fit, and the nearest name that would.
 
-Each file may be compressed (`.gz`), and a pair of languages may stand in either order (`en-de`, as in OPUS, for
+Each file may be compressed (`.gz`), and a pair of languages may be in either order (`en-de`, as in OPUS, for
 `de-en`). Where both are there, the plain file and the order of the pattern are read.
 """
 

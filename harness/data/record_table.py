@@ -80,7 +80,7 @@ def select_rows(items: Sequence[R], numbers: NDArray[np.int32]) -> Rows[R]:
 
 
 class TableLayout(NamedTuple, Generic[R]):
-    """How a record lies in a table: the Arrow type of each column, the record's values, and the record of values."""
+    """How a table stores a record: the Arrow type of each column, the record's values, and the record of values."""
 
     columns: Mapping[str, str]
     values: Callable[[R], tuple[Any, ...]]

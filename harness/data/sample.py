@@ -1,7 +1,7 @@
 """The sample: the one fixed list of training pairs that every method of a comparison trains on.
 
 A sample pair is a sentence pair with at most one word pair placed in it, found with a dictionary: the English word and
-its translation each stand exactly once in their sentence. A sentence pair comes back once per matched word. The draw
+its translation each occur exactly once in their sentence. A sentence pair occurs once per matched word. The draw
 goes through a seeded permutation of each language's pairs until its quota is met, so it reads no more than it needs.
 """
 
@@ -30,7 +30,7 @@ from harness.modeling.array_cache import Arrays, Progress, cached_part
 from harness.records import DictionaryEntry, ParallelPair, SamplePair, Span
 
 _WORD = re.compile(r"\w+")
-COMMON = 0.05  # of the pivot's sentences: what stands in more of them is a function word
+COMMON = 0.05  # of the pivot's sentences: what occurs in more of them is a function word
 _COUNTED = 20_000  # sentences in which function words are counted
 _FEW = 100  # a word in no more sentences than this is never called common
 PAIRS, CARD = "pairs", "sample.json"
@@ -46,8 +46,8 @@ class SampleSettings(BaseModel):
     `size` counts sample pairs over all languages. `balance` gives each language the same quota, or one proportional to
     its sentence pairs; what a language cannot fill goes to the others. `unmatched` decides about sentence pairs
     without a word match: dropped for all methods, or kept with the sentence alone. `max_chars` bounds either side. A
-    pivot word that stands in more than `max_word_share` of the pivot sentences is a function word and is never placed,
-    as the word list of the ML-CTL paper has none.
+    pivot word that occurs in more than `max_word_share` of the pivot sentences is a function word and is not matched,
+    since the word list of the ML-CTL paper has none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -272,7 +272,7 @@ def _draws(
 
 
 def common_words(pairs: Sequence[ParallelPair] | Sequence[SamplePair], share: float = COMMON) -> set[str]:
-    """Lower-cased words that stand in more than this share of the pivot's sentences (of an even choice of them)."""
+    """Lower-cased words that occur in more than this share of the pivot's sentences (of every n-th of many)."""
     chosen = pairs[:: 1 + len(pairs) // _COUNTED]
     counts = Counter(word for pair in chosen for word in set(_WORD.findall(pair.source.lower())))
     return {word for word, count in counts.items() if count > max(share * len(chosen), _FEW)}
@@ -314,7 +314,7 @@ def _empty_sample(coverage: Sequence[Coverage], settings: SampleSettings) -> Use
     return UserError(
         "the dictionary matches no sentence" if entries else "there is no dictionary to match words with",
         found=f"{entries:,} dictionary entries, {seen:,} sentence pairs in {', '.join(p.language for p in coverage)}",
-        expected="sentence pairs in which an English word and its translation each stand exactly once",
+        expected="sentence pairs in which an English word and its translation each occur exactly once",
         remedy="use another dictionary, or keep sentences without words: --set sample.unmatched=sentence-only",
     )
 

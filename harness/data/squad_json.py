@@ -25,7 +25,7 @@ class _Paragraph(NamedTuple):
 
 
 def read_questions(path: Path, prefix: str, language: str, *, repeated_ids: bool) -> Iterator[Question]:
-    """The questions of a file, text as it stands. Answers that are all empty are withheld ones.
+    """The questions of a file, with text unchanged. Answers that are all empty are withheld ones.
 
     Questions of a paragraph share a cluster, which is named after the first of their ids in order, so that XQuAD's
     parallel paragraphs share theirs. TyDiQA's training ids repeat: `repeated_ids` allows it. Raises UserError with the

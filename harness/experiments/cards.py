@@ -1,4 +1,4 @@
-"""What the board tells of tasks and of named tables, so that it needs neither their code nor their data."""
+"""What the board shows of tasks and of named tables, so that it needs neither their code nor their data."""
 
 from __future__ import annotations
 

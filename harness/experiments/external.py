@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness import provenance
-from harness.errors import UsageError, UserError
+from harness.errors import UsageError, UserError, list_first
 from harness.evaluation import item_statistics as evidence
 from harness.evaluation.item_statistics import Scored
 from harness.files import PREDICTIONS, file_digest, json_digest
@@ -165,7 +165,7 @@ class Outcome(NamedTuple):
 
 
 def check(predictions: Path, target: Target) -> SubmissionReport:
-    """Reads and scores everything, and writes nothing; the report tells every fault."""
+    """Reads and scores everything, and writes nothing; the report lists every fault."""
     return score_against(predictions, target.gold, target.suite, target.scheme)
 
 
@@ -271,7 +271,7 @@ def _row(run: str, target: Target, claim: Claim, inputs: Mapping[str, Any]) -> R
 
 
 def _card(claim: Claim, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """What the board tells of it, in the fields of a method's card, and under `external` where it comes from."""
+    """What the board shows of it, in the fields of a method's card, and under `external` where it comes from."""
     details = {"by": claim.by, "note": claim.note, "url": claim.url, **inputs}
     return {
         "docstring": claim.note,
@@ -284,7 +284,7 @@ def _card(claim: Claim, inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _put_rows(store: Store, row: RunRow, stages: Sequence[_StoredTask], target: Target) -> None:
-    """The rows, the run's last status last: what a killed process leaves is not done, and is written anew."""
+    """The rows, the run's last status last: what a killed process leaves is not done, and is written again."""
     store.add_run(row)
     for stored in stages:
         for stage in (stored.predict, stored.score):
@@ -319,10 +319,9 @@ def _conflict_error(claim: Claim, former: Mapping[str, Any], inputs: Mapping[str
     differing = sorted(
         name for name in {*known["files"], *inputs["files"]} if known["files"].get(name) != inputs["files"].get(name)
     )
-    listed = ", ".join(differing[:5]) + (f" and {len(differing) - 5} more" if len(differing) > 5 else "")
     return UserError(
         f"{claim.name} is on the board already, with other {'predictions' if differing else 'labels'}",
-        found=f"other content, new or missing: {listed}" if differing else "the same predictions on other gold",
+        found=f"changed: {list_first(differing)}" if differing else "the same predictions on other gold",
         expected=f"what run {former['id']} of {former['created']:%Y-%m-%d} was given",
         remedy="give another --name or --seed, or --replace to put these in its place",
     )

@@ -53,7 +53,7 @@ class StageLog:
         self._file: Any = None
         self._open()
 
-    def say(self, kind: str, text: str) -> None:
+    def write(self, kind: str, text: str) -> None:
         """Writes one or more lines of a kind."""
         stamp = datetime.now(UTC).strftime(STAMP)
         lines = (_COLOURS.sub("", line.rstrip()).expandtabs()[:WIDTH] for line in text.splitlines())
@@ -65,23 +65,23 @@ class StageLog:
         self._write_evaluations()
         now = time.monotonic()
         if self._last is None and rate.step:
-            self.say(STEP, f"resumes from the checkpoint of step {rate.step:,}")
+            self.write(STEP, f"resumes from the checkpoint of step {rate.step:,}")
         rare = max(PAUSE, (now - self.began) / 60)
         if rate.step == rate.total or self._last is None or now - self._last >= rare:
             self._last = now
-            self.say(STEP, f"{rate.step:,}/{rate.total:,}  {format_rate(rate) if rate.losses else ''}".rstrip())
+            self.write(STEP, f"{rate.step:,}/{rate.total:,}  {format_rate(rate) if rate.losses else ''}".rstrip())
 
     def _write_evaluations(self) -> None:
         """A line for each new evaluation: the loop does not report evaluations to its watch."""
         for step, views in _evaluations(self.path.parent).items():
             if step not in self._evaluated:
                 self._evaluated[step] = views
-                self.say(DEV, f"step {step:,}: {views}")
+                self.write(DEV, f"step {step:,}: {views}")
 
-    def leave(self, folder: Path) -> None:
+    def finish(self, folder: Path) -> None:
         """Ends the log of a finished stage and copies it into the folder that becomes its artifact."""
         self._write_evaluations()
-        self.say(END, f"done in {duration(time.monotonic() - self.began)}")
+        self.write(END, f"done in {duration(time.monotonic() - self.began)}")
         if self._file is not None:
             shutil.copyfile(self.path, folder / LOG)
 
@@ -114,7 +114,7 @@ class StageLog:
         first = self._beginning or whole.rindex(b"\n", 0, KEPT) + 1
         last = whole.index(b"\n", len(whole) - KEPT) + 1
         self.left_out += whole.count(b"\n", first, last) - bool(self.left_out)
-        self._beginning = first  # a former note stands there, and goes
+        self._beginning = first  # a former note is there, and is replaced
         note = f"... {self.left_out:,} lines left out ...\n".encode()
         self._file.close()
         write_atomically(self.path, lambda part: part.write_bytes(whole[:first] + note + whole[last:]))
@@ -125,16 +125,16 @@ class StageLog:
 def log_stage(folder: Path, title: str, watch: Watch) -> Iterator[StageLog]:
     """Logs a running stage in its work folder: this process's standard streams, and the error that ends the stage."""
     log = StageLog(folder, title, watch)
-    log.say(START, title)
+    log.write(START, title)
     try:
         with _copy_streams(log):
             yield log
     except Exception as error:
         known = explain(error, folder)
-        log.say(FAIL, "".join(traceback.format_exception(error)) if known is None else str(known))
+        log.write(FAIL, "".join(traceback.format_exception(error)) if known is None else str(known))
         raise
     except BaseException as error:
-        log.say(STOP, f"interrupted after {duration(time.monotonic() - log.began)}: {type(error).__name__}")
+        log.write(STOP, f"interrupted after {duration(time.monotonic() - log.began)}: {type(error).__name__}")
         raise
     finally:
         log.sink.close()
@@ -151,7 +151,7 @@ class _CopiedStream:
     def write(self, text: str) -> int:
         *lines, self._begun = (self._begun + text).split("\n")
         for line in lines:
-            self._log.say(self._kind, _last_overwrite(line))
+            self._log.write(self._kind, _last_overwrite(line))
         self._begun = _last_overwrite(self._begun)[-WIDTH:]
         self._stream.write(text)
         return len(text)
@@ -163,7 +163,7 @@ class _CopiedStream:
     def end(self) -> None:
         """Writes a last line without a line end."""
         if self._begun:
-            self._log.say(self._kind, self._begun)
+            self._log.write(self._kind, self._begun)
 
     def __getattr__(self, name: str) -> Any:
         if name == "rich_proxied_file":  # where rich writes past a stream that stands for a terminal

@@ -39,7 +39,7 @@ class Projector:
         finished: set[str] = set()
 
         def on_result(stage: Stage, result: StageResult) -> None:
-            self.store.patiently(lambda: record(stage, result))
+            self.store.retry(lambda: record(stage, result))
 
         def record(stage: Stage, result: StageResult) -> None:
             artifact = self.artifacts.find(stage.fingerprint, files=stage.row_files)

@@ -49,7 +49,7 @@ class Recipe(FrozenSettings):
     transform: str = ""
     sample: SampleSettings | None  # this and `align`: None where nothing is trained, so that no setting tells such
     # runs apart that has no effect on them
-    # what becomes of sentence pairs that stand in a test set; left out of dumps and hashes where it is the default, so
+    # what becomes of sentence pairs that occur in a test set; left out of dumps and hashes where it is the default, so
     # that recipes from before it keep their hash
     contamination: Contamination = Field("report", exclude_if=lambda value: value == "report")
     align: AlignSettings | None

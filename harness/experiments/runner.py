@@ -107,7 +107,7 @@ class Runner:
         origin = Provenance(provenance.code_version(), provenance.package_versions())
 
         def on_result(stage: Stage, result: StageResult) -> None:
-            self.store.patiently(lambda: record(stage, result))
+            self.store.retry(lambda: record(stage, result))
 
         def record(stage: Stage, result: StageResult) -> None:
             nonlocal finished
@@ -132,11 +132,11 @@ class Runner:
         def on_failure(stage: Stage, failure: StageFailure) -> None:
             for plan, _ in users[failure.fingerprint]:
                 if left.pop(plan.id, None) is not None:
-                    self.store.patiently(partial(self.store.give_up, plan.id, "failed", failure.message))
+                    self.store.retry(partial(self.store.give_up, plan.id, "failed", failure.message))
 
         with self._status_on_exit(left), self._heartbeat():
             for plan in plans:
-                self.store.patiently(partial(self._add_run, _run_row(plan, origin), plan))
+                self.store.retry(partial(self._add_run, _run_row(plan, origin), plan))
                 left[plan.id] = {stage.fingerprint for stage in plan.stages}
                 for stage in plan.stages:
                     users.setdefault(stage.fingerprint, []).append((plan, stage))
@@ -167,7 +167,7 @@ class Runner:
                     self.store.give_up(run, status, reason)
 
             with suppress(UserError):
-                self.store.patiently(give_up)
+                self.store.retry(give_up)
             raise
 
     @contextmanager

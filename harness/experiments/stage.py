@@ -22,12 +22,11 @@ from harness import provenance
 from harness.barriers import reach
 from harness.code import code_hash
 from harness.data.source import CorpusCell, TaskCell, cached_source
-from harness.errors import UserError
+from harness.errors import UserError, list_first
 from harness.experiments.bases import base_fingerprint
 from harness.experiments.logs import log_stage
 from harness.files import COST, json_digest, read_json, write_json
 from harness.registry import TASKS
-from harness.results.labels import list_first
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import ScoreRow
 
@@ -218,7 +217,7 @@ class Stage(ABC):
                 for name in read:
                     bench.input(name)  # unchanged since it was read
                 write_json(folder / COST, cost)
-                log.leave(folder)
+                log.finish(folder)
             return StageResult(self.fingerprint, False, cost)
 
     def check_unchanged(self) -> None:

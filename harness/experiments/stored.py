@@ -1,4 +1,4 @@
-"""Runs of the store on the data and bases of today: planned again, and compared with what they were made from.
+"""Stored runs on the current data and bases: planned again, and compared with what they were made from.
 
 Stored predictions, encoders and checkpoints may be combined only with the data and the base that they come from. Every
 command that reads both asks here.
@@ -14,11 +14,10 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from harness.data.source import absolute_uri, cached_source
-from harness.errors import UsageError, UserError
+from harness.errors import UsageError, UserError, list_first
 from harness.experiments.plan import RunPlan, plan_run, source_uri
 from harness.experiments.recipe import Recipe
 from harness.registry import TASKS, loaded_plugins
-from harness.results.labels import list_first
 from harness.results.versions import data_cells, shorten_fingerprints
 from harness.storage.store import Store
 
@@ -34,7 +33,7 @@ class Moved:
 
 
 class PlannedRun(NamedTuple):
-    """A run of the store and its plan of today."""
+    """A stored run and its plan on the current data and base."""
 
     row: Row
     plan: RunPlan
@@ -150,7 +149,7 @@ def changed_sources(rows: Sequence[Row]) -> list[str]:
     lines = []
     for row in rows:
         uri, own = source_uri(str(row["recipe"].get("source", "")), row["transform"]), data_cells(row)
-        if not own or "" in own:  # nothing tells what it has read
+        if not own or "" in own:  # what it has read was not recorded
             continue
         if uri not in today:
             today[uri] = _cells_today(uri)
@@ -176,7 +175,7 @@ def _cells_today(uri: str) -> Mapping[str, str] | UserError:
 
 
 def describe_changes(row: Row, plan: RunPlan) -> str:
-    """What has changed since a run was planned whose plan of today has another id."""
+    """What has changed since a run was planned whose current plan has another id."""
     cells = changed_cells(row, plan)
     named = list_first([cell for cell in cells if cell])
     changes = [f"its data have changed{': ' if named else ''}{named}"] if cells else []
@@ -212,7 +211,7 @@ def check_base(row: Row, plan: RunPlan) -> None:
 
 
 def prefer_current(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
-    """Of several runs those whose base and settings are those of today too, if there are any."""
+    """Those of several runs whose base and settings are also unchanged, if there are any."""
     return [run for run in runs if run.plan.id == run.row["id"]] or list(runs)
 
 
@@ -220,7 +219,7 @@ def plan_unchanged(
     rows: Sequence[Row],
     moved: Moved = Moved(),
 ) -> tuple[list[PlannedRun], list[UserError]]:
-    """The runs that were scored on the test data of today, planned, and for each other run the reason.
+    """The runs that were scored on the current test data, with their plans; for each other run the reason.
 
     Raises the last of these reasons where no run is left.
     """

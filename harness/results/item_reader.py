@@ -173,7 +173,7 @@ def read_items(artifacts: Path, scores: Sequence[Record]) -> pd.DataFrame | None
             raise UserError(
                 "item statistics do not give the stored score",
                 found=f"{view}: {computed.get(view)} instead of {stored}, score stage {scores[0]['stage']}",
-                remedy="`alignboard verify` finds what is damaged; run the command again to compute it anew",
+                remedy="`alignboard verify` finds what is damaged; run the command again to recompute it",
             )
     return found
 

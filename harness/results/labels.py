@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from harness.errors import list_first
+
 Record = Mapping[str, Any]
 
-SHOWN = 5  # rows or cells that a message lists
-RATE = "align.learning_rate"
+SHOWN = 5  # values that a note lists
+LEARNING_RATE = "align.learning_rate"
 ALIGNMENT = ("align", "sample", "contamination")  # parts of a recipe without effect where nothing is aligned
 # parts of a recipe that are in the table's key or in the row's name
 _NAMED = frozenset(
@@ -101,7 +103,7 @@ def mismatch_notes(records: Sequence[Record], labels: Mapping[str, str]) -> list
         compared = aligned if is_alignment_setting(name) else settings
         values = {label: _text(own.get(name)) for label, own in compared.items()}
         counts = Counter(values.values())
-        if len(counts) < 2 or (tuned and name == RATE):
+        if len(counts) < 2 or (tuned and name == LEARNING_RATE):
             continue
         common = max(counts, key=lambda value: (counts[value], value))
         others: dict[str, list[str]] = {}
@@ -112,7 +114,7 @@ def mismatch_notes(records: Sequence[Record], labels: Mapping[str, str]) -> list
         more = "; …" if len(exceptions) > SHOWN else ""
         mismatches.append(f"{name}={common}, but {'; '.join(exceptions[:SHOWN])}{more}")
     notes = [f"Not the same recipe in all rows: {'. '.join(mismatches)}."] if mismatches else []
-    rates = {own.get(RATE) for own in aligned.values()}
+    rates = {own.get(LEARNING_RATE) for own in aligned.values()}
     return [*notes, "Each row at the learning rate that pivot dev chose."] if tuned and len(rates) > 1 else notes
 
 
@@ -120,12 +122,6 @@ def newest_described(records: Iterable[Record]) -> Record:
     """The newest of some records of runs whose card describes its tasks; {} without one."""
     newest_first = sorted(records, key=lambda record: record["serial"], reverse=True)
     return next((record for record in newest_first if (record["card"] or {}).get("tasks")), {})
-
-
-def list_first(labels: Sequence[str]) -> str:
-    """The first labels of a list, and how many more there are."""
-    more = f" and {len(labels) - SHOWN} more" if len(labels) > SHOWN else ""
-    return ", ".join(labels[:SHOWN]) + more
 
 
 def is_alignment_setting(name: str) -> bool:

@@ -13,7 +13,7 @@ import pandas as pd
 from harness.evaluation.statistics import is_significant
 from harness.files import write_text
 from harness.results.figures import Estimate, interval_figure, line_figure
-from harness.results.rendering import format_interval, format_p, format_signed, markdown_rows
+from harness.results.rendering import format_line, markdown_rows
 from harness.results.verdicts import ComparedLine, describe
 from harness.storage.store import AVERAGE
 
@@ -172,8 +172,7 @@ def _score_lines(scores: Mapping[int, Sequence[ComparedLine]]) -> Iterable[list[
         for line in lines:
             name = line.task if line.task != AVERAGE else "average"
             means = (f"{line.second:.1f}", f"{line.first:.1f}")
-            figures = (format_signed(line.difference.estimate), format_interval(line.difference), format_p(line.p))
-            yield [str(size), name, *means, *figures]
+            yield [str(size), name, *means, *format_line(line)]
 
 
 _FIGURES = ("lost, %", "wrong, %", "norm")

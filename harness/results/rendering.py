@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from harness.evaluation.statistics import Difference
+    from harness.results.verdicts import ComparedLine
 
 DASH = "–"
 GAP = 2  # blanks before each column but the first
@@ -102,6 +103,11 @@ def format_p(p: float | None) -> str:
     if p is None:
         return DASH
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def format_line(line: ComparedLine) -> tuple[str, str, str]:
+    """The difference of two rows, its 95% interval over seeds and items, and its p-value."""
+    return format_signed(line.difference.estimate), format_interval(line.difference), format_p(line.p)
 
 
 def clean(text: str) -> str:

@@ -21,15 +21,13 @@ from harness.results.labels import Record, shown_recipe
 from harness.results.rendering import (
     DASH,
     clean,
-    format_interval,
-    format_p,
+    format_line,
     format_rank,
-    format_signed,
     latex_rows,
     to_latex,
 )
 from harness.results.tables import HEADLINE, ResultRow, ResultTable, add_marks, table_caption, tables_by_task
-from harness.results.verdicts import ComparedLine, describe, score_estimates, table_verdicts
+from harness.results.verdicts import describe, score_estimates, table_verdicts
 from harness.storage.store import AVERAGE, Store
 
 PAGE, TABLES = "report.html", "tables.tex"
@@ -103,7 +101,7 @@ def report_latex(tables: Sequence[ReportedTable]) -> str:
     parts = [to_latex([one.table for one in tables])]
     for one in tables:
         lines = [
-            [label, step.name, *_figures(line)]
+            [label, step.name, *format_line(line)]
             for label, found in one.attributions.items()
             for step, own in found.steps.items()
             for line in own
@@ -112,11 +110,6 @@ def report_latex(tables: Sequence[ReportedTable]) -> str:
         if lines:
             parts.append(latex_rows(["method", "what is added", "gain", "95% interval", "p"], lines))
     return "\n".join(parts)
-
-
-def _figures(line: ComparedLine) -> tuple[str, str, str]:
-    """The gain, its interval and its p-value as texts."""
-    return format_signed(line.difference.estimate), format_interval(line.difference), format_p(line.p)
 
 
 def to_html(tables: Sequence[ReportedTable]) -> str:
@@ -219,7 +212,9 @@ def _attribution_parts(one: ReportedTable) -> Iterable[str]:
             ]
             yield interval_figure(marks, f"{label}: gain in the average by step", signed=True)
         lines = [
-            [*map(_text, (step.name, line.task, *_figures(line)))] for step, own in found.steps.items() for line in own
+            [*map(_text, (step.name, line.task, *format_line(line)))]
+            for step, own in found.steps.items()
+            for line in own
         ]
         yield _grid(["what is added", "task", "gain", "95% interval", "p"], lines)
         sentences = [describe(line, step.after, step.before) for step, line in averages.items()]

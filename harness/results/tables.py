@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harness.errors import counted
-from harness.results.labels import Record, list_first, mismatch_notes, row_identity, row_labels, version_identity
+from harness.errors import counted, list_first
+from harness.results.labels import Record, mismatch_notes, row_identity, row_labels, version_identity
 from harness.results.overlaps import LIMIT, ContaminatedSet, contaminated_sets
 from harness.results.versions import data_cells, differing_cells
 from harness.storage.store.schema import AVERAGE
@@ -26,7 +26,6 @@ CONTROLS = ("mbert", "continued-mlm")  # a method on a transformed corpus is a c
 HEADLINE = "english"
 VERDICT_SEEDS = 3
 MARK = "†"  # on a figure with test items in the alignment text
-SHOWN = 5  # test sets that a note lists
 _BADGE_ORDER = {"external": 2, "published": 3}  # after controls (0) and own methods (1)
 
 
@@ -338,9 +337,8 @@ def _notes(records: Sequence[Record], rows: Sequence[ResultRow]) -> tuple[str, .
         shares[name] = max(one.share, shares.get(name, 0.0))
     if shares:
         worst = sorted(shares, key=lambda name: (-shares[name], name))
-        listed = ", ".join(f"{name} {shares[name]:.1%}" for name in worst[:SHOWN])
-        more = f" and {len(worst) - SHOWN} more" if len(worst) > SHOWN else ""
-        notes.append(f"{MARK} Over {LIMIT:.0%} of the test items occur in the alignment text: {listed}{more}.")
+        listed = list_first([f"{name} {shares[name]:.1%}" for name in worst])
+        notes.append(f"{MARK} Over {LIMIT:.0%} of the test items occur in the alignment text: {listed}.")
     unfinished = {row["run"] for row in records if row["status"] != "done"}
     if unfinished:
         notes.append(f"{counted(len(unfinished), 'run')} not finished.")

@@ -1,4 +1,4 @@
-"""The report of the study align-mlm: what a changed property costs zero-shot transfer, and whether alignment tells."""
+"""The report of the study align-mlm: the loss of transfer from a changed property, and its relation to alignment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.evaluation.statistics import LEVEL, MIN_SEEDS, is_significant
 from harness.files import write_text
 from harness.results.figures import Estimate, interval_figure, point_figure
 from harness.results.item_reader import ItemReader, SelectedRun
-from harness.results.rendering import format_interval, format_p, format_signed, markdown_rows
+from harness.results.rendering import format_line, format_signed, markdown_rows
 from harness.results.verdicts import ComparedLine, compare_pairs
 
 ALIGNMENT = "static-retrieval"  # ALIGN-MLM's measure: accuracy@1 of static embeddings
@@ -163,8 +163,7 @@ def _grid(own: pd.DataFrame, column: str) -> str:
 def _compared_lines(compared: Mapping[tuple[str, str], Sequence[ComparedLine]]) -> Iterable[list[str]]:
     for (view, name), lines in compared.items():
         for line in lines:
-            figures = (format_signed(line.difference.estimate), format_interval(line.difference), format_p(line.p))
-            yield [view, name, line.task, f"{line.second:.1f}", f"{line.first:.1f}", *figures]
+            yield [view, name, line.task, f"{line.second:.1f}", f"{line.first:.1f}", *format_line(line)]
 
 
 def _interval(values: pd.Series) -> tuple[float, float] | None:

@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harness.errors import UserError
+from harness.errors import UserError, list_first
 from harness.evaluation import statistics
 from harness.evaluation.statistics import MIN_SEEDS, Difference, Differences, ItemVariances, RankIntervals
 from harness.results.item_reader import NOTHING, ItemReader, SelectedRun
-from harness.results.labels import Record, list_first
+from harness.results.labels import Record
 from harness.results.tables import Marks, ResultRow, ResultTable, run_seeds
 from harness.results.versions import cells_of_test_items, differing_cells
 from harness.storage.store import AVERAGE

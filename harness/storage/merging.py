@@ -1,7 +1,7 @@
 """Bringing the runs of another store, with their artifacts, into this one.
 
-A run is known by its id, which is a hash of what it is. Nothing that is here is overwritten: a score that is there with
-another value, and an artifact that is there with another content, are reported. Artifacts are copied before the rows,
+A run is identified by its id, a hash of its recipe, seeds, base and data. Nothing is overwritten: a score with
+another value and an artifact with another content are reported. Artifacts are copied before the rows,
 which are one transaction, so that a merge that was killed is completed by another one.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from harness.errors import UserError, counted
+from harness.errors import UserError, counted, list_first
 from harness.files import file_digest
 from harness.statistics import TOLERANCE
 from harness.storage.artifacts import Artifacts
@@ -28,7 +28,6 @@ from harness.storage.store.statements import insert_new
 from harness.storage.usage import lease, register_store
 
 Row = Mapping[str, Any]
-_SHOWN = 3  # scores that a message lists
 _PARTS = (schema.run_stage, schema.score, schema.summary)
 _CURVE = ("task", "view", "split", "selection", "metric")  # the scores of one stage in a run
 
@@ -77,7 +76,7 @@ def merge(store: Store, artifacts: Artifacts, other: Store, others: Artifacts) -
         names = run_ids(source)
         stages = sa.select(schema.run_stage.c.fingerprint).distinct()
         with lease(artifacts, source.execute(stages).scalars()):
-            accepted = [name for name in names if _bring_artifacts(store, artifacts, source, others, name, merged)]
+            accepted = [name for name in names if _bring_artifacts(artifacts, source, others, name, merged)]
             with store.transaction() as target:
                 for name in accepted:
                     _merge_run(target, read_run(source, name), merged)
@@ -116,9 +115,7 @@ def put_run(connection: Connection, rows: RunRows) -> None:
         insert_new(connection, table, added)
 
 
-def _bring_artifacts(
-    store: Store, artifacts: Artifacts, source: Connection, others: Artifacts, name: str, merged: Merged
-) -> bool:
+def _bring_artifacts(artifacts: Artifacts, source: Connection, others: Artifacts, name: str, merged: Merged) -> bool:
     """Copies the artifacts of a run that are not here. Whether the run can be merged."""
     run, stages = _rows(source, schema.run, schema.run.c.id == name)[0], _stages(source, name)
     title = run_title(run)
@@ -180,8 +177,7 @@ def _merge_run(target: Connection, theirs: RunRows, merged: Merged) -> None:
     links = [link for link in theirs.links if link["fingerprint"] not in set(ours.fingerprints)]
     ends = theirs.run["status"] == "done" and ours.run["status"] in UNFINISHED
     if differing:
-        more = f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
-        listed = "; ".join(differing[:_SHOWN]) + more
+        listed = list_first(differing, 3, "; ")
         merged.refused.append(f"{theirs.name}: {counted(len(differing), 'score')} of another value, kept: {listed}")
     elif not (new or links or ends):
         merged.known.append(theirs.name)

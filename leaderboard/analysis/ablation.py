@@ -15,7 +15,7 @@ import pandas as pd
 
 from harness.data.languages import language
 from harness.results.attribution import Attribution, gain_chain, step_between
-from harness.results.labels import RATE, is_alignment_setting, shown_recipe
+from harness.results.labels import LEARNING_RATE, is_alignment_setting, shown_recipe
 from harness.results.rendering import DASH
 from harness.results.tables import ResultRow, ResultTable, frame_records
 from harness.results.verdicts import ComparedLine
@@ -116,7 +116,7 @@ def sets_by_field(
 def _comparable_settings(recipe: Mapping[str, Any]) -> dict[str, str]:
     """The settings of a recipe as JSON by dotted name, without empty ones and without what tuning chose."""
     tuned = any(name.startswith(f"{TUNING}.") for name in recipe)
-    excluded = (TUNING, RATE) if tuned else (TUNING,)
+    excluded = (TUNING, LEARNING_RATE) if tuned else (TUNING,)
     return {
         name: json.dumps(value)
         for name, value in recipe.items()

@@ -196,7 +196,7 @@ def view_order(view: str, source: str) -> tuple[int, int, str]:
     return len(known.departs), -int(known.resource) if known.resource.isdigit() else 1, view
 
 
-def by_distance(lines: pd.DataFrame, source: str) -> pd.DataFrame:
+def sort_by_distance(lines: pd.DataFrame, source: str) -> pd.DataFrame:
     """The lines of a frame with a column `view` in the order of `view_order`."""
     order = {view: view_order(view, source) for view in lines["view"].unique()}
     return lines.sort_values("view", key=lambda views: views.map(order), kind="stable", ignore_index=True)

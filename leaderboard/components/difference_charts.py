@@ -90,17 +90,8 @@ def heat_map(differences: pd.DataFrame, *, dark: bool) -> alt.LayerChart:
     ]
     frame = frame.assign(fill=[fill for fill, _ in tiles], ink=[ink for _, ink in tiles])
     frame["short"] = [format_signed(value, 0) for value in frame["difference"]]
-    axis = alt.Axis(ticks=False, domain=False, labelAngle=0, orient="top")
-    x = alt.X("view:N", sort=list(dict.fromkeys(frame["view"])), title=None, axis=axis)
-    y = alt.Y("row:N", sort=list(dict.fromkeys(frame["row"])), title=None, axis=look.names_axis())
     tips = [alt.Tooltip("row:N"), alt.Tooltip("view:N"), alt.Tooltip("text:N", title="difference")]
-    base = alt.Chart(frame).encode(x=x, y=y, tooltip=tips)
-    fills = base.mark_rect().encode(color=alt.Color("fill:N", scale=None))
-    wide_enough = alt.expr("bandwidth('x') < 22 ? 0 : 1")
-    figures = base.mark_text(fontSize=11, opacity=wide_enough).encode(
-        text="short:N", color=alt.Color("ink:N", scale=None)
-    )
-    return alt.layer(fills, figures).properties(height=30 * frame["row"].nunique())
+    return look.tile_map(frame, "row", "short:N", tips, 30)
 
 
 def distance_lines(placed: pd.DataFrame, axis: str) -> alt.LayerChart | None:

@@ -89,6 +89,19 @@ def tile_colours(difference: float, widest: float, *, dark: bool, unsure: bool =
     return fill, max(TILE_INKS, key=lambda ink: contrast(fill, ink))
 
 
+def tile_map(frame: pd.DataFrame, rows: str, text: Any, tips: list[Any], height: int) -> alt.LayerChart:
+    """Tiles of the colour `fill` by the column `rows` and by `view`, each in the order of `frame`, with figures of the
+    colour `ink` on wide tiles. `height` is that of a tile in pixels."""
+    axis = alt.Axis(ticks=False, domain=False, labelAngle=0, orient="top")
+    x = alt.X("view:N", sort=list(dict.fromkeys(frame["view"])), title=None, axis=axis)
+    y = alt.Y(f"{rows}:N", sort=list(dict.fromkeys(frame[rows])), title=None, axis=names_axis())
+    base = alt.Chart(frame).encode(x=x, y=y, tooltip=tips)
+    tiles = base.mark_rect().encode(color=alt.Color("fill:N", scale=None))
+    wide_enough = alt.expr("bandwidth('x') < 22 ? 0 : 1")
+    figures = base.mark_text(fontSize=11, opacity=wide_enough).encode(text=text, color=alt.Color("ink:N", scale=None))
+    return alt.layer(tiles, figures).properties(height=height * frame[rows].nunique())
+
+
 def score_tints(values: Sequence[float | None], *, dark: bool) -> list[str]:
     """A quiet fill for each score of a column: the higher, the stronger; differences below `NARROWEST` are faint."""
     known = [value for value in values if value is not None]

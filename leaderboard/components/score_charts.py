@@ -165,25 +165,15 @@ def score_map(scores: pd.DataFrame, *, dark: bool) -> alt.LayerChart | None:
     """Scores by language and task, the higher the darker. Wide cells have figures."""
     if scores.empty:
         return None
-    shares = scores["value"] / 100
-    fills = [look.mix(look.MIDDLE[dark], METHOD, share) for share in shares]
+    fills = [look.mix(look.MIDDLE[dark], METHOD, value / 100) for value in scores["value"]]
     frame = scores.assign(
         task=[escape(str(task), most=30) for task in scores["task"]],
         view=[escape(str(view), most=24) for view in scores["view"]],
         fill=fills,
         ink=[max(look.TILE_INKS, key=lambda ink: look.contrast(fill, ink)) for fill in fills],
     )
-    axis = alt.Axis(ticks=False, domain=False, labelAngle=0, orient="top")
-    x = alt.X("view:N", sort=list(dict.fromkeys(frame["view"])), title=None, axis=axis)
-    y = alt.Y("task:N", sort=list(dict.fromkeys(frame["task"])), title=None, axis=look.names_axis())
     tips = [alt.Tooltip("task:N"), alt.Tooltip("view:N", title="language"), alt.Tooltip("value:Q", format=".1f")]
-    base = alt.Chart(frame).encode(x=x, y=y, tooltip=tips)
-    wide_enough = alt.expr("bandwidth('x') < 22 ? 0 : 1")
-    figures = base.mark_text(fontSize=11, opacity=wide_enough).encode(
-        text=alt.Text("value:Q", format=".0f"), color=alt.Color("ink:N", scale=None)
-    )
-    fills_layer = base.mark_rect().encode(color=alt.Color("fill:N", scale=None))
-    return alt.layer(fills_layer, figures).properties(height=26 * frame["task"].nunique())
+    return look.tile_map(frame, "task", alt.Text("value:Q", format=".0f"), tips, 26)
 
 
 def loss_charts(curve: pd.DataFrame) -> dict[str, alt.Chart]:

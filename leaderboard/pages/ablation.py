@@ -176,7 +176,7 @@ def show_scope(choice: AblationChoice, scope: str) -> None:
     if differences.empty:
         return
     source = group.key.source
-    differences = board.by_distance(differences, source)
+    differences = board.sort_by_distance(differences, source)
     views = tuple(differences["view"].unique())
     grey = len(tasks) == 1 and choice.intervals
     differences = ablation.add_intervals(differences, choice.others, choice.comparisons(scope, views) if grey else {})

@@ -123,7 +123,7 @@ def show_languages(choice: CompareChoice, lines: pd.DataFrame) -> None:
         st.info(f"No language of {escape(task, 'markdown', 40)} has a score in both rows.")
         return
     source = choice.group.key.source
-    lines = board.by_distance(lines, source)
+    lines = board.sort_by_distance(lines, source)
     named = board.label_views(lines, source)
     dots = difference_charts.difference_dots(named)
     charts.show_chart(

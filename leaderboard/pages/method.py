@@ -105,7 +105,7 @@ def show_strip(choice: MethodChoice) -> None:
     messages.write_notes([f"Gain: over {control}, with its 95 % interval over seeds and items."] if control else [])
     cells = data.cells(data.location(), row.runs)
     scores = method.score_map(row, cells, group.summaries, group.selection)
-    scores = board.by_distance(scores, group.key.source)
+    scores = board.sort_by_distance(scores, group.key.source)
     on_page, printed = (score_charts.score_map(scores, dark=dark) for dark in (charts.is_dark(), False))
     charts.show_chart(on_page, "How does it do in each language?", "map", "Score in percent, mean over seeds.", printed)
 
@@ -118,7 +118,7 @@ def show_scores(choice: MethodChoice) -> None:
     if lines.empty:
         st.info(f"No score of {escape(task, 'markdown', 40)} yet.")
         return
-    lines = board.by_distance(lines, group.key.source)
+    lines = board.sort_by_distance(lines, group.key.source)
     named = board.label_views(lines, group.key.source)
     about = "Dots are seeds, bars are means. The line is the 95 % interval of the first run over its items."
     charts.show_chart(score_charts.view_scores(named), f"How does it do on {task}?", "views", about)

@@ -129,7 +129,7 @@ def test_a_resumed_stage_goes_on_in_the_same_log(tmp_path: Path) -> None:
     with log_stage(tmp_path, "align a", Nobody()) as log:
         log.update(rate(40))
         (tmp_path / "artifact").mkdir()
-        log.leave(tmp_path / "artifact")
+        log.finish(tmp_path / "artifact")
     found = [kind for kind, _ in log_lines(tmp_path)]
     assert found == ["start", "step", "step", "stop", "start", "step", "step", "end"]
     assert log_lines(tmp_path / "artifact") == log_lines(tmp_path)
@@ -145,7 +145,7 @@ def test_evaluations_are_told_once(tmp_path: Path) -> None:
         log.update(rate(40))
         log.update(rate(60))
         curve.write_text(json.dumps([[20, "qaa", {"accuracy": 41.25}], [100, "qaa", {"accuracy": 50.0}]]))
-        log.leave(curve.parent)
+        log.finish(curve.parent)
     told = [text for kind, text in log_lines(tmp_path) if kind == "dev"]
     assert told == ["step 20: qaa accuracy 41.2, qab accuracy 33.0", "step 100: qaa accuracy 50.0"]
 
@@ -167,8 +167,8 @@ def test_a_log_has_a_limit_and_counts_what_it_leaves_out(tmp_path: Path) -> None
     written = 30_000
     with log_stage(tmp_path, "align a", Nobody()) as log:
         for number in range(written):
-            log.say(logs.OUT, f"line {number} " + "x" * 60)
-        log.say(logs.OUT, "y" * 100_000)
+            log.write(logs.OUT, f"line {number} " + "x" * 60)
+        log.write(logs.OUT, "y" * 100_000)
     file = tmp_path / LOG
     assert file.stat().st_size <= logs.LIMIT
     lines = file.read_text().splitlines()
@@ -183,7 +183,7 @@ def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     with log_stage(tmp_path / "not there", "align a", Nobody()) as log:
         print("on")
         log.update(rate(20))
-        log.leave(tmp_path)
+        log.finish(tmp_path)
     assert not list(tmp_path.iterdir())
 
 

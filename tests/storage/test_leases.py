@@ -257,14 +257,14 @@ def test_a_server_that_goes_away_is_waited_for(server: Server, monkeypatch: pyte
             server.start()
         store.put_scores("r", [SCORE])
 
-    store.patiently(record)
+    store.retry(record)
     assert len(tries) >= 3
     assert len(store.cells(run="r")) == 1
     monkeypatch.setattr(queries, "WAIT_SECONDS", 1.0)
     server.stop_now()
     try:
         with pytest.raises(UserError, match="check the URL"):
-            store.patiently(lambda: store.put_scores("r", [SCORE]))
+            store.retry(lambda: store.put_scores("r", [SCORE]))
     finally:
         server.start()
     store.close()

@@ -28,7 +28,7 @@ from huggingface_hub.errors import (
 )
 
 from harness.data.hub.settings import Named
-from harness.errors import UserError
+from harness.errors import UserError, list_first
 from harness.faults import quote
 from harness.files import file_digest, read_json, text_digest, write_json
 
@@ -132,11 +132,10 @@ class Repository:
         """The error for a config or split that the repository lacks."""
         splits = self.configs.get(config)
         known = sorted(self.configs) if splits is None else sorted(splits)
-        more = f" and {len(known) - 12} more" if len(known) > 12 else ""
         return self._error(
             "the data set lacks this config" if splits is None else "the config lacks this split",
             f"{config}, split {split}",
-            f"{', '.join(known[:12]) or 'no config with Parquet files in its card'}{more}",
+            list_first(known, 12) or "no config with Parquet files in its card",
             f"Parquet files of {config}, split {split}",
             "check the revision, or leave the language or task out (`--languages available`)",
         )

@@ -16,7 +16,7 @@ class HubSplit:
     """A split on the hub, its columns in the order that the records have.
 
     `names` maps views to the names that `config` uses. Where one config holds all languages, `language_column` tells
-    them apart, or `id_prefixes` maps views to what stands before the first hyphen of their ids.
+    them apart, or `id_prefixes` maps views to what is before the first hyphen of their ids.
     """
 
     config: str
@@ -43,7 +43,7 @@ class HubTask:
 NLI_COLUMNS = ("premise", "hypothesis", "label")
 _SPLITS = {"train": "train", "dev": "validation", "test": "test"}  # XTREME's names of splits, and the hub's
 _QUESTION = ("id", "question", "context", "answers")
-_STRIPPED = ("the hub's texts are stripped; an answer that no longer stands at its offset is scored by its text",)
+_STRIPPED = ("the hub's texts are stripped; an answer that is no longer at its offset is scored by its text",)
 _SQUAD = HubSplit("SQuAD", "train", _QUESTION)
 _XNLI = HubSplit("XNLI", "test", ("sentence1", "sentence2", "gold_label"), language_column="language")
 _NAMES = {code: language.name for code, language in XTREME.items()}
@@ -96,7 +96,7 @@ HUB_TASKS: Mapping[str, HubTask] = {
         ("tatoeba", "sentence-geometry"),
         HubTask(
             {"test": HubSplit("tatoeba.{view}", "validation", ("source_sentence", "target_sentence"), names=ISO3)},
-            ("English lines stand in LASER's order, not in the official download's: the accuracy is the same",),
+            ("English lines are in LASER's order, not in the official download's: the accuracy is the same",),
         ),
     ),
 }

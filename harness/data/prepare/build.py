@@ -17,10 +17,10 @@ from typing import Protocol
 
 from harness.data.prepare import record
 from harness.data.prepare.archives import Limits, extract
-from harness.data.prepare.find import Downloads, FoundDownload, expected_files, join_names
+from harness.data.prepare.find import Downloads, FoundDownload, expected_files
 from harness.data.prepare.package import Download, Package
 from harness.data.prepare.record import DownloadRecord, PreparedRecord
-from harness.errors import UsageError, UserError
+from harness.errors import UsageError, UserError, list_first
 from harness.faults import DiskError, disk_errors
 from harness.files import read_json, replace_folder, restore_folder, write_json
 from harness.storage.manifest import File
@@ -96,7 +96,7 @@ def _prepare(package: Package, downloads: Downloads, folder: Path, options: Opti
         raise UserError(
             "this folder holds files that `prepare` did not write",
             file=final,
-            found=join_names(strange),
+            found=list_first(strange, 6),
             expected="no such folder, or one that `prepare` made",
             remedy="move it away, or choose another folder with --to",
         )
@@ -182,7 +182,7 @@ def _extract_archive(
         raise UserError(
             "the archive has none of the expected files",
             file=archive,
-            expected=join_names(download.holds) or "other files",
+            expected=list_first(download.holds, 6) or "other files",
             remedy=f"it seems to be another archive: download it from {download.url}",
         )
     return {name: into / name for name in files}
@@ -195,7 +195,7 @@ def _convert(package: Package, raw: dict[str, Path], made: PreparedRecord, new: 
     if not done.items:
         raise UserError(
             f"no part of {package.name} is complete",
-            found=join_names(sorted(raw)),
+            found=list_first(sorted(raw), 6),
             expected=expected_files(package, []),
             remedy="`alignboard prepare --list` shows what to download",
         )
@@ -203,7 +203,7 @@ def _convert(package: Package, raw: dict[str, Path], made: PreparedRecord, new: 
     made.notes = done.notes
     known = ((path, count, package.published.get(path, count)) for path, count in done.items.items())
     if other := [f"{path} {count:,} ({published:,})" for path, count, published in known if count != published]:
-        made.notes.append(f"other numbers of items than published (in brackets): {join_names(other)}")
+        made.notes.append(f"other numbers of items than published (in brackets): {list_first(other, 6)}")
     record.write(new, made)
 
 

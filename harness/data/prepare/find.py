@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -86,9 +86,3 @@ def expected_files(package: Package, downloads: list[Download]) -> str:
 
     wanted = downloads or package.downloads
     return "; ".join(" or ".join((*d.names, *first(d.parts), *first(d.holds))) for d in wanted)
-
-
-def join_names(names: Sequence[str], limit: int = 6) -> str:
-    """The first names of a list, and the number of the others."""
-    more = len(names) - limit
-    return ", ".join(names[:limit]) + (f" and {more:,} more" if more > 0 else "")

@@ -101,7 +101,7 @@ class Ranks:
             self._started.append(subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL))
 
     def _reported(self, number: int) -> Exception:
-        """The error of another rank. Ranks that this one has started are started anew for the next stage."""
+        """The error of another rank. Ranks that this one has started are started again for the next stage."""
         key = f"error {number}"
         try:
             self._store.wait([key], timedelta(seconds=GRACE))

@@ -21,6 +21,6 @@ class DrawCleanSample(DrawSample):
     def draw(self, source: Source, folder: Path | None = None) -> Sample:
         pool = read_pool(source, folder)
         clean = without_test_text(pool, source, self.tests)
-        note = f"{len(pool) - len(clean):,} of {len(pool):,} sentence pairs left out: they stand in a test set"
+        note = f"{len(pool) - len(clean):,} of {len(pool):,} sentence pairs left out: they occur in a test set"
         sample = draw_sample(clean, read_dictionary(source), self.settings, cache=folder)
         return replace(sample, notes=(note, *sample.notes))

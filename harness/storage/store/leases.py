@@ -17,7 +17,7 @@ STALE = timedelta(seconds=120)  # without a sign of life, for processes of other
 
 
 class LostRunError(UserError):
-    """A run that another command has planned anew since: what this one still writes is refused."""
+    """A run that another command has planned again: what this one still writes is refused."""
 
     def __init__(self, run: str) -> None:
         remedy = "give the command again, with the code that is to be used"

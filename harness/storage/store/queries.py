@@ -60,8 +60,8 @@ class Store:
     def close(self) -> None:
         self._engine.dispose()
 
-    def patiently(self, work: Callable[[], None]) -> None:
-        """Does work that may be repeated; where the server goes away meanwhile, waits for it and does it again."""
+    def retry(self, work: Callable[[], None]) -> None:
+        """Does work that may be repeated; does it again where the server has gone away meanwhile and is back."""
         deadline = time.monotonic() + WAIT_SECONDS
         while True:
             try:
@@ -99,8 +99,8 @@ class Store:
             upsert(connection, table, [row], keep=("created", *names, *schema.LATER))
 
     def unfinished_versions(self, run: RunRow) -> list[dict[str, Any]]:
-        """The unfinished runs of the same recipe and seeds on what lay in the same place as that of `run`, which was
-        something else: nothing can resume them."""
+        """The unfinished runs with the recipe, seeds and places of `run`, whose data or base were others: nothing can
+        resume them."""
         table, place = schema.run, [run.recipe.get(name) for name in ("source", "base")]
         same = ("kind", "method", "recipe_hash", "align_seed", "finetune_seed")
         equal = [table.c[name] == getattr(run, name) for name in same]
@@ -162,7 +162,7 @@ class Store:
             upsert(connection, schema.stage, [asdict(stage)])
 
     def link_stage(self, run: str, fingerprint: str, hit: bool, *, version: str | None = None) -> None:
-        """Stores that a run used a stage; `hit` where it was cached."""
+        """Stores that a run used a stage; `hit` where it was reused."""
         with self._write_run(run, version) as connection:
             upsert(connection, schema.run_stage, [{"run": run, "fingerprint": fingerprint, "hit": hit}])
 

@@ -27,7 +27,7 @@ ROW = ("method", "config", "transform")
 
 
 class Budget(StrEnum):
-    """What every row may use up in alignment."""
+    """The budget of the alignment of each row."""
 
     STEPS = "steps"
     DEVICE_SECONDS = "device-seconds"
@@ -48,7 +48,7 @@ def ablation(
     budget: Annotated[
         Budget,
         typer.Option(
-            help="What each row may use up: align.steps steps, or the device seconds of continued-mlm for them."
+            help="Budget of each row: align.steps steps, or the device seconds that continued-mlm takes for them."
         ),
     ] = Budget.STEPS,
     execution: ExecutionOptions = EXECUTION,

@@ -14,7 +14,7 @@ from harness.errors import UsageError, UserError, unique_names, unknown
 from harness.results.attribution import ORACLE, Attribution, attribute_gain, selection_regret
 from harness.results.item_reader import ItemReader
 from harness.results.labels import Record
-from harness.results.rendering import clean, format_interval, format_p, format_signed
+from harness.results.rendering import clean, format_line
 from harness.results.tables import HEADLINE, ResultTable, table_caption, tables_by_task
 from harness.results.verdicts import ComparedLine, compare_rows, describe
 from harness.storage.home import artifacts_root, database_url
@@ -122,9 +122,8 @@ def _print_lines(lines: Sequence[ComparedLine], names: tuple[str, str]) -> None:
         grid.add_column(Text(head), justify="right", no_wrap=True)
     for line in lines:
         keys = (line.task, line.view) if line.view else (line.task,)
-        figures = (f"{line.first:.1f}", f"{line.second:.1f}", format_signed(line.difference.estimate))
-        span = format_interval(line.difference)
-        grid.add_row(*map(clean, keys), *figures, span, format_p(line.p), end_section=line is lines[-2:][0])
+        figures = (f"{line.first:.1f}", f"{line.second:.1f}", *format_line(line))
+        grid.add_row(*map(clean, keys), *figures, end_section=line is lines[-2:][0])
     print_rich(grid)
     for line in [line for line in lines if line.task == AVERAGE] or lines:
         typer.echo(clean(describe(line, *names)))

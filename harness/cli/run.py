@@ -26,7 +26,7 @@ def run(
     like: Annotated[
         str | None,
         typer.Option(
-            metavar="RUN", help="Take data, base, budget and tasks of this run: an id, its beginning, or a method."
+            metavar="RUN", help="Use the data, base, budget and tasks of this run: an id, its start, or a method."
         ),
     ] = None,
     execution: ExecutionOptions = EXECUTION,
@@ -58,14 +58,14 @@ def run(
 def _recipes_like(
     like: str, methods: Sequence[str], transform: str, given: RecipeOptions, execution: ExecutionOptions
 ) -> list[Recipe]:
-    """The recipes of methods beside the run `like`. Raises UsageError for options that the run decides."""
+    """The recipes of methods beside the run `like`. Raises UsageError for options that the run sets."""
     from harness.experiments.recipe import recipe_like
     from harness.experiments.stored import recipe_of
 
     decided = [f for f in fields(given) if f.name != "changes" and getattr(given, f.name) != getattr(RECIPE, f.name)]
     if decided:
         names = ", ".join(f"--{f.name} {getattr(given, f.name)}" for f in decided)
-        raise UsageError("options that the run of --like decides", found=names, remedy="leave them out, or --like")
+        raise UsageError("--like sets these options already", found=names, remedy="leave them out, or --like")
     store = execution.open_store()
     known = recipe_of(store, like)
     store.close()

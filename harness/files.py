@@ -12,7 +12,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -139,10 +139,11 @@ def remove_parts(folder: Path, age: float = 0.0) -> int:
     that were killed. Returns their bytes."""
     size = 0
     for part in folder.rglob(".part-*"):
-        state = part.stat()
-        if time.time() - state.st_mtime >= age:
-            size += state.st_size
-            part.unlink()
+        with suppress(FileNotFoundError):  # its writer has finished meanwhile
+            state = part.stat()
+            if time.time() - state.st_mtime >= age:
+                part.unlink()
+                size += state.st_size
     return size
 
 

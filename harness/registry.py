@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from harness.errors import UsageError, UserError, unique_names, unknown
+from harness.files import text_digest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -126,10 +127,10 @@ class Registry(Generic[T]):
             point, remedy = self._point(name), "repair or uninstall that package"
             try:
                 plugin = point.load()
-            except Exception as error:  # whatever a plug-in's import raises is reported as that plug-in's fault
+            except (Exception, SystemExit) as error:  # whatever a plug-in's import raises is that plug-in's fault
                 raise self._broken(name, f"{type(error).__name__}: {error}", remedy) from error
-            if self.kind == "method" and (missing := _missing_methods(plugin)):
-                raise self._broken(name, f"it trains and lacks {missing}", remedy)
+            if fault := _fault_of(plugin, self.kind):
+                raise self._broken(name, f"it {fault}", remedy)
             self._loaded[name] = _set_name(plugin, name)
         return self._loaded[name]
 
@@ -187,8 +188,8 @@ CONTRASTS: Registry[Callable[..., Tensor]] = Registry("contrastive loss", "align
 def register(name: str) -> Callable[[type[T]], type[T]]:
     """Registers a Method or a Task of a loose file as `name`. In a package, whose entry point does it, it does nothing.
 
-    Raises UsageError for any other class, for a name that no list or path can hold, and for a method that trains and
-    lacks what training calls.
+    Raises UsageError for any other class, for a name that no list or path can hold, for a method that trains and lacks
+    what training calls, and for a task without a spec.
     """
     if not isinstance(name, str):
         raise UsageError("@register has no name", found=_describe(name), expected='@register("my-method")')
@@ -199,12 +200,12 @@ def register(name: str) -> Callable[[type[T]], type[T]]:
     def add(cls: type[T]) -> type[T]:
         registry = _registry_for(cls)
         file = str(getattr(importlib.import_module(cls.__module__), "__file__", cls.__module__))
-        if missing := _missing_methods(cls):
+        if fault := _fault_of(cls, registry.kind):
             raise UsageError(
-                f"the method {name!r} trains and lacks {missing}",
+                f"the {registry.kind} {name!r} {fault}",
                 file=file,
                 found=f"class {cls.__name__}",
-                remedy=f"define {missing} in it, or set trains = False",
+                remedy="define it in the class" + (", or set trains = False" if "trains and" in fault else ""),
             )
         if not registry.has_entry_point(name, f"{cls.__module__}:{cls.__qualname__}"):
             registry.add(name, cls, Origin("plug-in file", file))
@@ -230,7 +231,7 @@ def load_plugin(path: Path) -> None:
     if not path.is_file() or path.suffix != ".py":
         what = "no Python file" if path.is_file() else "the plug-in file is missing"
         raise UsageError(what, file=path, remedy="give the path of a Python file, NAME.py")
-    name = f"alignboard_plugin_{path.stem}"
+    name = f"alignboard_plugin_{path.stem}_{text_digest(str(path))[:8]}"  # two folders may have files of one name
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -258,11 +259,24 @@ def _origin_of(point: EntryPoint) -> Origin:
     return Origin(point.dist.name if point.dist is not None else "unknown distribution", point.value)
 
 
-def _missing_methods(plugin: object) -> str:
-    """The methods that training calls and a trained method lacks, separated by commas; "" for any other plug-in."""
-    from harness.method import Method, missing_methods
+def _fault_of(plugin: Any, kind: str) -> str:
+    """What keeps an object from being used as a method or a task; "" for one that can be, and for any other kind."""
+    if kind == "method":
+        from harness.method import Method, missing_methods
 
-    return ", ".join(missing_methods(plugin)) if isinstance(plugin, type) and issubclass(plugin, Method) else ""
+        if not isinstance(plugin, type) or not issubclass(plugin, Method):
+            return "is no class derived from Method"
+        if not isinstance(plugin.control, str | None):
+            return f"has a control that is no name: {plugin.control!r}"
+        missing = ", ".join(missing_methods(plugin))
+        return f"trains and lacks {missing}" if missing else ""
+    if kind == "task":
+        from harness.task import Task, TaskSpec
+
+        if not isinstance(plugin, type) or not issubclass(plugin, Task):
+            return "is no class derived from Task"
+        return "" if isinstance(getattr(plugin, "spec", None), TaskSpec) else "has no spec"
+    return ""
 
 
 def _set_name(plugin: T, name: str) -> T:

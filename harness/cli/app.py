@@ -142,6 +142,9 @@ def root(
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits: 0 success, 1 failure, 2 wrong usage, 75 stopped by SIGTERM or SIGUSR1, 130
     interrupted."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed: whatever opens a file next would get its number
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
     failures.shorten_warnings()
     if "OMP_WAIT_POLICY" not in os.environ:  # set before torch is imported; worker processes inherit it
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)

@@ -46,7 +46,7 @@ def load_board(name: str) -> Callable[[str, int, str], list[str]]:
         raise unknown("board", name, points)
     try:
         build: Any = points[name].load()
-    except Exception as error:  # foreign code may fail in any way
+    except (Exception, SystemExit) as error:  # foreign code may fail in any way
         what = f"the board {name!r} is broken: {type(error).__name__}: {error}"
         raise UserError(what, found=points[name].value, remedy="fix or uninstall that package") from error
     return build  # type: ignore[no-any-return]

@@ -88,12 +88,12 @@ def database() -> MachineCheck:
 
     try:
         store = Store.open(database_url(), read_only=True)
+        runs = len(store.names("id"))
     except NoStoreError as error:
         return MachineCheck("database", "ok", f"{error.file}: none yet; the first run creates it")
     except UserError as error:
         found = f"{error.file}: {error.what}" + (f" ({error.found})" if error.found else "")
         return MachineCheck("database", "failed", found, error.remedy or "")
-    runs = len(store.names("id"))
     store.close()
     return MachineCheck("database", "ok", f"{store.place}, runs: {runs}")
 

@@ -132,9 +132,9 @@ def merge(
 
     home = Path(other)
     place = str(home / "board.db") if home.is_dir() else other
-    beside = Path(place).parent / "artifacts"
-    folder = artifacts or (beside if "://" not in place and beside.is_dir() else artifacts_root())
     theirs = Store.open(place, read_only=True)
+    beside = Path(theirs.location).parent / "artifacts"
+    folder = artifacts or (beside if beside.is_dir() else artifacts_root())
     store = Store.open(db or database_url(), create=True)
     if theirs.location == store.location:
         raise UsageError("a store cannot be merged into itself", found=theirs.place)

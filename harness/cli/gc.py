@@ -59,7 +59,8 @@ def gc(
     for what, place in places.items():
         keep = partial(in_use, place, locations, trials=not trials, unknown=unknown)
         if dry_run:
-            kept = keep()
+            with place.collection_lock():  # as a collection does: no process takes a lease meanwhile
+                kept = keep()
             doomed = [found for name in place.fingerprints() if name not in kept and (found := place.listed(name))]
             for artifact in doomed:
                 typer.echo(f"{artifact.fingerprint[:12]}  {artifact.kind:<9} {artifact.size / 2**20:8.1f} MiB")

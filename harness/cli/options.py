@@ -24,9 +24,22 @@ if TYPE_CHECKING:
     from harness.experiments.stored import Moved
     from harness.storage.store import Store
 
+
+def refuse_empty(option: typer.CallbackParam, value: str | None) -> str | None:
+    """Raises UsageError for an option without a value, such as that of a variable which is not set."""
+    if value is not None and not value.strip():
+        raise UsageError(f"{option.opts[0]} is empty", found=repr(value), remedy="give a value, or leave it out")
+    return value
+
+
 Db = Annotated[
     str | None,
-    typer.Option("--db", metavar="URL", help="Database: a path or URL. Default: ALIGNBOARD_DB, else board.db in home."),
+    typer.Option(
+        "--db",
+        metavar="URL",
+        callback=refuse_empty,
+        help="Database: a path or URL. Default: ALIGNBOARD_DB, else board.db in home.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Seeds = Annotated[int, typer.Option(min=1, max=1000, help="Number of seeds; fewer than 3 give no verdict.")]
@@ -74,8 +87,12 @@ class RecipeOptions:
 class MovedOptions:
     """Where the source and the base of stored runs are today."""
 
-    source: Annotated[str | None, typer.Option(help="New location of the runs' source, if it has moved.")] = None
-    base: Annotated[str | None, typer.Option(help="New location of the runs' base, if it has moved.")] = None
+    source: Annotated[
+        str | None, typer.Option(callback=refuse_empty, help="New location of the runs' source, if it has moved.")
+    ] = None
+    base: Annotated[
+        str | None, typer.Option(callback=refuse_empty, help="New location of the runs' base, if it has moved.")
+    ] = None
 
     def moved(self) -> Moved:
         from harness.experiments.stored import Moved

@@ -115,6 +115,7 @@ def infonce_and_cz_nce(
       alignboard study cz-nce --methods ml-ctl,ml-ctl-cz --batch-sizes 8,32 --seeds 3
     """
     from harness.experiments.loss_study import batch_changes, gradients_on_frozen_pairs, temperature_of
+    from harness.experiments.recipe import full_config
     from harness.results.loss_report import write_loss_report
     from harness.results.verdicts import compare_pairs
 
@@ -122,6 +123,10 @@ def infonce_and_cz_nce(
     if len(pair) != 2:
         raise UsageError("two methods are compared", found=methods, expected="such as --methods info-snt,cz-snt")
     plain = [recipe.build(method) for method in pair]
+    for one in plain:
+        if one.align is None or "temperature" not in full_config(one):
+            expected = "methods with config.temperature, such as --methods info-snt,cz-snt"
+            raise UsageError("this study is of contrastive methods", found=one.method, expected=expected)
     cells = [(n, one.method, [*(recipe.changes or ()), *batch_changes(one, n)]) for n in sizes for one in plain]
     plans, executor = _run_all([recipe.build(method, changes=own) for _, method, own in cells], seeds, execution)
     reader, runs, tasks = _read_runs(plans, execution)
@@ -166,14 +171,19 @@ def transfer_from_scratch(
       alignboard study align-mlm --base init:4x128 --set align.steps=20000 --suite udpos,panx,xnli,static-retrieval
     """
     from harness.data.source import cached_source
+    from harness.registry import SUITES
     from harness.results.transfer_report import ALIGNMENT, compare_methods, read_points, write_transfer_report
 
     names = unique_names("method", [methods])
-    grid = [(view, name) for view in PROPERTIES for name in names]
-    plans, _ = _run_all([_changed(recipe, name, language, *PROPERTIES[view]) for view, name in grid], seeds, execution)
-    reader, runs, tasks = _read_runs(plans, execution)
-    if ALIGNMENT not in tasks or len(tasks) < 2:
+    listed = SUITES.get(recipe.suite).tasks
+    if ALIGNMENT not in listed or len(listed) < 2:
         raise UsageError("the suite has no alignment or no task", found=recipe.suite, expected=f"udpos,{ALIGNMENT}")
+    grid = [(view, name) for view in PROPERTIES for name in names]
+    recipes = [_changed(recipe, name, language, *PROPERTIES[view]) for view, name in grid]
+    if recipes[0].align is None:
+        raise UsageError("the first method, with which the others are compared, does not train", found=names[0])
+    plans, _ = _run_all(recipes, seeds, execution)
+    reader, runs, tasks = _read_runs(plans, execution)
     trained = [task for task in tasks if task != ALIGNMENT]
     by_cell = dict(zip(grid, runs, strict=True))
     nested = {view: {name: by_cell[view, name] for name in names} for view in PROPERTIES}

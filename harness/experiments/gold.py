@@ -13,6 +13,7 @@ from typing import Any
 
 from harness.code import code_hash, plugin_module
 from harness.data.source import Source, TaskCell
+from harness.faults import DiskError
 from harness.files import json_digest, write_json
 from harness.modeling.array_cache import Progress
 from harness.registry import TASKS
@@ -44,7 +45,7 @@ def check_items(source: Source, cells: Mapping[TaskCell, TaskSpec], modules: Seq
             file, line = source.place(cells[cell], cell.view, cell.split, item)
             raise fault.error(f"in the {cell.split} set of {cell.task} in {cell.view!r}", file, line)
         done += cell.count
-        with suppress(OSError):  # what cannot be remembered is checked again
+        with suppress(OSError, DiskError):  # what cannot be remembered is checked again
             write_json(marks[cell], _key(cell))
 
 

@@ -214,12 +214,12 @@ def _evaluations(folder: Path) -> dict[int, str]:
     """What a fine-tuning has evaluated so far: by step, the dev metrics of each view."""
     try:
         points = read_json(max(folder.glob(CURVE), key=lambda file: file.stat().st_mtime))
-    except (OSError, ValueError):  # also where there is none
+        found: dict[int, list[str]] = {}
+        for step, view, metrics in points:
+            values = " ".join(f"{name} {value:.1f}" for name, value in metrics.items())
+            found.setdefault(int(step), []).append(f"{view} {values}")
+    except (OSError, ValueError, TypeError, AttributeError):  # there is none, or it is damaged
         return {}
-    found: dict[int, list[str]] = {}
-    for step, view, metrics in points:
-        values = " ".join(f"{name} {value:.1f}" for name, value in metrics.items())
-        found.setdefault(int(step), []).append(f"{view} {values}")
     return {step: ", ".join(views) for step, views in found.items()}
 
 

@@ -72,7 +72,7 @@ def method_card(name: str, registry: Registry[type[Method]] = METHODS) -> Method
     """The card of a registered method, or objective. Raises what `registry.get` does."""
     key = None if registry.is_loaded(name) else _definition(registry.origin(name).value)
     if key is None:
-        return _validated(name, registry, _declarations(registry.get(name)))
+        return _validated(name, registry, _read_declarations(name, registry))
     card = _kept_card(name, registry, key, str(home()))
     registry.check_control(name, card.control)
     return card
@@ -103,7 +103,7 @@ def _definition(origin: str) -> str | None:
 
 @cache
 def _kept_card(name: str, registry: Registry[type[Method]], key: str, place: str) -> MethodCard:
-    values = cached_json(f"{registry.kind} {name}", key, lambda: _declarations(registry.get(name)))
+    values = cached_json(f"{registry.kind} {name}", key, lambda: _read_declarations(name, registry))
     return _validated(name, registry, values)
 
 
@@ -112,11 +112,23 @@ def _validated(name: str, registry: Registry[type[Method]], values: Any) -> Meth
         return MethodCard.model_validate(values)
     except ValidationError as error:
         problem = error.errors()[0]
-        raise UserError(
-            f"the {registry.kind} {name!r} is broken: {'.'.join(map(str, problem['loc']))}: {problem['msg']}",
-            found=str(registry.origin(name)),
-            expected="declarations as those of harness.method.Method",
-        ) from error
+        raise _broken(name, registry, f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}") from error
+
+
+def _read_declarations(name: str, registry: Registry[type[Method]]) -> dict[str, Any]:
+    cls = registry.get(name)
+    try:
+        return _declarations(cls)
+    except Exception as error:  # of values of any type
+        raise _broken(name, registry, f"{type(error).__name__}: {error}") from error
+
+
+def _broken(name: str, registry: Registry[type[Method]], why: str) -> UserError:
+    return UserError(
+        f"the {registry.kind} {name!r} is broken: {why}",
+        found=str(registry.origin(name)),
+        expected="declarations as those of harness.method.Method",
+    )
 
 
 def _declarations(cls: type[Method]) -> dict[str, Any]:

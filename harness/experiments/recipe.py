@@ -31,6 +31,7 @@ from harness.training.settings import AlignSettings, FrozenSettings, PretrainSet
 
 KINDS = ("matched", "paper")
 SHIPPED = Path(__file__).parents[1] / "recipes"  # settings that come with Alignboard
+OWN_OPTIONS = ("method", "base", "source", "suite", "protocol", "languages", "transform", "precision")
 PROTOCOLS = ("official", "mini", "alignboard")
 Contamination = Literal["report", "remove"]
 
@@ -101,13 +102,16 @@ def make_recipe(
     """Builds the recipe of one method from command-line options.
 
     `recipe` is "matched", "paper", "demo" or a TOML file of changes; `changes` are "dotted.field=value" texts, which
-    win. Raises UsageError for unknown names, unknown fields and contradictions.
+    win. Raises UsageError for unknown names, unknown fields, what has an option of its own, and contradictions.
     """
     trains = method_card(method).trains
     known = SUITES.get(suite)
     if protocol not in PROTOCOLS:
         raise unknown("protocol", protocol, PROTOCOLS)
     kind, asked = _parse_settings(recipe, changes, known.tasks)
+    for name in (name for name in (*OWN_OPTIONS, "kind", "tuning") if name in asked):
+        remedy = f"give --{name} instead" if name in OWN_OPTIONS else "leave it out: --recipe names the kind of recipe"
+        raise UsageError(f"{name} is no setting of a recipe", found=f"{name}={asked[name]}", remedy=remedy)
     fields: dict[str, Any] = {
         "kind": kind,
         "method": method,

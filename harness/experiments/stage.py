@@ -8,6 +8,7 @@ says where things are on this machine, does not, nor do the device and the numbe
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,7 @@ from harness.data.source import CorpusCell, TaskCell, cached_source
 from harness.errors import UserError, list_first
 from harness.experiments.bases import base_fingerprint
 from harness.experiments.logs import log_stage
-from harness.files import COST, json_digest, read_json, write_json
+from harness.files import COST, LOG, json_digest, read_json, write_json
 from harness.registry import TASKS
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import ScoreRow
@@ -210,10 +211,15 @@ class Stage(ABC):
                 bench.artifacts.create(self.fingerprint, self.kind, {"title": self.title}, read, claim) as folder,
             ):
                 reach("stage started")
+                self.check_unchanged()  # now, too: a checkpoint is taken to be of the data of the plan
                 bench = replace(bench, watch=log, read=read)
                 cost = self._measured_run(bench, folder)
                 reach("stage computed")
-                self.check_unchanged()
+                try:
+                    self.check_unchanged()
+                except UserError:
+                    _discard_checkpoints(bench.artifacts.work(self.fingerprint))
+                    raise
                 for name in read:
                     bench.input(name)  # unchanged since it was read
                 write_json(folder / COST, cost)
@@ -267,6 +273,15 @@ class Stage(ABC):
             "host": provenance.host(),
             "code_version": provenance.code_version().commit,
         }
+
+
+def _discard_checkpoints(work: Path) -> None:
+    """Empties the work folder of a stage, but for its log."""
+    for path in work.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOG:
+            path.unlink()
 
 
 def _plain(value: Any) -> Any:

@@ -189,7 +189,7 @@ class Tokenizer:
             return self._encode_words(sentences[rows], rows.start, max_length, separators)
 
         def read(rows: slice) -> Sequence[str]:
-            return [word for sentence in sentences[rows] for word in (*sentence, "\0")]
+            return [word for sentence in sentences[rows] for word in (str(len(sentence)), *sentence)]
 
         return self._cached(("words", max_length, separators), len(sentences), read, compute, Words)
 
@@ -262,7 +262,8 @@ class Tokenizer:
             digest = hashlib.sha256(repr((kind, self.fingerprint, code_hash(__name__))).encode())
             for block in blocks:
                 for text in read(block):
-                    digest.update(text.encode("utf-8", "surrogatepass") + b"\n")
+                    content = text.encode("utf-8", "surrogatepass")
+                    digest.update(b"%d:" % len(content) + content)  # a text may hold any separator
             folder = self.cache / digest.hexdigest()
         arrays = cached_arrays(folder, len(blocks), compute_block)
         values: Any = (

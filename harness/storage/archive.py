@@ -99,7 +99,9 @@ def unpack_archive(file: Path, folder: Path) -> None:
                 tar.extract(member, folder, filter="data")
                 if file_digest(folder / member.name) != expected.sha256:
                     raise _damage(file, f"the content of {member.name} has changed since it was written")
-    except tarfile.TarError as error:
+    except UserError:
+        raise
+    except (tarfile.TarError, ValueError) as error:  # ValueError: a header or a name that no file can have
         raise _damage(file, quote(error)) from error
     except FileNotFoundError as error:
         raise UserError("there is no such file", file=file) from error

@@ -47,6 +47,7 @@ from harness.storage.manifest import MANIFEST, Artifact, DamageError, read_manif
 
 WRITING_SECONDS = 3600.0  # a temporary file is written in less
 SETTLED = 50_000_000  # nanoseconds after which a change of a file shows in its times
+_PUBLISHED, _WORK = "objects/*/[!.]*", "work/[!.]*"  # not what file systems and desktops add, such as .nfs0001
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -226,7 +227,7 @@ class Artifacts:
 
     def fingerprints(self) -> list[str]:
         """The fingerprints of all published artifacts, sorted."""
-        return sorted(path.name for path in self.root.glob("objects/*/*"))
+        return sorted(path.name for path in self.root.glob(_PUBLISHED))
 
     def gc(self, keep: Callable[[], Collection[str]]) -> Collected:
         """Removes artifacts and work folders that are not among the fingerprints which `keep` returns, what dead
@@ -237,7 +238,7 @@ class Artifacts:
         removed, size = [], 0
         with self.collection_lock():
             kept = keep()
-            paths = [path for place in ("objects/*/*", "work/*", "parts/*") for path in self.root.glob(place)]
+            paths = [path for place in (_PUBLISHED, _WORK, "parts/[!.]*") for path in self.root.glob(place)]
             for path in (path for path in paths if path.name not in kept):
                 with try_locked(self.root / "locks" / path.name) as held:
                     if held:
@@ -257,7 +258,7 @@ class Artifacts:
                     if abandoned:
                         size += folder_size(folder)
                         shutil.rmtree(folder)
-        for folder in self.root.glob("work/*"):  # of stages that were published just before their process died
+        for folder in self.root.glob(_WORK):  # of stages that were published just before their process died
             if self._object(folder.name).is_dir():
                 with try_locked(self.root / "locks" / folder.name) as held:
                     size += self._remove(folder) if held else 0
@@ -319,9 +320,8 @@ class Artifacts:
         """Deletes a folder so that no reader ever sees half of it. Returns its bytes."""
         size = folder_size(path)
         self._memory(path.name).unlink(missing_ok=True)
-        temporary = self._new_folder("staging", "removed")
-        path.rename(temporary / path.name)
-        shutil.rmtree(temporary)
+        with self.staging("removed") as temporary:
+            path.rename(temporary / path.name)
         return size
 
 

@@ -92,10 +92,14 @@ def try_locked(path: Path) -> Iterator[bool]:
 
 @contextmanager
 def try_flock(folder: Path) -> Iterator[bool]:
-    """Locks a folder itself if no other process does."""
-    handle = os.open(folder, os.O_RDONLY)
+    """Locks a folder itself if it is there and no other process does."""
     try:
-        yield _flock(handle, wait=False)
+        handle = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        yield _flock(handle, wait=False) and _is_same_file(handle, folder)  # it may have been renamed meanwhile
     finally:
         os.close(handle)
 
@@ -143,7 +147,8 @@ def _wait_for_claim(path: Path, on_wait: Callable[[], None] | None) -> int:
 
 def _beat(handle: int, done: threading.Event) -> None:
     while not done.wait(BEAT):
-        os.utime(handle)
+        with suppress(OSError):  # a disk that fails: the stage itself reports it
+            os.utime(handle)
 
 
 def _last_beat(state: os.stat_result) -> tuple[int, int]:

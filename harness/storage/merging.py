@@ -179,6 +179,8 @@ def _merge_run(target: Connection, theirs: RunRows, merged: Merged) -> None:
     if differing:
         listed = list_first(differing, 3, "; ")
         merged.refused.append(f"{theirs.name}: {counted(len(differing), 'score')} of another value, kept: {listed}")
+    elif links and ours.run["kind"] == "external" and ours.run["status"] == "done":
+        merged.refused.append(f"{theirs.name}: other predictions with the same scores; those that are here stay")
     elif not (new or links or ends):
         merged.known.append(theirs.name)
     elif ours.run["version"] != theirs.run["version"]:

@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harness.errors import UserError, unknown
@@ -27,26 +27,22 @@ def register_store(artifacts: Artifacts, store: Store) -> None:
     location, home = store.location, artifacts.root.parent
     if "://" not in location and Path(location).is_relative_to(home):
         location = str(Path(location).relative_to(home))  # so that the home folder can be moved
-    entry = _entry(artifacts, location)
-    if not entry.is_file():
-        write_json(entry, {"store": location})
+    write_json(artifacts.root / "stores" / f"{text_digest(location)[:16]}.json", {"store": location})
 
 
 def registered_stores(artifacts: Artifacts) -> list[str]:
     """The databases that use these artifacts: absolute paths, and URLs without passwords."""
-    texts = [str(read_json(entry)["store"]) for entry in _files(artifacts, "stores")]
-    return sorted(text if "://" in text else str(artifacts.root.parent / text) for text in texts)
+    return sorted(set(_entries(artifacts).values()))
 
 
 def forget_store(artifacts: Artifacts, location: str) -> None:
     """Forgets a database, so that its runs no longer keep artifacts. Raises UsageError where it is not registered."""
-    known = registered_stores(artifacts)
+    known = _entries(artifacts)
     place = location if "://" in location else str(Path(location).absolute())
-    if place not in known:
-        raise unknown("database of these artifacts", hide_secrets(location), known)
-    home = str(artifacts.root.parent) + os.sep
-    for text in (place, place.removeprefix(home)):
-        _entry(artifacts, text).unlink(missing_ok=True)
+    if place not in known.values():
+        raise unknown("database of these artifacts", hide_secrets(location), known.values())
+    for entry in (entry for entry, name in known.items() if name == place):
+        entry.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -88,7 +84,7 @@ def in_use(artifacts: Artifacts, locations: Sequence[str], *, trials: bool = Tru
 
     Checkpoints are kept while any run is unfinished. Raises UserError where a database cannot be read.
     """
-    files = {name for file in _files(artifacts, "trials") for name in read_json(file)}
+    files = {name for file in _files(artifacts, "trials") for name in _read_names(file)}
     kept = files if trials else set()
     recorded = set(files)
     for file in _files(artifacts, "leases"):
@@ -117,14 +113,33 @@ def collect(artifacts: Artifacts, locations: Sequence[str], *, trials: bool = Fa
 
     What is in use is read while no process can take a lease, immediately before anything is deleted.
     """
+    known = _files(artifacts, "trials") if trials else []  # an ablation may add more meanwhile
     collected = artifacts.gc(lambda: in_use(artifacts, locations, trials=not trials, unknown=unknown))
-    for file in _files(artifacts, "trials") if trials else []:
-        file.unlink()
+    for file in known:
+        file.unlink(missing_ok=True)
     return collected
 
 
-def _entry(artifacts: Artifacts, location: str) -> Path:
-    return artifacts.root / "stores" / f"{text_digest(location)[:16]}.json"
+def _entries(artifacts: Artifacts) -> dict[Path, str]:
+    """The databases that use these artifacts, by the file that says so."""
+    found = {}
+    for entry in _files(artifacts, "stores"):
+        content = read_json(entry)
+        text = content.get("store") if isinstance(content, dict) else None
+        if not isinstance(text, str):
+            remedy = "delete this file; the next run with that database writes it again"
+            raise UserError("this file should name a database of these artifacts", file=entry, remedy=remedy)
+        found[entry] = text if "://" in text else str(artifacts.root.parent / text)
+    return found
+
+
+def _read_names(file: Path) -> set[str]:
+    """The fingerprints that a file lists."""
+    names = read_json(file)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        remedy = "delete this file, if no ablation is to reuse its trials"
+        raise UserError("this file should list artifacts", file=file, remedy=remedy)
+    return set(names)
 
 
 def _files(artifacts: Artifacts, kind: str) -> list[Path]:
@@ -133,13 +148,10 @@ def _files(artifacts: Artifacts, kind: str) -> list[Path]:
 
 def _leased(file: Path) -> set[str]:
     """The fingerprints of a lease; none, with the file deleted, where its process is gone."""
-    handle = os.open(file, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return set(read_json(file))
-    else:
-        file.unlink(missing_ok=True)
-        return set()
-    finally:
-        os.close(handle)
+    with suppress(FileNotFoundError), file.open("rb") as stream:  # its process may end meanwhile
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _read_names(file)
+        file.unlink()
+    return set()

@@ -87,6 +87,8 @@ def test_version_option_prints_the_version(capsys: pytest.CaptureFixture[str]) -
         (["sources", "bable"], "did you mean 'babel'?"),
         (["board", "--name", "leaderbord"], "did you mean 'leaderboard'?"),
         (["board", "--port", "0"], "--port"),
+        (["show", "--db", ""], "--db is empty"),
+        (["resume", "--source", " "], "--source is empty"),
         (["--plugin", "absent.py", "methods"], "the plug-in file is missing"),
     ],
 )
@@ -166,6 +168,14 @@ def test_closed_pipe_prints_no_traceback() -> None:
     assert process.returncode == 1
     assert "Traceback" not in errors
     assert "BrokenPipe" not in errors
+
+
+def test_closed_standard_streams_print_no_traceback() -> None:
+    command = [sys.executable, "-c", "from harness.cli import main; main()", "sources"]
+    for closed in ("1", "2"):
+        done = subprocess.run(["sh", "-c", f'exec "$@" {closed}>&-', "sh", *command], capture_output=True, check=False)
+        assert done.returncode == 0
+        assert not done.stderr
 
 
 def test_tasks_json_has_all_tasks(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,10 @@ from tests.support.cli_calls import run_command
         (("cz-nce", "--methods", "info-snt"), "two methods are compared"),
         (("cz-nce", "--batch-sizes", "4,many"), "the batch sizes cannot be read"),
         (("cz-nce", "--batch-sizes", "1"), "the batch sizes cannot be read"),
+        (("cz-nce", "--methods", "mbert,ml-ctl"), "this study is of contrastive methods"),
+        (("cz-nce", "--methods", "continued-mlm,xlm"), "this study is of contrastive methods"),
+        (("align-mlm", "--suite", "udpos"), "the suite has no alignment or no task"),
+        (("align-mlm", "--methods", "mbert,xlm"), "does not train"),
         (("a-a", "--seeds", "6", "--size", "4"), "too few seeds for two disjoint sets"),
     ],
 )

@@ -14,7 +14,9 @@ import pytest
 
 from harness import registry
 from harness.cli.verify import wrong_scores
+from harness.code import plugin_module
 from harness.errors import UsageError, UserError
+from harness.experiments.method_card import method_card
 from harness.registry import ABLATIONS, Registry, load_plugin
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import Store
@@ -170,7 +172,7 @@ def test_unusable_loose_file_is_an_error(methods: Registry[Any], file: str, mess
         load_plugin(PLUGINS / file)
 
 
-LOOSE = """from alignboard import Corpus, Method, PairMethod, register
+LOOSE = """from alignboard import Corpus, Method, PairMethod, Task, register
 from harness.registry import ABLATIONS, Origin
 
 
@@ -194,6 +196,8 @@ def loose(folder: Path, code: str) -> Path:
             '@register("mine")\nclass Mine(Method):\n    def collate(self, examples, rng): ...\n',
             "'mine' trains and lacks examples, loss",
         ),
+        ('@register("mine")\nclass Mine(Method):\n    trains, control = False, 7\n', "'mine' has a control that is no"),
+        ('@register("mine")\nclass Mine(Task):\n    pass\n', "the task 'mine' has no spec"),
         ('@register("")\nclass Mine(Method):\n    trains = False\n', "@register has a name that cannot be used"),
         ('@register("a,b")\nclass Mine(Method):\n    trains = False\n', "@register has a name that cannot be used"),
         ('@register("../b")\nclass Mine(Method):\n    trains = False\n', "@register has a name that cannot be used"),
@@ -254,3 +258,41 @@ def test_loose_file_is_listed_by_its_command() -> None:
     done = alignboard("--plugin", str(PLUGINS / "loose.py"), "methods", "loose-method", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["description"] == "Trains nothing."
+
+
+WRONG = """@register("mine")
+class Mine(Method):
+    trains, control, {} = False, None, None
+"""
+
+
+@pytest.mark.parametrize("declared", ["needs", "formula", "Config", "reference"])
+def test_declaration_of_a_wrong_type_breaks_its_method_alone(
+    declared: str, methods: Registry[Any], tmp_path: Path
+) -> None:
+    load_plugin(loose(tmp_path, WRONG.format(declared)))
+    with pytest.raises(UserError, match="the method 'mine' is broken") as caught:
+        method_card("mine", methods)
+    assert "mine.py" in str(caught.value.found)
+
+
+def test_files_of_one_name_in_two_folders_are_two_modules(methods: Registry[Any], tmp_path: Path) -> None:
+    files = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        code = f'@register("{name}")\nclass Mine(Method):\n    trains, control = False, None\n'
+        files.append(loose(tmp_path / name, code))
+        load_plugin(files[-1])
+    assert [plugin_module(methods.get(name)) for name in ("one", "two")] == list(map(str, files))
+
+
+def test_package_that_exits_or_registers_something_else_is_broken(stranger: Path) -> None:
+    file = stranger / "stranger_methods.py"
+    for code, words in (
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("SquaredDistance = 7", "no class derived from Method"),
+    ):
+        file.write_text(code, encoding="utf-8")
+        sys.modules.pop("stranger_methods", None)
+        with pytest.raises(UserError, match=words):
+            fresh().get("squared-distance")

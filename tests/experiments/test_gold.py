@@ -20,6 +20,7 @@ from harness.experiments import gold
 from harness.experiments.gold import check_items
 from harness.experiments.plan import plan_run
 from harness.experiments.recipe import make_recipe
+from harness.faults import DiskError
 from harness.records import Answer, PoolSentence, Question, TaggedSentence, TextPair
 from harness.task import Task
 from tasks.bucc2018 import BUCC2018
@@ -191,3 +192,13 @@ def test_training_ids_may_repeat_and_its_unanswerable_questions_are_passed_over(
     assert [fault.what for _, fault in XQuAD().gold_faults([lost], "train")] == [
         "no question has its answer in its context"
     ]
+
+
+def test_disk_that_cannot_remember_what_was_checked_costs_time_alone(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path, value: object) -> None:
+        raise DiskError("the disk is read-only", file=path)
+
+    monkeypatch.setattr(gold, "write_json", fail)
+    check(write({"xnli/test-de.tsv": PAIR}), XNLI)

@@ -204,3 +204,10 @@ def test_a_stage_that_fails_leaves_its_log_in_the_work_folder(tmp_path: Path) ->
     align = next(stage for stage in plan.stages if stage.kind == "align")
     found = log_lines(tmp_path / "artifacts" / "work" / align.fingerprint)
     assert any(kind == "fail" and "no longer finite" in text for kind, text in found)
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", "3", '[[1, "de", 5]]', '[["x", "de", {}]]', '[[1, "de", {"f1": "x"}]]'])
+def test_damaged_evaluations_are_not_told(content: str, tmp_path: Path) -> None:
+    (tmp_path / "state-a").mkdir()
+    (tmp_path / "state-a" / "curve.json").write_text(content)
+    assert logs._evaluations(tmp_path) == {}

@@ -297,6 +297,13 @@ def test_rates_that_cannot_be_chosen_among_are_refused(change: str, said: str) -
         recipe(changes=[change])
 
 
+@pytest.mark.parametrize("change", ["method=xlm", "suite=xnli", "protocol=mini", "base=x", "kind=paper", "tuning.x=1"])
+def test_what_has_an_option_of_its_own_is_no_setting(change: str) -> None:
+    with pytest.raises(UsageError, match="is no setting of a recipe") as refused:
+        recipe(changes=[change])
+    assert refused.value.remedy
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [("xnli.doc_stride=5", "learning_rate"), ("tatoeba.neighbours=8", "pooling"), ("bucc2018.epochs=2", "margin")],

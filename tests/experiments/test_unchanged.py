@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -13,6 +13,7 @@ import torch
 from harness.errors import UserError
 from harness.experiments import stage as stages
 from harness.experiments.stage import Stage, StagePlace, Workbench
+from harness.files import LOG
 from harness.registry import TASKS
 from harness.storage.artifacts import Artifacts
 from tests.support.folder_specs import PAIR, Write
@@ -28,6 +29,8 @@ class Writing(Stage):
 
     def run(self, bench: Workbench, folder: Path) -> None:
         Path(self.file).write_text(self.text, encoding="utf-8")
+        bench.checkpoint(self).mkdir(parents=True, exist_ok=True)
+        (bench.artifacts.work(self.fingerprint) / "pool").touch()
 
 
 def execute(stage: Stage, home: Path) -> bool:
@@ -50,6 +53,11 @@ def test_data_that_change_while_a_stage_works_leave_no_artifact(write: Write, tm
         with pytest.raises(UserError, match=rf"has changed since the run was planned(.|\n)*found: *{name}\n"):
             execute(stage, tmp_path)
         assert Artifacts(tmp_path / "artifacts").find(stage.fingerprint) is None
+        assert {file.name for file in tmp_path.glob("artifacts/work/*/*")} == {LOG}, "no checkpoint of other data"
+        with pytest.raises(UserError, match="has changed since the run was planned"):
+            execute(replace(stage, file=str(tmp_path / "never")), tmp_path)
+        assert not (tmp_path / "never").exists(), "it is not begun"
+        path.write_text(before, encoding="utf-8")
         assert execute(Writing(place=place, data=cells, file=str(path), text=before), tmp_path)
     other = {name: cells[name] for name in ("xnli/en/test",)}
     assert execute(Writing(place=place, data=other, file=str(folder.root / "xnli/test-de.tsv"), text="x"), tmp_path)

@@ -190,3 +190,19 @@ def test_progress_shows_the_rate_of_this_process(
         "tokenizing: 700 of 2,000 texts, 10/s, 2.2 min left",
         "tokenizing: 1,000 of 2,000 texts, 4/s, 4.2 min left",
     ]
+
+
+def test_a_part_that_claims_to_be_shorter_is_computed_again(tmp_path: Path) -> None:
+    file = tmp_path / "part.npz"
+    cached_part(file, lambda: part(7))
+    content = file.read_bytes()
+    for place in (content.index(b"(7,)") + 1, content.rindex(b"sizes.npy"), content.rindex(b"PK")):
+        for bit in range(8):
+            file.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
+            assert equal(cached_part(file, lambda: part(7)), part(7)), (place, bit)
+
+
+def test_texts_of_equal_characters_have_caches_of_their_own(tmp_path: Path) -> None:
+    plain, cached = tiny_tokenizer(), Tokenizer(tiny_tokenizer().hf, tmp_path)
+    for texts in (["the cat\nsees", "a dog"], ["the cat", "sees\na dog"]):
+        assert cached.encode(texts, 16).ids.offsets.tolist() == plain.encode(texts, 16).ids.offsets.tolist()

@@ -232,3 +232,18 @@ def test_damaged_artifact_is_not_exported(store: Store, tmp_path: Path, capsys: 
     assert file_digest(weights) != digest
     command(capsys, "export", "mbert", "--out", str(tmp_path / "run.tar"), code=1)
     assert not list(tmp_path.glob("*run.tar*"))
+
+
+@pytest.mark.parametrize("header", [{"GNU.sparse.map": "x"}, {"mtime": "nan"}, {"path": "artifacts/objects/a\0b"}])
+def test_header_that_no_file_can_have_is_damage(header: dict[str, str], tmp_path: Path) -> None:
+    name = header.get("path", archive.BOARD)
+    files = {each: {"size": 1, "sha256": hashlib.sha256(b"a").hexdigest()} for each in (name, archive.BOARD)}
+    contents = json.dumps(seal({"format": archive.FORMAT, "runs": [], "files": files})).encode()
+    with tarfile.open(tmp_path / "run.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        for each, text, headers in ((archive.CONTENTS, contents, {}), (archive.BOARD, b"a", header)):
+            member = tarfile.TarInfo(each)
+            member.size, member.pax_headers = len(text), headers
+            tar.addfile(member, io.BytesIO(text))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UserError, match="not an archive of runs, or a damaged one"):
+        archive.unpack_archive(tmp_path / "run.tar", tmp_path / "out")

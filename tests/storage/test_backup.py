@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from harness.errors import UsageError
+from harness.errors import UsageError, UserError
 from harness.storage.store import RunRow, ScoreRow, StageRow, Store, verdicts
 from harness.storage.store.backup import back_up, find_faults
 from tests.support.cli_calls import run_command
@@ -132,3 +132,17 @@ def test_damaged_page_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert run_command("db", "check", "--db", str(location)) == 1
     printed = capsys.readouterr()
     assert "damaged" in printed.out + printed.err
+
+
+def test_full_disk_is_told_of_the_copy(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = sqlite3.connect
+
+    def fill_up(place: object, **options: object) -> sqlite3.Connection:
+        if "copy.db" in str(place):
+            raise sqlite3.OperationalError("database or disk is full")
+        return connect(place, **options)  # type: ignore[call-overload, no-any-return]
+
+    monkeypatch.setattr(sqlite3, "connect", fill_up)
+    with pytest.raises(UserError, match=r"copy\.db: the store cannot be used"):
+        back_up(store, tmp_path / "copy.db")
+    assert not list(tmp_path.glob("*copy.db"))

@@ -139,3 +139,21 @@ def test_a_slower_waiter_does_not_break_the_claim_of_a_faster_one(
     faster[0].check()
     os.close(faster[0].handle)
     os.close(stopped)
+
+
+def test_folder_that_is_gone_or_published_meanwhile_is_not_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "staging"
+    with locks.try_flock(folder) as held:
+        assert not held
+    folder.mkdir()
+    lock = locks._flock
+
+    def publish_first(handle: int, *, wait: bool) -> bool:
+        folder.rename(tmp_path / "published")
+        return lock(handle, wait=wait)
+
+    monkeypatch.setattr(locks, "_flock", publish_first)
+    with locks.try_flock(folder) as held:
+        assert not held

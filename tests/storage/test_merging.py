@@ -186,3 +186,12 @@ def test_manifest_that_names_files_elsewhere_is_refused(here: Place, there: Plac
     with pytest.raises(UserError, match="inside the artifact"):
         here.merge(there)
     assert here.artifacts.fingerprints() == []
+
+
+def test_other_predictions_with_equal_scores_are_left_out(here: Place, there: Place) -> None:
+    run = replace(RUN, kind="external")
+    here.add(run)
+    there.add(run, [score("de", 70.0, "bb22"), score("sw", 50.0, "bb22")])
+    (line,) = here.merge(there).refused
+    assert "other predictions with the same scores" in line
+    assert "bb22" not in here.store.used_stages()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from multiprocessing.synchronize import Barrier
@@ -339,6 +340,14 @@ def foreign(path: Path) -> None:
     connection.close()
 
 
+def migrated(path: Path) -> None:
+    """The database of another program whose migrations are Alembic's, too."""
+    foreign(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE alembic_version (version_num)")
+        connection.execute("INSERT INTO alembic_version VALUES ('0001ab')")
+
+
 def nothing(path: Path) -> None:
     assert not path.exists()
 
@@ -348,6 +357,7 @@ def nothing(path: Path) -> None:
     [
         (text_file, True, "not a database"),
         (foreign, True, "belongs to another program"),
+        (migrated, True, "belongs to another program"),
         (Path.mkdir, True, "is a folder"),
         (nothing, False, "no store here yet"),
         (Path.touch, False, "is empty"),

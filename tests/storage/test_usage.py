@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from multiprocessing.synchronize import Event
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError, UserError
+from harness.storage import usage
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import RunRow, Store
 from harness.storage.store.schema import StageRow
@@ -143,3 +145,39 @@ def test_unreadable_database_keeps_the_trials(artifacts: Artifacts, tmp_path: Pa
     with pytest.raises(UserError, match="nothing was deleted"):
         collect(artifacts, [str(tmp_path / "none.db")], trials=True)
     assert list(artifacts.root.glob("trials/*"))
+
+
+def test_entry_of_a_database_that_is_damaged_is_named_and_can_be_forgotten(
+    artifacts: Artifacts, tmp_path: Path
+) -> None:
+    location = add_store(artifacts, tmp_path / "one.db", FIRST)
+    (entry,) = artifacts.root.glob("stores/*")
+    for content in ("[]", '{"stora": "one.db"}', '{"store": 1}'):
+        entry.write_text(content)
+        with pytest.raises(UserError, match="should name a database") as caught:
+            registered_stores(artifacts)
+        assert caught.value.file == entry
+    entry.write_text(json.dumps({"store": location.replace("one", "ona")}))
+    forget_store(artifacts, location.replace("one", "ona"))
+    assert not registered_stores(artifacts)
+    entry.write_text(json.dumps({"store": location.replace("one", "ona")}))
+    register_store(artifacts, Store.open(location))
+    assert registered_stores(artifacts) == [location]
+
+
+def test_damaged_list_of_trials_stops_the_collection(artifacts: Artifacts) -> None:
+    keep_trials(artifacts, [FIRST])
+    (file,) = artifacts.root.glob("trials/*")
+    file.write_text('{"aa11": 1}')
+    with pytest.raises(UserError, match="should list artifacts"):
+        collect(artifacts, [])
+    assert len(artifacts.fingerprints()) == 3
+
+
+def test_lease_that_ends_while_leases_are_read_keeps_nothing(
+    artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = usage._files
+    gone = artifacts.root / "leases" / "gone.json"
+    monkeypatch.setattr(usage, "_files", lambda root, kind: [*read(root, kind), *([gone] if kind == "leases" else [])])
+    assert collect(artifacts, []).fingerprints == (FIRST, SECOND, UNUSED)

@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 from harness.errors import UsageError, counted
 from harness.files import write_atomically
 from harness.storage.store import schema
+from harness.storage.store.database import database_errors, parse
 from harness.storage.store.queries import Store
 
 _ROWS = 10_000  # copied at a time
@@ -29,7 +30,7 @@ def back_up(store: Store, file: Path) -> None:
 
 
 def _copy(store: Store, file: Path) -> None:
-    with store.snapshot() as connection:
+    with store.snapshot() as connection, database_errors(parse(file)):
         driver: Any = connection.connection.driver_connection
         if isinstance(driver, sqlite3.Connection):
             with closing(sqlite3.connect(file)) as copy:
@@ -42,7 +43,7 @@ def _copy(store: Store, file: Path) -> None:
                     for part in rows.partitions(_ROWS):
                         writing.execute(sa.insert(table), [dict(row) for row in part])
             target.close()
-    with closing(sqlite3.connect(file)) as copy:
+    with database_errors(parse(file)), closing(sqlite3.connect(file)) as copy:
         copy.execute("PRAGMA journal_mode = DELETE")  # one file, which can be read on a read-only disk
 
 

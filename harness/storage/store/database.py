@@ -29,6 +29,7 @@ _PASSWORD = re.compile(
     r"((?:password|passwd|pwd|passfile|secret|token|key)\s*=\s*)(?:'[^']*'|[^\s&'\"]*)", re.IGNORECASE
 )
 _USER_PART = re.compile(r"(/[^\s/:@?'\"]*:).*@", re.DOTALL)  # what stands before the last @, however it is written
+_BARE_USER = re.compile(r"((?:^|[\s'\"])[^\s/:@?'\"]+:)(?!/)[^\s'\"]*@")  # of a URL without its slashes
 
 
 _MISTAKEN = re.compile(r"^\s*(host|hostaddr|port|dbname|user|password|service)\s*=|^\W*postgres\w*(?!.*://).*@")
@@ -76,7 +77,7 @@ def display_url(url: URL) -> str:
 def hide_secrets(text: str) -> str:
     """A text, such as a URL in any form, with three asterisks for each password."""
     text = _PASSWORD.sub(r"\1***", text)
-    return _USER_PART.sub(r"\1***@", text)
+    return _BARE_USER.sub(r"\1***@", _USER_PART.sub(r"\1***@", text))
 
 
 def connect(url: URL, *, create: bool, read_only: bool) -> Engine:
@@ -151,7 +152,7 @@ def _check_file(url: URL, *, create: bool) -> None:
     if path.exists():
         return
     if not create:
-        raise NoStoreError("there is no store here yet", file=path, remedy=_FIRST_ROW)
+        raise NoStoreError("there is no store here yet", file=hide_secrets(str(path)), remedy=_FIRST_ROW)
     path.parent.mkdir(parents=True, exist_ok=True)
 
 
@@ -228,7 +229,7 @@ def _revision(engine: Engine, url: URL) -> str | None:
 
 def _revision_of(connection: Connection, url: URL) -> str | None:
     tables = sa.inspect(connection).get_table_names()
-    if "alembic_version" in tables:
+    if {"alembic_version", schema.run.name} <= set(tables):  # other programs have versions, too
         return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
     if tables:
         raise UserError(

@@ -126,6 +126,7 @@ def make_recipe(
     }
     if base.startswith("init:"):
         fields["pretrain"] = _parse_shape(base)
+        _check_shape(asked.get("pretrain", {}), "--base")
     made = _fit_positions(_validate(_merge(fields, asked)), asked)
     made = made.model_copy(update={"source": absolute_uri(made.source)})
     return made if trains else _untrained(made)
@@ -180,16 +181,20 @@ def _parse_settings(
         asked["tasks"] = {name: own for name, own in asked.get("tasks", {}).items() if name in tasks}
     for change in changes:
         _apply_change(asked, change)
+    for part in ("sample", "align", "pretrain", "config", "tasks"):
+        if not isinstance(asked.get(part, {}), dict):
+            raise UsageError(f"{part} has settings", found=f"{part}={asked[part]}", expected=f"{part}.FIELD=VALUE")
     return kind, asked
 
 
 def pretrain_settings(shape: str, changes: Sequence[str]) -> PretrainSettings:
     """Settings of a pre-training from "LAYERSxHIDDEN" and "field=value" texts. Raises UsageError as `make_recipe`."""
-    fields: dict[str, Any] = dict(_parse_shape(f"init:{shape}"))
+    asked: dict[str, Any] = {}
     for change in changes:
-        _apply_change(fields, change)
+        _apply_change(asked, change)
+    _check_shape(asked, "--shape")
     try:
-        return PretrainSettings(**fields)
+        return PretrainSettings(**_parse_shape(f"init:{shape}"), **asked)
     except ValidationError as error:
         raise _settings_error(error, "pretrain settings", PretrainSettings) from error
 
@@ -266,6 +271,12 @@ def _parse_shape(base: str) -> dict[str, int]:
     if not (cross and layers.isdecimal() and hidden.isdecimal()):
         raise UsageError("the shape of a new encoder is not understood", found=base, expected="init:LAYERSxHIDDEN")
     return {"layers": int(layers), "hidden": int(hidden)}
+
+
+def _check_shape(settings: Mapping[str, Any], option: str) -> None:
+    for name in (name for name in ("layers", "hidden") if name in settings):
+        found, remedy = f"{name}={settings[name]}", f"leave it out: {option} gives the shape, LAYERSxHIDDEN"
+        raise UsageError("the shape of a new encoder is given twice", found=found, remedy=remedy)
 
 
 def _apply_change(changes: dict[str, Any], text: str) -> None:

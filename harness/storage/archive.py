@@ -25,6 +25,7 @@ from harness.storage.artifacts import Artifacts, artifact_folder
 from harness.storage.manifest import MANIFEST, File
 from harness.storage.merging import put_run, read_run
 from harness.storage.store import Store
+from harness.storage.store.backup import join_files
 from harness.storage.usage import lease
 
 CONTENTS, BOARD, ARTIFACTS = "archive.json", "board.db", "artifacts"
@@ -47,6 +48,7 @@ def write_archive(file: Path, store: Store, artifacts: Artifacts, runs: Sequence
             for own in rows:
                 put_run(connection, own)
         small.close()
+        join_files(board)
         with lease(artifacts, fingerprints):
             paths = {BOARD: board, **_artifact_files(artifacts, fingerprints)}
             files = {name: File(path.stat().st_size, file_digest(path))._asdict() for name, path in paths.items()}

@@ -146,6 +146,8 @@ class Curve:
         """Reads the curve; whether it and all weights that it needs are as they were written."""
         try:
             known = unseal(read_json(self.sealed))
+            if file_digest(self.file) not in known["curves"]:
+                return False
             self._digests = known["states"]
             self.points = [Point(*point) for point in read_json(self.file)]
             best = {*self.best_steps(self.points[-1].step).values(), *self.best_steps(self._checkpoint_step()).values()}
@@ -153,7 +155,7 @@ class Curve:
             intact = all(file_digest(file) == self._digests[file.name] for file in files)
         except (OSError, ValueError, LookupError, TypeError):
             return False
-        return intact and file_digest(self.file) in known["curves"]
+        return intact
 
     def add(self, step: int, metrics: Mapping[str, Metrics], model: nn.Module) -> None:
         """Records an evaluation. The weights are written before the curve that refers to them."""

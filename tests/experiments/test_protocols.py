@@ -17,7 +17,7 @@ from harness.experiments.bases import base_shape
 from harness.experiments.executors.local import Local
 from harness.experiments.exports import export
 from harness.experiments.plan import RunPlan, plan_run
-from harness.experiments.recipe import Recipe, make_recipe
+from harness.experiments.recipe import Recipe, make_recipe, pretrain_settings
 from harness.experiments.runner import Runner
 from harness.experiments.trials import choose, model_inputs, trials
 from harness.modeling.encoder import Encoder
@@ -302,6 +302,22 @@ def test_what_has_an_option_of_its_own_is_no_setting(change: str) -> None:
     with pytest.raises(UsageError, match="is no setting of a recipe") as refused:
         recipe(changes=[change])
     assert refused.value.remedy
+
+
+@pytest.mark.parametrize("change", ["align=3", "align=null", "config=[]", "tasks=x", "sample=null"])
+def test_part_of_a_recipe_has_settings(change: str) -> None:
+    part, _, value = change.partition("=")
+    with pytest.raises(UsageError, match=f"{part} has settings"):
+        recipe(changes=[change])
+
+
+def test_shape_is_given_once() -> None:
+    for build in (
+        lambda: recipe(base="init:4x128", changes=["pretrain.layers=9"]),
+        lambda: pretrain_settings("4x128", ["hidden=64"]),
+    ):
+        with pytest.raises(UsageError, match="given twice"):
+            build()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 
 from harness.errors import UsageError, UserError
 from harness.storage.store import RunRow, ScoreRow, StageRow, Store, verdicts
-from harness.storage.store.backup import back_up, find_faults
+from harness.storage.store.backup import back_up, find_faults, join_files
 from tests.support.cli_calls import run_command
 from tests.support.processes import SERVED
 
@@ -146,3 +147,14 @@ def test_full_disk_is_told_of_the_copy(store: Store, tmp_path: Path, monkeypatch
     with pytest.raises(UserError, match=r"copy\.db: the store cannot be used"):
         back_up(store, tmp_path / "copy.db")
     assert not list(tmp_path.glob("*copy.db"))
+
+
+def test_database_that_cannot_become_one_file_is_not_copied(tmp_path: Path) -> None:
+    file = tmp_path / "board.db"
+    Store.open(file, create=True).close()
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("SELECT * FROM run").fetchall()
+        with pytest.raises(UserError, match="the store cannot be used"):
+            join_files(file)
+    join_files(file)
+    assert list(tmp_path.iterdir()) == [file]

@@ -43,8 +43,15 @@ def _copy(store: Store, file: Path) -> None:
                     for part in rows.partitions(_ROWS):
                         writing.execute(sa.insert(table), [dict(row) for row in part])
             target.close()
-    with database_errors(parse(file)), closing(sqlite3.connect(file)) as copy:
-        copy.execute("PRAGMA journal_mode = DELETE")  # one file, which can be read on a read-only disk
+    join_files(file)
+
+
+def join_files(file: Path) -> None:
+    """Makes an SQLite database one file, which can be copied and read on a read-only disk. SQLite itself says nothing
+    where it cannot bring what it keeps beside the file into it, as on a full disk."""
+    with database_errors(parse(file)), closing(sqlite3.connect(file)) as connection:
+        if connection.execute("PRAGMA journal_mode = DELETE").fetchone() != ("delete",):
+            raise sqlite3.OperationalError("disk I/O error")
 
 
 def find_faults(store: Store) -> list[str]:

@@ -306,7 +306,7 @@ def test_what_has_an_option_of_its_own_is_no_setting(change: str) -> None:
 
 @pytest.mark.parametrize("change", ["align=3", "align=null", "config=[]", "tasks=x", "sample=null"])
 def test_part_of_a_recipe_has_settings(change: str) -> None:
-    part, _, value = change.partition("=")
+    part = change.partition("=")[0]
     with pytest.raises(UsageError, match=f"{part} has settings"):
         recipe(changes=[change])
 

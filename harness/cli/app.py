@@ -8,6 +8,7 @@ stub.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -145,6 +146,8 @@ def main(arguments: list[str] | None = None) -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed: whatever opens a file next would get its number
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files, and terminals that are not UTF-8
     failures.shorten_warnings()
     if "OMP_WAIT_POLICY" not in os.environ:  # set before torch is imported; worker processes inherit it
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)

@@ -95,6 +95,8 @@ def disk_error(error: BaseException, folder: Path = Path()) -> DiskError | None:
     file = Path(os.fsdecode(getattr(error, "filename", None) or folder))
     known = str(file)[:300] if remedy == _SHORTER else None if file == Path() else file
     found = f"{_free_bytes(file) / 2**20:.0f} MiB free" if remedy == _FREE and known else None
+    if number not in _FAULTS and known is None:  # such as that there is no usable folder for temporary files
+        found = quote(error)
     return DiskError(what, file=known, found=found, remedy=remedy)
 
 

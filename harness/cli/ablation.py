@@ -81,11 +81,11 @@ def ablation(
     from harness.experiments.recipe import parse_changes
     from harness.registry import EVERYTHING
 
-    rates = _rates_to_try(grid, recipe.protocol, recipe.recipe)
     settings = parse_changes(recipe.recipe, recipe.changes or ())
-    _refuse_contradictions(settings.get("align", {}), rates, budget)
     rows = with_changes(get_ablation(name).rows, settings.get("config", {}))
     recipes = [_row_recipe(row, recipe) for row in rows]
+    rates = _rates_to_try(grid, recipe.protocol, recipes[0].kind)  # a file of settings has a kind, too
+    _refuse_contradictions(settings.get("align", {}), rates, budget)
     if name == EVERYTHING:
         recipes = _with_corpora(recipes)
     note_missing_paper_settings(recipes)
@@ -123,13 +123,13 @@ def _print_tables() -> None:
     print_table(("name", "rows", "title", "reference"), rows)
 
 
-def _rates_to_try(grid: str, protocol: str, recipe: str) -> tuple[float, ...]:
+def _rates_to_try(grid: str, protocol: str, kind: str) -> tuple[float, ...]:
     """The learning rates of --grid or of the protocol; none with the paper recipe. Raises UsageError."""
     from harness.experiments.recipe import GRIDS
 
     if not grid:
-        return GRIDS.get(protocol, ()) if recipe != "paper" else ()
-    if recipe == "paper":
+        return GRIDS.get(protocol, ()) if kind != "paper" else ()
+    if kind == "paper":
         raise UsageError(
             "a grid contradicts the paper recipe",
             found=f"--recipe paper --grid {grid}",

@@ -7,6 +7,7 @@ Options that belong together are fields of a frozen dataclass. A command takes t
 from __future__ import annotations
 
 import inspect
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
@@ -140,6 +141,8 @@ class ExecutionOptions:
         if self.executor not in EXECUTORS:
             raise unknown("executor", self.executor, EXECUTORS)
         artifacts = open_artifacts()
+        if self.memory_per_stage is not None and not math.isfinite(self.memory_per_stage):
+            raise UsageError("--memory-per-stage is no number of GiB", found=str(self.memory_per_stage))
         if self.executor == "ray":
             if "TORCHELASTIC_RUN_ID" in os.environ:
                 raise UsageError("--executor ray does not run under torchrun", remedy="use --gpus-per-stage instead")

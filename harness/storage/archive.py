@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError, UserError
-from harness.faults import DiskError, quote
+from harness.faults import DiskError, disk_errors, quote
 from harness.files import file_digest, seal, unseal, write_atomically
 from harness.storage.artifacts import Artifacts, artifact_folder
 from harness.storage.manifest import MANIFEST, File
@@ -39,10 +39,14 @@ def write_archive(file: Path, store: Store, artifacts: Artifacts, runs: Sequence
     """Writes the archive of some runs. Returns its bytes. Raises UserError where an artifact of theirs is damaged."""
     if file.exists():
         raise UsageError("there is a file already", file=file, remedy="give another name for the archive")
-    with tempfile.TemporaryDirectory() as scratch, store.snapshot() as source:
+    folder = file.absolute().parent
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(prefix=".part-", dir=folder)  # /tmp may be small, or in memory
+    with scratch as place, store.snapshot() as source:
         rows = [read_run(source, run) for run in runs]
         fingerprints = sorted({name for own in rows for name in own.fingerprints})
-        board = Path(scratch) / BOARD
+        board = Path(place) / BOARD
         small = Store.open(board, create=True)
         with small.transaction() as connection:
             for own in rows:

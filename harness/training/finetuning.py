@@ -192,6 +192,11 @@ class Curve:
     def fit(self, trace: Trace) -> Fit:
         """The finished curve with the weights of the best steps, on the host."""
         kept = self.best_steps(self.points[-1].step)
+        for step in set(kept.values()):
+            file = self._state(step)
+            if file_digest(file) != self._digests[file.name]:
+                remedy = "give the same command again: what is damaged is computed again"
+                raise UserError("the content has changed since it was written", file=file, remedy=remedy)
         states = {step: load_file(self._state(step)) for step in sorted(set(kept.values()))}
         return Fit(self.points, kept, states, trace)
 

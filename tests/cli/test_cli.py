@@ -15,6 +15,7 @@ import pytest
 
 from harness.cli import board, checks, failures
 from harness.cli.app import COMMANDS, load_command, main
+from harness.cli.options import ExecutionOptions
 from harness.errors import UsageError, UserError
 from harness.storage.home import database_url, home
 from harness.storage.store import RunRow, Store
@@ -129,6 +130,17 @@ def test_disk_errors_name_the_path_and_a_remedy(number: int, what: str, capsys: 
     printed = capsys.readouterr().err
     assert printed.startswith(f"error: /store/objects/ab: {what}\n")
     assert "ALIGNBOARD_HOME" in printed
+
+
+def test_disk_error_without_a_path_keeps_its_words(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), failures.report_errors():
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+    assert "No usable temporary directory found in ['/tmp']" in capsys.readouterr().err
+
+
+def test_memory_of_a_stage_is_a_number() -> None:
+    with pytest.raises(UsageError, match="--memory-per-stage is no number of GiB"):
+        ExecutionOptions(memory_per_stage=float("nan")).make_executor()
 
 
 def test_internal_error_keeps_its_traceback() -> None:

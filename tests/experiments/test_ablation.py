@@ -227,6 +227,13 @@ def test_mistakes_are_told(
     assert not list(tmp_path.glob("*.db"))
 
 
+def test_file_of_paper_settings_tries_no_grid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.toml").write_text('kind = "paper"\n')
+    with pytest.raises(SystemExit):
+        main(["ablation", "ml-ctl", "--grid", "1e-4", "--recipe", str(tmp_path / "mine.toml")])
+    assert "a grid contradicts the paper recipe" in capsys.readouterr().err
+
+
 def test_the_command_ends_in_three_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -30,10 +30,10 @@ def back_up(store: Store, file: Path) -> None:
 
 
 def _copy(store: Store, file: Path) -> None:
-    with store.snapshot() as connection, database_errors(parse(file)):
+    with store.snapshot() as connection:
         driver: Any = connection.connection.driver_connection
         if isinstance(driver, sqlite3.Connection):
-            with closing(sqlite3.connect(file)) as copy:
+            with database_errors(parse(file)), closing(sqlite3.connect(file)) as copy:
                 driver.backup(copy)
         else:
             target = Store.open(file, create=True)

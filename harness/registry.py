@@ -266,8 +266,9 @@ def _fault_of(plugin: Any, kind: str) -> str:
 
         if not isinstance(plugin, type) or not issubclass(plugin, Method):
             return "is no class derived from Method"
-        if not isinstance(plugin.control, str | None):
-            return f"has a control that is no name: {plugin.control!r}"
+        control: Any = plugin.control
+        if not isinstance(control, str | None):
+            return f"has a control that is no name: {control!r}"
         missing = ", ".join(missing_methods(plugin))
         return f"trains and lacks {missing}" if missing else ""
     if kind == "task":

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from harness.files import COST, LOG, file_digest, remove_parts
+from harness.files import COST, LOG, file_digest
 from harness.storage import artifacts as artifacts_module
 from harness.storage.artifacts import Artifacts
 from harness.storage.home import home
@@ -379,15 +379,6 @@ def test_what_a_desktop_or_a_network_disk_leaves_among_the_artifacts_is_no_artif
     assert artifacts.fingerprints() == ["abcd"]
     assert artifacts.gc(lambda: ["abcd"]).fingerprints == ()
     assert artifacts.find("abcd") is not None
-
-
-def test_parts_that_vanish_while_they_are_collected_are_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / ".part-1-1-b").write_text("old")
-    monkeypatch.setattr(Path, "rglob", lambda folder, pattern: [folder / ".part-1-1-a", folder / ".part-1-1-b"])
-    assert remove_parts(tmp_path) == 3
-    assert not list(tmp_path.iterdir())
 
 
 def test_folder_that_is_removed_is_left_to_its_remover(artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from harness.errors import UsageError, UserError
-from harness.storage.store import RunRow, ScoreRow, StageRow, Store, verdicts
+from harness.storage.store import RunRow, ScoreRow, StageRow, Store, database, verdicts
 from harness.storage.store.backup import back_up, find_faults, join_files
 from tests.support.cli_calls import run_command
 from tests.support.processes import SERVED
@@ -158,3 +158,17 @@ def test_database_that_cannot_become_one_file_is_not_copied(tmp_path: Path) -> N
             join_files(file)
     join_files(file)
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_disk_of_the_network_is_read_but_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my home").mkdir()
+    file = tmp_path / "my home" / "board.db"
+    Store.open(file, create=True).close()
+    mounts = f"/dev/sda / ext4 rw 0 0\nserver:/x {tmp_path}/my\\040home nfs4 rw 0 0\n"
+    (tmp_path / "mounts").write_text(mounts)
+    monkeypatch.setattr(database, "MOUNTS", tmp_path / "mounts")
+    Store.open(file, read_only=True).close()
+    Store.open(tmp_path / "board.db", create=True).close()
+    with pytest.raises(UserError, match="on a disk of the network") as caught:
+        Store.open(file)
+    assert caught.value.found == "nfs4"

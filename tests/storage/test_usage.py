@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError, UserError
+from harness.files import remove_parts
 from harness.storage import usage
 from harness.storage.artifacts import Artifacts
 from harness.storage.store import RunRow, Store
@@ -181,3 +182,12 @@ def test_lease_that_ends_while_leases_are_read_keeps_nothing(
     gone = artifacts.root / "leases" / "gone.json"
     monkeypatch.setattr(usage, "_files", lambda root, kind: [*read(root, kind), *([gone] if kind == "leases" else [])])
     assert collect(artifacts, []).fingerprints == (FIRST, SECOND, UNUSED)
+
+
+def test_parts_that_vanish_while_they_are_collected_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".part-1-1-b").write_text("old")
+    monkeypatch.setattr(Path, "rglob", lambda folder, pattern: [folder / ".part-1-1-a", folder / ".part-1-1-b"])
+    assert remove_parts(tmp_path) == 3
+    assert not list(tmp_path.iterdir())

@@ -21,6 +21,8 @@ from harness.storage.store import schema
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 BUSY_SECONDS = 60
+MOUNTS = Path("/proc/self/mounts")  # of Linux
+NETWORK = ("nfs", "nfs4", "cifs", "smb2", "smb3", "afs", "fuse.sshfs")  # disks on which machines see no common memory
 _DAMAGED = "the file is damaged: restore a copy, or move it away and run again (artifacts are kept)"
 _FIRST_ROW = "`alignboard run METHOD --suite SUITE --source SOURCE` makes the first rows"
 
@@ -84,6 +86,8 @@ def connect(url: URL, *, create: bool, read_only: bool) -> Engine:
     """An engine for a database with the current schema. Raises UserError, with a remedy, where there is none."""
     if url.get_backend_name() == "sqlite":
         _check_file(url, create=create and not read_only)
+        if not read_only:
+            _check_disk(Path(str(url.database)))
     engine = _engine(url, read_only=read_only)
     try:
         with database_errors(url):
@@ -154,6 +158,27 @@ def _check_file(url: URL, *, create: bool) -> None:
     if not create:
         raise NoStoreError("there is no store here yet", file=hide_secrets(str(path)), remedy=_FIRST_ROW)
     path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _check_disk(path: Path) -> None:
+    """Raises UserError for a file on a disk of the network: SQLite's log of writes needs memory that all who write
+    share, and two machines would damage the file."""
+    try:
+        lines = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return
+    kinds = {mount[1].replace("\\040", " "): mount[2] for line in lines if len(mount := line.split()) > 2}
+    place = path.resolve()
+    kind = next((kinds[str(folder)] for folder in (place, *place.parents) if str(folder) in kinds), "")
+    if kind in NETWORK:
+        raise UserError(
+            "an SQLite store on a disk of the network",
+            file=path,
+            found=kind,
+            expected="a disk of this machine, or PostgreSQL",
+            remedy="give one with --db or ALIGNBOARD_DB; artifacts may stay where they are, and a former database is "
+            "copied with `alignboard db backup FILE`",
+        )
 
 
 def _engine(url: URL, *, read_only: bool) -> Engine:

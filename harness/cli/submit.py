@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli.options import Db, refuse_empty
+from harness.cli.options import Db
 from harness.cli.output import print_table
 from harness.cli.score import VERSIONS, import_metrics, raise_problems
 from harness.errors import UsageError, UserError
@@ -28,10 +28,7 @@ def submit(
         str | None, typer.Option(help="official, or available: those that have labels. Default: official.")
     ] = None,
     base: Annotated[str | None, typer.Option(help="Base encoder. Default: that of --like, else none.")] = None,
-    source: Annotated[
-        str | None,
-        typer.Option(callback=refuse_empty, help="New location of the data of --like, if they have moved."),
-    ] = None,
+    source: Annotated[str | None, typer.Option(help="New location of the data of --like, if they have moved.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Random seed, if you submit several.")] = None,
     by: Annotated[str | None, typer.Option(help="Name of the submitter. Default: your login name.")] = None,
     note: Annotated[str, typer.Option(help="One-line description.")] = "",

@@ -1,4 +1,4 @@
-"""The code part of a fingerprint: a hash over the source of all modules that a stage's own file imports.
+"""The code part of a fingerprint: a hash over the code of all modules that a stage's own file imports.
 
 The import closure is computed, never listed: the stage's file, the plug-ins that take part, and everything of our
 packages that they import, directly or not. Imports inside functions count; those under `if TYPE_CHECKING` do not.
@@ -13,13 +13,15 @@ import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.errors import UserError
 from harness.files import text_digest
 
 PACKAGES = ("alignboard", "harness", "methods", "tasks")
 INSTALLED = ("site-packages", "dist-packages")  # the names of the folders of installed packages
+
+TEXTS = (ast.Constant, ast.JoinedStr, getattr(ast, "TemplateStr", ast.JoinedStr))  # template strings: Python 3.14
 
 _PUBLIC = "alignboard"  # the package of the public names
 
@@ -37,7 +39,8 @@ NEUTRAL = {
 
 
 def code_hash(*modules: str) -> str:
-    """SHA-256 over the source of the import closure of some modules, each a dotted name or the path of a file.
+    """SHA-256 over the code of the import closure of some modules, each a dotted name or the path of a file: their
+    source without docstrings and comments.
 
     Raises UserError where a module has no source file.
     """
@@ -65,7 +68,7 @@ def _closure(module: str, sources: bool = False) -> frozenset[str]:
         found.add(current)
         waiting += [
             name
-            for name in _imports(current, source_text(current))
+            for name in _read(current, source_text(current)).imports
             if (_under(name, within) or (sources and not _is_installed(name))) and not _under(name, NEUTRAL)
         ]
     return frozenset(found)
@@ -77,9 +80,13 @@ def definition_key(module: str) -> list[Any]:
 
     Raises UserError where a module has no source file, and SyntaxError.
     """
-    code = _hash_of(tuple(sorted(_closure(module, sources=True))))
+    code = [source_text(name) for name in sorted(_closure(module, sources=True))]  # with docstrings, which cards show
     folders = [folder for folder in sys.path if Path(folder).name in INSTALLED]
-    return [sys.version, code, [[folder, Path(folder).stat().st_mtime_ns] for folder in folders]]
+    return [
+        sys.version,
+        text_digest("\0".join(code)),
+        [[folder, Path(folder).stat().st_mtime_ns] for folder in folders],
+    ]
 
 
 def _is_installed(name: str) -> bool:
@@ -102,8 +109,25 @@ def plugin_module(cls: object) -> str:
 
 @cache
 def _hash_of(modules: tuple[str, ...]) -> str:
-    parts = sorted((Path(name).name if _is_file(name) else name, source_text(name)) for name in modules)
+    parts = sorted((Path(name).name if _is_file(name) else name, _bare(name)) for name in modules)
     return text_digest("".join(f"{label}\0{len(text)}\0{text}" for label, text in parts))
+
+
+def _bare(module: str) -> str:
+    """The source without docstrings, comments and empty lines, so that better words do not train anything again.
+
+    Kept, since it is not worth a tokenizer: a comment after a quotation mark or between the parts of a text, and a
+    docstring on a line with code.
+    """
+    text = source_text(module)
+    syntax, kept = _read(module, text), []
+    for number, line in enumerate(text.split("\n"), 1):
+        code = line.partition("#")[0].rstrip()
+        if number in syntax.texts or "'" in code or '"' in code:
+            code = line
+        if code and number not in syntax.docstrings:
+            kept.append(code)
+    return "\n".join(kept)
 
 
 @cache
@@ -146,21 +170,37 @@ def _under(name: str, packages: Iterable[str]) -> bool:
     return f"{name}.".startswith(tuple(f"{package}." for package in packages))
 
 
+class Syntax(NamedTuple):
+    """What a source text imports, the lines of its docstrings, and the lines that begin inside another text, from 1."""
+
+    imports: frozenset[str]
+    docstrings: frozenset[int]
+    texts: frozenset[int]
+
+
 @cache
-def _imports(module: str, text: str) -> frozenset[str]:
-    """The modules that a source text imports."""
-    found: set[str] = set()
+def _read(module: str, text: str) -> Syntax:
+    imports: set[str] = set()
+    docstrings: set[int] = set()
+    texts: set[int] = set()
+    lines = text.encode().split(b"\n")  # places in a line count bytes
     for node in _nodes(ast.parse(text)):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names if _find(alias.name)}
+            imports |= {alias.name for alias in node.names if _find(alias.name)}
             if any(alias.name == _PUBLIC for alias in node.names):
-                found |= set(_public_names().values())
+                imports |= set(_public_names().values())
         elif isinstance(node, ast.ImportFrom):
             base = _base(module, node)
-            found |= {target for alias in node.names if (target := _target(base, alias.name))}
+            imports |= {target for alias in node.names if (target := _target(base, alias.name))}
             if base == _PUBLIC and any(alias.name == "*" for alias in node.names):
-                found |= set(_public_names().values())
-    return frozenset(found)
+                imports |= set(_public_names().values())
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            last = node.end_lineno or node.lineno
+            if not (lines[node.lineno - 1][: node.col_offset] + lines[last - 1][node.end_col_offset :]).strip():
+                docstrings.update(range(node.lineno, last + 1))
+        elif isinstance(node, TEXTS):
+            texts.update(range(node.lineno + 1, (node.end_lineno or node.lineno) + 1))
+    return Syntax(frozenset(imports), frozenset(docstrings), frozenset(texts))
 
 
 def _nodes(node: ast.AST) -> Iterator[ast.AST]:

@@ -66,7 +66,7 @@ def test_closure_of_a_loose_file(package: Path) -> None:
 
 def test_editing_an_objective_changes_exactly_the_methods_that_import_it(package: Path) -> None:
     before = {name: code_hash(name) for name in NAMES}
-    (package / "toymethods/objectives/contrast.py").write_text(CORE + "# sharper\n")
+    (package / "toymethods/objectives/contrast.py").write_text(CORE + "SHARPER = True\n")
     code.clear_caches()
     after = {name: code_hash(name) for name in NAMES}
     assert {name for name in NAMES if before[name] != after[name]} == {"toymethods.direct", "toymethods.through"}
@@ -81,6 +81,53 @@ def test_hash_ignores_order_place_and_line_ends(package: Path, tmp_path_factory:
     there.write_bytes(b"a = 1\nb = 3\n")
     code.clear_caches()
     assert code_hash(str(here)) != code_hash(str(there))
+
+
+WORDED = '''"""A loss."""
+
+import math  # for exp
+
+
+class Loss:
+    """Formula: x."""
+
+    scale = 2.0  # as in the paper
+    """A field."""
+
+    def value(self, x):
+        # first the scale
+        return math.exp(x * self.scale)
+
+    def name(self):
+        return """
+# no comment
+"""
+'''
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("A loss.", "A contrastive loss.\n\nWith a longer text.\n", True),
+        ("Formula: x.", 'Formula: "y".', True),
+        ("        # first the scale\n", "", True),
+        ("  # as in the paper", "  # as in 'the' paper", True),
+        ("import math  # for exp\n", "import math\n\n", True),
+        ("A field.", "A field, of which no one reads.", True),
+        ("scale = 2.0", "scale = 3.0", False),
+        ("# no comment", "# none", False),
+        ("    scale", "    tail = '#'  # a text\n    scale", False),
+        ("def name(self):\n", "def name(self):\n        'words'; self.x = 1\n", False),
+    ],
+)
+def test_hash_ignores_docstrings_and_comments_alone(package: Path, old: str, new: str, same: bool) -> None:
+    path = package / "worded.py"
+    path.write_text(WORDED)
+    before = code_hash(str(path))
+    assert WORDED.count(old) == 1
+    path.write_text(WORDED.replace(old, new))
+    code.clear_caches()
+    assert (code_hash(str(path)) == before) is same
 
 
 def test_a_module_without_source_is_an_error(package: Path) -> None:

@@ -106,7 +106,7 @@ def test_editing_one_objective_remakes_only_what_depends_on_it(monkeypatch: pyte
     text = code.source_text
 
     def edited(module: str) -> str:
-        return text(module) + "\n# changed\n" if module == "methods.objectives.contrastive" else text(module)
+        return text(module) + "\nCHANGED = True\n" if module == "methods.objectives.contrastive" else text(module)
 
     code.clear_caches()
     monkeypatch.setattr(code, "source_text", edited)

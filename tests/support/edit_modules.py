@@ -44,7 +44,7 @@ def main(copy: Path) -> None:
         parts = path.relative_to(copy).with_suffix("").parts
         module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         text = path.read_text(encoding="utf-8")
-        path.write_text(text + "\n# edited\n", encoding="utf-8")
+        path.write_text(text + "\nEDITED = True\n", encoding="utf-8")
         code.clear_caches()
         after = plans()
         path.write_text(text, encoding="utf-8")

@@ -119,6 +119,7 @@ class Encoder(nn.Module):
         if infinite := [name for name, weight in model.named_parameters() if not weight.isfinite().all()]:
             raise no_encoder(path, f"NaN or infinity in {len(infinite)} of the weights, such as {infinite[0]}")
         tokenizer = Tokenizer.load(path, cache)
+        tokenizer.check_frame(path)
         spare = config.vocab_size - tokenizer.vocab_size
         if not 0 <= spare <= max(SPARE_ROWS, config.vocab_size // 100):
             raise UserError(

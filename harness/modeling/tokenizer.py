@@ -20,6 +20,8 @@ from harness.modeling.graphemes import cover_graphemes
 from harness.modeling.pretrained import loading_errors, pretrained
 
 BLOCK = 16_384  # texts that are tokenized at once
+_PROBE = "Ärger ÉTÉ e\u0301 ﬁ Ａ हिन्दी ภาษาไทย العَرَبِيَّة 한국어 你好"  # letter case, accents, marks, other forms
+_CASED = 0.02  # share of entries with capitals from which a vocabulary is a cased one; 0.2 is usual
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +89,29 @@ def _no_tokenizer(path: str | Path, found: str) -> UserError:
     )
 
 
+def _misreading(hf: Any, file: str | None) -> str | None:
+    """How a tokenizer reads text otherwise than its encoder was trained to, or None; `file` is its tokenizer.json.
+
+    transformers builds the tokenizers of BERT and its kin from the vocabulary and tokenizer_config.json, whose defaults
+    lower-case the text and drop accents, which are the vowels of Hindi and Thai.
+    """
+    normalizer = hf.backend_tokenizer.normalizer
+    if normalizer is not None and normalizer.normalize_str("A") == "a":
+        words = hf.get_vocab().keys() - set(hf.all_special_tokens)
+        capitals = sum(word != word.lower() for word in words)
+        if capitals > _CASED * len(words):
+            return f"text is lower-cased, but {capitals:,} of {len(words):,} entries of the vocabulary have capitals"
+    if file is not None:
+        from tokenizers import Tokenizer as FastTokenizer
+
+        own = FastTokenizer.from_file(file)
+        own.no_truncation()
+        own.no_padding()
+        if own.encode(_PROBE).ids != hf(_PROBE).input_ids:
+            return "tokenizer.json splits a text in another way than tokenizer_config.json says"
+    return None
+
+
 class Tokenizer:
     """A fast tokenizer and its special ids. With `cache`, each list of texts is tokenised once and memory-mapped."""
 
@@ -102,13 +127,35 @@ class Tokenizer:
     @classmethod
     def load(cls, path: str | Path, cache: Path | None = None) -> Tokenizer:
         from transformers import AutoTokenizer
+        from transformers.utils import cached_file
 
+        source = pretrained(path)
         with loading_errors(path, _no_tokenizer):
-            hf = AutoTokenizer.from_pretrained(**pretrained(path))
+            hf = AutoTokenizer.from_pretrained(**source)
             hf("a \U0010ffff")  # a vocabulary that was cut short may lack the unknown token
+            place, revision = source["pretrained_model_name_or_path"], source.get("revision")
+            file = cached_file(place, "tokenizer.json", revision=revision, _raise_exceptions_for_missing_entries=False)
         if len(hf) <= len(hf.all_special_ids):  # what transformers makes where the vocabulary is missing
             raise _no_tokenizer(path, "no entry beside the special tokens")
+        if getattr(hf, "is_fast", False) and (found := _misreading(hf, file)) is not None:
+            raise UserError(
+                "the tokenizer reads text otherwise than the encoder was trained to",
+                file=str(path),
+                found=found,
+                expected="the letters and accents of the training",
+                remedy="complete tokenizer_config.json: a cased base has do_lower_case false",
+            )
         return cls(hf, cache)
+
+    def check_frame(self, path: str | Path) -> None:
+        """Raises UserError unless a text is put between [CLS] and [SEP]: windows, spans and poolings count on both."""
+        ids = self.hf("a").input_ids
+        if (ids[0], ids[-1]) != (self.cls_id, self.sep_id):
+            found = f"{self.hf.convert_ids_to_tokens(ids)} for the text a"
+            expected = f"{self.hf.cls_token} before a text and {self.hf.sep_token} after it"
+            remedy = "give tokenizer.json the post-processor of the training"
+            what = "the tokenizer does not add the special tokens"
+            raise UserError(what, file=str(path), found=found, expected=expected, remedy=remedy)
 
     @cached_property
     def special_ids(self) -> frozenset[int]:

@@ -18,6 +18,7 @@ from harness.errors import UserError
 from harness.modeling import attention
 from harness.modeling.encoder import Encoder
 from harness.modeling.packing import PackedText, Spans, TokenSubset, pack
+from harness.modeling.tokenizer import Tokenizer
 from tests.support.tiny_encoder import tiny_encoder, tiny_tokenizer
 
 LENGTHS = (7, 3, 12, 3, 1, 9)
@@ -315,6 +316,31 @@ def test_vocabulary_that_is_missing_or_cut_is_refused(tmp_path: Path, kept: int 
     if kept is None:
         file.unlink()
     with pytest.raises(UserError, match=words):
+        Encoder.load(tmp_path)
+
+
+def test_a_tokenizer_that_reads_text_unlike_the_training_is_refused(tmp_path: Path) -> None:
+    """transformers rebuilds BERT's tokenizer with the defaults of a missing tokenizer_config.json."""
+    entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "Ärger", "ARGER", "arger", *"ABCabc"]
+    (tmp_path / "vocab.txt").write_text("\n".join(entries))
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(UserError, match=r"lower-cased, but 5 of 9 entries of the vocabulary have capitals"):
+        Tokenizer.load(tmp_path)
+    settings = tmp_path / "tokenizer_config.json"
+    settings.write_text('{"tokenizer_class": "BertTokenizer", "do_lower_case": false}')
+    cased = Tokenizer.load(tmp_path)
+    assert cased.hf.convert_ids_to_tokens(cased.encode(["Ärger"], 9).ids[0].tolist()) == ["[CLS]", "Ärger", "[SEP]"]
+    cased.hf.save_pretrained(tmp_path)
+    settings.write_text('{"tokenizer_class": "BertTokenizer", "do_lower_case": false, "strip_accents": true}')
+    with pytest.raises(UserError, match=r"tokenizer.json splits a text in another way than tokenizer_config.json says"):
+        Tokenizer.load(tmp_path)
+
+
+def test_a_base_whose_tokenizer_adds_no_special_tokens_is_refused(tmp_path: Path) -> None:
+    make("bert").save(tmp_path)
+    file = tmp_path / "tokenizer.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"post_processor": None}))
+    with pytest.raises(UserError, match=r"does not add the special tokens(.|\n)*\[CLS\] before a text"):
         Encoder.load(tmp_path)
 
 

@@ -76,6 +76,7 @@ class Method(nn.Module):
     paper: ClassVar[dict[str, Any]] = {}  # alignment settings of the paper that differ from the recipe's
     paper_config: ClassVar[dict[str, Any]] = {}  # settings in `config` of the paper that differ from the defaults
     in_batch: ClassVar[frozenset[str]] = frozenset()  # terms with negatives from the micro-batch of all ranks
+    finetunes: ClassVar[tuple[type, ...]] = (object,)  # types of record that `finetune_example` changes
 
     class Config(MethodConfig):
         pass
@@ -119,7 +120,11 @@ class Method(nn.Module):
         of `needs` and an empty sample."""
 
     def finetune_example(self, example: Any, rng: Generator) -> Any:
-        """Changes a fine-tuning record before it is tokenised, such as by code-switching. Identity by default."""
+        """Changes a fine-tuning record before it is tokenised, such as by code-switching. Identity by default.
+
+        Only the tasks on a type of record in `finetunes` call it: their examples are then whole records, drawn and
+        tokenised at each step, so that a long one of several windows counts once. Other tasks are fine-tuned as usual.
+        """
         return example
 
 

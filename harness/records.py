@@ -186,4 +186,6 @@ class SamplePair:
 
 
 def _lowercase(text: str) -> str:
+    if len(text.lower()) == len(text):
+        return text.lower()  # knows the sigma that ends a Greek word
     return "".join(low if len(low := c.lower()) == 1 else c for c in text)

@@ -31,6 +31,7 @@ class PPASwitch(PPA):
     objective: ClassVar[str] = "that of ppa, then code-switching at fine-tuning: a translate-train row"
     control: ClassVar[str | None] = "ppa"
     needs: ClassVar[frozenset[Corpus]] = PPA.needs | {Corpus.TRANSLATED_TRAIN}
+    finetunes: ClassVar[tuple[type, ...]] = (TextPair,)
 
     class Config(PPA.Config):
         """Choices for a base like mBERT; only mask_rate is the paper's value. temperature: of the cosine; queue: its

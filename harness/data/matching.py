@@ -1,8 +1,8 @@
 """Dictionary words in a sentence pair: which English word and which translation of it occur exactly once.
 
-Positions are code points of the original text. Letter case is ignored. A word ends at a word boundary, except next to
-characters of scripts written without spaces (Chinese, Japanese, Thai, ...), where any position may be one; a combining
-mark always belongs to the character before it.
+Positions are code points of the original text. Letter case is ignored, and so is whether a letter and its mark are one
+character or two. A word ends at a word boundary, except next to characters of scripts written without spaces (Chinese,
+Japanese, Thai, ...), where any position may be one; a combining mark always belongs to the character before it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
+from harness.modeling.graphemes import boundaries
 from harness.records import DictionaryEntry, Span
 
 Matching = Literal["word", "substring"]
@@ -34,27 +36,29 @@ class WordPair(NamedTuple):
 
 
 class Folded(NamedTuple):
-    """Lower-cased text. `places[i]` is the original position of its i-th character; None where lengths agree."""
+    """Lower-cased text in NFC. `places[i]` is the original span of its i-th character's grapheme; None where every
+    character is at its own place."""
 
     text: str
-    places: list[int] | None
+    places: list[Span] | None
 
     def span(self, start: int, end: int) -> Span | None:
-        """The original span of [start, end), or None where it would cut a character that grew in lower case."""
+        """The original span of [start, end), or None where it would cut a grapheme."""
         places = self.places
         if places is None:
             return Span(start, end)
         cuts = (start and places[start] == places[start - 1]) or (end < len(places) and places[end] == places[end - 1])
-        return None if cuts else Span(places[start], places[end - 1] + 1)
+        return None if cuts else Span(places[start].start, places[end - 1].end)
 
 
 def fold(text: str) -> Folded:
-    """Lower case with positions kept: some characters become two (U+0130), none become fewer."""
+    """Lower case in NFC with positions kept: some characters become two (U+0130), some become one with their marks."""
     lowered = text.lower()
-    if len(lowered) == len(text):
+    if len(lowered) == len(text) and unicodedata.is_normalized("NFC", lowered):
         return Folded(lowered, None)
-    places = [place for place, character in enumerate(text) for _ in character.lower()]
-    return Folded("".join(character.lower() for character in text), places)
+    spans = [Span(*bounds) for bounds in pairwise(boundaries(text))]
+    parts = [unicodedata.normalize("NFC", text[slice(*span)].lower()) for span in spans]
+    return Folded("".join(parts), [span for span, part in zip(spans, parts, strict=True) for _ in part])
 
 
 def occurrences(folded: Folded, word: str, matching: Matching = "word") -> list[Span]:
@@ -86,7 +90,7 @@ class Lexicon:
         self.matching: Matching = matching
         self._targets: dict[str, list[str]] = {}
         for entry in entries:
-            source, target = entry.source.strip().lower(), entry.target.strip().lower()
+            source, target = (fold(word.strip()).text for word in (entry.source, entry.target))
             known = self._targets.setdefault(source, [])
             if _is_word(source) and _is_word(target) and target not in known:
                 known.append(target)
@@ -161,14 +165,16 @@ def _is_word(text: str) -> bool:
 def _boundary(text: str, at: int) -> bool:
     if at == 0 or at == len(text):
         return True
-    before, after = _kind(text[at - 1]), _kind(text[at])
+    before, after = character_kind(text[at - 1]), character_kind(text[at])
     if after == "mark":
         return False
     return before == "other" or after == "other" or "unspaced" in (before, after)
 
 
 @lru_cache(maxsize=65536)
-def _kind(character: str) -> str:
+def character_kind(character: str) -> str:
+    """What a character is for the words around it: part of a "word", a "mark" of the character before it, "unspaced"
+    where a script has no spaces, or "other"."""
     if unicodedata.category(character).startswith("M") or character in _JOINERS:
         return "mark"
     if _UNSPACED.match(character):

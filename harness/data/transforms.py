@@ -26,9 +26,11 @@ from harness.files import short_digest, text_digest
 from harness.records import (
     AlignedPair,
     Answer,
+    CaptionedImage,
     Corpus,
     CorpusRecord,
     DictionaryEntry,
+    Entity,
     MonoSentence,
     ParallelPair,
     PoolSentence,
@@ -259,10 +261,10 @@ class TransformedSource(Source):
         return list(self.stream(kind, languages))
 
     def stream(self, kind: Corpus, languages: Sequence[str]) -> Iterator[CorpusRecord]:
-        language = self.transform.language
-        for record in self.inner.stream(kind, languages):
-            changed = getattr(record, "language", self.pivot) == language
-            yield apply_transform(record, self.transform) if changed else record
+        for language in languages:  # which some records, such as a `TextPair`, do not say
+            changed = language == self.transform.language
+            for record in self.inner.stream(kind, [language]):
+                yield apply_transform(record, self.transform) if changed else record
 
     def _marked(self, cell: C) -> C:
         return replace(cell, fingerprint=text_digest(f"{self.transform.name} {cell.fingerprint}"))
@@ -281,14 +283,26 @@ def _tagged(record: TaggedSentence, transform: LanguageTransform) -> TaggedSente
     return replace(record, words=words, tags=tags)
 
 
-def _question(record: Question, transform: LanguageTransform) -> Question:
+def _require_order(transform: LanguageTransform, what: str, record: Question | Entity) -> None:
+    """Raises UserError for a transform that moves the words of a text with a span in it."""
     if transform.order is not None:
         raise UserError(
-            f"{transform.name}: answers are spans of the context, which another word order would tear apart",
-            found=f"the question {record.id}",
-            expected="a task without answer spans",
-            remedy="leave the question-answering tasks out, or change the script instead",
+            f"{transform.name}: {what}, which another word order would tear apart",
+            found=f"the item {record.id}",
+            expected="a task or a method without such spans",
+            remedy="leave it out, or change the script instead",
         )
+
+
+def _entity(record: Entity, transform: LanguageTransform) -> Entity:
+    _require_order(transform, "mentions are spans of their sentence", record)
+    relations = tuple(one._replace(name=transform.text(one.name)) for one in record.relations)
+    name, description, mention = map(transform.text, (record.name, record.description, record.mention))
+    return replace(record, name=name, description=description, mention=mention, relations=relations)
+
+
+def _question(record: Question, transform: LanguageTransform) -> Question:
+    _require_order(transform, "answers are spans of the context", record)
     context = transform.text(record.context)
     answers = tuple(
         Answer(context[a.start :][: len(a.text)] if a.start >= 0 else transform.text(a.text), a.start)
@@ -321,6 +335,8 @@ _CHANGES: dict[type, Callable[[Any, LanguageTransform], Any]] = {
     DictionaryEntry: _target,
     MonoSentence: lambda sentence, change: replace(sentence, text=change.text(sentence.text)),
     AlignedPair: _aligned,
+    Entity: _entity,
+    CaptionedImage: lambda image, change: replace(image, caption=change.text(image.caption)),
 }
 
 

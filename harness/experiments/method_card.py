@@ -39,7 +39,8 @@ class MethodCard(BaseModel):
     """What a method declares. `module` is where it is defined: a dotted name, or the path of a loose file.
 
     `defaults` is the whole configuration without changes, None where a setting has no default. `lowest_layers` has the
-    settings that number a layer, each with the lowest it can be. `description` is the docstring or that of a base
+    settings that number a layer, each with the lowest it can be. `finetunes` names the types of record that
+    `finetune_example` changes. `description` is the docstring or that of a base
     class, `docstring` the method's own.
     """
 
@@ -59,7 +60,8 @@ class MethodCard(BaseModel):
     settings_description: str
     defaults: dict[str, Any] | None
     lowest_layers: dict[str, int]
-    changes_finetuning: bool
+    in_batch: list[str]
+    finetunes: list[str]
     docstring: str
     description: str
 
@@ -155,7 +157,8 @@ def _declarations(cls: type[Method]) -> dict[str, Any]:
         "settings_description": next((inspect.cleandoc(base.__doc__) for base in documented if base.__doc__), ""),
         "defaults": defaults,
         "lowest_layers": layer_marks(cls.Config),
-        "changes_finetuning": cls.finetune_example is not Method.finetune_example,
+        "in_batch": sorted(cls.in_batch),
+        "finetunes": [kind.__name__ for kind in cls.finetunes if cls.finetune_example is not Method.finetune_example],
         "docstring": (cls.__doc__ or "").strip(),
         "description": inspect.getdoc(cls) or "",
     }

@@ -15,7 +15,7 @@ from typing import Any
 from harness.code import plugin_module
 from harness.data.source import Manifest, Source, TaskCell, cached_source
 from harness.data.transforms import ShuffledPairs, TransformedSource
-from harness.errors import UserError
+from harness.errors import UsageError, UserError
 from harness.experiments.availability import cell_of, check_corpora, check_languages, missing_data, scored_views
 from harness.experiments.bases import base_fingerprint, base_positions, base_shape, resolve_base
 from harness.experiments.gold import check_items
@@ -115,6 +115,7 @@ class _Planner:
         check_corpora(self.recipe, self.manifest)
         if self.method.trains:
             check_layers(full_config(self.recipe), self.method.lowest_layers, base_shape(self.recipe).depth)
+            self._check_negatives()
         stages: list[Stage] = []
         base = self._base(stages)
         encoder = self._align(stages, base, expected)
@@ -132,6 +133,18 @@ class _Planner:
             {spec.name: spec.metric for spec in self.specs},
             (*self.manifest.unread, *self._cut_text()),
         )
+
+    def _check_negatives(self) -> None:
+        """Raises UsageError for a batch of one pair where the batch is where negatives come from: there would be no
+        contrast, and nothing would say so."""
+        align = self.recipe.align
+        if self.method.in_batch and align is not None and align.batch_size < 2:
+            raise UsageError(
+                f"a batch of one pair has no negatives for {self.recipe.method}",
+                found=f"align.batch_size={align.batch_size}, align.accumulation={align.accumulation}",
+                expected="a batch of two pairs or more",
+                remedy="raise align.batch_size: accumulation adds no negatives, align.recompute_tokens saves memory",
+            )
 
     def _cut_text(self) -> Iterator[str]:
         align = self.recipe.align
@@ -236,7 +249,7 @@ class _Planner:
         modules = [*self.source_modules, plugin_module(TASKS.get(spec.name))]
         data = dict(self._cells(spec, [(pivot, "train"), *((v, "dev") for v in dev)]))
         hook = None
-        if self.method.changes_finetuning:
+        if any(kind.__name__ in self.method.finetunes for kind in spec.family.record.__mro__):
             languages = self.manifest.languages(Corpus.PARALLEL)
             hook = Hook(self.recipe.method, full_config(self.recipe), languages)
             modules.append(self.method.module)

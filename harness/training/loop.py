@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 STATE = "state.json"  # of a checkpoint: the cursor, the trace, and the digests of the other files
 CHECKPOINT_SECONDS = 30.0
 LOG_EVERY = 20  # steps between readings of the loss: reading waits for the device
+LOWEST_SCALE = 2.0**-14  # of fp16's loss, which begins at 2^16 and halves where gradients overflow
 
 
 class Objective(Protocol):
@@ -278,9 +279,10 @@ class Run:
         """The mean of each term since the last call, which is appended to the trace."""
         losses = {n: float(v) / self._pending_steps for n, v in self._pending.items()}
         self._pending, self._pending_steps = {}, 0
-        if not all(map(math.isfinite, losses.values())):
+        overflown = self.scaler.is_enabled() and self.scaler.get_scale() < LOWEST_SCALE  # and no step was taken
+        if overflown or not all(map(math.isfinite, losses.values())):
             raise UserError(
-                f"the loss is no longer finite at step {self.trace.steps}",
+                f"the {'gradients are not' if overflown else 'loss is no longer'} finite at step {self.trace.steps}",
                 found=", ".join(f"{n} = {v}" for n, v in losses.items()),
                 remedy="lower the learning rate" + (", or use --precision fp32" * (self.settings.precision != "fp32")),
             )

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from harness.data.matching import character_kind
 from harness.errors import UserError
 from harness.method import Corpora
 from harness.modeling.tokenizer import Tokenizer
 from harness.records import Corpus
 
 Pieces = tuple[int, ...]
-WORD_STARTS = ("▁", "Ġ")  # marks of a word's first subword, where the tokenizer is not WordPiece
+BLANK, BYTES_BLANK = "▁", "Ġ"  # marks of a word's first subword in SentencePiece, and in byte-level BPE
 
 
 class SubwordEntry(NamedTuple):
@@ -60,18 +61,27 @@ def sample_share(entries: Sequence[SubwordEntry], share: float) -> list[SubwordE
 
 
 def continues_word(tokenizer: Tokenizer) -> NDArray[np.bool_]:
-    """(V,) bool: the subwords that continue a word. Special tokens do not."""
+    """(V,) bool: the subwords that continue a word. Special tokens do not.
+
+    SentencePiece marks none between blanks: there punctuation, and what is written without blanks, begin anew.
+    """
     pieces: list[str] = tokenizer.hf.convert_ids_to_tokens(range(tokenizer.vocab_size))
     if any(piece.startswith("##") for piece in pieces):
         marks = np.array([piece.startswith("##") for piece in pieces])
+    elif any(piece.startswith(BLANK) for piece in pieces):
+        marks = np.array([piece != BLANK and character_kind(piece[0]) in ("word", "mark") for piece in pieces])
     else:
-        marks = np.array([not piece.startswith(WORD_STARTS) for piece in pieces])
+        marks = np.array([not piece.startswith(BYTES_BLANK) for piece in pieces])
     marks[sorted(i for i in tokenizer.special_ids if i < len(marks))] = False
     return marks
 
 
 def _pieces(words: Sequence[str], tokenizer: Tokenizer, max_length: int) -> list[Pieces]:
-    """The subwords of each word; an empty tuple where a character is unknown."""
+    """The subwords of each word; an empty tuple where a character is unknown.
+
+    A blank of its own, which SentencePiece writes before a word of a script without blanks, is no part of the word.
+    """
     rows = tokenizer.encode(words, max_length).ids
+    left_out = {*tokenizer.special_ids, tokenizer.hf.convert_tokens_to_ids(BLANK)}
     known = (rows[i].tolist() for i in range(len(words)))
-    return [() if tokenizer.unk_id in ids else tuple(i for i in ids if i not in tokenizer.special_ids) for ids in known]
+    return [() if tokenizer.unk_id in ids else tuple(i for i in ids if i not in left_out) for ids in known]

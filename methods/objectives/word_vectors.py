@@ -14,7 +14,7 @@ from harness.modeling.encoder import States
 from harness.modeling.packing import PackedText, Spans, pack
 from harness.modeling.tokenizer import Tokenizer
 from harness.pair_method import TokenSpan
-from methods.objectives.dictionary import continues_word
+from methods.objectives.dictionary import BLANK, continues_word
 from methods.objectives.words import WordPairExample
 
 Subword = Literal["first", "last", "mean"]
@@ -65,19 +65,22 @@ def other_words(examples: Sequence[WordPairExample], text: PackedText, finder: W
 class WordFinder:
     """Finds the words of a tokenised sentence: a subword that starts a word, with those that continue it.
 
-    In scripts without blanks, a word is what the tokenizer takes for one, such as a Chinese character.
+    In scripts without blanks, a word is what the tokenizer takes for one, such as a Chinese character. A subword that
+    is nothing but a blank belongs to the word after it.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._continues = continues_word(tokenizer)
+        self._blank = tokenizer.hf.convert_tokens_to_ids(BLANK)
         self._special = sorted(tokenizer.special_ids)
 
     def words(self, ids: np.ndarray) -> list[TokenSpan]:
         """The token span of each word, in order; special and unknown tokens belong to none."""
         inside = ~np.isin(ids, self._special)
         first = np.r_[True, ~inside[:-1]]  # of a sentence that is cut, or after an unknown token
-        starts = np.flatnonzero(inside & (first | ~self._continues[ids]))
-        ends = np.flatnonzero(inside & np.r_[~inside[1:] | ~self._continues[ids[1:]], True]) + 1
+        begins = first | ~(self._continues[ids] | (np.r_[-1, ids[:-1]] == self._blank))
+        starts = np.flatnonzero(inside & begins)
+        ends = np.flatnonzero(inside & np.r_[~inside[1:] | begins[1:], True]) + 1
         return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
 

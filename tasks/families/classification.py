@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
@@ -120,6 +120,9 @@ class Classification(TrainedTask[LabelledPairs]):
         if record.label in self.spec.labels:
             return None
         return GoldFault("a label outside the set", f"{record.label!r} of item {name}", " | ".join(self.spec.labels))
+
+    def item_labels(self, record: TextPair) -> Iterable[str]:
+        return [record.label] if record.label is not None else []
 
     def texts(self, record: TextPair, view: str, pivot: str) -> Iterator[tuple[str, str]]:
         yield view, record.first

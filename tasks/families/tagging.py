@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
@@ -145,6 +145,9 @@ class Tagging(TrainedTask[PieceExamples]):
             found = f"{', '.join(outside)} in item {shorten(record.id)}"
             return GoldFault("a tag outside the set", found, " | ".join(self.spec.labels))
         return None
+
+    def item_labels(self, record: TaggedSentence) -> Iterable[str]:
+        return record.tags or ()
 
     def texts(self, record: TaggedSentence, view: str, pivot: str) -> Iterator[tuple[str, str]]:
         yield view, " ".join(record.words)

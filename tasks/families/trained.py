@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 from harness.data.lines import shorten
-from harness.errors import UserError
+from harness.errors import GoldFault, UserError
 from harness.modeling.tokenizer import Tokenizer
 from harness.records import Record
 from harness.task import ENGLISH, Fit, Prepare, Task, TaskSettings, TrainedSettings
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 S = TypeVar("S", bound=TaskSettings)
+MANY = 50  # items: where so many have one and the same label, it is no label
 
 
 class Examples(Protocol):
@@ -117,6 +119,26 @@ class TrainedTask(Task, Generic[E]):
             return {view: [] for view in views}
         examples = self.encode(model.encoder.tokenizer, records, limit_length(model.encoder, settings), gold=False)
         return split_by_view(self.label(model, examples, precision), views)
+
+    def item_labels(self, record: Any) -> Iterable[str]:
+        """The labels of an item, where the task has a set of them."""
+        return ()
+
+    def gold_faults(self, records: Iterable[Any], split: str) -> Iterator[tuple[Any, GoldFault]]:
+        """As for every task; and XTREME's code writes one label, such as neutral, 0 or O, where labels are withheld."""
+        labels: Counter[frozenset[str]] = Counter()
+
+        def counted() -> Iterator[Any]:
+            for record in records:
+                labels[frozenset(self.item_labels(record))] += 1
+                yield record
+
+        yield from super().gold_faults(counted(), split)
+        ((kinds, count), *others) = labels.most_common(2) or [(frozenset(), 0)]
+        if len(kinds) == 1 and not others and count >= MANY and len(self.spec.labels) > 1:
+            found, expected = f"{min(kinds)!r} alone in {count:,} items", "the labels of the data, of several kinds"
+            remedy = "use the labelled data; where labels are withheld, leave their column out"
+            yield None, GoldFault("one label stands in place of all", found, expected, remedy)
 
     def require_gold(self, record: Any) -> None:
         """Raises UserError for a training item whose gold has a fault."""

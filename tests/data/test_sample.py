@@ -57,6 +57,8 @@ def bitext(language: str, count: int, word: str = "cat", translation: str = "Kat
         ),
         ("soap", "jabón de manos líquido", ("soap", "jabón de manos"), [("soap", "jabón de manos")]),
         ("In Istanbul", "ŞU AN İSTANBUL'DA", ("istanbul", "İstanbul"), [("Istanbul", "İSTANBUL")]),
+        ("a city", "thành phố".translate({224: "a\u0300"}), ("city", "thành phố"), [("city", "tha\u0300nh phố")]),
+        ("my pen", "मेरा \u0915\u093cलम", ("pen", "\u0958लम"), [("pen", "\u0915\u093cलम")]),  # one letter or two
         ("God's word", "слова с нами", ("s", "с"), []),  # the end of a contraction is no word
         ("self-help", "auto", ("self-", "auto"), []),  # an affix is no word
         ("what is ?", "was ist ?", ("?", "?"), []),  # a headword needs a letter or digit

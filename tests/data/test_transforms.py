@@ -33,6 +33,7 @@ from harness.records import (
     Answer,
     Corpus,
     DictionaryEntry,
+    Entity,
     ParallelPair,
     PoolSentence,
     Question,
@@ -44,6 +45,7 @@ from harness.records import (
 from harness.registry import TASKS
 from harness.task import TaskSpec
 from tasks.families.classification import Classification
+from tests.support.tiny_runs import WORLD
 
 XNLI = TaskSpec(
     name="xnli",
@@ -238,6 +240,18 @@ def test_a_transformed_source_changes_its_language_alone(folder: Path) -> None:
     pair = source.corpus(Corpus.PARALLEL, ["de"])[0]
     assert isinstance(pair, ParallelPair)
     assert (pair.source, pair.target) == ("the cat", "Katze die")
+
+
+def test_every_corpus_of_the_language_is_changed() -> None:
+    plain, source = open_source(WORLD), open_source(f"transformed:script:qab,{WORLD}")
+    for kind in (Corpus.NLI, Corpus.TRANSLATED_TRAIN, Corpus.ENTITIES, Corpus.IMAGES):
+        old, new = (next(iter(one.stream(kind, ["qab"]))) for one in (plain, source))
+        assert old != new, kind
+    mention = next(iter(source.stream(Corpus.ENTITIES, ["qab"])))
+    assert isinstance(mention, Entity)
+    assert mention.mention[slice(*mention.span)].casefold() in mention.name.casefold()
+    with pytest.raises(UserError, match="mentions are spans of their sentence"):
+        list(open_source(f"transformed:inversion:qab,{WORLD}").stream(Corpus.ENTITIES, ["qab"]))
 
 
 def test_a_transformed_source_refuses_what_has_no_effect(folder: Path) -> None:

@@ -186,6 +186,17 @@ def test_families_find_the_faults_of_any_source(task: Task, items: list[Any], wo
     assert words in found
 
 
+@pytest.mark.parametrize("task", [XNLI(), PANX()])
+def test_one_label_in_place_of_all_is_withheld_gold(task: Task) -> None:
+    """XTREME's code reads `neutral`, `0` or `O` where a test set has no labels."""
+    pairs = [replace(good(), id=str(number)) for number in range(50)]
+    items: list[Any] = (
+        pairs if isinstance(task, XNLI) else [TaggedSentence(one.id, ("a", "b"), ("O", "O")) for one in pairs]
+    )
+    assert [fault.what for _, fault in task.gold_faults(items, "test")] == ["one label stands in place of all"]
+    assert not list(task.gold_faults(items[1:], "test")), "so few may have one"
+
+
 def test_training_ids_may_repeat_and_its_unanswerable_questions_are_passed_over() -> None:
     lost = replace(ASKED, answers=(Answer("zz", -1),))
     assert not list(XQuAD().gold_faults([ASKED, ASKED, lost], "train"))

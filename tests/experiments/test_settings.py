@@ -8,11 +8,14 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from harness.errors import UserError
+from harness.errors import UsageError, UserError
+from harness.experiments.plan import plan_run
+from harness.experiments.recipe import Recipe, make_recipe
 from harness.records import Corpus
 from harness.registry import METHODS
 from methods.objectives.momentum import Queue
 from tests.support.small_babel import corpora, method_class
+from tests.support.tiny_runs import WORLD
 
 
 @pytest.mark.parametrize(
@@ -41,6 +44,22 @@ from tests.support.small_babel import corpora, method_class
 def test_a_value_that_would_train_nonsense_is_refused(name: str, setting: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(setting))):
         method_class(name).Config(**setting)
+
+
+def changed(method: str, *changes: str) -> Recipe:
+    return make_recipe(method=method, base="init:1x64", source=WORLD, suite="xnli,xquad,udpos", changes=changes)
+
+
+def test_a_batch_of_one_pair_is_refused_where_negatives_come_from_the_batch() -> None:
+    one = ("align.batch_size=1", "align.accumulation=64")
+    with pytest.raises(UsageError, match=r"no negatives for info-snt(.|\n)*accumulation=64(.|\n)*adds no negatives"):
+        plan_run(changed("info-snt", *one), 0)
+    plan_run(changed("ppa", *one), 0)  # a queue holds its negatives
+
+
+def test_only_tasks_on_what_a_method_changes_are_fine_tuned_with_it() -> None:
+    stages = plan_run(changed("ppa-switch"), 0).stages
+    assert {stage.task for stage in stages if stage.kind == "finetune" and stage.parameters["hook"]} == {"xnli"}
 
 
 def test_no_number_of_any_method_may_be_infinite_or_none_at_all() -> None:

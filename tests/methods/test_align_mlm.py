@@ -9,10 +9,15 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer as FastTokenizer
+from tokenizers import models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
 
 from harness.errors import UserError
+from harness.modeling.tokenizer import Tokenizer
 from harness.records import Corpus, DictionaryEntry
 from methods.objectives.dictionary import continues_word, subword_entries
+from methods.objectives.word_vectors import WordFinder
 from tests.support.small_babel import Trial, corpora, encoder, isolated, method_class
 from validation.probes.words import align_mlm
 
@@ -111,6 +116,25 @@ def test_continuing_pieces_are_recognised() -> None:
     marks = continues_word(tokenizer)
     pieces = tokenizer.hf.convert_ids_to_tokens(range(len(marks)))
     assert [p for p, mark in zip(pieces, marks, strict=True) if mark] == [p for p in pieces if p[:2] == "##"]
+
+
+def test_words_of_sentencepiece_end_at_punctuation_and_in_scripts_without_blanks() -> None:
+    pieces = ["<s>", "</s>", "<unk>", "▁", "▁the", "▁moon", *"moe,你好世界"]
+    fast = FastTokenizer(models.Unigram([(piece, -float(len(pieces) > 6)) for piece in pieces], unk_id=2))
+    fast.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    ends = [("<s>", 0), ("</s>", 1)]
+    fast.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=ends)
+    names = {"cls_token": "<s>", "sep_token": "</s>", "unk_token": "<unk>"}
+    tokenizer = Tokenizer(PreTrainedTokenizerFast(tokenizer_object=fast, **names))
+    ids = tokenizer.encode(["the moon, 你好 oem"], 32).ids[0]
+    found = [
+        tokenizer.hf.convert_ids_to_tokens(ids[slice(*span)].tolist()) for span in WordFinder(tokenizer).words(ids)
+    ]
+    assert found == [["▁the"], ["▁moon"], [","], ["▁", "你"], ["好"], ["▁", "o", "e", "m"]]
+    reads = Listed(("moon", "世"), ("the", "世界"))
+    reads.inner = replace(reads.inner, tokenizer=tokenizer)
+    kept = subword_entries(reads, single=True)  # type: ignore[arg-type]
+    assert [tokenizer.hf.convert_ids_to_tokens(entry.target) for entry in kept] == [["世"]], "as inside a sentence"
 
 
 @pytest.mark.long

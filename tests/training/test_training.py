@@ -291,6 +291,14 @@ def test_a_loss_that_is_not_finite_is_an_error() -> None:
         train(module(), ROWS, poisoned, settings())
 
 
+def test_gradients_that_overflow_at_every_step_are_an_error() -> None:
+    """In fp16 such a step is skipped, so that nothing is trained and the loss stays finite."""
+    one = module()
+    one.encoder[0].weight.register_hook(lambda gradient: gradient * float("nan"))
+    with pytest.raises(UserError, match=r"gradients are not finite at step 40"):
+        train(one, ROWS, collate, settings(steps=60, precision="fp16"))
+
+
 def test_tied_tensors_are_saved_once() -> None:
     layer = nn.Linear(3, 3)
     both = nn.ModuleDict({"a": layer, "b": layer})

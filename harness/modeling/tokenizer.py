@@ -102,9 +102,7 @@ def _misreading(hf: Any, file: str | None) -> str | None:
         if capitals > _CASED * len(words):
             return f"text is lower-cased, but {capitals:,} of {len(words):,} entries of the vocabulary have capitals"
     if file is not None:
-        from tokenizers import Tokenizer as FastTokenizer
-
-        own = FastTokenizer.from_file(file)
+        own = type(hf.backend_tokenizer).from_file(file)
         own.no_truncation()
         own.no_padding()
         if own.encode(_PROBE).ids != hf(_PROBE).input_ids:

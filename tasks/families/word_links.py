@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, cast
 
+from harness.data.lines import shorten
+from harness.errors import GoldFault
 from harness.layers import LayerOf
 from harness.records import AlignedPair, Record
 from harness.statistics import MetricInputs
@@ -78,6 +80,12 @@ class WordLinks(Task):
     def search(self, pairs: Sequence[AlignedPair], source: list[Tensor], target: list[Tensor]) -> list[Any]:
         """One prediction for each pair, from the vectors of its words."""
 
+    def item_fault(self, record: AlignedPair, split: str) -> GoldFault | None:
+        if record.source and record.target:
+            return None
+        found, remedy = f"pair {shorten(record.id)}", "remove this line in the two texts and the gold"
+        return GoldFault("a side without words", found, "at least one word on both sides", remedy)
+
     def texts(self, record: AlignedPair, view: str, pivot: str) -> Iterator[tuple[str, str]]:
         yield pivot, " ".join(record.source)
         yield view, " ".join(record.target)
@@ -113,6 +121,13 @@ class WordRetrievalFamily(WordLinks):
             for word, forward, backward in zip(words, *hits, strict=True):
                 made[word.pair].append([word.source, word.target, forward, backward])
         return made
+
+    def gold_faults(self, records: Iterable[Any], split: str) -> Iterator[tuple[Any, GoldFault]]:
+        pairs = list(records)
+        yield from super().gold_faults(pairs, split)
+        if pairs and not self.searched(pairs):
+            found, remedy = f"{len(pairs):,} pairs without one", "complete the links, or leave the language out"
+            yield None, GoldFault("no word to search", found, "a word with one sure link, to another form", remedy)
 
     def searched(self, pairs: Sequence[AlignedPair]) -> list[LinkedWord]:
         """The words that are queries, and candidates for each other."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,18 @@ def test_folder_reads_gold_links(tmp_path: Path) -> None:
     (pair,) = source.task(spec, "de", "test")
     assert isinstance(pair, AlignedPair)
     assert (pair.source, pair.sure) == (("the", "red", "house"), {(0, 0), (1, 1)})
+
+
+def test_gold_links_without_a_word_to_search_are_told_when_a_run_is_planned() -> None:
+    links = frozenset({(0, 0)})
+    good = AlignedPair("a", "de", ("house",), ("Haus",), links, links)
+    possible, same = replace(good, sure=frozenset()), replace(good, target=("house",))
+    task = WordRetrievalInContext()
+    assert not list(task.gold_faults([good, replace(possible, id="b")], "test"))
+    for pair in (possible, same):
+        assert [fault.what for _, fault in task.gold_faults([pair], "test")] == ["no word to search"]
+    empty = replace(good, id="b", target=(), sure=frozenset(), possible=frozenset())
+    assert [fault.what for _, fault in task.gold_faults([good, empty], "test")] == ["a side without words"]
 
 
 def test_too_few_pairs_for_a_geometry_are_told_when_a_run_is_planned() -> None:

@@ -286,13 +286,13 @@ def test_files_of_one_name_in_two_folders_are_two_modules(methods: Registry[Any]
     assert [plugin_module(methods.get(name)) for name in ("one", "two")] == list(map(str, files))
 
 
-def test_package_that_exits_or_registers_something_else_is_broken(stranger: Path) -> None:
-    file = stranger / "stranger_methods.py"
+def test_package_that_exits_or_registers_something_else_is_broken(third_party: Path) -> None:
+    file = third_party / "third_party_methods.py"
     for code, words in (
         ("raise SystemExit(3)", "SystemExit: 3"),
         ("SquaredDistance = 7", "no class derived from Method"),
     ):
         file.write_text(code, encoding="utf-8")
-        sys.modules.pop("stranger_methods", None)
+        sys.modules.pop("third_party_methods", None)
         with pytest.raises(UserError, match=words):
             fresh().get("squared-distance")

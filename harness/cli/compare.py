@@ -123,7 +123,8 @@ def _print_lines(lines: Sequence[ComparedLine], names: tuple[str, str]) -> None:
     for line in lines:
         keys = (line.task, line.view) if line.view else (line.task,)
         figures = (f"{line.first:.1f}", f"{line.second:.1f}", *format_line(line))
-        grid.add_row(*map(clean, keys), *figures, end_section=line is lines[-2:][0])
+        last_task = line is lines[-2:][0] and lines[-1].task == AVERAGE
+        grid.add_row(*map(clean, keys), *figures, end_section=last_task)
     print_rich(grid)
     for line in [line for line in lines if line.task == AVERAGE] or lines:
         typer.echo(clean(describe(line, *names)))

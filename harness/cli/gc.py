@@ -22,7 +22,9 @@ def gc(
     unknown: Annotated[
         bool, typer.Option("--unknown", help="Also delete artifacts that none of these databases knows.")
     ] = False,
-    trials: Annotated[bool, typer.Option("--trials", help="Also delete the trials of ablations.")] = False,
+    trials: Annotated[
+        bool, typer.Option("--trials", help="Also delete the trials of ablations and what `pretrain` left.")
+    ] = False,
     forget: Annotated[
         list[str] | None,
         typer.Option(metavar="DB", help="Forget a database, so that its runs no longer keep artifacts. Repeatable."),
@@ -38,10 +40,10 @@ def gc(
     processes left unfinished. Prints the freed space in MiB.
 
     Keeps what a run in any database used with these artifacts needs, what running commands use, the trials of
-    ablations, and, while any run is unfinished, checkpoints. An artifact that none of these databases knows may belong
-    to one on another machine; it is kept unless --unknown is given. Artifacts that machines share at the URL of
-    ALIGNBOARD_ARTIFACTS are kept unless --shared is given. Give it only on a machine that knows all databases of the
-    runs that use them.
+    ablations, what `pretrain` needs to go on, and, while any run is unfinished, checkpoints. An artifact that none of
+    these databases knows may belong to one on another machine; it is kept unless --unknown is given. Artifacts that
+    machines share at the URL of ALIGNBOARD_ARTIFACTS are kept unless --shared is given. Give it only on a machine that
+    knows all databases of the runs that use them.
 
     \b
     Examples:

@@ -45,6 +45,7 @@ def pretrain(
     from harness.files import LOG, replace_folder
     from harness.modeling.encoder import Encoder
     from harness.registry import loaded_plugins
+    from harness.storage.usage import keep_trials
 
     out = out.resolve()  # `.` has no name, which the temporary folder beside it needs
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -53,6 +54,7 @@ def pretrain(
     place = StagePlace(source, plugins=tuple(str(file) for file in loaded_plugins()))
     stage = pretrain_stage(settings, cached_source(source), place)
     executor = ExecutionOptions(workers=1, device=device).make_executor()
+    keep_trials(executor.artifacts, [stage.fingerprint])  # no run of a database says that it is used
     with StageProgress({stage.fingerprint: stage.title}, Console(file=sys.stderr)) as progress:
         report = execute_stages({stage.fingerprint: stage}, executor, progress)
     for failure in report.failures:

@@ -66,7 +66,8 @@ def lease(artifacts: Artifacts, fingerprints: Iterable[str]) -> Iterator[Path]:
 
 
 def keep_trials(artifacts: Artifacts, fingerprints: Iterable[str]) -> None:
-    """Keeps the stages of an ablation's trials, so that the same ablation reuses them."""
+    """Keeps stages that belong to no run, with their checkpoints: the trials of an ablation, and pre-trained encoders.
+    The same command reuses them."""
     names = sorted(fingerprints)
     if names:
         write_json(artifacts.root / "trials" / f"{json_digest(names)[:16]}.json", names)

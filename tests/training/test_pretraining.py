@@ -12,6 +12,8 @@ import torch
 from harness.errors import UserError
 from harness.experiments.recipe import make_recipe
 from harness.modeling.tokenizer import Tokenizer
+from harness.storage.artifacts import Artifacts
+from harness.storage.usage import in_use
 from harness.training.pretraining import SPECIAL, RunningText, learn_tokenizer, new_encoder, pretrain
 from harness.training.settings import PretrainSettings
 from methods.objectives.pretraining import MaskedLanguageModel
@@ -93,3 +95,5 @@ def test_command_writes_into_the_current_folder_if_it_is_empty(tmp_path: Path, m
     given = ("--source", "babel:size=small", "--out", ".", "--shape", "1x16", "--device", "cpu")
     assert run_command("pretrain", *given, *small) == 0
     assert (tmp_path / "out" / "config.json").is_file()
+    artifacts = Artifacts(tmp_path / "home" / "artifacts")
+    assert in_use(artifacts, []) >= set(artifacts.fingerprints()) > set(), "gc keeps it, and before it a checkpoint"

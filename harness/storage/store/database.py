@@ -22,7 +22,10 @@ from harness.storage.store import schema
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 BUSY_SECONDS = 60
 MOUNTS = Path("/proc/self/mounts")  # of Linux
-NETWORK = ("nfs", "nfs4", "cifs", "smb2", "smb3", "afs", "fuse.sshfs")  # disks on which machines see no common memory
+NETWORK = (  # disks on which machines see no common memory
+    *("nfs", "nfs4", "cifs", "smbfs", "smb2", "smb3", "afs", "lustre", "gpfs", "beegfs", "panfs"),
+    *("ceph", "fuse.ceph", "fuse.glusterfs", "fuse.sshfs"),
+)
 _DAMAGED = "the file is damaged: restore a copy, or move it away and run again (artifacts are kept)"
 _FIRST_ROW = "`alignboard run METHOD --suite SUITE --source SOURCE` makes the first rows"
 

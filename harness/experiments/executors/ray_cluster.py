@@ -7,12 +7,13 @@ folder of its own, and results are shared through a bucket.
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -86,7 +87,8 @@ class RayCluster:
             settings = WorkSettings(self.artifacts, self.device, cpus, cpus, plugins, ranks)
             tasks = _Tasks(self, ClusterWork(settings, held, _environment()), listener)
             try:
-                yield tasks
+                with redirect_stdout(sys.stderr):  # on which Ray prints the logs of lost nodes
+                    yield tasks
             finally:
                 tasks.cancel(force=True)
 
@@ -123,7 +125,16 @@ def connect(address: str | None) -> Any:
         except (OSError, RuntimeError, ValueError) as error:
             what = f"the Ray cluster at {address} cannot be used"
             raise UserError(what, found=quote(error), remedy=remedy) from error
+        atexit.register(_disconnect)
     return ray
+
+
+def _disconnect() -> None:
+    """Ends the connection, at which Ray prints what it still has to say: not among the tables on standard output."""
+    import ray
+
+    with redirect_stdout(sys.stderr):
+        ray.shutdown()
 
 
 def check_reachable(address: str, remedy: str) -> None:

@@ -13,13 +13,14 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 DEMO := mbert continued-mlm info-snt cz-snt ml-ctl ml-ctl-cz --suite xtreme-align --source babel \
 	--protocol mini --recipe demo --base babel-4x128 --seeds 1
 
-.PHONY: help set-up demo test test-long test-faults lint clean
+.PHONY: help set-up demo test test-long test-faults audit lint clean
 
 help:
 	@echo 'make demo       train controls and methods on the made-up world, score six tasks, print the table'
 	@echo 'make test       run the tests, all but the long ones'
 	@echo 'make test-long  run the long tests: experiments of minutes'
 	@echo 'make test-faults  kill, damage and fill up everything, and print what was tried and lost'
+	@echo 'make audit      look for known vulnerabilities in the pinned versions of our dependencies'
 	@echo 'make lint       ruff and mypy'
 	@echo 'make clean      remove .venv and the caches'
 
@@ -51,6 +52,12 @@ test-long: $(STAMP)
 
 test-faults: $(STAMP)
 	ALIGNBOARD_FAULTS=all GOMP_SPINCOUNT=10000 $(BIN)/python -m pytest -q -n 2 tests/faults
+
+# pip-audit has an environment of its own, so that its packages stay out of ours. OSV is the database of advisories.
+audit:
+	python3 -m venv build/audit
+	build/audit/bin/pip install -q pip-audit==2.10.1
+	build/audit/bin/pip-audit -r constraints.txt --no-deps --disable-pip -s osv --progress-spinner off
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -158,7 +158,15 @@ class Curve:
         return intact
 
     def add(self, step: int, metrics: Mapping[str, Metrics], model: nn.Module) -> None:
-        """Records an evaluation. The weights are written before the curve that refers to them."""
+        """Records an evaluation. The weights are written before the curve that refers to them.
+
+        Raises UserError for a score that is NaN or infinite: no step is better or worse than such a one.
+        """
+        for view, values in metrics.items():
+            for name, value in values.items():
+                if not math.isfinite(value):
+                    what = f"{view}: the dev score {name} is {value} at step {step}"
+                    raise UserError(what, expected="a finite number", remedy="correct the metric of the task")
         self.points = [p for p in self.points if p.step < step]
         self.points += [Point(step, view, dict(values)) for view, values in metrics.items()]
         needed = set(self.best_steps(step).values())

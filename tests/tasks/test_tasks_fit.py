@@ -109,6 +109,14 @@ def test_selection_keeps_the_first_strictly_best_step_and_each_views_oracle(tmp_
     assert {step: float(s["weight"]) for step, s in curve.fit(trace=None).states.items()} == {2: 2.0, 5: 5.0}  # type: ignore[arg-type]
 
 
+def test_a_dev_score_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    """As the first one it would win against every later score."""
+    curve = Curve(tmp_path, "accuracy", "en")
+    with pytest.raises(UserError, match="en: the dev score accuracy is nan at step 4"):
+        curve.add(4, {"en": {"accuracy": float("nan")}}, nn.Linear(1, 1))
+    assert not curve.points
+
+
 def test_curve_keeps_the_weights_that_a_resumed_run_needs(tmp_path: Path) -> None:
     """The loop's checkpoint is at step 2, the newest point at step 4: both bests are there, and step 3 is not."""
     curve, model = Curve(tmp_path, "accuracy", "en"), nn.Linear(1, 1)

@@ -250,4 +250,4 @@ def _print_costs(plans: Sequence[RunPlan], execution: ExecutionOptions) -> None:
         if cost is not None
     ]
     if records:
-        print_table((*ROW, *(name for name in records[0] if name not in ROW)), records)
+        print_table(tuple(records[0]), records)

@@ -149,8 +149,7 @@ def rate_of(recipe: Recipe) -> float:
 
 def with_rate(recipe: Recipe, rate: float) -> Recipe:
     """The recipe, which trains, with another learning rate of alignment."""
-    assert recipe.align is not None
-    return recipe.model_copy(update={"align": recipe.align.model_copy(update={"learning_rate": rate})})
+    return recipe.with_align(learning_rate=rate)
 
 
 def plan_search(recipe: Recipe, grid: Sequence[float], seed: int = 0, plugins: Sequence[Path] = ()) -> RateSearch:

@@ -101,4 +101,4 @@ def _with_steps(recipe: Recipe, times: float) -> Recipe:
     align = recipe.align
     assert align is not None
     steps, warmup = max(1, round(times * align.steps)), int(times * align.warmup_steps)
-    return recipe.model_copy(update={"align": align.model_copy(update={"steps": steps, "warmup_steps": warmup})})
+    return recipe.with_align(steps=steps, warmup_steps=warmup)

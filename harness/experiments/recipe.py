@@ -75,6 +75,11 @@ class Recipe(FrozenSettings):
         holds wherever they lie."""
         return json_digest(self.model_dump(mode="json", exclude={"source", "base", "tuning"}))
 
+    def with_align(self, **changes: Any) -> Recipe:
+        """The recipe, of a method that trains, with other settings of alignment."""
+        assert self.align is not None
+        return self.model_copy(update={"align": self.align.model_copy(update=changes)})
+
     def task_settings(self, task: str, shape: Shape | None = None) -> TaskSettings:
         """The task's settings under this protocol for a base of this shape, with the recipe's own changes on top."""
         spec = TASKS.get(task).spec
